@@ -1,0 +1,13 @@
+from django.urls import register_converter
+from django.urls.converters import StringConverter
+
+from devices.validators import DEVICE_ID_PATTERN
+
+
+class DeviceIdConverter(StringConverter):
+    """`<device_id:device_id>` in a path: what cannot be a device id is no address (404)."""
+
+    regex = DEVICE_ID_PATTERN
+
+
+register_converter(DeviceIdConverter, "device_id")

@@ -1,0 +1,126 @@
+"""What the device endpoints take and give. Input is strict: a wrong type or an unknown field is an error."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from devices.models import REPORT_INTERVAL_SECONDS_MAX, Device
+from devices.status import Status
+from devices.validators import validate_device_id
+
+OVERLAP_SECONDS_DEFAULT = 24 * 3600
+OVERLAP_SECONDS_MAX = 31 * 86_400
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Unknown fields are refused, so that a misspelt one is noticed."""
+
+    default_error_messages = {"unknown_field": "There is no such field here."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        values = super().to_internal_value(data)
+        if unknown := [name for name in data if name not in self.fields]:
+            message = str(self.error_messages["unknown_field"])
+            raise serializers.ValidationError(
+                {str(name): serializers.ErrorDetail(message, code="unknown_field") for name in unknown}
+            )
+        return values
+
+
+class StrictCharField(serializers.CharField):
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
+
+class StrictBooleanField(serializers.BooleanField):
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class StrictIntegerField(serializers.IntegerField):
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return data
+
+
+class ReportIntervalField(StrictIntegerField):
+    """Seconds between two reports; null for the server's default."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            min_value=1,
+            max_value=REPORT_INTERVAL_SECONDS_MAX,
+            allow_null=True,
+            required=False,
+            help_text=self.__doc__,
+            **kwargs,
+        )
+
+
+class NewDeviceSerializer(StrictSerializer):
+    device_id = StrictCharField(max_length=64, trim_whitespace=False, validators=[validate_device_id])
+    name = StrictCharField(max_length=255, required=False, allow_blank=True, trim_whitespace=False)
+    report_interval = ReportIntervalField()
+
+
+class DeviceChangesSerializer(StrictSerializer):
+    name = StrictCharField(max_length=255, required=False, allow_blank=True, trim_whitespace=False)
+    is_active = StrictBooleanField(required=False)
+    report_interval = ReportIntervalField()
+
+    def update(self, instance: Device, validated_data: dict[str, Any]) -> Device:
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        instance.save(update_fields=list(validated_data))
+        return instance
+
+
+class RotationSerializer(StrictSerializer):
+    overlap_seconds = StrictIntegerField(
+        min_value=0,
+        max_value=OVERLAP_SECONDS_MAX,
+        default=OVERLAP_SECONDS_DEFAULT,
+        help_text="How long the old key goes on working; 0 ends it at once.",
+    )
+
+
+class DeviceFiltersSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=Status.choices, required=False)
+    is_active = serializers.ChoiceField(choices=["true", "false"], required=False)
+    search = serializers.CharField(max_length=255, required=False, help_text="Part of the device id or the name.")
+
+
+class DeviceSerializer(serializers.ModelSerializer[Device]):
+    last_seen_at = serializers.DateTimeField(source="state.last_seen_at", allow_null=True, read_only=True)
+    last_seq = serializers.IntegerField(source="state.last_seq", read_only=True)
+    status = serializers.ChoiceField(choices=Status.choices, read_only=True)
+
+    class Meta:
+        model = Device
+        fields = [
+            "id",
+            "device_id",
+            "name",
+            "is_active",
+            "created_at",
+            "last_seen_at",
+            "last_seq",
+            "status",
+            "report_interval",
+        ]
+        read_only_fields = fields
+
+
+class DeviceWithKeySerializer(DeviceSerializer):
+    """A device with the key it was just given, which is shown this once."""
+
+    api_key = serializers.CharField(read_only=True)
+
+    class Meta(DeviceSerializer.Meta):
+        fields = [*DeviceSerializer.Meta.fields, "api_key"]
+        read_only_fields = fields

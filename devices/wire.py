@@ -1,0 +1,94 @@
+"""JSON on the wire: strict in, quick out. What every endpoint speaks."""
+
+import json
+from typing import IO, Any
+
+import msgspec
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+
+decoder = msgspec.json.Decoder()
+DIGITS_OF_A_DOUBLE = 309
+
+
+class BodyTooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "body_too_large"
+    default_detail = "The body is over the limit. Send it in parts."
+
+
+def decode_json(body: bytes) -> Any:
+    """The decoded document. Of a name that stands twice in an object, the last value counts.
+
+    A number that no double can hold (1e999) becomes an infinity, for whoever checks that value to refuse.
+    Raises ParseError for what is no JSON (RFC 8259: no NaN, UTF-8 only, no lone surrogates) or is nested so
+    deeply that it cannot be read.
+    """
+    if not body.strip():
+        raise ParseError("The body is empty; JSON is expected.", code="malformed")
+    try:
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError:
+            return decode_huge_numbers(body)
+    except RecursionError as error:
+        raise ParseError("Malformed JSON: nested too deeply.", code="malformed") from error
+    except ValueError as error:  # of msgspec, json and the codecs alike
+        raise ParseError(f"Malformed JSON: {error}", code="malformed") from error
+
+
+def decode_huge_numbers(body: bytes) -> Any:
+    """What msgspec refuses to decode whole: a document with a number out of range, which is one value's fault."""
+    document = json.loads(body.decode(), parse_int=whole_number, parse_constant=refuse_constant)
+    json.dumps(document, ensure_ascii=False).encode()  # fails on the lone surrogates that json lets through
+    return document
+
+
+def whole_number(digits: str) -> float:
+    return int(digits) if len(digits) < DIGITS_OF_A_DOUBLE else float(digits)
+
+
+def refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+class JSONParser(BaseParser):
+    """DRF's own parser lets 1e999 become infinity and fails on 100,000 brackets."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
+        refuse_body((parser_context or {}).get("request"))
+        return decode_json(stream.read())
+
+
+def refuse_body(request: Any) -> None:
+    """Raises what the ASGI layer found wrong with the body while it came in (`scope["body_refused"]`)."""
+    scope: dict[str, Any] = getattr(getattr(request, "_request", None), "scope", {})
+    match scope.get("body_refused"):
+        case "body_too_large":
+            raise BodyTooLarge
+        case "malformed_gzip":
+            raise ParseError("The body is no valid gzip.", code="malformed_gzip")
+        case "unsupported_encoding":
+            raise UnsupportedMediaType("", "Content-Encoding can be gzip or absent.", code="unsupported_encoding")
+
+
+class JSONRenderer(BaseRenderer):
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+        return b"" if data is None else msgspec.json.encode(data, enc_hook=str)
+
+
+class JSONUnlessAsked(DefaultContentNegotiation):
+    """Answers JSON whatever `Accept` says: small devices send odd headers, and a 406 helps nobody."""
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type

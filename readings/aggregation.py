@@ -1,0 +1,142 @@
+"""Statistics of a window, whole or by buckets: plain SQL over the raw readings, in one statement."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import msgspec
+from django.db import connection
+
+from readings.buckets import EPOCH, Bucket
+from readings.metrics import COLUMNS
+
+# From what SQL says of a bucket to its start.
+Start = Callable[[Any], datetime]
+
+
+class Statistics(msgspec.Struct):
+    """Of one metric's values; `min`, `max`, `avg` are None where `count` is 0."""
+
+    count: int = 0
+    min: float | None = None
+    max: float | None = None
+    avg: float | None = None
+    sum: float = 0.0
+
+    def add(self, count: int, total: float, smallest: float, largest: float) -> None:
+        """Takes in `count` more values, at least one, by their sum and extremes."""
+        self.count += count
+        self.sum += total
+        self.avg = self.sum / self.count
+        self.min = smallest if self.min is None else min(self.min, smallest)
+        self.max = largest if self.max is None else max(self.max, largest)
+
+
+class BucketStatistics(msgspec.Struct):
+    """`start` is the bucket's own, in UTC, which for the first bucket may lie before the window's."""
+
+    start: datetime
+    metrics: dict[str, Statistics]
+
+
+def total(device_id: str, start: datetime, end: datetime, metrics: Sequence[str] | None) -> dict[str, Statistics]:
+    """Statistics by metric of `[start, end)`: of the named metrics, or (None) of every metric there is.
+
+    A named metric without a value has the count 0.
+    """
+    result: dict[str, Statistics] = defaultdict(Statistics)
+    for name in metrics or ():
+        result[name] = Statistics()
+    for _, name, *values in rows(device_id, start, end, metrics, None):
+        result[name].add(*values)
+    return result
+
+
+def by_bucket(
+    device_id: str, start: datetime, end: datetime, metrics: Sequence[str] | None, bucket: Bucket, *, fill: bool
+) -> list[BucketStatistics]:
+    """Statistics by bucket, in order of time; only of what has values, or with `fill` of every bucket and metric."""
+    found: dict[datetime, dict[str, Statistics]] = defaultdict(lambda: defaultdict(Statistics))
+    names = set(metrics or ())
+    for moment, name, *values in rows(device_id, start, end, metrics, bucket):
+        found[moment][name].add(*values)
+        names.add(name)
+    if not fill:
+        return [BucketStatistics(moment, found[moment]) for moment in sorted(found)]
+    return [
+        BucketStatistics(moment, {name: found[moment][name] for name in sorted(names)})
+        for moment in bucket.starts(start, end)
+    ]
+
+
+def rows(
+    device_id: str, start: datetime, end: datetime, metrics: Sequence[str] | None, bucket: Bucket | None
+) -> Iterable[tuple[Any, ...]]:
+    """(start of the bucket, metric, count, sum, min, max); a bucket and metric may come in several parts."""
+    columns = [name for name in COLUMNS if metrics is None or name in metrics]
+    extras = None if metrics is None else [name for name in metrics if name not in COLUMNS]
+    dialect = PostgreSQL() if connection.vendor == "postgresql" else SQLite()
+    label, label_parameters, starts = dialect.label(bucket, start, end)
+    window = [device_id, *(connection.ops.adapt_datetimefield_value(moment) for moment in (start, end))]
+    where = "FROM readings_reading{} WHERE device_id = %s AND timestamp >= %s AND timestamp < %s"
+    parts: list[str] = []
+    parameters: list[Any] = []
+    for name in columns:
+        parts.append(
+            f"SELECT {label}, '{name}', count({name}), sum({name}), min({name}), max({name}) "
+            f"{where.format('')} AND {name} IS NOT NULL GROUP BY 1"
+        )
+        parameters += [*label_parameters, *window]
+    if extras is None or extras:
+        chosen = "" if extras is None else f" AND entry.key IN ({', '.join(['%s'] * len(extras))})"
+        value = dialect.value
+        parts.append(
+            f"SELECT {label}, entry.key, count(*), sum({value}), min({value}), max({value}) "
+            f"{where.format(dialect.entries)}{chosen} GROUP BY 1, 2"
+        )
+        parameters += [*label_parameters, *window, *(extras or ())]
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(parts), parameters)
+        for label_value, *values in cursor.fetchall():
+            name, count, *numbers = values
+            yield starts(label_value), name, count, *map(float, numbers)
+
+
+class PostgreSQL:
+    entries = ", jsonb_each_text(extra) AS entry(key, value)"
+    value = "entry.value::float8"
+
+    @staticmethod
+    def label(bucket: Bucket | None, start: datetime, end: datetime) -> tuple[str, list[Any], Start]:
+        if bucket is None:
+            return "0", [], lambda _: start
+        if not bucket.days:
+            return f"floor(extract(epoch FROM timestamp) / {bucket.seconds})::bigint", [], since_epoch(bucket)
+        # The days begin where zoneinfo says: the server's own time zone tables may be of another year.
+        starts = list(bucket.starts(start, end))
+        return "width_bucket(timestamp, %s::timestamptz[])", [starts], lambda number: starts[number - 1]
+
+
+class SQLite:
+    entries = ", json_each(extra) AS entry"
+    value = "entry.value"
+
+    @staticmethod
+    def label(bucket: Bucket | None, start: datetime, end: datetime) -> tuple[str, list[Any], Start]:
+        if bucket is None:
+            return "0", [], lambda _: start
+        if not bucket.days:
+            # Without the fraction, which strftime would round to milliseconds, and so up into the next bucket.
+            seconds = "CAST(strftime('%%s', substr(timestamp, 1, 19)) AS INTEGER)"
+            return f"{seconds} / {bucket.seconds}", [], since_epoch(bucket)
+        # Django's function, so zoneinfo's days; several of them make one bucket.
+        return "django_datetime_cast_date(timestamp, 'UTC', %s)", [bucket.tz.key], of_day(bucket)
+
+
+def since_epoch(bucket: Bucket) -> Start:
+    return lambda number: EPOCH + timedelta(seconds=number * bucket.seconds)
+
+
+def of_day(bucket: Bucket) -> Start:
+    return lambda day: bucket.floor(datetime.combine(date.fromisoformat(day), time(12), tzinfo=bucket.tz))

@@ -1,0 +1,112 @@
+"""Buckets: the equal parts of a window that `aggregate` gives statistics for."""
+
+import math
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+BUCKETS_MAX = 10_000
+POINTS_DEFAULT = 500
+SECONDS_MAX = 3650 * 86_400
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+BUCKET = re.compile(r"(\d{1,7})([smhd])", re.ASCII)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Counted from a Monday, so that 7d is the calendar's week.
+FIRST_MONDAY = datetime(1970, 1, 5)
+
+# What `auto` chooses from: sizes that a clock or a calendar has marks for.
+AUTOMATIC = [
+    "1s",
+    "2s",
+    "5s",
+    "10s",
+    "15s",
+    "30s",
+    "1m",
+    "2m",
+    "5m",
+    "10m",
+    "15m",
+    "30m",
+    "1h",
+    "2h",
+    "3h",
+    "6h",
+    "12h",
+    "1d",
+    "2d",
+    "7d",
+    "14d",
+    "28d",
+    "56d",
+    "112d",
+    "364d",
+]
+
+
+class InvalidBucket(ValueError):
+    """The text names no bucket, or one too small for its window."""
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """`days` is 0 for buckets of a fixed number of seconds; days are the calendar's, 23 to 25 hours long."""
+
+    name: str
+    seconds: int
+    days: int
+    tz: ZoneInfo
+
+    def floor(self, moment: datetime) -> datetime:
+        """The start of the bucket that `moment` lies in, in UTC. Buckets are aligned to the epoch, or to midnight."""
+        if not self.days:
+            return EPOCH + (moment - EPOCH) // timedelta(seconds=self.seconds) * timedelta(seconds=self.seconds)
+        midnight = moment.astimezone(self.tz).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+        return self._at(midnight - timedelta(days=(midnight - FIRST_MONDAY).days % self.days))
+
+    def next(self, start: datetime) -> datetime:
+        """The start of the bucket after the one that begins at `start`."""
+        if not self.days:
+            return start + timedelta(seconds=self.seconds)
+        # From the middle of its last day: whatever clocks do at midnight, that lies within it.
+        midday = start.astimezone(self.tz).replace(tzinfo=None) + timedelta(days=self.days, hours=12)
+        return self.floor(midday.replace(tzinfo=self.tz))
+
+    def starts(self, start: datetime, end: datetime) -> Iterator[datetime]:
+        """The starts of the buckets that `[start, end)` touches; the first may lie before `start`."""
+        moment = self.floor(start)
+        while moment < end:
+            yield moment
+            moment = self.next(moment)
+
+    def _at(self, midnight: datetime) -> datetime:
+        return midnight.replace(tzinfo=self.tz).astimezone(UTC)
+
+
+def parse_bucket(text: str, *, start: datetime, end: datetime, points: int, tz: ZoneInfo) -> Bucket:
+    """The bucket of that name (`30s 5m 1h 1d 7d`, or `auto`: the smallest that gives at most `points`).
+
+    Raises InvalidBucket, also where the window would have more than 10,000 of them.
+    """
+
+    def named(text: str) -> Bucket:
+        number, unit = int(text[:-1]), text[-1]
+        return Bucket(text, number * SECONDS[unit], number if unit == "d" else 0, tz)
+
+    def count(bucket: Bucket) -> int:
+        # Of a whole number of days: the hour that a change of clocks adds or takes away makes no further bucket.
+        return math.ceil((end - bucket.floor(start)).total_seconds() / bucket.seconds)
+
+    if text == "auto":
+        return next((b for b in map(named, AUTOMATIC) if count(b) <= points), named(AUTOMATIC[-1]))
+    match = BUCKET.fullmatch(text)
+    if not match or not int(match[1]):
+        raise InvalidBucket("A bucket is a number and s, m, h or d (30s, 5m, 1h, 1d, 7d), or auto.")
+    bucket = named(text)
+    if bucket.seconds > SECONDS_MAX:
+        raise InvalidBucket("A bucket is at most 3650 days.")
+    if count(bucket) > BUCKETS_MAX:
+        raise InvalidBucket(f"The window has more than {BUCKETS_MAX} buckets of {text}: ask for larger ones.")
+    return bucket

@@ -1,0 +1,136 @@
+"""`POST /ingest` and `/ingest/batch`: a view parses, `recording.record` stores, the view says what became of it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from rest_framework import status
+from rest_framework.exceptions import APIException, ErrorDetail, PermissionDenied, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from devices.authentication import KeyAuthentication, caller_of
+from devices.callers import Caller, Role
+from devices.permissions import CallerPermission
+from readings import documentation
+from readings.payloads import BATCH_READINGS_MAX, InvalidReading, NewReading, Refusal, parse_reading
+from readings.recording import INACTIVE_DEVICE, Recorded, record
+
+REJECTIONS_LISTED = 100
+
+
+class NothingStored(APIException):
+    """None of a batch's readings can be stored; the answer's members are the batch's result."""
+
+    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+    default_code = "invalid"
+    default_detail = "None of the readings is valid."
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__()
+        errors = [
+            {"field": f"{r['index']}.{r['field']}".rstrip("."), "code": r["code"], "detail": r["detail"]}
+            for r in result["rejected"]
+        ]
+        self.problem_members = {"errors": errors} | result
+
+
+class IngestViewSet(ViewSet):
+    """Where devices and gateways post readings. Keys only: a browser's session writes nothing."""
+
+    authentication_classes = [KeyAuthentication]
+    permission_classes = [CallerPermission]
+    admin_permissions: dict[str, str] = {}
+    open_to = {"create": (Role.DEVICE, Role.FLEET), "batch": (Role.DEVICE, Role.FLEET)}
+
+    @documentation.ingest
+    def create(self, request: Request) -> Response:
+        received_at = timezone.now()
+        try:
+            reading = parse_reading(request.data, device_id=own_device_id(caller_of(request)), received_at=received_at)
+        except InvalidReading as error:
+            raise refused(error.refusal) from error
+        (recorded,) = record([reading], received_at=received_at)
+        if recorded.reading is None:
+            assert recorded.refusal is not None
+            raise refused(recorded.refusal)
+        stored = recorded.reading
+        answer = {"id": stored.id, "device_id": stored.device_id, "seq": stored.seq, "timestamp": stored.timestamp}
+        if reading.ignored:
+            answer["ignored"] = reading.ignored
+        if recorded.duplicate:
+            return Response(answer | {"duplicate": True})
+        return Response(answer, status=status.HTTP_201_CREATED)
+
+    @documentation.ingest_batch
+    def batch(self, request: Request) -> Response:
+        received_at = timezone.now()
+        items = batch_items(request.data)
+        own = own_device_id(caller_of(request))
+        outcomes: list[NewReading | Refusal] = [parse_item(item, own, received_at) for item in items]
+        readings = [outcome for outcome in outcomes if isinstance(outcome, NewReading)]
+        recorded = iter(record(readings, received_at=received_at) if readings else ())
+        results = [Recorded(refusal=o) if isinstance(o, Refusal) else next(recorded) for o in outcomes]
+        answer = batch_result(results, received_at)
+        if ignored := sorted({name for reading in readings for name in reading.ignored}):
+            answer["ignored"] = ignored
+        if answer["rejected_count"] == len(results):
+            raise NothingStored(answer)
+        return Response(answer, status=207 if answer["rejected_count"] else 201)
+
+
+def own_device_id(caller: Caller) -> str | None:
+    """The device that a device's key speaks for; None for a fleet key, whose readings name theirs."""
+    return caller.device.device_id if caller.device else None
+
+
+def batch_items(document: Any) -> list[Any]:
+    """The readings of a batch, unchecked. Raises ValidationError."""
+    if isinstance(document, dict) and set(document) == {"readings"}:
+        document = document["readings"]
+    if not isinstance(document, list):
+        expected = 'A batch is an array of readings, or {"readings": […]} and nothing else.'
+        raise ValidationError({"": ErrorDetail(expected, code="not_a_batch")})
+    if not 0 < len(document) <= BATCH_READINGS_MAX:
+        count = f"A batch has 1 to {BATCH_READINGS_MAX} readings; this one has {len(document)}."
+        raise ValidationError({"": ErrorDetail(count, code="batch_size")})
+    return document
+
+
+def parse_item(payload: Any, device_id: str | None, received_at: datetime) -> NewReading | Refusal:
+    try:
+        return parse_reading(payload, device_id=device_id, received_at=received_at)
+    except InvalidReading as error:
+        return error.refusal
+
+
+def refused(refusal: Refusal) -> APIException:
+    """A single reading's refusal: 403 where the key may not write for the device, else 422."""
+    if refusal.code in ("other_device", INACTIVE_DEVICE.code):
+        return PermissionDenied(refusal.detail, code=refusal.code)
+    return ValidationError({refusal.field: ErrorDetail(refusal.detail, code=refusal.code)})
+
+
+def batch_result(results: Sequence[Recorded], received_at: datetime) -> dict[str, Any]:
+    """What became of a batch: counts, the first rejections, and each device's new stretch of log."""
+    rejected = [(index, result.refusal) for index, result in enumerate(results) if result.refusal]
+    stretches: dict[str, list[int]] = {}
+    for result in results:
+        if result.reading and not result.duplicate:
+            stretches.setdefault(result.reading.device_id, []).append(result.reading.seq)
+    return {
+        "accepted": sum(map(len, stretches.values())),
+        "duplicates": sum(result.duplicate for result in results),
+        "rejected": [
+            {"index": index, "field": refusal.field, "code": refusal.code, "detail": refusal.detail}
+            for index, refusal in rejected[:REJECTIONS_LISTED]
+        ],
+        "rejected_count": len(rejected),
+        "devices": [
+            {"device_id": device_id, "first_seq": seqs[0], "last_seq": seqs[-1]}
+            for device_id, seqs in stretches.items()
+        ],
+        "server_time": received_at,
+    }

@@ -1,0 +1,38 @@
+from django.db import models
+
+from devices.models import Device
+from readings.ids import uuid7
+from readings.querysets import ReadingQuerySet
+
+
+class Reading(models.Model):
+    """One entry of a device's log: immutable, append-only, written by `readings.recording` alone.
+
+    `seq` is 1, 2, 3, … per device, dense, in commit order. The database refuses an UPDATE by a trigger
+    (migration 0002); deleting is retention's alone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    device = models.ForeignKey(
+        Device,
+        to_field="device_id",
+        on_delete=models.PROTECT,
+        related_name="readings",
+        db_column="device_id",
+        db_index=False,  # both indexes below begin with it
+    )
+    seq = models.BigIntegerField()
+    timestamp = models.DateTimeField(help_text="When it was measured, by the server's clock.")
+    temperature = models.FloatField("temperature (°C)", null=True)
+    humidity = models.FloatField("humidity (%)", null=True)
+    voltage = models.FloatField("voltage (V)", null=True)
+    extra = models.JSONField("other metrics", default=dict)
+
+    objects = ReadingQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["device", "seq"], name="readings_reading_device_seq")]
+        indexes = [models.Index(fields=["device", "timestamp"], name="readings_reading_device_time")]
+
+    def __str__(self) -> str:
+        return f"{self.device_id} #{self.seq}"

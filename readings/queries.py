@@ -1,0 +1,138 @@
+"""What `history` and `aggregate` can be asked: their query parameters, parsed."""
+
+import base64
+import binascii
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.utils import timezone
+from rest_framework import serializers
+
+from readings.buckets import BUCKETS_MAX, POINTS_DEFAULT, InvalidBucket, parse_bucket
+from readings.metrics import EXTRA_METRICS_MAX, is_metric_name
+from readings.windows import FORMS, InvalidMoment, InvalidWindow, check_window, parse_moment
+
+LIMIT_DEFAULT = 100
+LIMIT_MAX = 10_000
+
+
+class MomentField(serializers.CharField):
+    """A moment; relative ones count from the `now` of the serializer's context."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return parse_moment(str(data), now=self.context["now"])
+        except InvalidMoment as error:
+            raise serializers.ValidationError(str(error), code="invalid_time") from error
+
+
+class MetricsField(serializers.CharField):
+    """A comma list of metric names."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        names = list(dict.fromkeys(name.strip() for name in str(data).split(",")))
+        if wrong := [name for name in names if not is_metric_name(name)]:
+            raise serializers.ValidationError(f"{wrong[0][:80]!r} is no metric's name.", code="invalid_name")
+        if len(names) > EXTRA_METRICS_MAX + 3:
+            raise serializers.ValidationError("More metrics than a reading can have.", code="too_many_metrics")
+        return names
+
+
+class TimeZoneField(serializers.CharField):
+    """A name of the IANA time zone database; becomes a ZoneInfo."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if data not in time_zones():
+            raise serializers.ValidationError("Name a time zone, such as Europe/Berlin.", code="invalid_time_zone")
+        return ZoneInfo(str(data))
+
+
+class CursorField(serializers.CharField):
+    """The position of the last reading of the page before, `(timestamp, seq)`; opaque to clients."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            timestamp, _, seq = base64.urlsafe_b64decode(str(data).encode()).decode().partition(" ")
+            position = datetime.fromisoformat(timestamp), int(seq)
+            if position[0].tzinfo is None or not 0 < position[1] < 1 << 63:
+                raise ValueError
+        except (ValueError, binascii.Error) as error:
+            raise serializers.ValidationError("This is no cursor of ours.", code="invalid_cursor") from error
+        return position
+
+    @staticmethod
+    def encode(timestamp: datetime, seq: int) -> str:
+        return base64.urlsafe_b64encode(f"{timestamp.isoformat()} {seq}".encode()).decode()
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+class WindowSerializer(serializers.Serializer[Any]):
+    """`start` and `end` with the aliases `from` and `to`; unknown parameters are refused."""
+
+    start = MomentField(required=False, help_text=f"Start of the window, included. {FORMS}. Also called `from`.")
+    end = MomentField(required=False, help_text="End of the window, excluded; as `start`. Also called `to`.")
+    metrics = MetricsField(required=False, help_text="Comma list of metrics; all if absent.")
+
+    def to_internal_value(self, data: Any) -> Any:
+        given = {{"from": "start", "to": "end"}.get(name, name): value for name, value in data.items()}
+        if unknown := [name for name in given if name not in self.fields]:
+            raise serializers.ValidationError(
+                {
+                    name: serializers.ErrorDetail("There is no such parameter.", code="unknown_parameter")
+                    for name in unknown
+                }
+            )
+        return super().to_internal_value(given)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            check_window(attrs.get("start"), attrs.get("end"))
+        except InvalidWindow as error:
+            raise serializers.ValidationError(
+                {"end": serializers.ErrorDetail(str(error), code="empty_window")}
+            ) from error
+        return attrs
+
+
+class HistoryQuery(WindowSerializer):
+    limit = serializers.IntegerField(default=LIMIT_DEFAULT, min_value=1, max_value=LIMIT_MAX, help_text="Page size.")
+    order = serializers.ChoiceField(["desc", "asc"], default="desc", help_text="`desc`: newest first.")
+    cursor = CursorField(required=False, help_text="From `next` of the page before.")
+    format = serializers.ChoiceField(["json", "csv"], required=False, help_text="`csv` streams the whole window.")
+
+
+class AggregateQuery(WindowSerializer):
+    """The default window is the last 24 hours; `bucket` becomes a `readings.buckets.Bucket`."""
+
+    bucket = serializers.CharField(required=False, help_text="`30s 5m 1h 1d 7d`, or `auto`.")
+    points = serializers.IntegerField(
+        default=POINTS_DEFAULT, min_value=1, max_value=BUCKETS_MAX, help_text="At most so many buckets, with `auto`."
+    )
+    tz = TimeZoneField(required=False, help_text="Where the days of day-sized buckets begin; UTC if absent.")
+    fill = serializers.ChoiceField(["null"], required=False, help_text="`null`: give empty buckets too.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        now = self.context["now"]
+        attrs = super().validate({"start": now - timedelta(hours=24), "end": now, "tz": ZoneInfo("UTC")} | attrs)
+        if "bucket" in attrs:
+            try:
+                attrs["bucket"] = parse_bucket(
+                    attrs["bucket"], start=attrs["start"], end=attrs["end"], points=attrs["points"], tz=attrs["tz"]
+                )
+            except InvalidBucket as error:
+                detail = serializers.ErrorDetail(str(error), code="invalid_bucket")
+                raise serializers.ValidationError({"bucket": detail}) from error
+        return attrs
+
+
+def parsed(query: type[WindowSerializer], parameters: Any) -> dict[str, Any]:
+    """The validated parameters. Raises ValidationError, a 422."""
+    serializer = query(data=parameters, context={"now": timezone.now()})
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)

@@ -1,0 +1,81 @@
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Self
+
+from django.db import connections, models
+from django.db.models import F, Q
+
+from readings.metrics import COLUMNS
+from readings.stored import StoredReading
+
+if TYPE_CHECKING:
+    pass
+
+INSERT_COLUMNS = ("id", "device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "extra")
+
+
+class ReadingQuerySet(models.QuerySet["Reading"]):
+    def insert(self, readings: Sequence[StoredReading]) -> None:
+        """Stores numbered readings; to be called by `readings.recording` alone, which holds the locks."""
+        if not readings:
+            return
+        connection = connections[self.db]
+        if connection.vendor == "postgresql":
+            statement = f"COPY {self.model._meta.db_table} ({', '.join(INSERT_COLUMNS)}) FROM STDIN"
+            with connection.cursor() as cursor, cursor.copy(statement) as copy:
+                for r in readings:
+                    copy.write_row(
+                        (
+                            r.id,
+                            r.device_id,
+                            r.seq,
+                            r.timestamp,
+                            r.temperature,
+                            r.humidity,
+                            r.voltage,
+                            json.dumps(r.extra),
+                        )
+                    )
+        else:
+            self.bulk_create(
+                [self.model(**{name: getattr(r, name) for name in INSERT_COLUMNS}) for r in readings], batch_size=100
+            )
+
+    def in_window(self, start: datetime | None, end: datetime | None) -> Self:
+        """Readings of `[start, end)`; None leaves that side open."""
+        readings = self
+        if start is not None:
+            readings = readings.filter(timestamp__gte=start)
+        if end is not None:
+            readings = readings.filter(timestamp__lt=end)
+        return readings
+
+    def with_any_of(self, metrics: Sequence[str]) -> Self:
+        """Readings that have a value of at least one of these metrics."""
+        extras = [name for name in metrics if name not in COLUMNS]
+        columns = (Q(**{f"{name}__isnull": False}) for name in metrics if name in COLUMNS)
+        return self.filter(reduce(or_, columns, Q(extra__has_any_keys=extras) if extras else Q(pk__in=[])))
+
+    def by_time(self, *, descending: bool) -> Self:
+        """Ordered by time, by `seq` where times are equal."""
+        return self.order_by("-timestamp", "-seq") if descending else self.order_by("timestamp", "seq")
+
+    def beyond(self, timestamp: datetime, seq: int, *, descending: bool) -> Self:
+        """Readings that come after this position in `by_time` order.
+
+        Written so that the index (device, timestamp) bounds the scan, which an OR alone would not.
+        """
+        if descending:
+            return self.filter(Q(timestamp__lte=timestamp) & ~Q(timestamp=timestamp, seq__gte=seq))
+        return self.filter(Q(timestamp__gte=timestamp) & ~Q(timestamp=timestamp, seq__lte=seq))
+
+    def log_after(self, device_id: str, after: int, *, limit: int) -> Self:
+        """The next `limit` entries of a device's log, in order."""
+        return self.filter(device=device_id, seq__gt=after).order_by("seq")[:limit]
+
+    def latest_of(self, device_ids: Iterable[str]) -> Self:
+        """The reading newest by its own time of each of these devices, at most one a device."""
+        return self.filter(device__in=device_ids, seq=F("device__state__latest_seq"))

@@ -1,0 +1,132 @@
+"""What can be asked of a device's readings; and the device endpoints, with the latest reading in them."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices.callers import Role
+from devices.models import Device
+from devices.serializers import DeviceSerializer
+from devices.views import DeviceScope, DeviceViewSet
+from readings import aggregation, documentation
+from readings.export import csv_lines, extra_metrics
+from readings.metrics import COLUMNS
+from readings.models import Reading
+from readings.queries import AggregateQuery, CursorField, HistoryQuery, parsed
+from readings.querysets import ReadingQuerySet
+from readings.stored import reading_document
+
+
+class DeviceWithLatestSerializer(DeviceSerializer):
+    latest = serializers.SerializerMethodField()
+
+    class Meta(DeviceSerializer.Meta):
+        fields = [*DeviceSerializer.Meta.fields, "latest"]
+        read_only_fields = fields
+
+    @extend_schema_field(documentation.LATEST)
+    def get_latest(self, device: Device) -> dict[str, Any] | None:
+        reading = self.context["latest"].get(device.device_id)
+        return reading_document(reading) if reading else None
+
+
+class DeviceWithLatestViewSet(DeviceViewSet):
+    """The device endpoints as the API has them: `devices` cannot know of readings, so the latest joins here."""
+
+    serializer_class = DeviceWithLatestSerializer
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
+        """Looks up the latest readings of whatever is about to be shown, in one query."""
+        shown: Iterable[Device] = args[0] if args and kwargs.get("many") else args[:1]
+        latest = Reading.objects.latest_of([device.device_id for device in shown])
+        context = dict(kwargs.pop("context", None) or self.get_serializer_context())
+        context["latest"] = {reading.device_id: reading for reading in latest}
+        return DeviceWithLatestSerializer(*args, context=context, **kwargs)
+
+
+class DeviceReadingsViewSet(DeviceScope):
+    admin_permissions = dict.fromkeys(("history", "aggregate", "latest"), "readings.view_reading")
+    open_to = dict.fromkeys(("history", "aggregate", "latest"), (Role.DEVICE,))
+
+    @documentation.history
+    def history(self, request: Request, device_id: str) -> HttpResponseBase:
+        """A device's readings in a window, newest first, in pages; or all of them as CSV."""
+        device = self.get_object()
+        query = parsed(HistoryQuery, request.query_params)
+        readings = Reading.objects.filter(device=device).in_window(query.get("start"), query.get("end"))
+        if "metrics" in query:
+            readings = readings.with_any_of(query["metrics"])
+        if query.get("format", "csv" if asks_for_csv(request) else "json") == "csv":
+            return self.csv(device, readings, query)
+        return self.page(device, readings, query)
+
+    def page(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> Response:
+        descending, limit = query["order"] == "desc", query["limit"]
+        if "cursor" in query:
+            readings = readings.beyond(*query["cursor"], descending=descending)
+        found = list(readings.by_time(descending=descending)[: limit + 1])
+        page = found[:limit]
+        following = self.next_page(query, page[-1]) if len(found) > limit else None
+        return Response(
+            {
+                "device_id": device.device_id,
+                "start": query.get("start"),
+                "end": query.get("end"),
+                "order": query["order"],
+                "results": [reading_document(reading, query.get("metrics")) for reading in page],
+                "next": following,
+            }
+        )
+
+    def next_page(self, query: dict[str, Any], last: Reading) -> str:
+        """The address of the page after `last`, with the window's ends as they were resolved for this one."""
+        ends = {name: query[name].isoformat() for name in ("start", "end") if name in query}
+        metrics = {"metrics": ",".join(query["metrics"])} if "metrics" in query else {}
+        cursor = CursorField.encode(last.timestamp, last.seq)
+        rest = {"order": query["order"], "limit": query["limit"], "cursor": cursor}
+        return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(ends | metrics | rest)}"
+
+    def csv(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> StreamingHttpResponse:
+        metrics = query.get("metrics") or [*COLUMNS, *extra_metrics(readings)]
+        lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc")
+        response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="{device.device_id.replace(":", "-")}.csv"'
+        return response
+
+    @documentation.aggregate
+    def aggregate(self, request: Request, device_id: str) -> Response:
+        """Count, minimum, maximum, average and sum of each metric in a window, in all or by buckets."""
+        device = self.get_object()
+        query = parsed(AggregateQuery, request.query_params)
+        start, end, metrics, bucket = query["start"], query["end"], query.get("metrics"), query.get("bucket")
+        answer: dict[str, Any] = {"device_id": device.device_id, "start": start, "end": end}
+        if bucket is None:
+            answer["metrics"] = aggregation.total(device.device_id, start, end, metrics)
+        else:
+            answer["bucket"] = bucket.name
+            answer["tz"] = bucket.tz.key
+            answer["buckets"] = aggregation.by_bucket(
+                device.device_id, start, end, metrics, bucket, fill="fill" in query
+            )
+        return Response(answer)
+
+    @documentation.latest
+    def latest(self, request: Request, device_id: str) -> Response:
+        """The reading that is newest by its own time."""
+        device = self.get_object()
+        reading = Reading.objects.latest_of([device.device_id]).first()
+        if reading is None:
+            raise NotFound("The device has no readings yet.", code="no_readings")
+        return Response({"device_id": device.device_id} | reading_document(reading))
+
+
+def asks_for_csv(request: Request) -> bool:
+    return request.headers.get("Accept", "").split(",")[0].split(";")[0].strip() == "text/csv"

@@ -1,0 +1,51 @@
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices.authentication import caller_of
+from devices.callers import Role
+from devices.serializers import StrictCharField, StrictSerializer
+from devices.validators import validate_device_id
+from devices.views import DeviceScope
+from realtime.admission import WATCH_PERMISSION
+from realtime.models import Ticket
+
+
+class TicketRequestSerializer(StrictSerializer):
+    device_id = StrictCharField(
+        required=False,
+        allow_null=True,
+        max_length=64,
+        trim_whitespace=False,
+        validators=[validate_device_id],
+        help_text="What the ticket is for; absent: the whole fleet, or with a device's key that device.",
+    )
+
+
+class TicketSerializer(serializers.Serializer[Any]):
+    ticket = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+
+
+class TicketViewSet(DeviceScope):
+    """Tickets, each for one socket: for browsers on another origin, by way of their own server."""
+
+    admin_permissions = {"create": WATCH_PERMISSION}
+    open_to = {"create": (Role.DEVICE,)}
+
+    @extend_schema(operation_id="realtime_ticket", request=TicketRequestSerializer, responses={201: TicketSerializer})
+    def create(self, request: Request) -> Response:
+        """A ticket for `?ticket=` of a socket's address: good once, for 30 seconds."""
+        wish = TicketRequestSerializer(data=request.data)
+        wish.is_valid(raise_exception=True)
+        device_id = wish.validated_data.get("device_id")
+        device = caller_of(request).device
+        if device_id is not None:
+            device = get_object_or_404(self.get_queryset(), device_id=device_id)
+        ticket, expires_at = Ticket.objects.issue(device=device, now=timezone.now())
+        return Response({"ticket": ticket, "expires_at": expires_at}, status=status.HTTP_201_CREATED)

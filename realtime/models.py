@@ -1,0 +1,20 @@
+from django.db import models
+
+from devices.models import Device
+from realtime.querysets import TicketQuerySet
+
+
+class Ticket(models.Model):
+    """Leave to open one socket, once: for a browser on another origin, which has neither the session nor a key.
+
+    Kept by hash, as keys are. `device` is what may be watched; None is the whole fleet.
+    """
+
+    token_hash = models.CharField(max_length=64, primary_key=True)
+    device = models.ForeignKey(Device, null=True, on_delete=models.CASCADE, related_name="+")
+    expires_at = models.DateTimeField(db_index=True)
+
+    objects = TicketQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"Ticket for {self.device or 'the fleet'}"

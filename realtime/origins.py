@@ -1,0 +1,17 @@
+"""Which web pages may open a socket: a browser names the page's origin, and applies no rule of its own."""
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+
+def origin_is_ours(origin: str, host: str) -> bool:
+    """Whether the origin is this server, as the client addressed it, or one of ALLOWED_ORIGINS."""
+    if origin.rstrip("/") in settings.ALLOWED_ORIGINS:
+        return True
+    parts = urlsplit(origin)
+    if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
+        return False
+    domain, _ = split_domain_port(parts.netloc)
+    return validate_host(domain, settings.ALLOWED_HOSTS)

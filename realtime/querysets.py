@@ -1,0 +1,31 @@
+import secrets
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import models, transaction
+
+from devices.keys import hash_key
+from devices.models import Device
+
+if TYPE_CHECKING:
+    from realtime.models import Ticket
+
+LIFETIME = timedelta(seconds=30)
+
+
+class TicketQuerySet(models.QuerySet["Ticket"]):
+    def issue(self, *, device: Device | None, now: datetime) -> tuple[str, datetime]:
+        """A new ticket's token and when it expires; tickets that expired unused are cleared away."""
+        self.filter(expires_at__lte=now).delete()
+        token = secrets.token_urlsafe(24)
+        ticket = self.create(token_hash=hash_key(token), device=device, expires_at=now + LIFETIME)
+        return token, ticket.expires_at
+
+    def redeem(self, token: str, *, now: datetime) -> "Ticket | None":
+        """The ticket, which is used up by this; None if it is unknown, used or expired."""
+        with transaction.atomic():
+            ticket = self.select_related("device").filter(token_hash=hash_key(token), expires_at__gt=now).first()
+            # Of two that come at once, one deletes the row.
+            if ticket is None or not self.filter(pk=ticket.pk).delete()[0]:
+                return None
+        return ticket

@@ -1,0 +1,23 @@
+"""The ASGI application: HTTP to Django, WebSockets to the consumers."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry.settings")
+django_application = get_asgi_application()
+
+from channels.routing import ProtocolTypeRouter
+from django.conf import settings
+from django.core.management import call_command
+
+from realtime.routing import websocket_application
+from telemetry.bodies import BoundedBodies
+
+# A server started by hand runs no management command, so nothing else would refuse an unsafe configuration.
+call_command("check")
+
+application = BoundedBodies(
+    ProtocolTypeRouter({"http": django_application, "websocket": websocket_application}),
+    limit=settings.MAX_BODY_BYTES,
+)

@@ -1,0 +1,132 @@
+"""Request bodies, held in bounded memory before Django sees them."""
+
+import zlib
+from collections.abc import Iterable
+
+import msgspec
+from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, HTTPScope, Scope
+
+from telemetry.problems import MEDIA_TYPE, document
+
+# After the limit is passed, so much more is read and thrown away, so that the client gets to hear the answer.
+DISCARD_FACTOR = 4
+
+
+class BodyRefused(Exception):
+    """The body cannot be taken; `code` says why: `body_too_large`, `malformed_gzip`, `unsupported_encoding`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class BoundedBodies:
+    """ASGI middleware: counts a body while it streams in, inflates gzip, and gives a chunked body its length.
+
+    Without it Django writes any body to disk before a view is asked, and DRF takes a body that has no
+    Content-Length for an empty one. A body that is refused reaches the API as an empty one with the reason in
+    `scope["body_refused"]`, where the parser finds it: after authentication, so that a 401 comes first. Elsewhere
+    the answer is given here.
+    """
+
+    def __init__(self, application: ASGI3Application, *, limit: int) -> None:
+        self.application = application
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] != "http":
+            await self.application(scope, receive, send)
+            return
+        # daphne lets a client set this through a header of its own.
+        scope["root_path"] = ""
+        body, code, headers = b"", "", list(scope["headers"])
+        try:
+            body = await self.read(receive)
+            body = self.decode(body, content_encoding(headers))
+        except ClientDisconnected:
+            return
+        except BodyRefused as refusal:
+            code = refusal.code
+            body = b""
+        if code and not scope["path"].startswith("/api/"):
+            await refuse(send, code)
+            return
+        # Of a refused body the length stays above zero: the parser has to be asked.
+        length = b"1" if code else str(len(body)).encode()
+        headers = [(name, value) for name, value in headers if name not in (b"content-length", b"content-encoding")]
+        if body or code:
+            headers.append((b"content-length", length))
+        inner: HTTPScope = scope | {"headers": headers, "body_refused": code}  # type: ignore[assignment]
+        await self.application(inner, replay(body, receive), send)
+
+    async def read(self, receive: ASGIReceiveCallable) -> bytes:
+        chunks: list[bytes] = []
+        size, more = 0, True
+        while more and size <= self.limit * DISCARD_FACTOR:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise ClientDisconnected
+            assert event["type"] == "http.request"
+            chunk = event.get("body", b"")
+            more = event.get("more_body", False)
+            size += len(chunk)
+            if size <= self.limit:
+                chunks.append(chunk)
+            else:
+                chunks.clear()
+        if size > self.limit:
+            raise BodyRefused("body_too_large")
+        return b"".join(chunks)
+
+    def decode(self, body: bytes, encoding: bytes) -> bytes:
+        if encoding in (b"", b"identity"):
+            return body
+        if encoding not in (b"gzip", b"x-gzip"):
+            raise BodyRefused("unsupported_encoding")
+        inflated = bytearray()
+        try:
+            while body:
+                stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+                inflated += stream.decompress(body, self.limit + 1 - len(inflated))
+                if len(inflated) > self.limit:
+                    raise BodyRefused("body_too_large")
+                if not stream.eof:
+                    raise BodyRefused("malformed_gzip")
+                body = stream.unused_data
+        except zlib.error as error:
+            raise BodyRefused("malformed_gzip") from error
+        return bytes(inflated)
+
+
+class ClientDisconnected(Exception):
+    """The client went away before its body was complete."""
+
+
+def content_encoding(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b",".join(value.strip().lower() for name, value in headers if name == b"content-encoding")
+
+
+def replay(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
+    """A `receive` that gives the whole body once, then what the server sends (that the client went away)."""
+    pending = True
+
+    async def replayed() -> ASGIReceiveEvent:
+        nonlocal pending
+        if pending:
+            pending = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return replayed
+
+
+async def refuse(send: ASGISendCallable, code: str) -> None:
+    status, detail = {
+        "body_too_large": (413, "The body is over the limit."),
+        "malformed_gzip": (400, "The body is no valid gzip."),
+        "unsupported_encoding": (415, "Content-Encoding can be gzip or absent."),
+    }[code]
+    body = msgspec.json.encode(document(status_code=status, code=code, detail=detail))
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

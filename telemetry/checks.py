@@ -1,0 +1,77 @@
+"""What is unsafe or contradictory in the configuration stops the start, with what to do about it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from telemetry.logs import FORMATS, LEVELS
+
+ENVIRONMENTS = ("development", "production")
+SECRET_KEY_CHARACTERS = 32
+API_KEY_CHARACTERS = 16
+
+
+@register()
+def check_configuration(app_configs: Any, **_: Any) -> Iterable[CheckMessage]:
+    return [*secrets(), *choices(), *addresses(), *production()]
+
+
+def secrets() -> Iterator[CheckMessage]:
+    set_up = "Run `python manage.py up` once, which writes it into .env, or set it yourself."
+    if len(settings.SECRET_KEY) < SECRET_KEY_CHARACTERS:
+        yield Error(
+            f"SECRET_KEY is missing or shorter than {SECRET_KEY_CHARACTERS} characters.", set_up, id="telemetry.E001"
+        )
+    if len(settings.API_SECRET_KEY) < API_KEY_CHARACTERS:
+        yield Error(
+            f"API_SECRET_KEY is missing or shorter than {API_KEY_CHARACTERS} characters.", set_up, id="telemetry.E002"
+        )
+    if any(len(key) < API_KEY_CHARACTERS for key in settings.DEVICE_API_KEYS):
+        hint = "Use long random keys, separated by commas, without empty places between them."
+        yield Error(
+            f"DEVICE_API_KEYS has a key shorter than {API_KEY_CHARACTERS} characters.", hint, id="telemetry.E003"
+        )
+    if settings.API_SECRET_KEY in settings.DEVICE_API_KEYS:
+        hint = "A gateway must not hold the administrator's key: give it one of its own."
+        yield Error("API_SECRET_KEY is also listed in DEVICE_API_KEYS.", hint, id="telemetry.E004")
+
+
+def choices() -> Iterator[CheckMessage]:
+    for name, allowed, identifier in (
+        ("APP_ENV", ENVIRONMENTS, "telemetry.E005"),
+        ("LOG_LEVEL", LEVELS, "telemetry.E006"),
+        ("LOG_FORMAT", FORMATS, "telemetry.E007"),
+    ):
+        if getattr(settings, name) not in allowed:
+            yield Error(f"{name} is {getattr(settings, name)!r}.", f"Use one of: {', '.join(allowed)}.", id=identifier)
+    for name, low, high, identifier in (
+        ("PORT", 1, 65_535, "telemetry.E008"),
+        ("MAX_BODY_BYTES", 1024, 1 << 30, "telemetry.E009"),
+        ("DEFAULT_REPORT_INTERVAL", 1, 31 * 86_400, "telemetry.E010"),
+    ):
+        if not low <= getattr(settings, name) <= high:
+            yield Error(f"{name} is {getattr(settings, name)}.", f"Use a number from {low} to {high}.", id=identifier)
+
+
+def addresses() -> Iterator[CheckMessage]:
+    for origin in settings.ALLOWED_ORIGINS:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or "*" in origin:
+            hint = "Write each as the browser sends it: scheme, host, port if unusual; https://app.example.org"
+            yield Error(f"ALLOWED_ORIGINS lists {origin!r}, which is no origin.", hint, id="telemetry.E011")
+    if settings.REDIS_URL and urlsplit(settings.REDIS_URL).scheme not in ("redis", "rediss", "unix"):
+        hint = "Write redis://host:6379/0, or leave it empty for one process with an in-memory channel layer."
+        yield Error("REDIS_URL is no Redis address.", hint, id="telemetry.E012")
+
+
+def production() -> Iterator[CheckMessage]:
+    if not settings.IN_PRODUCTION:
+        return
+    if settings.DEBUG:
+        hint = "Set DEBUG=false: error pages would show settings and source to anyone."
+        yield Error("DEBUG is on while APP_ENV is production.", hint, id="telemetry.E013")
+    if "*" in settings.ALLOWED_HOSTS:
+        yield Error("ALLOWED_HOSTS is * while APP_ENV is production.", "List the names you serve.", id="telemetry.E014")

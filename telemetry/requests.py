@@ -1,0 +1,66 @@
+"""Middleware around every request: its id, and the slash that API paths may end with."""
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from telemetry.logs import request_id as current_request_id
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SLASH_OPTIONAL = ("/api/", "/health", "/docs", "/redoc")
+
+
+class Middleware:
+    """Calls `before` and `after` around a request, on either kind of handler, without a thread of its own."""
+
+    async_capable = sync_capable = True
+
+    def __init__(self, get_response: GetResponse | AsyncGetResponse) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if iscoroutinefunction(self.get_response):
+            return self.acall(request)
+        self.before(request)
+        return self.after(request, cast(GetResponse, self.get_response)(request))
+
+    async def acall(self, request: HttpRequest) -> HttpResponseBase:
+        self.before(request)
+        return self.after(request, await cast(AsyncGetResponse, self.get_response)(request))
+
+    def before(self, request: HttpRequest) -> None:
+        """Changes the request on its way in."""
+
+    def after(self, _request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Changes the response on its way out."""
+        return response
+
+
+class RequestId(Middleware):
+    """`X-Request-ID` in, out, and in every log line between; made up where the client sends none."""
+
+    def before(self, request: HttpRequest) -> None:
+        given = request.headers.get("X-Request-ID", "")
+        current_request_id.set(given if ACCEPTED_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+
+    def after(self, _request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        response["X-Request-ID"] = current_request_id.get()
+        return response
+
+
+class OptionalSlash(Middleware):
+    """`/api/v1/ingest/` is `/api/v1/ingest`: answered at once, since clients drop a redirected POST's body."""
+
+    def before(self, request: HttpRequest) -> None:
+        if request.path_info.startswith(SLASH_OPTIONAL):
+            request.path_info = request.path_info.rstrip("/")

@@ -1,0 +1,24 @@
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+
+from telemetry import problems
+from telemetry.health import health
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="start"),
+    path("health", health, name="health"),
+    path("api/v1/", include("readings.urls")),
+    path("api/v1/", include("realtime.api_urls")),
+    path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path("live/", include("realtime.urls")),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = problems.bad_request
+handler403 = problems.permission_denied
+handler404 = problems.not_found
+handler500 = problems.server_error
