@@ -4,14 +4,12 @@ import hmac
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser, User
 
 from devices.models import Device
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 
 class Role(StrEnum):
@@ -29,7 +27,7 @@ class Caller:
 
     role: Role
     device: Device | None = None
-    user: "AbstractBaseUser | None" = None
+    user: User | None = None
 
     def may(self, permission: str) -> bool:
         """Whether an administrator may do what the Django permission ("devices.view_device") stands for."""
@@ -46,14 +44,14 @@ def caller_for_key(key: str, *, now: datetime) -> Caller | None:
     given = key.encode("utf-8", "surrogateescape")
     if settings.API_SECRET_KEY and hmac.compare_digest(given, settings.API_SECRET_KEY.encode()):
         return Caller(role=Role.ADMIN)
-    if any([hmac.compare_digest(given, fleet_key.encode()) for fleet_key in settings.DEVICE_API_KEYS if fleet_key]):
+    if any(hmac.compare_digest(given, fleet_key.encode()) for fleet_key in settings.DEVICE_API_KEYS if fleet_key):
         return Caller(role=Role.FLEET)
     device = Device.objects.for_key(key, now=now)
     return Caller(role=Role.DEVICE, device=device) if device else None
 
 
-def caller_for_user(user: "AbstractBaseUser | AnonymousUser | None") -> Caller | None:
+def caller_for_user(user: AbstractBaseUser | AnonymousUser | None) -> Caller | None:
     """The signed-in account of a session; None for nobody."""
-    if user is None or not user.is_active or not user.is_authenticated:
+    if not isinstance(user, User) or not user.is_active:
         return None
-    return Caller(role=Role.ADMIN, user=user)  # type: ignore[arg-type]
+    return Caller(role=Role.ADMIN, user=user)

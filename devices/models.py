@@ -31,7 +31,8 @@ class Device(models.Model):
     )
     api_key_hash = models.CharField(max_length=128, unique=True, editable=False)
     key_hint = models.CharField("key starts with", max_length=16, editable=False)
-    retiring_key_hash = models.CharField(max_length=128, unique=True, null=True, editable=False)
+    # Null, not empty, where there is none: it is unique.
+    retiring_key_hash = models.CharField(max_length=128, unique=True, null=True, editable=False)  # noqa: DJ001
     retiring_key_expires_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 

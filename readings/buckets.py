@@ -14,37 +14,10 @@ SECONDS_MAX = 3650 * 86_400
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 BUCKET = re.compile(r"(\d{1,7})([smhd])", re.ASCII)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Counted from a Monday, so that 7d is the calendar's week.
-FIRST_MONDAY = datetime(1970, 1, 5)
 
 # What `auto` chooses from: sizes that a clock or a calendar has marks for.
-AUTOMATIC = [
-    "1s",
-    "2s",
-    "5s",
-    "10s",
-    "15s",
-    "30s",
-    "1m",
-    "2m",
-    "5m",
-    "10m",
-    "15m",
-    "30m",
-    "1h",
-    "2h",
-    "3h",
-    "6h",
-    "12h",
-    "1d",
-    "2d",
-    "7d",
-    "14d",
-    "28d",
-    "56d",
-    "112d",
-    "364d",
-]
+SIZES = "1s 2s 5s 10s 15s 30s 1m 2m 5m 10m 15m 30m 1h 2h 3h 6h 12h 1d 2d 7d 14d 28d 56d 112d 364d"
+AUTOMATIC = tuple(SIZES.split())
 
 
 class InvalidBucket(ValueError):
@@ -64,7 +37,8 @@ class Bucket(msgspec.Struct, frozen=True):
         if not self.days:
             return EPOCH + (moment - EPOCH) // timedelta(seconds=self.seconds) * timedelta(seconds=self.seconds)
         midnight = moment.astimezone(self.tz).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
-        return self._at(midnight - timedelta(days=(midnight - FIRST_MONDAY).days % self.days))
+        # Counted from 1 January of the year 1, a Monday, so that 7d is the calendar's week.
+        return self._at(midnight - timedelta(days=(midnight.toordinal() - 1) % self.days))
 
     def next(self, start: datetime) -> datetime:
         """The start of the bucket after the one that begins at `start`."""

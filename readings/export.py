@@ -45,5 +45,6 @@ def extra_metrics(readings: ReadingQuerySet) -> list[str]:
     name = "entry" if connection.vendor == "postgresql" else "entry.key"
     sql, parameters = readings.order_by().values_list("extra").query.sql_with_params()
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT DISTINCT {name} FROM ({sql}) AS chosen, {entries} AS entry ORDER BY 1", parameters)
+        # Django made the inner statement; the rest is ours.
+        cursor.execute(f"SELECT DISTINCT {name} FROM ({sql}) AS chosen, {entries} AS entry ORDER BY 1", parameters)  # noqa: S608
         return [name for (name,) in cursor.fetchall()]

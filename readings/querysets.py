@@ -12,7 +12,7 @@ from readings.metrics import COLUMNS
 from readings.stored import StoredReading
 
 if TYPE_CHECKING:
-    pass
+    from readings.models import Reading  # noqa: F401  named in the base class
 
 INSERT_COLUMNS = ("id", "device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "extra")
 
@@ -27,18 +27,8 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
             statement = f"COPY {self.model._meta.db_table} ({', '.join(INSERT_COLUMNS)}) FROM STDIN"
             with connection.cursor() as cursor, cursor.copy(statement) as copy:
                 for r in readings:
-                    copy.write_row(
-                        (
-                            r.id,
-                            r.device_id,
-                            r.seq,
-                            r.timestamp,
-                            r.temperature,
-                            r.humidity,
-                            r.voltage,
-                            json.dumps(r.extra),
-                        )
-                    )
+                    columns = (r.id, r.device_id, r.seq, r.timestamp, r.temperature, r.humidity, r.voltage)
+                    copy.write_row((*columns, json.dumps(r.extra)))
         else:
             self.bulk_create(
                 [self.model(**{name: getattr(r, name) for name in INSERT_COLUMNS}) for r in readings], batch_size=100

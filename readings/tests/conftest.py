@@ -1,0 +1,1 @@
+from devices.tests.fixtures import *  # noqa: F403  pytest finds fixtures where they stand
