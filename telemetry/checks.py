@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
 
 from telemetry.logs import FORMATS, LEVELS
 
@@ -19,9 +20,17 @@ def check_configuration(app_configs: Any, **_: Any) -> Iterable[CheckMessage]:
     return [*secrets(), *choices(), *addresses(), *production()]
 
 
+def secret(name: str) -> str:
+    """The secret's value, empty where there is none: Django lets nobody even read an empty SECRET_KEY."""
+    try:
+        return str(getattr(settings, name))
+    except ImproperlyConfigured:
+        return ""
+
+
 def secrets() -> Iterator[CheckMessage]:
     set_up = "Run `python manage.py up` once, which writes it into .env, or set it yourself."
-    if len(settings.SECRET_KEY) < SECRET_KEY_CHARACTERS:
+    if len(secret("SECRET_KEY")) < SECRET_KEY_CHARACTERS:
         yield Error(
             f"SECRET_KEY is missing or shorter than {SECRET_KEY_CHARACTERS} characters.", set_up, id="telemetry.E001"
         )

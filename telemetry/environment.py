@@ -1,5 +1,7 @@
 """How the names of `.env` become settings values."""
 
+import contextlib
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +14,20 @@ SCHEME_ALIASES = {"postgresql+asyncpg": "postgresql", "postgresql+psycopg": "pos
 
 # How long a request waits for a pooled connection, and a new connection for the server, in seconds.
 DATABASE_WAIT_SECONDS = 4
+
+
+def local_names(host: str) -> list[str]:
+    """What this machine is called by those who may reach a server that listens on `host`."""
+    names = ["localhost", "127.0.0.1", "[::1]"]
+    if host in ("0.0.0.0", "::"):  # noqa: S104
+        names += [socket.gethostname(), f"{socket.gethostname()}.local"]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+            # Sends nothing: only asks which of our addresses would be used (192.0.2.0/24 is RFC 5737's).
+            probe.connect(("192.0.2.1", 9))
+            names.append(probe.getsockname()[0])
+    elif host not in names:
+        names.append(host)
+    return list(dict.fromkeys(names))
 
 
 def database(url: str, *, base: Path) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, Spec
 from telemetry import problems
 from telemetry.health import health
 
+admin.site.site_header = admin.site.site_title = "Telemetry"
+admin.site.index_title = "Console"
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="start"),
     path("health", health, name="health"),

@@ -1,0 +1,152 @@
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.html import format_html
+
+from devices.models import Device
+from devices.querysets import DeviceQuerySet
+from devices.status import Status
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(Status.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
+        assert isinstance(queryset, DeviceQuerySet)
+        chosen = self.value()
+        return queryset.of_status(Status(chosen)) if chosen in Status.values else queryset
+
+
+class RotationForm(forms.Form):
+    overlap = forms.TypedChoiceField(
+        label="The old key goes on working",
+        coerce=lambda seconds: timedelta(seconds=int(seconds)),
+        choices=[(0, "not at all"), (3600, "for an hour"), (86_400, "for a day"), (7 * 86_400, "for a week")],
+        initial=86_400,
+        widget=forms.RadioSelect,
+    )
+
+
+@admin.register(Device)
+class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Devices to add, find, rotate and deactivate. Never to delete: the log stays, and names its device."""
+
+    list_display = ("device_id", "name", "status", "last_seen", "last_seq", "is_active", "live")
+    list_filter = (StatusFilter, "is_active")
+    search_fields = ("device_id", "name")
+    search_help_text = "Part of the device id or the name"
+    ordering = ("device_id",)
+    list_per_page = 100
+    show_full_result_count = False
+    actions = ("activate", "deactivate")
+    readonly_fields = ("status", "last_seen", "last_seq", "key_hint", "retiring_key_expires_at", "created_at")
+    fields = ("device_id", "name", "is_active", "report_interval", *readonly_fields)
+    new_fields = ("device_id", "name", "report_interval")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
+        devices = super().get_queryset(request)
+        assert isinstance(devices, DeviceQuerySet)
+        return devices.select_related("state").with_status(now=timezone.now())
+
+    @admin.display(ordering="status")
+    def status(self, device: Any) -> str:
+        return str(device.status)
+
+    @admin.display(description="last seen (UTC)", ordering="state__last_seen_at", empty_value="never")
+    def last_seen(self, device: Device) -> Any:
+        return device.state.last_seen_at
+
+    @admin.display(description="readings", ordering="state__last_seq")
+    def last_seq(self, device: Device) -> int:
+        return device.state.last_seq
+
+    @admin.display(description="")
+    def live(self, device: Any) -> str:
+        return format_html('<a href="{}">Live</a>', device.get_absolute_url())
+
+    def get_fields(self, request: HttpRequest, obj: Device | None = None) -> Any:
+        return self.fields if obj else self.new_fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Device | None = None) -> Any:
+        # A device's id is in its every reading: it stays what it was registered as.
+        return ("device_id", *self.readonly_fields) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Device | None = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Device, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        device, key = Device.objects.register(
+            device_id=obj.device_id, name=obj.name, report_interval=obj.report_interval
+        )
+        obj.__dict__.update(device.__dict__)
+        request.new_api_key = key  # type: ignore[attr-defined]
+
+    def response_add(self, request: HttpRequest, obj: Device, post_url_continue: str | None = None) -> Any:
+        """The key, in the answer itself: a message would keep it in a cookie or the session."""
+        return self.key_page(request, obj, request.new_api_key)  # type: ignore[attr-defined]
+
+    def key_page(self, request: HttpRequest, device: Device, key: str) -> TemplateResponse:
+        address = request.build_absolute_uri("/api/v1/ingest")
+        context = self.page_context(request, device, title=f"API key of {device.device_id}")
+        response = TemplateResponse(
+            request, "admin/devices/device/key.html", context | {"api_key": key, "address": address}
+        )
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def page_context(self, request: HttpRequest, device: Device, *, title: str) -> dict[str, Any]:
+        return self.admin_site.each_context(request) | {"opts": self.opts, "original": device, "title": title}
+
+    def get_urls(self) -> list[URLPattern]:
+        rotate = path(
+            "<uuid:pk>/rotate-key/",
+            self.admin_site.admin_view(self.rotate_key_view),
+            name="devices_device_rotate_key",
+        )
+        return [rotate, *super().get_urls()]
+
+    def rotate_key_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
+        """Asks how long the old key shall work on, then shows the new one."""
+        device = get_object_or_404(Device, pk=pk)
+        if not self.has_change_permission(request, device):
+            raise PermissionDenied
+        form = RotationForm(request.POST or None)
+        if form.is_valid():
+            key = device.rotate_key(overlap=form.cleaned_data["overlap"], now=timezone.now())
+            self.log_change(request, device, "Rotated the API key.")
+            return self.key_page(request, device, key)
+        context = self.page_context(request, device, title=f"Rotate the key of {device.device_id}")
+        return TemplateResponse(request, "admin/devices/device/rotate_key.html", context | {"form": form})
+
+    @admin.action(description="Deactivate: refuse their keys from now on", permissions=["change"])
+    def deactivate(self, request: HttpRequest, devices: QuerySet[Device]) -> None:
+        self.set_active(request, devices, active=False)
+
+    @admin.action(description="Activate again", permissions=["change"])
+    def activate(self, request: HttpRequest, devices: QuerySet[Device]) -> None:
+        self.set_active(request, devices, active=True)
+
+    def set_active(self, request: HttpRequest, devices: QuerySet[Device], *, active: bool) -> None:
+        changed = list(Device.objects.filter(pk__in=devices.values("pk")).exclude(is_active=active))
+        Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_active=active)
+        word = "Activated" if active else "Deactivated"
+        for device in changed:
+            self.log_change(request, device, f"{word}.")
+        self.message_user(request, f"{word} {len(changed)} of the chosen devices.", messages.SUCCESS)

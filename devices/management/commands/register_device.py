@@ -1,0 +1,28 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from devices.models import Device
+from devices.querysets import DeviceIdTaken
+from devices.serializers import NewDeviceSerializer
+
+
+class Command(BaseCommand):
+    help = "Register a device. Its API key, shown this once, is all that goes to standard output."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("device_id", help="1 to 64 letters, digits and . _ : -")
+        parser.add_argument("--name", default="", help="for people")
+        parser.add_argument("--report-interval", type=int, help="how often it should report, in seconds")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        wish = {name: options[name] for name in ("device_id", "name", "report_interval")}
+        values = NewDeviceSerializer(data=wish)
+        if not values.is_valid():
+            raise CommandError("; ".join(f"{name}: {errors[0]}" for name, errors in values.errors.items()))
+        try:
+            device, key = Device.objects.register(**values.validated_data)
+        except DeviceIdTaken as error:
+            raise CommandError(f"There is a device {options['device_id']} already.") from error
+        self.stderr.write(f"Registered {device.device_id}. Its key is shown this once:")
+        self.stdout.write(key)
