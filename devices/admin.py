@@ -67,8 +67,9 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         return str(device.status)
 
     @admin.display(description="last seen (UTC)", ordering="state__last_seen_at", empty_value="never")
-    def last_seen(self, device: Device) -> Any:
-        return device.state.last_seen_at
+    def last_seen(self, device: Device) -> str | None:
+        moment = device.state.last_seen_at
+        return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else None
 
     @admin.display(description="readings", ordering="state__last_seq")
     def last_seq(self, device: Device) -> int:

@@ -99,15 +99,17 @@ class DeviceViewSet(DeviceScope):
             devices = devices.filter(is_active=chosen["is_active"] == "true")
         return devices
 
-    @extend_schema(operation_id="device_list", parameters=[DeviceFiltersSerializer])
+    @extend_schema(operation_id="device_list", summary="List devices", parameters=[DeviceFiltersSerializer])
     def list(self, request: Request) -> Response:
+        """Pages by device id; `next` is the address of the next page."""
         page = self.paginate_queryset(self.filtered(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
-        operation_id="device_register", request=NewDeviceSerializer, responses={201: DeviceWithKeySerializer}
+        operation_id="device_register", summary="Register a device", request=NewDeviceSerializer, responses={201: DeviceWithKeySerializer}
     )
     def create(self, request: Request) -> Response:
+        """Answers the device with its `api_key`, which is shown this once."""
         values = NewDeviceSerializer(data=request.data)
         values.is_valid(raise_exception=True)
         try:
@@ -116,18 +118,20 @@ class DeviceViewSet(DeviceScope):
             raise Conflict from error
         return self.with_key(device, key, status_code=status.HTTP_201_CREATED)
 
-    @extend_schema(operation_id="device")
+    @extend_schema(operation_id="device", summary="Look up a device")
     def retrieve(self, request: Request, device_id: str) -> Response:
+        """A device sees itself alone."""
         return Response(self.get_serializer(self.get_object()).data)
 
-    @extend_schema(operation_id="device_change", request=DeviceChangesSerializer)
+    @extend_schema(operation_id="device_change", summary="Change a device", request=DeviceChangesSerializer)
     def partial_update(self, request: Request, device_id: str) -> Response:
+        """What is not named stays as it is."""
         changes = DeviceChangesSerializer(self.get_object(), data=request.data, partial=True)
         changes.is_valid(raise_exception=True)
         changes.save()
         return Response(self.get_serializer(self.get_object()).data)
 
-    @extend_schema(operation_id="device_deactivate", responses={204: None})
+    @extend_schema(operation_id="device_deactivate", summary="Deactivate a device", responses={204: None})
     def destroy(self, request: Request, device_id: str) -> Response:
         """Deactivates the device: its key is refused from now on, its log stays."""
         device = self.get_object()
@@ -136,7 +140,7 @@ class DeviceViewSet(DeviceScope):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
-        operation_id="device_rotate_key", request=RotationSerializer, responses={200: DeviceWithKeySerializer}
+        operation_id="device_rotate_key", summary="Give a device a new key", request=RotationSerializer, responses={200: DeviceWithKeySerializer}
     )
     @action(detail=True, methods=["post"], url_path="rotate-key")
     def rotate_key(self, request: Request, device_id: str) -> Response:

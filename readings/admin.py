@@ -45,7 +45,8 @@ class LogChangeList(ChangeList):
         found = list(self.queryset[: self.list_per_page + 1])
         self.result_list = found[: self.list_per_page]
         self.result_count = len(self.result_list)
-        self.full_result_count = None
+        # Equal, so that the search form claims no number of results: nobody counted them.
+        self.full_result_count = self.result_count
         self.show_full_result_count = self.show_admin_actions = self.can_show_all = self.multi_page = False
         self.next_page_query = self.first_page_query = ""
         if len(found) > self.list_per_page:
@@ -57,7 +58,7 @@ class LogChangeList(ChangeList):
 
 @admin.register(Reading)
 class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    list_display = ("device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "others")
+    list_display = ("device_id", "seq", "measured_at", "temperature", "humidity", "voltage", "others")
     list_per_page = 100
     sortable_by = ()
     search_fields = ("device_id",)
@@ -72,6 +73,10 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
         self, request: HttpRequest, queryset: QuerySet[Reading], search_term: str
     ) -> tuple[QuerySet[Reading], bool]:
         return (queryset.filter(device_id=search_term.strip()) if search_term else queryset), False
+
+    @admin.display(description="measured (UTC)")
+    def measured_at(self, reading: Reading) -> str:
+        return f"{reading.timestamp:%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="other metrics")
     def others(self, reading: Reading) -> str:

@@ -178,14 +178,16 @@ ingest_batch = extend_schema(
 )
 history = extend_schema(
     operation_id="device_history",
+    summary="Read the log by time",
     parameters=[HistoryQuery],
     responses={(200, JSON): HISTORY, (200, "text/csv"): {"type": "string"}},
 )
 aggregate = extend_schema(
-    operation_id="device_aggregate", parameters=[AggregateQuery], responses={(200, JSON): AGGREGATE}
+    operation_id="device_aggregate", summary="Statistics of a window", parameters=[AggregateQuery], responses={(200, JSON): AGGREGATE}
 )
 latest = extend_schema(
     operation_id="device_latest",
+    summary="The latest reading",
     responses={
         (200, JSON): READING
         | {"properties": {"device_id": STRING} | READING["properties"], "required": ["device_id", *READING["required"]]}

@@ -9,13 +9,13 @@ django_application = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management.base import BaseCommand
 
 from realtime.routing import websocket_application
 from telemetry.bodies import BoundedBodies
 
 # A server started by hand runs no management command, so nothing else would refuse an unsafe configuration.
-call_command("check")
+BaseCommand().check()
 
 application = BoundedBodies(
     ProtocolTypeRouter({"http": django_application, "websocket": websocket_application}),

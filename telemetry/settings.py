@@ -10,8 +10,9 @@ from telemetry.logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-if (BASE_DIR / ".env").exists():
-    environ.Env.read_env(BASE_DIR / ".env")
+ENV_FILE = Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
+if ENV_FILE.exists():
+    environ.Env.read_env(ENV_FILE)
 # An empty value means the same as an absent one.
 env = environ.Env()
 env.ENVIRON = {name: value for name, value in os.environ.items() if value.strip()}

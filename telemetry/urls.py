@@ -1,4 +1,5 @@
 from django.contrib import admin
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
@@ -8,9 +9,11 @@ from telemetry.health import health
 
 admin.site.site_header = admin.site.site_title = "Telemetry"
 admin.site.index_title = "Console"
+admin.site.site_url = None
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="start"),
+    path("favicon.ico", RedirectView.as_view(url=staticfiles_storage.url("realtime/icon.svg")), name="favicon"),
     path("health", health, name="health"),
     path("api/v1/", include("readings.urls")),
     path("api/v1/", include("realtime.api_urls")),

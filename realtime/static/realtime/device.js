@@ -48,9 +48,10 @@ class Card {
       legend: { show: false },
       cursor: { y: false },
       scales: { y: { range: (_, low, high) => padded(low, high) } },
+      padding: [8, 0, 0, 0],
       axes: [
-        { ...axis, space: 70 },
-        { ...axis, size: 52, space: 36 },
+        { ...axis, space: 80, size: 28, values: (_, moments) => moments.map(clock) },
+        { ...axis, size: 46, space: 30 },
       ],
       series: [{}, { stroke: color("--accent"), width: 1.75, points: { size: 4, fill: color("--accent") } }],
     };
@@ -83,6 +84,10 @@ class Card {
     clearTimeout(this.fading);
     this.fading = setTimeout(() => this.root.classList.remove("fresh"), HIGHLIGHT_MS);
   }
+}
+
+function clock(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString([], { hourCycle: "h23" });
 }
 
 function padded(low, high) {

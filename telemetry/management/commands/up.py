@@ -41,7 +41,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if missing := [name for name in GENERATED if not secret(name)]:
-            self.generate_secrets(missing, settings.BASE_DIR / ".env")
+            self.generate_secrets(missing, settings.ENV_FILE)
         self.check()
         self.check_port()
         try:

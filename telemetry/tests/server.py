@@ -1,0 +1,97 @@
+"""A server of the tests' own: `manage.py up` in a process, with a private database, on a free port."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import psycopg
+from django.conf import settings
+from django.db import connection
+
+ADMIN_KEY = "admin-key-of-the-server-0123456789"
+START_SECONDS = 60
+
+
+class Server:
+    """On the stack that the tests run on: PostgreSQL and Redis where DATABASE_URL says so, else SQLite."""
+
+    def __init__(self, folder: Path, *, demo: bool = False) -> None:
+        self.log = folder / "server.log"
+        self.demo = demo
+        self.database = f"telemetry_server_{uuid.uuid4().hex[:8]}" if connection.vendor == "postgresql" else ""
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "ENV_FILE": str(folder / ".env"),
+            "SECRET_KEY": "secret-key-of-the-server-0123456789-0123456789",
+            "API_SECRET_KEY": ADMIN_KEY,
+            "PORT": str(self.port),
+            "DATABASE_URL": self.server_url(self.database) if self.database else f"sqlite:///{folder / 'db.sqlite3'}",
+            "REDIS_URL": settings.REDIS_URL if self.database else "",
+        }
+
+    @staticmethod
+    def server_url(database: str) -> str:
+        entry = settings.DATABASES["default"]
+        return "postgresql://{}@{}:{}/{}".format(
+            ":".join(filter(None, (entry["USER"], entry["PASSWORD"]))), entry["HOST"], entry["PORT"] or 5432, database
+        )
+
+    def administer(self, statement: str) -> None:
+        with psycopg.connect(self.server_url("postgres"), autocommit=True) as administrator:
+            administrator.execute(statement)  # type: ignore[call-overload]
+
+    def __enter__(self) -> Self:
+        if self.database:
+            self.administer(f"CREATE DATABASE {self.database}")
+        command = [sys.executable, "manage.py", "up", *([] if self.demo else ["--no-demo"])]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
+            )
+        try:
+            self.wait_until_healthy()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/health").is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
+        raise AssertionError(f"The server did not start:\n{self.log.read_text()}")
+
+    def __exit__(self, *_: Any) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.database:
+            self.administer(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+
+    def printed(self, pattern: str) -> str:
+        """What the group of `pattern` matches in what the server printed."""
+        match = re.search(pattern, self.log.read_text())
+        assert match, self.log.read_text()
+        return match[1]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
