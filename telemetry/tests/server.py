@@ -47,7 +47,7 @@ class Server:
 
     def administer(self, statement: str) -> None:
         with psycopg.connect(self.server_url("postgres"), autocommit=True) as administrator:
-            administrator.execute(statement)  # type: ignore[call-overload]
+            administrator.execute(statement)
 
     def __enter__(self) -> Self:
         if self.database:

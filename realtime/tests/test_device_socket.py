@@ -1,0 +1,261 @@
+"""The socket of one device: everything of its log, in order, once."""
+
+import functools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from channels.layers import get_channel_layer
+from channels.testing import WebsocketCommunicator
+
+from devices.models import Device
+from devices.tests.fixtures import ADMIN_KEY
+from readings.tests.logs import new, store
+from realtime import frames, receivers
+from realtime.groups import device_group
+from realtime.routing import websocket_application
+
+pytestmark = pytest.mark.django_db
+
+WAIT_SECONDS = 5
+
+
+def in_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Runs an async test; its database work happens in the test's own thread, and so in its transaction."""
+
+    @functools.wraps(test)
+    def run(**fixtures: Any) -> None:
+        async_to_sync(test)(**fixtures)
+
+    return run
+
+
+class Socket(WebsocketCommunicator):  # type: ignore[misc]  # channels has no types
+    """A client of the real application. `address` follows `subscribe/`; `_` in a header's name stands for `-`."""
+
+    def __init__(self, address: str, **headers: str) -> None:
+        pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
+        super().__init__(websocket_application, f"/api/v1/realtime/subscribe/{address}", headers=pairs)
+
+    async def frame(self) -> Any:
+        return json.loads(await self.receive_from(timeout=WAIT_SECONDS))
+
+    async def seqs(self, count: int) -> list[int]:
+        """The positions of the next readings, at least `count` of them, over as many frames as they take."""
+        seqs: list[int] = []
+        while len(seqs) < count:
+            frame = await self.frame()
+            assert frame["type"] == "readings", frame
+            seqs += [reading["seq"] for reading in frame["readings"]]
+        return seqs
+
+    async def says_nothing_more(self) -> None:
+        """Frames come in order, so an answer to a ping that is the next frame means there was none before it."""
+        await self.send_to(text_data='{"type":"ping"}')
+        assert await self.frame() == {"type": "pong"}
+
+    async def close_code(self) -> int:
+        message = await self.receive_output(timeout=WAIT_SECONDS)
+        assert message["type"] == "websocket.close", message
+        return int(message["code"])
+
+
+@asynccontextmanager
+async def watching(address: str, **headers: str) -> AsyncIterator[Socket]:
+    socket = Socket(address, **(headers or {"x_api_key": ADMIN_KEY}))
+    try:
+        assert await socket.connect(timeout=WAIT_SECONDS) == (True, None)
+        yield socket
+    finally:
+        await socket.disconnect(timeout=WAIT_SECONDS)
+
+
+@sync_to_async
+def measure(count: int, device_id: str = "mote-1") -> None:
+    """So many readings, each announced on its own."""
+    for n in range(count):
+        store([new(device_id, temperature=float(n))])
+
+
+class Tape:
+    """A channel layer that keeps what it is given and tells nobody."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        self.messages.append(message)
+
+    async def play(self, device: Device, *numbers: int) -> None:
+        for number in numbers:
+            await get_channel_layer().group_send(device_group(device.pk), self.messages[number])
+
+
+@pytest.fixture
+def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
+    tape = Tape()
+    monkeypatch.setattr(receivers, "get_channel_layer", lambda: tape)
+    return tape
+
+
+@in_a_loop
+async def test_it_first_says_how_long_the_log_is(device):
+    await measure(3)
+    async with watching("mote-1") as socket:
+        assert await socket.frame() == {"type": "subscribed", "device_id": "mote-1", "last_seq": 3}
+        await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_a_posted_reading_arrives_as_history_shows_it(device, as_device, admin):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await sync_to_async(as_device.post)("/api/v1/ingest", {"temperature": 21.5, "voltage": 4, "rssi": -61})
+        frame = await socket.frame()
+    history = await sync_to_async(admin.get)("/api/v1/devices/mote-1/history")
+    assert frame == {"type": "readings", "device_id": "mote-1", "readings": history.json()["results"]}
+    assert frame["readings"][0].items() >= {"seq": 1, "temperature": 21.5, "voltage": 4, "rssi": -61}.items()
+
+
+@in_a_loop
+async def test_live_readings_follow_in_order(device):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await measure(20)
+        assert await socket.seqs(20) == list(range(1, 21))
+        await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_it_hears_nothing_of_other_devices(device, other_device):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await measure(2, "mote-2")
+        await measure(1)
+        assert await socket.seqs(1) == [1]
+        await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_every_watcher_gets_every_reading(device):
+    async with watching("mote-1") as one, watching("mote-1") as another:
+        await one.frame()
+        await another.frame()
+        await measure(3)
+        assert await one.seqs(3) == await another.seqs(3) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [("", []), ("?after=0", [1, 2, 3, 4]), ("?after=2", [3, 4]), ("?after=4", []), ("?after=999999999999999999", [])],
+)
+@in_a_loop
+async def test_it_replays_what_is_stored_after_a_position_and_goes_live(device, after, expected):
+    await measure(4)
+    async with watching(f"mote-1{after}") as socket:
+        assert (await socket.frame())["last_seq"] == 4
+        assert await socket.seqs(len(expected)) == expected
+        await socket.says_nothing_more()
+        await measure(2)
+        assert await socket.seqs(2) == [5, 6]
+
+
+@in_a_loop
+async def test_a_long_replay_comes_in_several_frames(device, monkeypatch):
+    monkeypatch.setattr(frames, "READINGS_PER_FRAME", 3)
+    await measure(8)
+    async with watching("mote-1?after=0") as socket:
+        await socket.frame()
+        received = [await socket.frame() for _ in range(3)]
+        await socket.says_nothing_more()
+    assert [[reading["seq"] for reading in frame["readings"]] for frame in received] == [[1, 2, 3], [4, 5, 6], [7, 8]]
+
+
+@in_a_loop
+async def test_a_message_that_shows_a_hole_makes_it_read_the_hole(device, tape):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await measure(3)
+        await tape.play(device, 2)
+        assert await socket.seqs(3) == [1, 2, 3]
+        await measure(1)
+        await tape.play(device, 3)
+        assert await socket.seqs(1) == [4]
+        await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_a_hole_longer_than_a_frame_is_read_whole(device, tape, monkeypatch):
+    monkeypatch.setattr(frames, "READINGS_PER_FRAME", 2)
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await measure(5)
+        await tape.play(device, 4)
+        assert await socket.seqs(5) == [1, 2, 3, 4, 5]
+
+
+@in_a_loop
+async def test_messages_announced_in_the_wrong_order_arrive_in_the_right_one(device, tape):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await measure(4)
+        await tape.play(device, 1, 0, 3, 2)
+        assert await socket.seqs(4) == [1, 2, 3, 4]
+        await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_what_is_known_already_is_dropped(device, tape):
+    await measure(2)
+    async with watching("mote-1?after=0") as socket:
+        await socket.frame()
+        assert await socket.seqs(2) == [1, 2]
+        await tape.play(device, 0, 1, 1)
+        await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_of_a_message_known_in_part_only_the_rest_is_sent(device, tape):
+    await sync_to_async(store)([new(), new(), new()])
+    async with watching("mote-1?after=1") as socket:
+        await socket.frame()
+        assert await socket.seqs(2) == [2, 3]
+        await sync_to_async(store)([new(), new()])
+        overlapping = tape.messages[1] | {"first_seq": 2}
+        await get_channel_layer().group_send(device_group(device.pk), overlapping)
+        assert await socket.seqs(2) == [4, 5]
+        await socket.says_nothing_more()
+
+
+@pytest.mark.parametrize("text", ["", "hello", "[]", "1", "null", "{}", '{"type":"shout"}', '{"type":1}', "[" * 100_000])
+@in_a_loop
+async def test_text_it_cannot_read_gets_an_error_and_the_socket_stays(device, text):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await socket.send_to(text_data=text)
+        error = await socket.frame()
+        assert error.keys() == {"type", "code", "detail"}
+        assert error["type"] == "error"
+        await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_binary_gets_an_error_and_the_socket_stays(device):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await socket.send_to(bytes_data=b'\xff{"type":"ping"}')
+        assert (await socket.frame())["type"] == "error"
+        await measure(1)
+        assert await socket.seqs(1) == [1]
+
+
+@pytest.mark.parametrize("after", ["-1", "1.5", "x", "", "%00", "9" * 19, "%D9%A1", "1%20"])
+@in_a_loop
+async def test_a_position_that_is_none_closes_it(device, after):
+    async with watching(f"mote-1?after={after}") as socket:
+        error = await socket.frame()
+        assert (error["type"], error["code"]) == ("error", "invalid_after")
+        assert await socket.close_code() == 4400

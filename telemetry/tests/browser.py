@@ -1,0 +1,47 @@
+"""Chromium for the tests: the system's own, with every console error and failed request collected."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def faults_of(page: Page) -> list[str]:
+    """A list that fills with whatever goes wrong on the page from now on."""
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("requestfailed", lambda request: faults.append(f"{request.url}: {request.failure}"))
+    return faults
+
+
+def serious(faults: list[str]) -> list[str]:
+    """Without what going on to the next page cut off."""
+    return [fault for fault in faults if not fault.endswith("net::ERR_ABORTED")]
+
+
+def sign_in(page: Page, url: str, password: str) -> None:
+    page.goto(f"{url}/admin/")
+    page.fill("#id_username", "admin")
+    page.fill("#id_password", password)
+    page.click("input[type=submit]")
