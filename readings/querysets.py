@@ -67,5 +67,8 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
         return self.filter(device=device_id, seq__gt=after).order_by("seq")[:limit]
 
     def latest_of(self, device_ids: Iterable[str]) -> Self:
-        """The reading newest by its own time of each of these devices, at most one a device."""
-        return self.filter(device__in=device_ids, seq=F("device__state__latest_seq"))
+        """The reading newest by its own time of each of these devices, at most one a device.
+
+        The ids are asked of the state: asked of the readings, PostgreSQL reads every reading of these devices.
+        """
+        return self.filter(device__state__pk__in=device_ids, seq=F("device__state__latest_seq"))
