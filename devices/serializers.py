@@ -22,7 +22,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         if unknown := [name for name in data if name not in self.fields]:
             message = str(self.error_messages["unknown_field"])
             raise serializers.ValidationError(
-                {str(name): serializers.ErrorDetail(message, code="unknown_field") for name in unknown}
+                {name[:80]: serializers.ErrorDetail(message, code="unknown_field") for name in unknown[:20]}
             )
         return values
 
@@ -43,9 +43,11 @@ class StrictBooleanField(serializers.BooleanField):
 
 class StrictIntegerField(serializers.IntegerField):
     def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int):
+        # 60.0 is an integer to JSON, which has one kind of number.
+        whole = isinstance(data, int) or (isinstance(data, float) and data.is_integer())
+        if isinstance(data, bool) or not whole:
             self.fail("invalid")
-        return data
+        return int(data)
 
 
 class ReportIntervalField(StrictIntegerField):
@@ -89,10 +91,23 @@ class RotationSerializer(StrictSerializer):
     )
 
 
-class DeviceFiltersSerializer(serializers.Serializer[Any]):
+class QuerySerializer(StrictSerializer):
+    """A URL's query parameters. Not as a form's: an empty one is not an absent one."""
+
+    default_error_messages = {"unknown_field": "There is no such parameter."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        return super().to_internal_value(dict(data.items()))
+
+
+class DeviceFiltersSerializer(QuerySerializer):
     status = serializers.ChoiceField(choices=Status.choices, required=False)
     is_active = serializers.ChoiceField(choices=["true", "false"], required=False)
-    search = serializers.CharField(max_length=255, required=False, help_text="Part of the device id or the name.")
+    search = serializers.CharField(
+        max_length=255, required=False, allow_blank=True, help_text="Part of the device id or the name."
+    )
+    limit = serializers.IntegerField(min_value=1, max_value=1000, default=100, help_text="Page size.")
+    cursor = serializers.CharField(required=False, help_text="From `next` of the page before.")
 
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):

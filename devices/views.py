@@ -6,7 +6,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -39,8 +39,15 @@ class DevicePages(CursorPagination):
 
     ordering = "device_id"
     page_size = 100
-    max_page_size = 1000
     page_size_query_param = "limit"
+    max_page_size = 1000
+
+    def decode_cursor(self, request: Request) -> Any:
+        try:
+            return super().decode_cursor(request)
+        except NotFound as error:
+            wrong = ErrorDetail("This is no cursor of ours.", code="invalid_cursor")
+            raise ValidationError({"cursor": wrong}) from error
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link()})
@@ -106,7 +113,10 @@ class DeviceViewSet(DeviceScope):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
-        operation_id="device_register", summary="Register a device", request=NewDeviceSerializer, responses={201: DeviceWithKeySerializer}
+        operation_id="device_register",
+        summary="Register a device",
+        request=NewDeviceSerializer,
+        responses={201: DeviceWithKeySerializer},
     )
     def create(self, request: Request) -> Response:
         """Answers the device with its `api_key`, which is shown this once."""
@@ -140,7 +150,10 @@ class DeviceViewSet(DeviceScope):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
-        operation_id="device_rotate_key", summary="Give a device a new key", request=RotationSerializer, responses={200: DeviceWithKeySerializer}
+        operation_id="device_rotate_key",
+        summary="Give a device a new key",
+        request=RotationSerializer,
+        responses={200: DeviceWithKeySerializer},
     )
     @action(detail=True, methods=["post"], url_path="rotate-key")
     def rotate_key(self, request: Request, device_id: str) -> Response:

@@ -183,7 +183,10 @@ history = extend_schema(
     responses={(200, JSON): HISTORY, (200, "text/csv"): {"type": "string"}},
 )
 aggregate = extend_schema(
-    operation_id="device_aggregate", summary="Statistics of a window", parameters=[AggregateQuery], responses={(200, JSON): AGGREGATE}
+    operation_id="device_aggregate",
+    summary="Statistics of a window",
+    parameters=[AggregateQuery],
+    responses={(200, JSON): AGGREGATE},
 )
 latest = extend_schema(
     operation_id="device_latest",

@@ -8,16 +8,22 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from devices.serializers import QuerySerializer
 from readings.buckets import BUCKETS_MAX, POINTS_DEFAULT, InvalidBucket, parse_bucket
 from readings.metrics import EXTRA_METRICS_MAX, is_metric_name
 from readings.windows import FORMS, InvalidMoment, InvalidWindow, check_window, parse_moment
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000
+METRICS_PATTERN = "^[a-z][a-z0-9_]{0,62}(,[a-z][a-z0-9_]{0,62})*$"
+BUCKET_PATTERN = "^(auto|[1-9][0-9]{0,6}[smhd])$"
+ALIASES = {"from": "start", "to": "end"}
 
 
+@extend_schema_field({"type": "string", "minLength": 1})
 class MomentField(serializers.CharField):
     """A moment; relative ones count from the `now` of the serializer's context."""
 
@@ -28,6 +34,7 @@ class MomentField(serializers.CharField):
             raise serializers.ValidationError(str(error), code="invalid_time") from error
 
 
+@extend_schema_field({"type": "string", "pattern": METRICS_PATTERN})
 class MetricsField(serializers.CharField):
     """A comma list of metric names."""
 
@@ -47,6 +54,11 @@ class TimeZoneField(serializers.CharField):
         if data not in time_zones():
             raise serializers.ValidationError("Name a time zone, such as Europe/Berlin.", code="invalid_time_zone")
         return ZoneInfo(str(data))
+
+
+@extend_schema_field({"type": "string", "pattern": BUCKET_PATTERN})
+class BucketField(serializers.CharField):
+    """The name of a bucket; with the window it becomes a `readings.buckets.Bucket`."""
 
 
 class CursorField(serializers.CharField):
@@ -72,23 +84,15 @@ def time_zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-class WindowSerializer(serializers.Serializer[Any]):
-    """`start` and `end` with the aliases `from` and `to`; unknown parameters are refused."""
+class WindowSerializer(QuerySerializer):
+    """`start` and `end` with the aliases `from` and `to`."""
 
     start = MomentField(required=False, help_text=f"Start of the window, included. {FORMS}. Also called `from`.")
     end = MomentField(required=False, help_text="End of the window, excluded; as `start`. Also called `to`.")
     metrics = MetricsField(required=False, help_text="Comma list of metrics; all if absent.")
 
     def to_internal_value(self, data: Any) -> Any:
-        given = {{"from": "start", "to": "end"}.get(name, name): value for name, value in data.items()}
-        if unknown := [name for name in given if name not in self.fields]:
-            raise serializers.ValidationError(
-                {
-                    name: serializers.ErrorDetail("There is no such parameter.", code="unknown_parameter")
-                    for name in unknown
-                }
-            )
-        return super().to_internal_value(given)
+        return super().to_internal_value({ALIASES.get(name, name): value for name, value in data.items()})
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -110,7 +114,7 @@ class HistoryQuery(WindowSerializer):
 class AggregateQuery(WindowSerializer):
     """The default window is the last 24 hours; `bucket` becomes a `readings.buckets.Bucket`."""
 
-    bucket = serializers.CharField(required=False, help_text="`30s 5m 1h 1d 7d`, or `auto`.")
+    bucket = BucketField(required=False, help_text="`30s 5m 1h 1d 7d`, or `auto`.")
     points = serializers.IntegerField(
         default=POINTS_DEFAULT, min_value=1, max_value=BUCKETS_MAX, help_text="At most so many buckets, with `auto`."
     )

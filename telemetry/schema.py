@@ -65,11 +65,14 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
     """Adds to every operation the errors it can answer, and to every device id in a path its form."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for name, schema in result["components"]["schemas"].items():
+        if name.endswith("Request"):
+            schema["additionalProperties"] = False
     for path, operations in result["paths"].items():
         for operation in operations.values():
             parameters = operation.get("parameters", [])
             errors = ALWAYS | (WITH_BODY if "requestBody" in operation else {})
-            if "{device_id}" in path:
+            if "{device_id}" in path or path.endswith("/tickets"):
                 errors |= {"404": "No such device that the caller may see; or nothing to show."}
             if any(parameter["in"] == "query" for parameter in parameters):
                 errors |= {"422": "Invalid parameters."}
