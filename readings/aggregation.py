@@ -1,8 +1,9 @@
 """Statistics of a window, whole or by buckets: plain SQL over the raw readings, in one statement."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -120,7 +121,8 @@ class PostgreSQL:
 
 class SQLite:
     entries = ", json_each(extra) AS entry"
-    value = "entry.value"
+    # Without the cast a sum of whole numbers is one too, and fails where it leaves 64 bits.
+    value = "CAST(entry.value AS REAL)"
 
     @staticmethod
     def label(bucket: Bucket | None, start: datetime, end: datetime) -> tuple[str, list[Any], Start]:
@@ -130,13 +132,15 @@ class SQLite:
             # Without the fraction, which strftime would round to milliseconds, and so up into the next bucket.
             seconds = "CAST(strftime('%%s', substr(timestamp, 1, 19)) AS INTEGER)"
             return f"{seconds} / {bucket.seconds}", [], since_epoch(bucket)
-        # Django's function, so zoneinfo's days; several of them make one bucket.
-        return "django_datetime_cast_date(timestamp, 'UTC', %s)", [bucket.tz.key], of_day(bucket)
+        starts = list(bucket.starts(start, end))
+        # Times are kept as text that sorts as they do.
+        texts = [connection.ops.adapt_datetimefield_value(moment) for moment in starts]
+        connection.ensure_connection()
+        connection.connection.create_function(
+            "width_bucket", 1, lambda timestamp: bisect_right(texts, timestamp), deterministic=True
+        )
+        return "width_bucket(timestamp)", [], lambda number: starts[number - 1]
 
 
 def since_epoch(bucket: Bucket) -> Start:
     return lambda number: EPOCH + timedelta(seconds=number * bucket.seconds)
-
-
-def of_day(bucket: Bucket) -> Start:
-    return lambda day: bucket.floor(datetime.combine(date.fromisoformat(day), time(12), tzinfo=bucket.tz))

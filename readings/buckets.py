@@ -1,6 +1,5 @@
 """Buckets: the equal parts of a window that `aggregate` gives statistics for."""
 
-import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ POINTS_DEFAULT = 500
 SECONDS_MAX = 3650 * 86_400
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 BUCKET = re.compile(r"(\d{1,7})([smhd])", re.ASCII)
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What `auto` chooses from: sizes that a clock or a calendar has marks for.
@@ -36,17 +36,19 @@ class Bucket(msgspec.Struct, frozen=True):
         """The start of the bucket that `moment` lies in, in UTC. Buckets are aligned to the epoch, or to midnight."""
         if not self.days:
             return EPOCH + (moment - EPOCH) // timedelta(seconds=self.seconds) * timedelta(seconds=self.seconds)
-        midnight = moment.astimezone(self.tz).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+        midnight = self._midnight(moment)
         # Counted from 1 January of the year 1, a Monday, so that 7d is the calendar's week.
-        return self._at(midnight - timedelta(days=(midnight.toordinal() - 1) % self.days))
+        midnight -= timedelta(days=(midnight.toordinal() - 1) % self.days)
+        # Where clocks are put back across midnight, the old day's last hour comes again after the new day began.
+        following = self._at(midnight, days_later=self.days)
+        return following if following <= moment else self._at(midnight)
 
     def next(self, start: datetime) -> datetime:
         """The start of the bucket after the one that begins at `start`."""
         if not self.days:
-            return start + timedelta(seconds=self.seconds)
-        # From the middle of its last day: whatever clocks do at midnight, that lies within it.
-        midday = start.astimezone(self.tz).replace(tzinfo=None) + timedelta(days=self.days, hours=12)
-        return self.floor(midday.replace(tzinfo=self.tz))
+            size = timedelta(seconds=self.seconds)
+            return start + size if size < END_OF_TIME - start else END_OF_TIME
+        return self._at(self._midnight(start), days_later=self.days)
 
     def starts(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """The starts of the buckets that `[start, end)` touches; the first may lie before `start`."""
@@ -55,8 +57,23 @@ class Bucket(msgspec.Struct, frozen=True):
             yield moment
             moment = self.next(moment)
 
-    def _at(self, midnight: datetime) -> datetime:
-        return midnight.replace(tzinfo=self.tz).astimezone(UTC)
+    def count(self, start: datetime, end: datetime) -> int:
+        """How many buckets `[start, end)` touches."""
+        first, last = self.floor(start), self.floor(end - timedelta(microseconds=1))
+        if not self.days:
+            return (last - first) // timedelta(seconds=self.seconds) + 1
+        return (self._midnight(last) - self._midnight(first)).days // self.days + 1
+
+    def _midnight(self, moment: datetime) -> datetime:
+        """The local midnight, without a time zone, that began the day of `moment`."""
+        return moment.astimezone(self.tz).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+
+    def _at(self, midnight: datetime, *, days_later: int = 0) -> datetime:
+        """When a local midnight is, in UTC; one that a change of clocks leaves out is the change itself."""
+        try:
+            return (midnight + timedelta(days=days_later)).replace(tzinfo=self.tz).astimezone(UTC)
+        except OverflowError:
+            return END_OF_TIME
 
 
 def parse_bucket(text: str, *, start: datetime, end: datetime, points: int, tz: ZoneInfo) -> Bucket:
@@ -69,18 +86,14 @@ def parse_bucket(text: str, *, start: datetime, end: datetime, points: int, tz: 
         number, unit = int(text[:-1]), text[-1]
         return Bucket(text, number * SECONDS[unit], number if unit == "d" else 0, tz)
 
-    def count(bucket: Bucket) -> int:
-        # Of a whole number of days: the hour that a change of clocks adds or takes away makes no further bucket.
-        return math.ceil((end - bucket.floor(start)).total_seconds() / bucket.seconds)
-
     if text == "auto":
-        return next((b for b in map(named, AUTOMATIC) if count(b) <= points), named(AUTOMATIC[-1]))
+        return next((b for b in map(named, AUTOMATIC) if b.count(start, end) <= points), named(AUTOMATIC[-1]))
     match = BUCKET.fullmatch(text)
     if not match or not int(match[1]):
         raise InvalidBucket("A bucket is a number and s, m, h or d (30s, 5m, 1h, 1d, 7d), or auto.")
     bucket = named(text)
     if bucket.seconds > SECONDS_MAX:
         raise InvalidBucket("A bucket is at most 3650 days.")
-    if count(bucket) > BUCKETS_MAX:
+    if bucket.count(start, end) > BUCKETS_MAX:
         raise InvalidBucket(f"The window has more than {BUCKETS_MAX} buckets of {text}: ask for larger ones.")
     return bucket

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from django.utils import timezone
 from rest_framework import status
 from rest_framework.exceptions import APIException, ErrorDetail, PermissionDenied, ValidationError
@@ -110,7 +111,10 @@ def refused(refusal: Refusal) -> APIException:
     """A single reading's refusal: 403 where the key may not write for the device, else 422."""
     if refusal.code in ("other_device", INACTIVE_DEVICE.code):
         return PermissionDenied(refusal.detail, code=refusal.code)
-    return ValidationError({refusal.field: ErrorDetail(refusal.detail, code=refusal.code)})
+    error = ValidationError(ErrorDetail(refusal.detail, code=refusal.code))
+    # The field's name is the client's, and may be one that means something else to DRF.
+    error.problem_members = {"errors": [msgspec.structs.asdict(refusal)]}  # type: ignore[attr-defined]
+    return error
 
 
 def batch_result(results: Sequence[Recorded], received_at: datetime) -> dict[str, Any]:

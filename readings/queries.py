@@ -14,7 +14,7 @@ from rest_framework import serializers
 from devices.serializers import QuerySerializer
 from readings.buckets import BUCKETS_MAX, POINTS_DEFAULT, InvalidBucket, parse_bucket
 from readings.metrics import EXTRA_METRICS_MAX, is_metric_name
-from readings.windows import FORMS, InvalidMoment, InvalidWindow, check_window, parse_moment
+from readings.windows import EARLIEST, FORMS, LATEST, InvalidMoment, InvalidWindow, check_window, parse_moment
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000
@@ -68,9 +68,9 @@ class CursorField(serializers.CharField):
         try:
             timestamp, _, seq = base64.urlsafe_b64decode(str(data).encode()).decode().partition(" ")
             position = datetime.fromisoformat(timestamp), int(seq)
-            if position[0].tzinfo is None or not 0 < position[1] < 1 << 63:
+            if not (EARLIEST <= position[0] <= LATEST and 0 < position[1] < 1 << 63):
                 raise ValueError
-        except (ValueError, binascii.Error) as error:
+        except (TypeError, ValueError, binascii.Error) as error:
             raise serializers.ValidationError("This is no cursor of ours.", code="invalid_cursor") from error
         return position
 

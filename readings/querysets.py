@@ -25,7 +25,8 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
         connection = connections[self.db]
         if connection.vendor == "postgresql":
             statement = f"COPY {self.model._meta.db_table} ({', '.join(INSERT_COLUMNS)}) FROM STDIN"
-            with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            # Django wraps the errors of execute(), not of copy().
+            with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
                 for r in readings:
                     columns = (r.id, r.device_id, r.seq, r.timestamp, r.temperature, r.humidity, r.voltage)
                     copy.write_row((*columns, json.dumps(r.extra)))

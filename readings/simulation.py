@@ -124,5 +124,8 @@ def obtain_keys(device_ids: Sequence[str], *, base_url: str, admin_key: str) -> 
                 raise SimulationError(f"No server answers at {base_url}: {error}") from error
             if not response.is_success:
                 raise SimulationError(f"{device_id}: {response.status_code} {response.text}")
-            devices.append(VirtualDevice(device_id, response.json()["api_key"]))
+            try:
+                devices.append(VirtualDevice(device_id, response.json()["api_key"]))
+            except (ValueError, LookupError, TypeError) as error:
+                raise SimulationError(f"What answers at {base_url} is another program.") from error
     return devices

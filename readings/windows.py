@@ -4,8 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-RELATIVE = re.compile(r"(?:now)?(?:([+-])(\d{1,9})([smhdw]))?")
-UNIX_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,9})?")
+RELATIVE = re.compile(r"(?:now)?(?:([+-])(\d{1,9})([smhdw]))?", re.ASCII)
+UNIX_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 # `2026-05-09T10:00:00+02:00` in a URL, where an unescaped + arrives as a space.
 LOST_PLUS = re.compile(r" (\d\d:\d\d)\Z")
 
@@ -37,7 +37,7 @@ def parse_moment(text: str, *, now: datetime) -> datetime:
             whole, _, fraction = text.partition(".")
             moment = EARLIEST + timedelta(seconds=int(whole), microseconds=int(fraction[:6].ljust(6, "0") or 0))
         else:
-            moment = datetime.fromisoformat(LOST_PLUS.sub(r"+\1", text))
+            moment = datetime.fromisoformat(LOST_PLUS.sub(r"+\1", text.upper()))
             moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidMoment(f"Write {FORMS}.") from error

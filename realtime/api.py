@@ -38,8 +38,12 @@ class TicketViewSet(DeviceScope):
     admin_permissions = {"create": WATCH_PERMISSION}
     open_to = {"create": (Role.DEVICE,)}
 
-    @extend_schema(operation_id="realtime_ticket",
-        summary="A ticket for one live socket", request=TicketRequestSerializer, responses={201: TicketSerializer})
+    @extend_schema(
+        operation_id="realtime_ticket",
+        summary="A ticket for one live socket",
+        request=TicketRequestSerializer,
+        responses={201: TicketSerializer},
+    )
     def create(self, request: Request) -> Response:
         """A ticket for `?ticket=` of a socket's address: good once, for 30 seconds."""
         wish = TicketRequestSerializer(data=request.data)

@@ -1,7 +1,9 @@
 """How the names of `.env` become settings values."""
 
 import contextlib
+import os
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,5 +78,5 @@ def _sqlite(entry: dict[str, Any], base: Path) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         },
         # A file, as in production: threads see one database, and locks are real.
-        "TEST": {"NAME": str(base / ".cache" / "test.sqlite3")},
+        "TEST": {"NAME": f"{tempfile.gettempdir()}/telemetry-test-{os.getpid()}.sqlite3"},
     }

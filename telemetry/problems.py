@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -51,9 +51,13 @@ class Unavailable(exceptions.APIException):
 
 
 class DatabaseProblems(Middleware):
-    """A database that is away or empty is a 503 that says so, in every view."""
+    """What the database refuses is told apart from our own faults, in every view: away or empty, 503."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        if isinstance(exception, DataError):
+            # The console's filters hand any text on, and PostgreSQL takes no NUL.
+            detail = "The address names a value that the database cannot hold."
+            return answer(request, status_code=400, code="bad_request", detail=detail)
         unavailable = as_unavailable(exception)
         if unavailable is None:
             return None

@@ -1,10 +1,12 @@
 """Fixtures of every app's tests; each app's `conftest.py` takes them from here."""
 
+from functools import cache
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import Permission, User
+from django.test.client import ClientHandler
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -28,9 +30,23 @@ def configuration(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@cache
+def middleware_chain() -> Any:
+    """The middleware, built once for all clients: its look for static files takes 25 ms."""
+    handler = ClientHandler()
+    handler.load_middleware()
+    return handler._middleware_chain  # type: ignore[attr-defined]
+
+
+def new_client(*, enforce_csrf: bool = False) -> APIClient:
+    client = APIClient(raise_request_exception=False, enforce_csrf_checks=enforce_csrf)
+    client.handler._middleware_chain = middleware_chain()  # type: ignore[attr-defined]
+    return client
+
+
 def client_with(key: str | None) -> APIClient:
     """A client that brings this key with every request."""
-    client = APIClient(raise_request_exception=False)
+    client = new_client()
     if key is not None:
         client.credentials(HTTP_X_API_KEY=key)
     return client
@@ -85,7 +101,7 @@ def staff_client(username: str, *permissions: str, enforce_csrf: bool = False) -
     for permission in permissions:
         app, codename = permission.split(".")
         user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-    client = APIClient(raise_request_exception=False, enforce_csrf_checks=enforce_csrf)
+    client = new_client(enforce_csrf=enforce_csrf)
     client.force_login(user)
     return client
 

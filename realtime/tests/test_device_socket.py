@@ -8,17 +8,14 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 
-from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY
 from readings.tests.logs import new, store
-from realtime import frames, receivers
-from realtime.groups import device_group
+from realtime import frames
 from realtime.routing import websocket_application
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 WAIT_SECONDS = 5
 
@@ -78,27 +75,6 @@ def measure(count: int, device_id: str = "mote-1") -> None:
     """So many readings, each announced on its own."""
     for n in range(count):
         store([new(device_id, temperature=float(n))])
-
-
-class Tape:
-    """A channel layer that keeps what it is given and tells nobody."""
-
-    def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        self.messages.append(message)
-
-    async def play(self, device: Device, *numbers: int) -> None:
-        for number in numbers:
-            await get_channel_layer().group_send(device_group(device.pk), self.messages[number])
-
-
-@pytest.fixture
-def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
-    tape = Tape()
-    monkeypatch.setattr(receivers, "get_channel_layer", lambda: tape)
-    return tape
 
 
 @in_a_loop
@@ -174,88 +150,36 @@ async def test_a_long_replay_comes_in_several_frames(device, monkeypatch):
     assert [[reading["seq"] for reading in frame["readings"]] for frame in received] == [[1, 2, 3], [4, 5, 6], [7, 8]]
 
 
+UNREADABLE = ["", "hello", "[]", "1", "null", "{}", '{"type":"shout"}', '{"type":1}', '{"type":"ping"', "[" * 100_000]
+
+
 @in_a_loop
-async def test_a_message_that_shows_a_hole_makes_it_read_the_hole(device, tape):
+async def test_what_it_cannot_read_gets_an_error_and_the_socket_stays(device):
+    messages = [{"text": text} for text in UNREADABLE] + [{"bytes": bytes_} for bytes_ in (b"", b"\xff", b"1")]
     async with watching("mote-1") as socket:
         await socket.frame()
-        await measure(3)
-        await tape.play(device, 2)
-        assert await socket.seqs(3) == [1, 2, 3]
-        await measure(1)
-        await tape.play(device, 3)
-        assert await socket.seqs(1) == [4]
-        await socket.says_nothing_more()
-
-
-@in_a_loop
-async def test_a_hole_longer_than_a_frame_is_read_whole(device, tape, monkeypatch):
-    monkeypatch.setattr(frames, "READINGS_PER_FRAME", 2)
-    async with watching("mote-1") as socket:
-        await socket.frame()
-        await measure(5)
-        await tape.play(device, 4)
-        assert await socket.seqs(5) == [1, 2, 3, 4, 5]
-
-
-@in_a_loop
-async def test_messages_announced_in_the_wrong_order_arrive_in_the_right_one(device, tape):
-    async with watching("mote-1") as socket:
-        await socket.frame()
-        await measure(4)
-        await tape.play(device, 1, 0, 3, 2)
-        assert await socket.seqs(4) == [1, 2, 3, 4]
-        await socket.says_nothing_more()
-
-
-@in_a_loop
-async def test_what_is_known_already_is_dropped(device, tape):
-    await measure(2)
-    async with watching("mote-1?after=0") as socket:
-        await socket.frame()
-        assert await socket.seqs(2) == [1, 2]
-        await tape.play(device, 0, 1, 1)
-        await socket.says_nothing_more()
-
-
-@in_a_loop
-async def test_of_a_message_known_in_part_only_the_rest_is_sent(device, tape):
-    await sync_to_async(store)([new(), new(), new()])
-    async with watching("mote-1?after=1") as socket:
-        await socket.frame()
-        assert await socket.seqs(2) == [2, 3]
-        await sync_to_async(store)([new(), new()])
-        overlapping = tape.messages[1] | {"first_seq": 2}
-        await get_channel_layer().group_send(device_group(device.pk), overlapping)
-        assert await socket.seqs(2) == [4, 5]
-        await socket.says_nothing_more()
-
-
-@pytest.mark.parametrize("text", ["", "hello", "[]", "1", "null", "{}", '{"type":"shout"}', '{"type":1}', "[" * 100_000])
-@in_a_loop
-async def test_text_it_cannot_read_gets_an_error_and_the_socket_stays(device, text):
-    async with watching("mote-1") as socket:
-        await socket.frame()
-        await socket.send_to(text_data=text)
-        error = await socket.frame()
-        assert error.keys() == {"type", "code", "detail"}
-        assert error["type"] == "error"
-        await socket.says_nothing_more()
-
-
-@in_a_loop
-async def test_binary_gets_an_error_and_the_socket_stays(device):
-    async with watching("mote-1") as socket:
-        await socket.frame()
-        await socket.send_to(bytes_data=b'\xff{"type":"ping"}')
-        assert (await socket.frame())["type"] == "error"
+        for message in messages:
+            await socket.send_input({"type": "websocket.receive"} | message)
+            error = await socket.frame()
+            assert error.keys() == {"type", "code", "detail"}
+            assert (error["type"], error["code"]) == ("error", "unreadable")
         await measure(1)
         assert await socket.seqs(1) == [1]
+        await socket.says_nothing_more()
 
 
-@pytest.mark.parametrize("after", ["-1", "1.5", "x", "", "%00", "9" * 19, "%D9%A1", "1%20"])
 @in_a_loop
-async def test_a_position_that_is_none_closes_it(device, after):
-    async with watching(f"mote-1?after={after}") as socket:
-        error = await socket.frame()
-        assert (error["type"], error["code"]) == ("error", "invalid_after")
-        assert await socket.close_code() == 4400
+async def test_a_ping_may_say_more_than_it_has_to(device):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await socket.send_to(text_data='{"type": "ping", "sent": 12345}')
+        assert await socket.frame() == {"type": "pong"}
+
+
+@in_a_loop
+async def test_a_position_that_is_none_closes_it(device):
+    for after in ("-1", "1.5", "x", "", "%00", "9" * 19, "%D9%A1", "1%20"):
+        async with watching(f"mote-1?after={after}") as socket:
+            error = await socket.frame()
+            assert (error["type"], error["code"]) == ("error", "invalid_after")
+            assert await socket.close_code() == 4400

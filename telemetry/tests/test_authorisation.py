@@ -3,12 +3,16 @@
 import pytest
 from django.contrib.auth.models import User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from msgspec import json
 
 from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, problem, staff_client
 
 pytestmark = pytest.mark.django_db
 
-CALLERS = "nobody wrong_key device other_device fleet_key admin_key staff staff_without visitor".split()
+CALLERS = (
+    *("nobody", "wrong_key", "device", "other_device", "fleet_key", "admin_key"),
+    *("staff", "staff_without", "visitor"),
+)
 
 # `staff` has the one permission that a row ends with; `staff_without` has every permission but that one;
 # `visitor` has all of them, but is no staff. Everything is asked about the device `mote-1`, as `device`.
@@ -63,34 +67,36 @@ BODIES = {
 
 
 def routes(resolver, prefix=""):
-    """(name, methods, needs a device) of every route but the admin site's."""
+    """(name, path, methods) of every route but the admin site's."""
     for entry in resolver.url_patterns:
         path = prefix + str(entry.pattern)
         if isinstance(entry, URLResolver):
             if entry.app_name != "admin":
                 yield from routes(entry, path)
         elif isinstance(entry, URLPattern):
-            yield entry.name or path, methods(entry.callback), "device_id" in path
+            yield entry.name or path, path, methods(entry.callback)
 
 
 def methods(view):
     """What a view answers, beside HEAD and OPTIONS; a plain function is taken to be a page."""
+    names = {"get"}
     if actions := getattr(view, "actions", None):
-        return {method.upper() for method in actions}
-    if view_class := getattr(view, "view_class", None) or getattr(view, "cls", None):
-        return {name.upper() for name in view_class.http_method_names if hasattr(view_class, name)} - {
-            "HEAD",
-            "OPTIONS",
-        }
-    return {"GET"}
+        names = set(actions)
+    elif view_class := getattr(view, "view_class", None) or getattr(view, "cls", None):
+        names = {name for name in view_class.http_method_names if hasattr(view_class, name)}
+    return {name.upper() for name in names} - {"HEAD", "OPTIONS"}
 
 
 ROUTES = list(routes(get_resolver()))
-OF_A_DEVICE = {name for name, _methods, of_a_device in ROUTES if of_a_device}
+OF_A_DEVICE = {name for name, path, _methods in ROUTES if "device_id" in path}
 
 
 def url(name):
     return reverse(name, kwargs={"device_id": "mote-1"} if name in OF_A_DEVICE else None)
+
+
+def encoded(name, method):
+    return json.encode(BODIES[name, method]) if (name, method) in BODIES else b""
 
 
 def visitor_client():
@@ -122,7 +128,7 @@ def keys(mote, other_device):
 
 
 def test_every_route_and_method_has_a_row():
-    there_is = {(name, method) for name, methods, _ in ROUTES for method in methods}
+    there_is = {(name, method) for name, _path, methods in ROUTES for method in methods}
 
     assert there_is == {(name, method) for name, method, *_ in ROWS}
 
@@ -131,23 +137,12 @@ def test_every_route_and_method_has_a_row():
 def test_the_matrix(name, method, caller, expected, keys):
     client = client_of(caller, PERMISSIONS.get((name, method)), keys)
 
-    response = client.generic(
-        method,
-        url(name),
-        **({"data": body} if (body := encoded(name, method)) else {}),
-        content_type="application/json",
-    )
+    response = client.generic(method, url(name), encoded(name, method), content_type="application/json")
 
     assert response.status_code == expected, response.content
     if expected >= 400 and url(name).startswith("/api/"):
         problem(response, expected)
     assert ("WWW-Authenticate" in response) == (expected == 401)
-
-
-def encoded(name, method):
-    from msgspec.json import encode
-
-    return encode(BODIES[name, method]) if (name, method) in BODIES else b""
 
 
 @pytest.mark.parametrize(("name", "method"), [row[:2] for row in ROWS if row[2] == "401"])

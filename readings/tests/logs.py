@@ -1,0 +1,52 @@
+"""Readings put into a device's log at chosen times, by the write path; and hostile bodies sent as they are."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from devices.models import Device, DeviceState
+from readings.payloads import NewReading
+from readings.recording import Recorded, record
+
+NOON = datetime(2026, 5, 9, 12, tzinfo=UTC)
+
+
+def at(seconds: float = 0) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def new(device_id: str = "mote-1", timestamp: datetime = NOON, **values: Any) -> NewReading:
+    """A reading of one temperature, unless it says what it has."""
+    if not values.keys() & {"temperature", "humidity", "voltage", "extra"}:
+        values["temperature"] = 20.0
+    return NewReading(device_id=device_id, timestamp=timestamp, **values)
+
+
+def store(readings: Iterable[NewReading], received_at: datetime = NOON) -> list[Recorded]:
+    return record(list(readings), received_at=received_at)
+
+
+def store_at(*moments: datetime) -> list[Recorded]:
+    """One reading of `mote-1` at each of these moments; the temperatures count 0, 1, 2, …"""
+    return store(new(timestamp=when, temperature=float(n)) for n, when in enumerate(moments))
+
+
+def state_of(device_id: str = "mote-1") -> DeviceState:
+    return DeviceState.objects.get(device_id=device_id)
+
+
+def make_devices(count: int) -> list[str]:
+    """Registers many devices in two statements; their keys are nobody's."""
+    devices = [Device(device_id=f"node-{n:04}", api_key_hash=f"hash {n}", key_hint="") for n in range(count)]
+    Device.objects.bulk_create(devices)
+    DeviceState.objects.bulk_create([DeviceState(device=device) for device in devices])
+    return [device.device_id for device in devices]
+
+
+def post_raw(client: Any, path: str, body: bytes | str, content_type: str = "application/json") -> Any:
+    raw = body.encode() if isinstance(body, str) else body
+    return client.generic("POST", path, raw, content_type=content_type)

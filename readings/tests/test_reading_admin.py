@@ -1,0 +1,181 @@
+"""Readings in the console: looked at by position, without a count or an offset, and never edited."""
+
+import re
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from devices.models import Device
+from devices.tests.fixtures import staff_client
+from readings.admin import ReadingAdmin
+from readings.models import Reading
+from readings.tests.logs import at, make_devices, new, store
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/readings/reading/"
+
+
+@pytest.fixture
+def viewer(db):
+    return staff_client("viewer", "readings.view_reading")
+
+
+@pytest.fixture
+def page_of_three(monkeypatch):
+    monkeypatch.setattr(ReadingAdmin, "list_per_page", 3)
+
+
+def listed(client, **query):
+    response = client.get(f"{LIST}?{urlencode(query)}")
+    assert response.status_code == 200, response.content
+    return response
+
+
+def rows(response):
+    return [(reading.device_id, reading.seq) for reading in response.context["cl"].result_list]
+
+
+def follow(client, query, link):
+    """All rows of a list, by the links that lead from page to page; and how many pages there were."""
+    found, pages = [], 0
+    address = f"{LIST}?{urlencode(query)}"
+    while address:
+        response = client.get(address)
+        found += rows(response)
+        pages += 1
+        match = re.search(rf'<a href="([^"]+)">{link}</a>', response.content.decode())
+        address = f"{LIST}{match[1].replace('&amp;', '&')}" if match else ""
+    return found, pages
+
+
+def test_it_takes_leave_to_view_readings(device):
+    assert staff_client("newcomer", "devices.view_device").get(LIST).status_code == 403
+
+
+def test_without_a_device_it_shows_the_latest_reading_of_each(viewer, device, other_device):
+    store([new("mote-1", at(60)), new("mote-1", at(120)), new("mote-1", at(0)), new("mote-2", at(30))])
+    Device.objects.register(device_id="silent")
+    assert rows(listed(viewer)) == [("mote-1", 2), ("mote-2", 1)]
+
+
+def test_with_a_device_it_shows_its_log_newest_first(viewer, device, other_device):
+    store([new("mote-1"), new("mote-2"), new("mote-1"), new("mote-1")])
+    assert rows(listed(viewer, q="mote-1")) == [("mote-1", 3), ("mote-1", 2), ("mote-1", 1)]
+    assert rows(listed(viewer, q=" mote-2 ")) == [("mote-2", 1)]
+    assert rows(listed(viewer, q="mote")) == []
+
+
+def test_it_shows_every_metric(viewer, device):
+    store([new(temperature=21.5, humidity=40.0, extra={"rssi": -61, "lux": 0.25})])
+    page = listed(viewer, q="mote-1").content.decode()
+    for text in ("21.5", "40.0", "2026-05-09 12:00:00", "rssi -61", "lux 0.25"):
+        assert text in page
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 6, 7])
+def test_its_pages_lead_through_a_log_without_a_gap(viewer, device, page_of_three, count):
+    store([new() for _ in range(count)])
+    found, pages = follow(viewer, {"q": "mote-1"}, "Older readings")
+    assert found == [("mote-1", seq) for seq in range(count, 0, -1)]
+    assert pages == max(1, -(-count // 3))
+
+
+@pytest.mark.parametrize("count", [0, 3, 7])
+def test_its_pages_lead_through_all_devices_without_a_gap(viewer, page_of_three, count):
+    device_ids = make_devices(count)
+    store([new(device_id) for device_id in device_ids])
+    found, pages = follow(viewer, {}, "More devices")
+    assert found == [(device_id, 1) for device_id in device_ids]
+    assert pages == max(1, -(-count // 3))
+
+
+def test_what_arrives_meanwhile_shifts_no_page(viewer, device, page_of_three):
+    store([new() for _ in range(6)])
+    assert rows(listed(viewer, q="mote-1")) == [("mote-1", 6), ("mote-1", 5), ("mote-1", 4)]
+    store([new(), new()])
+    assert rows(listed(viewer, q="mote-1", beyond="4")) == [("mote-1", 3), ("mote-1", 2), ("mote-1", 1)]
+
+
+def test_a_later_page_leads_back_to_the_first(viewer, device, page_of_three):
+    store([new() for _ in range(6)])
+    assert "First page" not in listed(viewer, q="mote-1").content.decode()
+    assert '<a href="?q=mote-1">First page</a>' in listed(viewer, q="mote-1", beyond="4").content.decode()
+
+
+@pytest.mark.parametrize("query", [{}, {"q": "node-0001"}, {"q": "node-0001", "beyond": "9"}, {"beyond": "node-0001"}])
+def test_it_neither_counts_nor_skips_and_costs_the_same_however_many_there_are(viewer, query):
+    devices = make_devices(12)
+    store([new("node-0001")])
+
+    def statements() -> list[str]:
+        with CaptureQueriesContext(connection) as queries:
+            listed(viewer, **query)
+        return [captured["sql"] for captured in queries.captured_queries]
+
+    few = statements()
+    store([new(device_id) for device_id in devices for _ in range(20)])
+    many = statements()
+    assert len(many) == len(few)
+    (asked,) = [statement for statement in many if "readings_reading" in statement and "FROM" in statement]
+    assert "LIMIT 101" in asked
+    assert not [statement for statement in many if "COUNT(" in statement or "OFFSET" in statement]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"q": "mote-1", "beyond": "\x00"},
+        {"q": "mote-1", "beyond": "-1"},
+        {"q": "mote-1", "beyond": "9" * 18},
+        {"q": "mote-1", "beyond": "9" * 5000},
+        {"q": "mote-1", "beyond": "text"},
+        {"q": "mote-1", "beyond": "٣"},
+        {"q": "mote-1", "beyond": "1.5"},
+        {"beyond": "\x00"},
+        {"beyond": "zz" * 2000},
+        {"beyond": "\ud7ff'\"%"},
+        {"q": "\x00"},
+        {"q": "x" * 5000},
+        {"q": "'; DROP TABLE"},
+        {"q": "%"},
+        {"p": "x"},
+        {"o": "x.-99"},
+        {"all": ""},
+        {"nothing": "1"},
+        {"seq": "x"},
+        {"seq": "9" * 40},
+        {"device_id": "\x00"},
+    ],
+    ids=lambda query: urlencode(query)[:40],
+)
+def test_odd_addresses_are_no_fault_of_ours(viewer, device, query):
+    store([new()])
+    assert viewer.get(f"{LIST}?{urlencode(query)}", follow=True).status_code in (200, 400)
+
+
+def test_nobody_edits_a_reading(device):
+    permissions = [f"readings.{what}_reading" for what in ("view", "add", "change", "delete")]
+    root = staff_client("root", *permissions)
+    store([new()])
+    reading = Reading.objects.get()
+    form = {"temperature": "99", "seq": "5"}
+    for address in ("add/", f"{reading.pk}/change/", f"{reading.pk}/delete/"):
+        assert root.post(f"{LIST}{address}", form, format="multipart").status_code == 403
+    action = {"action": "delete_selected", "_selected_action": [str(reading.pk)], "post": "yes"}
+    root.post(LIST, action, format="multipart")
+    assert list(Reading.objects.all()) == [reading]
+    assert Reading.objects.get().temperature == 20
+    page = listed(root).content.decode()
+    assert "delete_selected" not in page
+    assert f"{LIST}add/" not in page
+
+
+def test_a_reading_can_be_looked_at(viewer, device):
+    store([new(temperature=21.5)])
+    page = viewer.get(f"{LIST}{Reading.objects.get().pk}/change/")
+    assert page.status_code == 200
+    assert "21.5" in page.content.decode()
+    assert 'name="_save"' not in page.content.decode()

@@ -1,0 +1,215 @@
+"""The write path itself, `readings.recording.record`."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, transaction
+
+from readings import recording
+from readings.models import Reading
+from readings.querysets import ReadingQuerySet
+from readings.recording import FOREIGN_ID, INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded
+from readings.signals import readings_recorded
+from readings.tests.logs import at, make_devices, new, state_of, store
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def heard():
+    """What `readings_recorded` announced, call by call."""
+    calls: list[Any] = []
+
+    def listen(appended, **_):
+        assert Reading.objects.filter(pk=appended[-1].readings[-1].id).exists()
+        calls.append(appended)
+
+    readings_recorded.connect(listen)
+    yield calls
+    readings_recorded.disconnect(listen)
+
+
+def numbers(outcomes: list[Recorded]) -> list[tuple[str, int]]:
+    return [(outcome.reading.device_id, outcome.reading.seq) for outcome in outcomes if outcome.reading]
+
+
+def log(device_id: str = "mote-1") -> list[tuple[int, float | None]]:
+    return list(Reading.objects.filter(device_id=device_id).order_by("seq").values_list("seq", "temperature"))
+
+
+def test_each_devices_log_is_numbered_from_one_in_the_order_of_the_call(device, other_device):
+    outcomes = store(new(name, temperature=float(n)) for n, name in enumerate(["mote-2", "mote-1", "mote-2", "mote-2"]))
+
+    assert numbers(outcomes) == [("mote-2", 1), ("mote-1", 1), ("mote-2", 2), ("mote-2", 3)]
+    assert log("mote-1") == [(1, 1)]
+    assert log("mote-2") == [(1, 0), (2, 2), (3, 3)]
+
+
+def test_readings_are_numbered_as_they_come_not_as_they_were_measured(device):
+    store([new(timestamp=at(10), temperature=1.0), new(timestamp=at(-10), temperature=2.0)])
+    store([new(timestamp=at(0), temperature=3.0)])
+    assert log() == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_what_it_says_it_stored_is_what_is_stored(device):
+    (outcome,) = store([new(timestamp=at(0.000001), id=uuid4(), humidity=40.5, extra={"rssi": -67, "pm2_5": 3.25})])
+
+    stored = Reading.objects.get()
+    for name in ("id", "device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "extra"):
+        assert getattr(outcome.reading, name) == getattr(stored, name)
+    assert repr(stored.extra["rssi"]) == "-67"
+
+
+def test_duplicates_and_refusals_leave_no_hole(device):
+    twice = uuid4()
+    readings = [new(), new(id=twice), new("nobody"), new(id=twice), new()]
+
+    outcomes = store(readings)
+
+    assert numbers(outcomes) == [("mote-1", 1), ("mote-1", 2), ("mote-1", 2), ("mote-1", 3)]
+    assert [outcome.duplicate for outcome in outcomes] == [False, False, False, True, False]
+    assert [outcome.refusal for outcome in outcomes] == [None, None, UNKNOWN_DEVICE, None, None]
+    assert [seq for seq, _ in log()] == [1, 2, 3]
+
+
+def test_a_reading_of_an_inactive_device_is_refused(device):
+    type(device).objects.update(is_active=False)
+    assert store([new()]) == [Recorded(refusal=INACTIVE_DEVICE)]
+
+
+def test_an_id_that_another_device_has_stored_is_refused(device, other_device):
+    taken = uuid4()
+    store([new("mote-1", id=taken)])
+
+    assert store([new("mote-2", id=taken), new("mote-2")])[0] == Recorded(refusal=FOREIGN_ID)
+    assert [seq for seq, _ in log("mote-2")] == [1]
+
+
+def test_an_id_that_another_device_stores_meanwhile_is_found_at_the_second_look(device, other_device, monkeypatch):
+    taken = uuid4()
+    insert = ReadingQuerySet.insert
+    tries: list[int] = []
+
+    def insert_too_late(self, readings):
+        tries.append(len(readings))
+        if len(tries) == 1:
+            raise IntegrityError("duplicate key value violates unique constraint readings_reading_pkey")
+        insert(self, readings)
+
+    store([new("mote-1", id=taken)])
+    looked: list[Any] = []
+    in_bulk = ReadingQuerySet.in_bulk
+
+    def look_too_early(self, ids, **options):
+        looked.append(ids)
+        return {} if len(looked) == 1 else in_bulk(self, ids, **options)
+
+    monkeypatch.setattr(ReadingQuerySet, "in_bulk", look_too_early)
+    monkeypatch.setattr(ReadingQuerySet, "insert", insert_too_late)
+    outcomes = store([new("mote-2", id=taken), new("mote-2", temperature=5.0)])
+
+    assert outcomes[0] == Recorded(refusal=FOREIGN_ID)
+    assert tries == [2, 1]
+    assert log("mote-2") == [(1, 5.0)]
+
+
+def test_it_gives_up_when_the_database_refuses_again_and_again(device, monkeypatch):
+    def refuse(self, readings):
+        raise IntegrityError("no")
+
+    monkeypatch.setattr(ReadingQuerySet, "insert", refuse)
+    with pytest.raises(IntegrityError):
+        store([new()])
+    assert (state_of().last_seq, state_of().last_seen_at) == (0, None)
+
+
+@pytest.mark.parametrize("failing", ["insert", "advance"])
+def test_a_write_that_fails_leaves_nothing(device, other_device, heard, monkeypatch, failing):
+    insert, advance = ReadingQuerySet.insert, recording.advance
+
+    def insert_then_fail(self, readings):
+        insert(self, readings)
+        raise DatabaseError("the disk is full")
+
+    def advance_then_fail(*arguments, **options):
+        advance(*arguments, **options)
+        raise DatabaseError("the disk is full")
+
+    if failing == "insert":
+        monkeypatch.setattr(ReadingQuerySet, "insert", insert_then_fail)
+    else:
+        monkeypatch.setattr(recording, "advance", advance_then_fail)
+    with pytest.raises(DatabaseError):
+        store([new("mote-1"), new("mote-2")])
+    monkeypatch.undo()
+
+    assert not Reading.objects.exists()
+    assert (state_of().last_seq, state_of().last_seen_at, state_of().latest_seq) == (0, None, None)
+    assert heard == []
+    assert numbers(store([new("mote-1")])) == [("mote-1", 1)]
+
+
+def test_it_refuses_to_be_part_of_a_larger_transaction(transactional_db, mote):
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+        store([new()])
+
+
+def test_it_announces_what_was_stored_after_the_commit(transactional_db, mote, other_device, heard):
+    again = uuid4()
+    outcomes = store([new("mote-1", id=again), new("mote-2"), new("mote-1"), new("mote-1", id=again), new("nobody")])
+
+    (appended,) = heard
+    by_device = {part.device_id: part for part in appended}
+    assert by_device["mote-1"].readings == [outcomes[0].reading, outcomes[2].reading]
+    assert by_device["mote-2"].readings == [outcomes[1].reading]
+    assert by_device["mote-1"].device_pk == mote[0].pk
+    assert by_device["mote-2"].device_pk == other_device[0].pk
+
+
+def test_it_announces_nothing_where_nothing_is_new(device, heard):
+    again = uuid4()
+    store([new(id=again)])
+    store([new(id=again), new("nobody")])
+    assert len(heard) == 1
+
+
+def test_a_listener_that_fails_fails_no_write(device, heard, caplog):
+    def fail(**_):
+        raise ValueError("out of order")
+
+    readings_recorded.connect(fail)
+    try:
+        outcomes = store([new()])
+    finally:
+        readings_recorded.disconnect(fail)
+    assert numbers(outcomes) == [("mote-1", 1)]
+    assert Reading.objects.count() == len(heard) == 1
+    assert "out of order" in caplog.text
+
+
+def test_devices_are_always_locked_in_the_same_order(device, other_device, django_assert_max_num_queries):
+    with django_assert_max_num_queries(10) as queries:
+        store([new("mote-2"), new("mote-1")])
+    (lock,) = [q["sql"] for q in queries if q["sql"].startswith("SELECT") and '"rolled_up_seq"' in q["sql"]]
+    assert "ORDER BY" in lock
+    assert lock.endswith('FOR NO KEY UPDATE OF "devices_devicestate"') == (connection.vendor == "postgresql")
+
+
+def test_many_readings_cost_as_many_queries_as_one(device, django_assert_max_num_queries):
+    if connection.vendor == "sqlite":
+        with django_assert_max_num_queries(30):  # ids and rows in parts: SQLite bounds a statement's variables
+            store(new(id=uuid4()) for _ in range(1000))
+        return
+    with django_assert_max_num_queries(10) as few:
+        store([new(id=uuid4())])
+    with django_assert_max_num_queries(10) as many:
+        store(new(id=uuid4()) for _ in range(5000))
+    assert len(many) == len(few)
+
+
+def test_many_devices_cost_few_queries(db, django_assert_max_num_queries):
+    device_ids = make_devices(400)
+    with django_assert_max_num_queries(30):
+        outcomes = store(new(name) for name in device_ids)
+    assert numbers(outcomes) == [(name, 1) for name in device_ids]

@@ -1,0 +1,110 @@
+"""`/live/<device_id>/`: who sees it, and that it keeps to scripts of its own."""
+
+from html.parser import HTMLParser
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.contrib.staticfiles import finders
+from django.test import Client
+
+from devices.models import Device
+from devices.tests.fixtures import staff_client
+from readings.tests.logs import new, store
+
+pytestmark = pytest.mark.django_db
+
+PAGE = "/live/mote-1/"
+
+
+class Elements(HTMLParser):
+    """The elements of a page: name, attributes and the text directly in them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None], list[str]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs), []))
+
+    def handle_data(self, data: str) -> None:
+        if self.found:
+            self.found[-1][2].append(data.strip())
+
+    def named(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes, _ in self.found if tag == name]
+
+
+@pytest.fixture
+def viewer(db):
+    return staff_client("viewer", "readings.view_reading")
+
+
+def page_of(client, path=PAGE):
+    response = client.get(path)
+    assert response.status_code == 200, response.content
+    return Elements(response.content.decode())
+
+
+def test_it_sends_anyone_to_the_login_and_back(device):
+    response = Client().get(PAGE)
+    assert (response.status_code, response["Location"]) == (302, f"/admin/login/?next={PAGE}")
+
+
+def test_an_account_that_is_no_staff_has_to_sign_in_as_one_that_is(device):
+    user = User.objects.create_user("stranger")
+    user.user_permissions.add(Permission.objects.get(codename="view_reading"))
+    client = Client()
+    client.force_login(user)
+    assert client.get(PAGE).status_code == 302
+
+
+def test_staff_without_leave_to_view_readings_may_not(device):
+    assert staff_client("newcomer", "devices.view_device").get(PAGE).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/live/mote-9/", "/live/", "/live/mote%201/", "/live/mote-1%00/"])
+def test_of_a_device_there_is_not_there_is_no_page(viewer, device, path):
+    assert viewer.get(path).status_code == 404
+
+
+def test_a_key_opens_no_page(admin, device):
+    assert admin.get(PAGE).status_code == 302
+
+
+def test_it_is_only_for_looking(viewer, device):
+    assert viewer.post(PAGE, {}).status_code == 405
+
+
+def test_it_names_the_device_and_its_position(viewer, device):
+    store([new(), new(), new()])
+    (body,) = page_of(viewer).named("body")
+    assert (body["data-device-id"], body["data-last-seq"]) == ("mote-1", "3")
+
+
+def test_it_shows_a_name_as_text_whatever_it_is(viewer):
+    Device.objects.register(device_id="sly", name="<script>alert(1)</script>")
+    page = page_of(viewer, "/live/sly/")
+    assert not [texts for tag, _, texts in page.found if tag == "script" and "alert(1)" in texts]
+    assert any("<script>alert(1)</script>" in "".join(texts) for tag, _, texts in page.found if tag == "h1")
+
+
+def test_it_has_no_script_in_it(viewer, device):
+    page = page_of(viewer)
+    scripts = page.named("script")
+    assert any("src" in script for script in scripts)
+    assert all("src" in script or script.get("type") == "application/json" for script in scripts)
+    for _, attributes, _ in page.found:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        assert not [value for value in attributes.values() if value and value.startswith("javascript:")]
+
+
+def test_all_it_loads_is_served_from_here(viewer, device):
+    page = page_of(viewer)
+    addresses = [script["src"] for script in page.named("script") if "src" in script]
+    addresses += [link["href"] for link in page.named("link")]
+    assert len(addresses) >= 3
+    for address in addresses:
+        assert address
+        assert address.startswith("/static/")
+        assert finders.find(address.removeprefix("/static/"))

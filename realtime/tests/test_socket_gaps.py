@@ -1,0 +1,92 @@
+"""Announcements that were lost, doubled or overtaken: the database fills what they leave out."""
+
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
+
+from devices.models import Device
+from readings.tests.logs import new, store
+from realtime import frames, receivers
+from realtime.groups import device_group
+from realtime.tests.test_device_socket import in_a_loop, measure, watching
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Tape:
+    """A channel layer that keeps what it is given and tells nobody."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        self.messages.append(message)
+
+    async def play(self, device: Device, *numbers: int) -> None:
+        for number in numbers:
+            await get_channel_layer().group_send(device_group(device.pk), self.messages[number])
+
+
+@pytest.fixture
+def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
+    tape = Tape()
+    monkeypatch.setattr(receivers, "get_channel_layer", lambda: tape)
+    return tape
+
+
+@in_a_loop
+async def test_a_message_that_shows_a_hole_makes_it_read_the_hole(device, tape):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await measure(3)
+        await tape.play(device, 2)
+        assert await socket.seqs(3) == [1, 2, 3]
+        await measure(1)
+        await tape.play(device, 3)
+        assert await socket.seqs(1) == [4]
+        await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_a_hole_longer_than_a_frame_is_read_whole(device, tape, monkeypatch):
+    monkeypatch.setattr(frames, "READINGS_PER_FRAME", 2)
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await measure(5)
+        await tape.play(device, 4)
+        assert await socket.seqs(5) == [1, 2, 3, 4, 5]
+
+
+@in_a_loop
+async def test_messages_announced_in_the_wrong_order_arrive_in_the_right_one(device, tape):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await measure(4)
+        await tape.play(device, 1, 0, 3, 2)
+        assert await socket.seqs(4) == [1, 2, 3, 4]
+        await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_what_is_known_already_is_dropped(device, tape):
+    await measure(2)
+    async with watching("mote-1?after=0") as socket:
+        await socket.frame()
+        assert await socket.seqs(2) == [1, 2]
+        await tape.play(device, 0, 1, 1)
+        await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_of_a_message_known_in_part_only_the_rest_is_sent(device, tape):
+    await sync_to_async(store)([new(), new(), new()])
+    async with watching("mote-1?after=1") as socket:
+        await socket.frame()
+        assert await socket.seqs(2) == [2, 3]
+        await sync_to_async(store)([new(), new()])
+        overlapping = tape.messages[1] | {"first_seq": 2}
+        await get_channel_layer().group_send(device_group(device.pk), overlapping)
+        assert await socket.seqs(2) == [4, 5]
+        await socket.says_nothing_more()

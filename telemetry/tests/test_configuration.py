@@ -1,0 +1,101 @@
+import re
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from telemetry import checks
+from telemetry.checks import check_configuration
+
+# The check, and settings that it refuses.
+REFUSED = [
+    ("E001", {"SECRET_KEY": "s" * 31}),
+    ("E002", {"API_SECRET_KEY": ""}),
+    ("E002", {"API_SECRET_KEY": "k" * 15}),
+    ("E003", {"DEVICE_API_KEYS": ["f" * 15]}),
+    ("E003", {"DEVICE_API_KEYS": ["f" * 16, ""]}),
+    ("E004", {"API_SECRET_KEY": "k" * 16, "DEVICE_API_KEYS": ["f" * 16, "k" * 16]}),
+    ("E005", {"APP_ENV": "staging"}),
+    ("E006", {"LOG_LEVEL": "LOUD"}),
+    ("E007", {"LOG_FORMAT": "xml"}),
+    ("E008", {"PORT": 0}),
+    ("E008", {"PORT": 65_536}),
+    ("E009", {"MAX_BODY_BYTES": 1023}),
+    ("E009", {"MAX_BODY_BYTES": (1 << 30) + 1}),
+    ("E010", {"DEFAULT_REPORT_INTERVAL": 0}),
+    ("E010", {"DEFAULT_REPORT_INTERVAL": 31 * 86_400 + 1}),
+    ("E011", {"ALLOWED_ORIGINS": ["app.example.org"]}),
+    ("E011", {"ALLOWED_ORIGINS": ["https://app.example.org/page"]}),
+    ("E011", {"ALLOWED_ORIGINS": ["https://*.example.org"]}),
+    ("E011", {"ALLOWED_ORIGINS": ["ftp://app.example.org"]}),
+    ("E012", {"REDIS_URL": "localhost:6379"}),
+    ("E013", {"IN_PRODUCTION": True, "DEBUG": True}),
+    ("E014", {"IN_PRODUCTION": True, "ALLOWED_HOSTS": ["*"]}),
+]
+ACCEPTED = [
+    {"SECRET_KEY": "s" * 32},
+    {"API_SECRET_KEY": "k" * 16, "DEVICE_API_KEYS": ["f" * 16]},
+    {"DEVICE_API_KEYS": []},
+    {"PORT": 1},
+    {"PORT": 65_535},
+    {"MAX_BODY_BYTES": 1024},
+    {"DEFAULT_REPORT_INTERVAL": 31 * 86_400},
+    {"ALLOWED_ORIGINS": ["https://app.example.org", "http://localhost:3000"]},
+    {"REDIS_URL": "rediss://:password@redis.example.org:6380/1"},
+    {"REDIS_URL": ""},
+    {"DEBUG": True, "ALLOWED_HOSTS": ["*"]},
+    {"IN_PRODUCTION": True, "DEBUG": False, "ALLOWED_HOSTS": ["telemetry.example.org"]},
+]
+
+
+def found(settings, changes):
+    for name, value in changes.items():
+        setattr(settings, name, value)
+    return list(check_configuration(None))
+
+
+def test_what_the_tests_run_with_is_accepted():
+    assert check_configuration(None) == []
+
+
+@pytest.mark.parametrize(("check", "changes"), REFUSED)
+def test_what_is_unsafe_is_refused_with_what_to_do(settings, check, changes):
+    (message,) = found(settings, changes)
+
+    assert message.id == f"telemetry.{check}"
+    assert message.is_serious()
+    assert message.hint
+    named = "APP_ENV" if changes == {"APP_ENV": "staging"} else list(changes)[-1]
+    assert named in message.msg
+
+
+@pytest.mark.parametrize("changes", ACCEPTED)
+def test_what_is_safe_is_accepted(settings, changes):
+    assert found(settings, changes) == []
+
+
+def test_every_check_is_tried():
+    numbered = set(re.findall(r"telemetry\.(E\d+)", Path(checks.__file__).read_text()))
+
+    assert numbered == {check for check, _changes in REFUSED}
+
+
+def test_every_fault_is_told_at_once(settings):
+    messages = found(settings, {"SECRET_KEY": "", "API_SECRET_KEY": "", "PORT": 0})
+
+    assert [message.id[-4:] for message in messages] == ["E001", "E002", "E008"]
+
+
+def test_a_refusal_stops_the_start(settings):
+    settings.API_SECRET_KEY = ""
+
+    with pytest.raises(SystemCheckError, match=r"telemetry\.E002"):
+        call_command("check")
+
+
+def test_a_refusal_shows_no_secret(settings):
+    messages = found(settings, {"SECRET_KEY": "secret", "API_SECRET_KEY": "secret", "DEVICE_API_KEYS": ["secret"]})
+
+    assert len(messages) == 4
+    assert "'secret'" not in str(messages)

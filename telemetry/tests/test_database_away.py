@@ -1,0 +1,92 @@
+import pytest
+from django.db import DataError, InterfaceError, OperationalError, ProgrammingError
+
+from devices.tests.fixtures import problem, staff_client
+
+pytestmark = pytest.mark.django_db
+
+DEVICES = "/api/v1/devices"
+
+
+@pytest.fixture
+def database_fails(monkeypatch):
+    """Makes every query fail with an error, from when it is called."""
+
+    def start(error):
+        def execute(*_args, **_kwargs):
+            raise error
+
+        monkeypatch.setattr("django.db.backends.utils.CursorWrapper.execute", execute)
+
+    return start
+
+
+@pytest.fixture
+def database_away(database_fails):
+    return lambda: database_fails(OperationalError("connection refused: user=telemetry password=secret"))
+
+
+def unavailable(response, code):
+    """Asserts that this is a 503 that says when to come back; returns its document."""
+    document = problem(response, 503)
+    assert document["title"] == "Unavailable"
+    assert document["code"] == code
+    assert int(response["Retry-After"]) > 0
+    return document
+
+
+def test_a_database_that_is_away_is_a_503(admin, mote, as_device, database_away):
+    database_away()
+
+    for response in (
+        admin.get(DEVICES),
+        admin.post(DEVICES, {"device_id": "mote-9"}),
+        admin.get(f"{DEVICES}/mote-1/history"),
+        admin.get(f"{DEVICES}/mote-1/aggregate"),
+        as_device.get(f"{DEVICES}/mote-1"),
+        as_device.post("/api/v1/ingest", {"temperature": 1}),
+        as_device.post("/api/v1/ingest/batch", [{"temperature": 1}]),
+    ):
+        unavailable(response, "database_unavailable")
+        assert "secret" not in response.content.decode()
+
+
+def test_a_lost_connection_is_a_503(admin, database_fails):
+    database_fails(InterfaceError("connection already closed"))
+
+    unavailable(admin.get(DEVICES), "database_unavailable")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("no such table: devices_device"),
+        ProgrammingError('relation "devices_device" does not exist\nLINE 1'),
+    ],
+)
+def test_a_database_without_tables_is_a_503_that_says_what_to_do(admin, database_fails, error):
+    database_fails(error)
+
+    document = unavailable(admin.get(DEVICES), "no_tables")
+
+    assert "no such table" in document["detail"]
+    assert "manage.py migrate" in document["detail"]
+
+
+def test_a_wrong_query_of_ours_is_no_503(admin, database_fails):
+    database_fails(DataError("integer out of range"))
+
+    problem(admin.get(DEVICES), 500)
+
+
+@pytest.mark.parametrize("path", ["/live/mote-1/", "/admin/"])
+def test_a_database_that_is_away_is_a_page_in_a_browser(device, database_away, path):
+    client = staff_client("operator", "readings.view_reading")
+    database_away()
+
+    response = client.get(path, HTTP_ACCEPT="text/html")
+
+    assert response.status_code == 503
+    assert response["Content-Type"].startswith("text/html")
+    assert "cannot be reached" in response.content.decode()
+    assert "Retry-After" in response

@@ -1,0 +1,103 @@
+import asyncio
+
+import pytest
+from django.db import InterfaceError, OperationalError
+
+pytestmark = pytest.mark.django_db
+
+AWAY = "connection refused at 10.0.0.7"
+
+
+@pytest.fixture
+def database_away(monkeypatch):
+    def select_one():
+        raise OperationalError(AWAY)
+
+    monkeypatch.setattr("telemetry.health.select_one", select_one)
+
+
+class Layer:
+    """A channel layer that does as it is told."""
+
+    def __init__(self, behaviour):
+        self.group_send = behaviour
+
+
+@pytest.fixture
+def channel_layer_away(monkeypatch):
+    async def group_send(*_args):
+        raise ConnectionError(AWAY)
+
+    monkeypatch.setattr("telemetry.health.get_channel_layer", lambda: Layer(group_send))
+
+
+def test_all_is_well(anyone):
+    response = anyone.get("/health")
+
+    assert response.status_code == 200
+    assert response["Content-Type"] == "application/json"
+    assert response.json() == {"status": "ok", "checks": {"database": "ok", "channel_layer": "ok"}}
+
+
+def test_it_asks_the_database(anyone, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        anyone.get("/health")
+
+
+def test_it_answers_a_head_too(anyone):
+    assert anyone.head("/health").status_code == 200
+
+
+def test_a_wrong_key_does_not_matter(anyone):
+    assert anyone.get("/health", HTTP_X_API_KEY="wrong").status_code == 200
+
+
+def test_without_the_database_it_is_unavailable(anyone, database_away):
+    response = anyone.get("/health")
+
+    assert response.status_code == 503
+    assert response["Retry-After"]
+    assert response.json() == {
+        "status": "unavailable",
+        "checks": {"database": "unavailable", "channel_layer": "ok"},
+    }
+
+
+def test_a_closed_connection_is_no_database_either(anyone, monkeypatch):
+    def select_one():
+        raise InterfaceError("connection already closed")
+
+    monkeypatch.setattr("telemetry.health.select_one", select_one)
+
+    assert anyone.get("/health").status_code == 503
+
+
+def test_without_the_channel_layer_it_is_degraded(anyone, channel_layer_away):
+    response = anyone.get("/health")
+
+    assert response.status_code == 200
+    assert response.json() == {
+        "status": "degraded",
+        "checks": {"database": "ok", "channel_layer": "unavailable"},
+    }
+
+
+def test_a_channel_layer_that_hangs_is_away(anyone, monkeypatch):
+    async def group_send(*_args):
+        await asyncio.sleep(1)
+
+    monkeypatch.setattr("telemetry.health.PROBE_SECONDS", 0.01)
+    monkeypatch.setattr("telemetry.health.get_channel_layer", lambda: Layer(group_send))
+
+    assert anyone.get("/health").json()["status"] == "degraded"
+
+
+def test_without_either_it_is_unavailable(anyone, database_away, channel_layer_away):
+    response = anyone.get("/health")
+
+    assert response.status_code == 503
+    assert response.json()["status"] == "unavailable"
+
+
+def test_it_tells_nobody_where_things_are(anyone, database_away, channel_layer_away):
+    assert AWAY not in anyone.get("/health").content.decode()
