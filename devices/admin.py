@@ -3,9 +3,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -106,11 +106,9 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     def key_page(self, request: HttpRequest, device: Device, key: str) -> TemplateResponse:
         address = request.build_absolute_uri("/api/v1/ingest")
         context = self.page_context(request, device, title=f"API key of {device.device_id}")
-        response = TemplateResponse(
+        return TemplateResponse(
             request, "admin/devices/device/key.html", context | {"api_key": key, "address": address}
         )
-        response["Cache-Control"] = "no-store"
-        return response
 
     def page_context(self, request: HttpRequest, device: Device, *, title: str) -> dict[str, Any]:
         return self.admin_site.each_context(request) | {"opts": self.opts, "original": device, "title": title}
@@ -135,6 +133,13 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
             return self.key_page(request, device, key)
         context = self.page_context(request, device, title=f"Rotate the key of {device.device_id}")
         return TemplateResponse(request, "admin/devices/device/rotate_key.html", context | {"form": form})
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Device]) -> Any:  # type: ignore[override]
+        try:
+            return super().response_action(request, queryset)
+        except ValidationError:  # Django leaves it to the database whether what was chosen can be an id
+            self.message_user(request, "What was chosen is no device.", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
 
     @admin.action(description="Deactivate: refuse their keys from now on", permissions=["change"])
     def deactivate(self, request: HttpRequest, devices: QuerySet[Device]) -> None:

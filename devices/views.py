@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +27,7 @@ from devices.serializers import (
     NewDeviceSerializer,
     RotationSerializer,
 )
+from devices.validators import DEVICE_ID_PATTERN
 
 
 class Conflict(APIException):
@@ -43,11 +45,14 @@ class DevicePages(CursorPagination):
     max_page_size = 1000
 
     def decode_cursor(self, request: Request) -> Any:
+        wrong = ValidationError({"cursor": ErrorDetail("This is no cursor of ours.", code="invalid_cursor")})
         try:
-            return super().decode_cursor(request)
+            cursor = super().decode_cursor(request)
         except NotFound as error:
-            wrong = ErrorDetail("This is no cursor of ours.", code="invalid_cursor")
-            raise ValidationError({"cursor": wrong}) from error
+            raise wrong from error
+        if cursor and not re.fullmatch(DEVICE_ID_PATTERN, str(cursor.position)):
+            raise wrong
+        return cursor
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link()})

@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 5
 RETRY_SECONDS = (0.5, 30.0)
-# Answers that a retry will not change.
-FINAL_STATUSES = frozenset({400, 401, 403, 404, 413, 415, 422})
+# Refusals that another try can change: too slow, too early, too many.
+PASSING_REFUSALS = frozenset({408, 425, 429})
 
 
 class SimulationError(Exception):
@@ -78,7 +78,7 @@ class VirtualDevice:
                 if response.is_success:
                     tally.stored += 1
                     return
-                if response.status_code in FINAL_STATUSES:
+                if response.status_code < 500 and response.status_code not in PASSING_REFUSALS:
                     raise SimulationError(f"{self.device_id}: {response.status_code} {response.text}")
             tally.failed += 1
             await asyncio.sleep(min(RETRY_SECONDS[0] * 2**attempt, RETRY_SECONDS[1]) * self.chance.uniform(0.5, 1))

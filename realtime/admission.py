@@ -49,7 +49,7 @@ def admit(handshake: Handshake, device_id: str, *, now: datetime) -> Device:
     key = key_in(api_key=handshake.api_key, authorization=handshake.authorization)
     if key is None and handshake.ticket is not None:
         ticket = Ticket.objects.redeem(handshake.ticket, now=now)
-        if ticket is None:
+        if ticket is None or (ticket.device and not ticket.device.is_active):
             raise Refused(NOT_AUTHENTICATED, "invalid_ticket", "Invalid ticket: it is unknown, used or expired.")
         if device is None or ticket.device not in (None, device):
             raise UNKNOWN

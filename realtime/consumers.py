@@ -9,6 +9,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
+from redis.exceptions import RedisError
 
 from readings.models import Reading
 from realtime import frames
@@ -23,6 +24,23 @@ TRY_AGAIN_LATER = 1013
 
 class RefusingConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     """Refuses in a way a browser can read: the handshake's own error answer it never shows to a page."""
+
+    accepted = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except (RedisError, OSError) as error:
+            logger.warning("A socket was closed: the channel layer is away (%r)", error)
+            if not self.accepted:
+                await send({"type": "websocket.accept"})
+            frame = frames.error("channel_layer_unavailable", "Nothing can be followed just now; try again.")
+            await send({"type": "websocket.send", "text": frame})
+            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
+
+    async def accept(self, *args: Any, **kwargs: Any) -> None:
+        await super().accept(*args, **kwargs)
+        self.accepted = True
 
     async def refuse(self, close_code: int, code: str, detail: str) -> None:
         await self.send(frames.error(code, detail))

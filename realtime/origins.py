@@ -10,7 +10,10 @@ def origin_is_ours(origin: str, host: str) -> bool:
     """Whether the origin is this server, as the client addressed it, or one of ALLOWED_ORIGINS."""
     if origin.rstrip("/") in settings.ALLOWED_ORIGINS:
         return True
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
         return False
     domain, _ = split_domain_port(parts.netloc)

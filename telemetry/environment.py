@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,29 @@ SCHEME_ALIASES = {"postgresql+asyncpg": "postgresql", "postgresql+psycopg": "pos
 
 # How long a request waits for a pooled connection, and a new connection for the server, in seconds.
 DATABASE_WAIT_SECONDS = 4
+
+
+class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no types
+    """The environment, then the file; in both an empty value means the same as an absent one."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        # `read_env` fills the class's mapping in, which by default is the process's own environment.
+        Environment.ENVIRON = present(os.environ)
+        if file.exists():
+            self.read_env(file)
+        Environment.ENVIRON = present(Environment.ENVIRON)
+
+    def number(self, name: str, *, default: int) -> int:
+        """The whole number of that name. Raises ImproperlyConfigured, which names it."""
+        try:
+            return int(self.int(name, default=default))
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name} is {self.str(name)!r}, which is no whole number.") from error
+
+
+def present(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value.strip()}
 
 
 def local_names(host: str) -> list[str]:

@@ -8,7 +8,7 @@ import msgspec
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, DataError, InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.csrf import requires_csrf_token
@@ -36,6 +36,7 @@ TITLES = {
     500: "Internal error",
     503: "Unavailable",
 }
+UNDEFINED_TABLE = "42P01"  # PostgreSQL, appendix A
 RETRY_AFTER_SECONDS = 5
 
 NO_TABLES = "The database has no tables yet (no such table). Create them: python manage.py migrate"
@@ -50,11 +51,19 @@ class Unavailable(exceptions.APIException):
     default_detail = UNREACHABLE
 
 
-class DatabaseProblems(Middleware):
-    """What the database refuses is told apart from our own faults, in every view: away or empty, 503."""
+class Problems(Middleware):
+    """Gives the plain views what DRF's have: problem documents for a wrong method and for a database that is away."""
+
+    def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if not isinstance(response, HttpResponseNotAllowed):
+            return response
+        detail = f"Method {request.method} is not allowed here."
+        refusal = answer(request, status_code=405, code="method_not_allowed", detail=detail)
+        refusal["Allow"] = response["Allow"]
+        return refusal
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        if isinstance(exception, DataError):
+        if isinstance(exception, DataError) and not request.path.startswith("/api/"):
             # The console's filters hand any text on, and PostgreSQL takes no NUL.
             detail = "The address names a value that the database cannot hold."
             return answer(request, status_code=400, code="bad_request", detail=detail)
@@ -69,7 +78,7 @@ def as_unavailable(error: BaseException) -> Unavailable | None:
     if not isinstance(error, DatabaseError | InterfaceError):
         return None
     text = str(error)
-    if "no such table" in text or ("relation" in text and "does not exist" in text):
+    if "no such table" in text or getattr(error.__cause__, "sqlstate", None) == UNDEFINED_TABLE:
         logger.error(NO_TABLES, exc_info=error)
         return Unavailable(NO_TABLES, code="no_tables")
     if isinstance(error, OperationalError | InterfaceError):

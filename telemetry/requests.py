@@ -46,12 +46,18 @@ class Middleware:
         return response
 
 
+def begin_request(given: str) -> str:
+    """The id of the request that begins: the given one where it can be taken, else a new one."""
+    identifier = given if ACCEPTED_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    current_request_id.set(identifier)
+    return identifier
+
+
 class RequestId(Middleware):
     """`X-Request-ID` in, out, and in every log line between; made up where the client sends none."""
 
     def before(self, request: HttpRequest) -> None:
-        given = request.headers.get("X-Request-ID", "")
-        current_request_id.set(given if ACCEPTED_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+        begin_request(request.headers.get("X-Request-ID", ""))
 
     def after(self, _request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         response["X-Request-ID"] = current_request_id.get()

@@ -3,19 +3,13 @@
 import os
 from pathlib import Path
 
-import environ
-
-from telemetry.environment import database, local_names
+from telemetry.environment import Environment, database, local_names
 from telemetry.logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 ENV_FILE = Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
-if ENV_FILE.exists():
-    environ.Env.read_env(ENV_FILE)
-# An empty value means the same as an absent one.
-env = environ.Env()
-env.ENVIRON = {name: value for name, value in os.environ.items() if value.strip()}
+env = Environment(ENV_FILE)
 
 # --- What operators set -------------------------------------------------------------------------
 
@@ -25,15 +19,15 @@ DEVICE_API_KEYS: list[str] = [key.strip() for key in env.list("DEVICE_API_KEYS",
 APP_ENV: str = env.str("APP_ENV", default="development")
 DEBUG: bool = env.bool("DEBUG", default=False)
 HOST: str = env.str("HOST", default="127.0.0.1")
-PORT: int = env.int("PORT", default=8000)
+PORT: int = env.number("PORT", default=8000)
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=local_names(HOST))
 ALLOWED_ORIGINS: list[str] = [origin.rstrip("/") for origin in env.list("ALLOWED_ORIGINS", default=[])]
 REDIS_URL: str = env.str("REDIS_URL", default="")
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="console").lower()
-MAX_BODY_BYTES: int = env.int("MAX_BODY_BYTES", default=4 * 1024 * 1024)
+MAX_BODY_BYTES: int = env.number("MAX_BODY_BYTES", default=4 * 1024 * 1024)
 # How often a device should report, in seconds, where the device itself does not say.
-DEFAULT_REPORT_INTERVAL: int = env.int("DEFAULT_REPORT_INTERVAL", default=60)
+DEFAULT_REPORT_INTERVAL: int = env.number("DEFAULT_REPORT_INTERVAL", default=60)
 
 DATABASES = {"default": database(env.str("DATABASE_URL", default="sqlite:///telemetry.sqlite3"), base=BASE_DIR)}
 
@@ -61,7 +55,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "telemetry.requests.RequestId",
-    "telemetry.problems.DatabaseProblems",
+    "telemetry.problems.Problems",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "telemetry.requests.OptionalSlash",
@@ -139,6 +133,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+SESSION_ENGINE = "telemetry.sessions"
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

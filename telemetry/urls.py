@@ -3,6 +3,7 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+from rest_framework.negotiation import DefaultContentNegotiation
 
 from telemetry import problems
 from telemetry.health import health
@@ -17,7 +18,9 @@ urlpatterns = [
     path("health", health, name="health"),
     path("api/v1/", include("readings.urls")),
     path("api/v1/", include("realtime.api_urls")),
-    path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
+    path(
+        "api/v1/schema", SpectacularAPIView.as_view(content_negotiation_class=DefaultContentNegotiation), name="schema"
+    ),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
     path("live/", include("realtime.urls")),

@@ -11,7 +11,7 @@ from readings.models import Reading
 from readings.tests.logs import new, store
 from realtime import frames, receivers
 from realtime.groups import device_group
-from realtime.tests.test_device_socket import in_a_loop, measure, watching
+from realtime.tests.sockets import in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db
 

@@ -1,80 +1,12 @@
 """The socket of one device: everything of its log, in order, once."""
 
-import functools
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
-
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
-from channels.testing import WebsocketCommunicator
+from asgiref.sync import sync_to_async
 
-from devices.tests.fixtures import ADMIN_KEY
-from readings.tests.logs import new, store
 from realtime import frames
-from realtime.routing import websocket_application
+from realtime.tests.sockets import in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-WAIT_SECONDS = 5
-
-
-def in_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Runs an async test; its database work happens in the test's own thread, and so in its transaction."""
-
-    @functools.wraps(test)
-    def run(**fixtures: Any) -> None:
-        async_to_sync(test)(**fixtures)
-
-    return run
-
-
-class Socket(WebsocketCommunicator):  # type: ignore[misc]  # channels has no types
-    """A client of the real application. `address` follows `subscribe/`; `_` in a header's name stands for `-`."""
-
-    def __init__(self, address: str, **headers: str) -> None:
-        pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
-        super().__init__(websocket_application, f"/api/v1/realtime/subscribe/{address}", headers=pairs)
-
-    async def frame(self) -> Any:
-        return json.loads(await self.receive_from(timeout=WAIT_SECONDS))
-
-    async def seqs(self, count: int) -> list[int]:
-        """The positions of the next readings, at least `count` of them, over as many frames as they take."""
-        seqs: list[int] = []
-        while len(seqs) < count:
-            frame = await self.frame()
-            assert frame["type"] == "readings", frame
-            seqs += [reading["seq"] for reading in frame["readings"]]
-        return seqs
-
-    async def says_nothing_more(self) -> None:
-        """Frames come in order, so an answer to a ping that is the next frame means there was none before it."""
-        await self.send_to(text_data='{"type":"ping"}')
-        assert await self.frame() == {"type": "pong"}
-
-    async def close_code(self) -> int:
-        message = await self.receive_output(timeout=WAIT_SECONDS)
-        assert message["type"] == "websocket.close", message
-        return int(message["code"])
-
-
-@asynccontextmanager
-async def watching(address: str, **headers: str) -> AsyncIterator[Socket]:
-    socket = Socket(address, **(headers or {"x_api_key": ADMIN_KEY}))
-    try:
-        assert await socket.connect(timeout=WAIT_SECONDS) == (True, None)
-        yield socket
-    finally:
-        await socket.disconnect(timeout=WAIT_SECONDS)
-
-
-@sync_to_async
-def measure(count: int, device_id: str = "mote-1") -> None:
-    """So many readings, each announced on its own."""
-    for n in range(count):
-        store([new(device_id, temperature=float(n))])
 
 
 @in_a_loop

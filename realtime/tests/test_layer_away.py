@@ -3,8 +3,7 @@
 import pytest
 
 from devices.tests.fixtures import ADMIN_KEY
-from realtime.tests.test_device_socket import in_a_loop, measure, watching
-from realtime.tests.test_socket_admission import fate
+from realtime.tests.sockets import fate, in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -63,6 +63,12 @@ def test_staff_without_leave_to_view_readings_may_not(device):
     assert staff_client("newcomer", "devices.view_device").get(PAGE).status_code == 403
 
 
+def test_a_session_cookie_with_a_nul_in_it_is_no_fault_of_ours(device):
+    """Quoted, a cookie can spell any byte; PostgreSQL takes no NUL in a text."""
+    client = Client(raise_request_exception=False)
+    assert client.get(PAGE, headers={"Cookie": r'sessionid="abcdefgh\000"'}).status_code in (302, 400)
+
+
 @pytest.mark.parametrize("path", ["/live/mote-9/", "/live/", "/live/mote%201/", "/live/mote-1%00/"])
 def test_of_a_device_there_is_not_there_is_no_page(viewer, device, path):
     assert viewer.get(path).status_code == 404

@@ -10,14 +10,9 @@ from django.utils import timezone
 
 from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, staff_client
-from realtime.tests.test_device_socket import WAIT_SECONDS, Socket, in_a_loop, watching
+from realtime.tests.sockets import ALLOWED, FOREIGN, OWN, WITHOUT, fate, in_a_loop, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-OWN = {"host": "testserver", "origin": "http://testserver"}
-ALLOWED = {"host": "testserver", "origin": "https://app.example.org"}
-FOREIGN = {"host": "testserver", "origin": "https://evil.example.net"}
-WITHOUT = {"host": "testserver"}
 
 
 @pytest.fixture
@@ -48,21 +43,6 @@ def client_who_is_no_staff() -> Client:
     client = Client()
     client.force_login(user)
     return client
-
-
-async def fate(address: str, **headers: str) -> str:
-    """What becomes of a socket: "subscribed", "403" for its handshake, or the close code and the error's code."""
-    socket = Socket(address, **headers)
-    connected, code = await socket.connect(timeout=WAIT_SECONDS)
-    if not connected:
-        return "403" if code == 1000 else str(code)
-    frame = await socket.frame()
-    if frame["type"] == "subscribed":
-        await socket.disconnect(timeout=WAIT_SECONDS)
-        return "subscribed"
-    assert frame.keys() == {"type", "code", "detail"}
-    assert frame["type"] == "error"
-    return f"{await socket.close_code()} {frame['code']}"
 
 
 EVERYONE = {

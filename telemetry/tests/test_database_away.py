@@ -1,11 +1,18 @@
 import pytest
-from django.db import DataError, InterfaceError, OperationalError, ProgrammingError
+from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from psycopg.errors import UndefinedColumn, UndefinedTable
 
 from devices.tests.fixtures import problem, staff_client
 
 pytestmark = pytest.mark.django_db
 
 DEVICES = "/api/v1/devices"
+
+
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    """The error as Django raises it: from psycopg's."""
+    error.__cause__ = cause
+    return error
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def test_a_lost_connection_is_a_503(admin, database_fails):
     "error",
     [
         OperationalError("no such table: devices_device"),
-        ProgrammingError('relation "devices_device" does not exist\nLINE 1'),
+        raised_from(ProgrammingError('relation "devices_device" does not exist'), UndefinedTable()),
     ],
 )
 def test_a_database_without_tables_is_a_503_that_says_what_to_do(admin, database_fails, error):
@@ -73,8 +80,16 @@ def test_a_database_without_tables_is_a_503_that_says_what_to_do(admin, database
     assert "manage.py migrate" in document["detail"]
 
 
-def test_a_wrong_query_of_ours_is_no_503(admin, database_fails):
-    database_fails(DataError("integer out of range"))
+@pytest.mark.parametrize(
+    "error",
+    [
+        IntegrityError("duplicate key"),
+        ProgrammingError("operator does not exist: text + integer"),
+        raised_from(ProgrammingError('column "x" of relation "y" does not exist'), UndefinedColumn()),
+    ],
+)
+def test_a_wrong_query_of_ours_is_no_503(admin, database_fails, error):
+    database_fails(error)
 
     problem(admin.get(DEVICES), 500)
 

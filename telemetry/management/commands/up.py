@@ -56,6 +56,7 @@ class Command(BaseCommand):
     def generate_secrets(self, missing: list[str], path: Path) -> None:
         """Writes the missing secrets into `.env` and starts over with them."""
         path.touch(mode=0o600)
+        path.chmod(0o600)  # also one that was there already
         with path.open("r+") as file:
             # The last line may lack its end.
             before = file.read()
@@ -63,8 +64,6 @@ class Command(BaseCommand):
             file.writelines(f"{name}={secrets.token_urlsafe(36)}\n" for name in missing)
         self.stdout.write(f"Wrote {' and '.join(missing)} into {path}.")
         self.stdout.flush()
-        for name in missing:
-            os.environ.pop(name, None)  # an empty one would hide what was written
         os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
 
     def check_port(self) -> None:
