@@ -78,7 +78,7 @@ def rows(
     columns = [name for name in COLUMNS if metrics is None or name in metrics]
     extras = None if metrics is None else [name for name in metrics if name not in COLUMNS]
     dialect = PostgreSQL() if connection.vendor == "postgresql" else SQLite()
-    label, label_parameters, starts = dialect.label(bucket, start, end)
+    label, label_parameters, starts = label_of(bucket, start, end, dialect)
     window = [device_id, *(connection.ops.adapt_datetimefield_value(moment) for moment in (start, end))]
     where = "FROM readings_reading{} WHERE device_id = %s AND timestamp >= %s AND timestamp < %s"
     parts: list[str] = []
@@ -107,40 +107,40 @@ def rows(
 class PostgreSQL:
     entries = ", jsonb_each_text(extra) AS entry(key, value)"
     value = "entry.value::float8"
+    seconds = "floor(extract(epoch FROM timestamp))::bigint"
 
     @staticmethod
-    def label(bucket: Bucket | None, start: datetime, end: datetime) -> tuple[str, list[Any], Start]:
-        if bucket is None:
-            return "0", [], lambda _: start
-        if not bucket.days:
-            return f"floor(extract(epoch FROM timestamp) / {bucket.seconds})::bigint", [], since_epoch(bucket)
-        # The days begin where zoneinfo says: the server's own time zone tables may be of another year.
-        starts = list(bucket.starts(start, end))
-        return "width_bucket(timestamp, %s::timestamptz[])", [starts], lambda number: starts[number - 1]
+    def width_bucket(starts: list[datetime]) -> tuple[str, list[Any]]:
+        return "width_bucket(timestamp, %s::timestamptz[])", [starts]
 
 
 class SQLite:
     entries = ", json_each(extra) AS entry"
     # Without the cast a sum of whole numbers is one too, and fails where it leaves 64 bits.
     value = "CAST(entry.value AS REAL)"
+    # Without the fraction, which strftime would round to milliseconds, and so up into the next bucket.
+    seconds = "CAST(strftime('%%s', substr(timestamp, 1, 19)) AS INTEGER)"
 
     @staticmethod
-    def label(bucket: Bucket | None, start: datetime, end: datetime) -> tuple[str, list[Any], Start]:
-        if bucket is None:
-            return "0", [], lambda _: start
-        if not bucket.days:
-            # Without the fraction, which strftime would round to milliseconds, and so up into the next bucket.
-            seconds = "CAST(strftime('%%s', substr(timestamp, 1, 19)) AS INTEGER)"
-            return f"{seconds} / {bucket.seconds}", [], since_epoch(bucket)
-        starts = list(bucket.starts(start, end))
-        # Times are kept as text that sorts as they do.
+    def width_bucket(starts: list[datetime]) -> tuple[str, list[Any]]:
+        """PostgreSQL's function, which SQLite lacks; times are kept as text that sorts as they do."""
         texts = [connection.ops.adapt_datetimefield_value(moment) for moment in starts]
         connection.ensure_connection()
         connection.connection.create_function(
             "width_bucket", 1, lambda timestamp: bisect_right(texts, timestamp), deterministic=True
         )
-        return "width_bucket(timestamp)", [], lambda number: starts[number - 1]
+        return "width_bucket(timestamp)", []
 
 
-def since_epoch(bucket: Bucket) -> Start:
-    return lambda number: EPOCH + timedelta(seconds=number * bucket.seconds)
+def label_of(
+    bucket: Bucket | None, start: datetime, end: datetime, dialect: PostgreSQL | SQLite
+) -> tuple[str, list[Any], Start]:
+    """SQL that numbers a row's bucket, its parameters, and what turns that number into the bucket's start."""
+    if bucket is None:
+        return "0", [], lambda _: start
+    if not bucket.days:
+        # Whole seconds, divided as whole numbers: no reading is older than the epoch.
+        return f"{dialect.seconds} / {bucket.seconds}", [], lambda n: EPOCH + timedelta(seconds=n * bucket.seconds)
+    # Days begin where zoneinfo says: the database's own time zone tables may be of another year.
+    starts = list(bucket.starts(start, end))
+    return *dialect.width_bucket(starts), lambda n: starts[n - 1]
