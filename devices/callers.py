@@ -38,14 +38,21 @@ class Caller:
         return bool(self.user.is_active and self.user.is_staff and self.user.has_perm(permission))
 
 
-def caller_for_key(key: str, *, now: datetime) -> Caller | None:
-    """Whom a key belongs to; None for a key that is unknown, revoked, expired or of an inactive device."""
+def shared_key_caller(key: str) -> Caller | None:
+    """Whom a key of the settings belongs to: the administrator, a gateway, or (None) nobody."""
     # Compared as bytes: compare_digest takes no text beyond ASCII.
     given = key.encode("utf-8", "surrogateescape")
     if settings.API_SECRET_KEY and hmac.compare_digest(given, settings.API_SECRET_KEY.encode()):
         return Caller(role=Role.ADMIN)
     if any(hmac.compare_digest(given, fleet_key.encode()) for fleet_key in settings.DEVICE_API_KEYS if fleet_key):
         return Caller(role=Role.FLEET)
+    return None
+
+
+def caller_for_key(key: str, *, now: datetime) -> Caller | None:
+    """Whom a key belongs to; None for a key that is unknown, revoked, expired or of an inactive device."""
+    if (shared := shared_key_caller(key)) is not None:
+        return shared
     device = Device.objects.for_key(key, now=now)
     return Caller(role=Role.DEVICE, device=device) if device else None
 

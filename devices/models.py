@@ -5,7 +5,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
 from devices.keys import generate_key, hash_key, key_hint
-from devices.querysets import DeviceQuerySet
+from devices.querysets import DeviceQuerySet, DeviceStateQuerySet
 from devices.validators import validate_device_id
 
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400
@@ -77,6 +77,8 @@ class DeviceState(models.Model):
     rolled_up_seq = models.BigIntegerField(default=0)
     latest_seq = models.BigIntegerField(null=True)
     latest_at = models.DateTimeField(null=True)
+
+    objects = DeviceStateQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.device_id} at {self.last_seq}"

@@ -1,8 +1,9 @@
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connections, models, transaction
 from django.db.models import (
     Case,
     CharField,
@@ -22,7 +23,16 @@ from devices.keys import generate_key, hash_key, key_hint
 from devices.status import LATE_AFTER_INTERVALS, OFFLINE_AFTER_INTERVALS, Status
 
 if TYPE_CHECKING:
-    from devices.models import Device
+    from devices.models import Device, DeviceState
+
+
+OVERWRITE = """
+UPDATE devices_devicestate AS state
+SET last_seq = new.last_seq, last_seen_at = new.last_seen_at, latest_seq = new.latest_seq, latest_at = new.latest_at
+FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::timestamptz[])
+    AS new (device_id, last_seq, last_seen_at, latest_seq, latest_at)
+WHERE state.device_id = new.device_id
+"""
 
 
 class DeviceIdTaken(Exception):
@@ -57,9 +67,18 @@ class DeviceQuerySet(models.QuerySet["Device"]):
     def for_key(self, key: str, *, now: datetime) -> "Device | None":
         """The active device that this key belongs to, or whose retiring key it is until that expires."""
         digest = hash_key(key)
-        return self.filter(
-            Q(api_key_hash=digest) | Q(retiring_key_hash=digest, retiring_key_expires_at__gt=now), is_active=True
-        ).first()
+        return self.for_key_hashes([digest], now=now).get(digest)
+
+    def for_key_hashes(self, digests: Collection[str], *, now: datetime) -> dict[str, "Device"]:
+        """The active devices that these keys, by their hashes, belong to; one query for any number."""
+        current = Q(api_key_hash__in=digests)
+        retiring = Q(retiring_key_hash__in=digests, retiring_key_expires_at__gt=now)
+        found: dict[str, Device] = {}
+        for device in self.filter(current | retiring, is_active=True):
+            if device.retiring_key_hash and device.retiring_key_expires_at and device.retiring_key_expires_at > now:
+                found[device.retiring_key_hash] = device
+            found[device.api_key_hash] = device
+        return found
 
     def search(self, text: str) -> Self:
         return self.filter(Q(device_id__icontains=text) | Q(name__icontains=text))
@@ -87,3 +106,19 @@ class DeviceQuerySet(models.QuerySet["Device"]):
     def of_status(self, status: Status) -> Self:
         """Of devices `with_status`, those that have this one."""
         return self.filter(Q(("status", status)))
+
+
+class DeviceStateQuerySet(models.QuerySet["DeviceState"]):
+    def overwrite(self, states: Collection["DeviceState"]) -> None:
+        """Stores these states, whose rows the caller has locked, in one statement.
+
+        On PostgreSQL by arrays, which it takes in a fraction of the time of `bulk_update`'s CASE expressions.
+        """
+        columns = ("last_seq", "last_seen_at", "latest_seq", "latest_at")
+        connection = connections[self.db]
+        if connection.vendor != "postgresql":
+            self.bulk_update(states, columns, batch_size=500)
+            return
+        values = [[state.device_id for state in states], *([getattr(s, name) for s in states] for name in columns)]
+        with connection.cursor() as cursor:
+            cursor.execute(OVERWRITE, values)

@@ -1,23 +1,25 @@
-"""`POST /ingest` and `/ingest/batch`: a view parses, `recording.record` stores, the view says what became of it."""
+"""`POST /ingest` and `/ingest/batch`: a view parses, `recording.store` stores, the view says what became of it."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 from rest_framework import status
-from rest_framework.exceptions import APIException, ErrorDetail, PermissionDenied, ValidationError
+from rest_framework.exceptions import APIException, AuthenticationFailed, ErrorDetail, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
 
-from devices.authentication import KeyAuthentication, caller_of
-from devices.callers import Caller, Role
+from devices.authentication import INVALID_KEY, KeyAuthentication, caller_of, key_in
+from devices.callers import Caller, Role, caller_for_key
 from devices.permissions import CallerPermission
 from readings import documentation
+from readings.asynchronous import AsyncViewSet
 from readings.payloads import BATCH_READINGS_MAX, InvalidReading, NewReading, Refusal, parse_reading
-from readings.recording import INACTIVE_DEVICE, Recorded, record
+from readings.recording import INACTIVE_DEVICE, Recorded, announce, store
 
 REJECTIONS_LISTED = 100
 
@@ -38,22 +40,64 @@ class NothingStored(APIException):
         self.problem_members = {"errors": errors} | result
 
 
-class IngestViewSet(ViewSet):
-    """Where devices and gateways post readings. Keys only: a browser's session writes nothing."""
+class Lane(Protocol):
+    """What a request has that came by the ingest lane (telemetry.lane): ways to the database that others share."""
+
+    async def caller(self, key: str) -> Caller | None: ...
+
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]: ...
+
+    async def receive_body(self) -> None: ...
+
+
+class IngestViewSet(AsyncViewSet):
+    """Where devices and gateways post readings. Keys only: a browser's session writes nothing.
+
+    By the lane a request shares its look-up and its transaction with others; by Django's ordinary handler it has
+    its own. The answers are the same.
+    """
 
     authentication_classes = [KeyAuthentication]
     permission_classes = [CallerPermission]
     admin_permissions: dict[str, str] = {}
     open_to = {"create": (Role.DEVICE, Role.FLEET), "batch": (Role.DEVICE, Role.FLEET)}
 
+    async def authenticate(self, request: Request) -> None:
+        key = key_in(api_key=request.headers.get("X-API-Key"), authorization=request.headers.get("Authorization"))
+        request.user, request.auth = AnonymousUser(), None
+        # DRF's own flag of success: without it a refusal is a 401, with it a 403.
+        request._authenticator = None  # type: ignore[attr-defined]
+        if key is None:
+            return
+        lane = lane_of(request)
+        if lane is None:
+            request.auth = await sync_to_async(caller_for_key)(key, now=timezone.now())
+        else:
+            request.auth = await lane.caller(key)
+        if request.auth is None:
+            raise AuthenticationFailed(INVALID_KEY, code="invalid_key")
+        request._authenticator = KeyAuthentication()  # type: ignore[attr-defined]
+
+    async def receive(self, request: Request) -> None:
+        if (lane := lane_of(request)) is not None:
+            await lane.receive_body()
+
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+        if (lane := lane_of(self.request)) is not None:
+            return await lane.record(readings, received_at=received_at)
+        # Announced from here: a thread that waited for this event loop would keep a stopping server from its end.
+        outcomes, appended = await sync_to_async(store)(readings, received_at=received_at)
+        await announce(appended)
+        return outcomes
+
     @documentation.ingest
-    def create(self, request: Request) -> Response:
+    async def create(self, request: Request) -> Response:
         received_at = timezone.now()
         try:
             reading = parse_reading(request.data, device_id=own_device_id(caller_of(request)), received_at=received_at)
         except InvalidReading as error:
             raise refused(error.refusal) from error
-        (recorded,) = record([reading], received_at=received_at)
+        (recorded,) = await self.record([reading], received_at=received_at)
         if recorded.reading is None:
             assert recorded.refusal is not None
             raise refused(recorded.refusal)
@@ -66,13 +110,13 @@ class IngestViewSet(ViewSet):
         return Response(answer, status=status.HTTP_201_CREATED)
 
     @documentation.ingest_batch
-    def batch(self, request: Request) -> Response:
+    async def batch(self, request: Request) -> Response:
         received_at = timezone.now()
         items = batch_items(request.data)
         own = own_device_id(caller_of(request))
         outcomes: list[NewReading | Refusal] = [parse_item(item, own, received_at) for item in items]
         readings = [outcome for outcome in outcomes if isinstance(outcome, NewReading)]
-        recorded = iter(record(readings, received_at=received_at) if readings else ())
+        recorded = iter(await self.record(readings, received_at=received_at) if readings else ())
         results = [Recorded(refusal=o) if isinstance(o, Refusal) else next(recorded) for o in outcomes]
         answer = batch_result(results, received_at)
         if ignored := sorted({name for reading in readings for name in reading.ignored}):
@@ -80,6 +124,10 @@ class IngestViewSet(ViewSet):
         if answer["rejected_count"] == len(results):
             raise NothingStored(answer)
         return Response(answer, status=207 if answer["rejected_count"] else 201)
+
+
+def lane_of(request: Request) -> Lane | None:
+    return getattr(request._request, "lane", None)
 
 
 def own_device_id(caller: Caller) -> str | None:

@@ -1,4 +1,4 @@
-"""The write path. Everything that stores a reading goes through `record`."""
+"""The write path. Everything that stores a reading goes through `store`, by way of `record` or of a group commit."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -37,17 +37,28 @@ def record(readings: Sequence[NewReading], *, received_at: datetime) -> list[Rec
     A reading whose `id` its device has stored already is a duplicate, also within one call. Returns after the
     commit and after `readings_recorded`; what it raises (DatabaseError) means that nothing was stored.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with transaction.atomic(durable=True):
-                outcomes, appended = append(readings, received_at=received_at)
-            break
-        except IntegrityError:
-            if attempt == ATTEMPTS:
-                raise
+    outcomes, appended = store(readings, received_at=received_at)
     if appended:
         readings_recorded.send_robust(sender=record, appended=appended)
     return outcomes
+
+
+async def announce(appended: list[Appended]) -> None:
+    """Sends the signal, if there is anything to tell, from an event loop: for whoever calls `store` in a thread."""
+    if appended:
+        await readings_recorded.asend_robust(sender=record, appended=appended)
+
+
+def store(readings: Sequence[NewReading], *, received_at: datetime) -> tuple[list[Recorded], list[Appended]]:
+    """`record` without the signal: also returns what is to be announced."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with transaction.atomic(durable=True):
+                return append(readings, received_at=received_at)
+        except IntegrityError:
+            if attempt == ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
 
 
 def append(readings: Sequence[NewReading], *, received_at: datetime) -> tuple[list[Recorded], list[Appended]]:
@@ -115,6 +126,4 @@ def advance(states: dict[str, DeviceState], new: dict[str, list[StoredReading]],
         latest = max(log, key=lambda reading: (reading.timestamp, reading.seq))
         if state.latest_at is None or latest.timestamp >= state.latest_at:
             state.latest_at, state.latest_seq = latest.timestamp, latest.seq
-    DeviceState.objects.bulk_update(
-        states.values(), ["last_seq", "last_seen_at", "latest_seq", "latest_at"], batch_size=500
-    )
+    DeviceState.objects.overwrite(states.values())

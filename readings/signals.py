@@ -6,6 +6,6 @@ from readings.stored import Appended
 
 __all__ = ["Appended", "readings_recorded"]
 
-# Sent after the commit, robustly (a failing receiver is logged and fails no write), in the thread that wrote.
+# Sent after the commit, robustly: a failing receiver is logged and fails no write.
 # Keyword argument `appended`: a list of `Appended`, one for each device that got new readings.
 readings_recorded = Signal()

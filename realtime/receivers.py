@@ -4,7 +4,6 @@ import asyncio
 import logging
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.dispatch import receiver
 
@@ -20,12 +19,8 @@ ANNOUNCE_SECONDS = 2
 
 
 @receiver(readings_recorded)
-def announce(appended: list[Appended], **_: Any) -> None:
+async def announce(appended: list[Appended], **_: Any) -> None:
     """Sends each device's new readings to its group, encoded once, at most a frame's worth a message."""
-    async_to_sync(send)(appended)
-
-
-async def send(appended: list[Appended]) -> None:
     layer = get_channel_layer()
     try:
         async with asyncio.timeout(ANNOUNCE_SECONDS):

@@ -13,11 +13,10 @@ from django.core.management.base import BaseCommand
 
 from realtime.routing import websocket_application
 from telemetry.bodies import BoundedBodies
+from telemetry.lane import IngestLane
 
 # A server started by hand runs no management command, so nothing else would refuse an unsafe configuration.
 BaseCommand().check()
 
-application = BoundedBodies(
-    ProtocolTypeRouter({"http": django_application, "websocket": websocket_application}),
-    limit=settings.MAX_BODY_BYTES,
-)
+protocols = ProtocolTypeRouter({"http": django_application, "websocket": websocket_application})
+application = IngestLane(BoundedBodies(protocols, limit=settings.MAX_BODY_BYTES), limit=settings.MAX_BODY_BYTES)

@@ -47,8 +47,7 @@ class BoundedBodies:
             return
         body, code, headers = b"", "", list(scope["headers"])
         try:
-            body = await self.read(receive)
-            body = self.decode(body, content_encoding(headers))
+            body = decode(await read(receive, self.limit), content_encoding(headers), self.limit)
         except ClientDisconnected:
             return
         except BodyRefused as refusal:
@@ -65,45 +64,47 @@ class BoundedBodies:
         inner: HTTPScope = scope | {"headers": headers, "body_refused": code}  # type: ignore[assignment]
         await self.application(inner, replay(body, receive), send)
 
-    async def read(self, receive: ASGIReceiveCallable) -> bytes:
-        chunks: list[bytes] = []
-        size, more = 0, True
-        while more and size <= self.limit * DISCARD_FACTOR:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                raise ClientDisconnected
-            assert event["type"] == "http.request"
-            chunk = event.get("body", b"")
-            more = event.get("more_body", False)
-            size += len(chunk)
-            if size <= self.limit:
-                chunks.append(chunk)
-            else:
-                chunks.clear()
-        if size > self.limit:
-            raise BodyRefused("body_too_large")
-        return b"".join(chunks)
 
-    def decode(self, body: bytes, encoding: bytes) -> bytes:
-        if encoding in (b"", b"identity"):
-            return body
-        if encoding not in (b"gzip", b"x-gzip"):
-            raise BodyRefused("unsupported_encoding")
-        inflated = bytearray()
-        try:
-            for _ in range(GZIP_MEMBERS_MAX):
-                stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-                inflated += stream.decompress(body, self.limit + 1 - len(inflated))
-                if len(inflated) > self.limit:
-                    raise BodyRefused("body_too_large")
-                if not stream.eof:
-                    raise BodyRefused("malformed_gzip")
-                body = stream.unused_data
-                if not body:
-                    return bytes(inflated)
-        except zlib.error as error:
-            raise BodyRefused("malformed_gzip") from error
-        raise BodyRefused("malformed_gzip")
+async def read(receive: ASGIReceiveCallable, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more and size <= limit * DISCARD_FACTOR:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise ClientDisconnected
+        assert event["type"] == "http.request"
+        chunk = event.get("body", b"")
+        more = event.get("more_body", False)
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        else:
+            chunks.clear()
+    if size > limit:
+        raise BodyRefused("body_too_large")
+    return b"".join(chunks)
+
+
+def decode(body: bytes, encoding: bytes, limit: int) -> bytes:
+    if encoding in (b"", b"identity"):
+        return body
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise BodyRefused("unsupported_encoding")
+    inflated = bytearray()
+    try:
+        for _ in range(GZIP_MEMBERS_MAX):
+            stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            inflated += stream.decompress(body, limit + 1 - len(inflated))
+            if len(inflated) > limit:
+                raise BodyRefused("body_too_large")
+            if not stream.eof:
+                raise BodyRefused("malformed_gzip")
+            body = stream.unused_data
+            if not body:
+                return bytes(inflated)
+    except zlib.error as error:
+        raise BodyRefused("malformed_gzip") from error
+    raise BodyRefused("malformed_gzip")
 
 
 class ClientDisconnected(Exception):

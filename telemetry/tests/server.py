@@ -52,17 +52,21 @@ class Server:
     def __enter__(self) -> Self:
         if self.database:
             self.administer(f"CREATE DATABASE {self.database}")
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start(self) -> None:
+        """Starts it, for the first time or again."""
         command = [sys.executable, "manage.py", "up", *([] if self.demo else ["--no-demo"])]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
             )
-        try:
-            self.wait_until_healthy()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        self.wait_until_healthy()
 
     def wait_until_healthy(self) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -33,17 +33,9 @@ class Installation(Server):
         for name in SECRETS:
             del self.environment[name]
 
-    def start(self) -> str:
+    def begin(self) -> str:
         """Starts it; answers what it printed."""
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "up"],
-                env=self.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=settings.BASE_DIR,
-            )
-        self.wait_until_healthy()
+        self.start()
         return self.whole_summary()
 
     def whole_summary(self) -> str:
@@ -161,7 +153,7 @@ def test_simulate_stores_what_it_says(installation, printed):
 def test_the_second_start_keeps_what_the_first_made(installation, printed):
     before, length = installation.env_file.read_text(), installation.demo_after(0)
     installation.stop()
-    again = installation.start()
+    again = installation.begin()
     assert installation.env_file.read_text() == before
     assert "Password" not in again
     assert "Wrote" not in again

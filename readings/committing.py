@@ -1,0 +1,154 @@
+"""Group commit: what arrives while one transaction is being committed shares the next.
+
+No timer and no wait when idle: the first reading starts a transaction of its own at once.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from django.db import InterfaceError, OperationalError, connection
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+from readings.payloads import NewReading
+from readings.recording import Recorded, announce, store
+from readings.stored import Appended
+
+logger = logging.getLogger(__name__)
+
+# Readings that may wait; about 20 MB of them. What is beyond is refused at once rather than answered too late.
+QUEUED_READINGS_MAX = 20_000
+# Readings of one transaction, unless a single request has more.
+GROUP_READINGS_MAX = 2_000
+ANSWER_SECONDS = 5
+
+
+class Overloaded(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "overloaded"
+    default_detail = "More arrives than can be stored. Nothing of this request was; send it again."
+    wait = 1
+
+
+class OutcomeUnknown(APIException):
+    """The database has not answered in time: the readings may be stored or not."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "database_unavailable"
+    default_detail = "The database does not answer. Send it again, with the same ids."
+
+
+@dataclass(eq=False)
+class Submission:
+    """One request's readings, and where its answer is awaited."""
+
+    readings: Sequence[NewReading]
+    received_at: datetime
+    outcome: "asyncio.Future[list[Recorded]]"
+
+
+class GroupCommitter:
+    """One event loop's way into the database: one transaction at a time, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Submission] = deque()
+        self.queued_readings = 0
+        self.running: asyncio.Task[None] | None = None
+        self.thread = ThreadPoolExecutor(1, "group-commit")
+        self.announcing: set[asyncio.Task[None]] = set()
+
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+        """As `recording.record`, in a transaction shared with others, whose failure is not shared.
+
+        Raises Overloaded, OutcomeUnknown, and what `recording.record` raises.
+        """
+        if self.queued_readings and self.queued_readings + len(readings) > QUEUED_READINGS_MAX:
+            raise Overloaded
+        submission = Submission(readings, received_at, asyncio.get_running_loop().create_future())
+        self.waiting.append(submission)
+        self.queued_readings += len(readings)
+        if self.running is None:
+            self.running = asyncio.create_task(self.run())
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await submission.outcome
+        except TimeoutError as error:
+            raise OutcomeUnknown from error
+
+    async def run(self) -> None:
+        """Commits group after group until nothing waits."""
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, self.thread)
+        try:
+            while self.waiting:
+                if group := self.take():
+                    # Not waited for: the next group is committed meanwhile. Kept, or it may be collected under way.
+                    task = asyncio.create_task(announce(await in_thread(self.commit_then_rest, group)))
+                    self.announcing.add(task)
+                    task.add_done_callback(self.announcing.discard)
+        finally:
+            self.running = None
+
+    def commit_then_rest(self, group: list[Submission]) -> list[Appended]:
+        """In the thread: commits, and gives the connection back where nothing waits for the next group."""
+        try:
+            return self.commit(group)
+        finally:
+            if not self.waiting:
+                connection.close()
+
+    def take(self) -> list[Submission]:
+        """The next group: what waits, in order, up to GROUP_READINGS_MAX readings, at least one submission."""
+        group: list[Submission] = []
+        size = 0
+        while self.waiting and (not group or size + len(self.waiting[0].readings) <= GROUP_READINGS_MAX):
+            submission = self.waiting.popleft()
+            size += len(submission.readings)
+            if not submission.outcome.cancelled():  # else its client is gone, and nothing was promised
+                group.append(submission)
+        self.queued_readings -= size
+        return group
+
+    def commit(self, group: list[Submission]) -> list[Appended]:
+        """In the thread: stores the group in one transaction, or, where that fails, each submission in its own."""
+        try:
+            outcomes, appended = store(
+                [reading for submission in group for reading in submission.readings],
+                received_at=max(submission.received_at for submission in group),
+            )
+        except (OperationalError, InterfaceError) as error:
+            connection.close()
+            for submission in group:
+                answer(submission, error)
+            return []
+        except Exception as error:
+            if len(group) == 1:
+                answer(group[0], error)
+                return []
+            logger.warning("A group of %s failed and is stored one by one", len(group), exc_info=error)
+            return [log for submission in group for log in self.commit([submission])]
+        first = 0
+        for submission in group:
+            after = first + len(submission.readings)
+            answer(submission, outcomes[first:after])
+            first = after
+        return appended
+
+
+def answer(submission: Submission, outcome: list[Recorded] | Exception) -> None:
+    """Hands a submission its outcome, from the thread to its event loop."""
+
+    def deliver() -> None:
+        if submission.outcome.done():
+            return
+        if isinstance(outcome, Exception):
+            submission.outcome.set_exception(outcome)
+        else:
+            submission.outcome.set_result(outcome)
+
+    submission.outcome.get_loop().call_soon_threadsafe(deliver)

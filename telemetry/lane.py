@@ -1,0 +1,115 @@
+"""The ingest lane: the two ingest endpoints without what Django does around a view.
+
+Under ASGI, Django gives every request a thread, hops to it for each sync middleware and signal, and writes the body to
+a temporary file. Ingest needs none of it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse
+
+from devices.callers import Caller
+from devices.resolving import KeyResolver
+from readings.committing import GroupCommitter
+from readings.ingest import IngestViewSet
+from readings.payloads import NewReading
+from readings.recording import Recorded
+from telemetry import bodies, problems
+from telemetry.requests import begin_request
+
+logger = logging.getLogger(__name__)
+
+VIEWS = {
+    "/api/v1/ingest": IngestViewSet.as_view({"post": "create"}),
+    "/api/v1/ingest/batch": IngestViewSet.as_view({"post": "batch"}),
+}
+
+
+class Ways:
+    """What the requests of one event loop share."""
+
+    def __init__(self) -> None:
+        self.resolver = KeyResolver()
+        self.committer = GroupCommitter()
+
+
+class RequestLane:
+    """One request's `readings.ingest.Lane`."""
+
+    def __init__(self, ways: Ways, request: "LaneRequest", receive: ASGIReceiveCallable, limit: int) -> None:
+        self.ways = ways
+        self.request = request
+        self.receive = receive
+        self.limit = limit
+
+    async def caller(self, key: str) -> Caller | None:
+        return await self.ways.resolver.caller(key)
+
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+        return await self.ways.committer.record(readings, received_at=received_at)
+
+    async def receive_body(self) -> None:
+        """Reads the body, once there is someone to read it for."""
+        scope: Any = self.request.scope
+        length = "1"  # of a refused body: the parser has to be asked
+        try:
+            encoding = bodies.content_encoding(scope["headers"])
+            body = bodies.decode(await bodies.read(self.receive, self.limit), encoding, self.limit)
+            length = str(len(body))
+        except bodies.BodyRefused as refusal:
+            body = b""
+            scope["body_refused"] = refusal.code
+        self.request.META["CONTENT_LENGTH"] = length
+        self.request._stream = BytesIO(body)
+
+
+class LaneRequest(ASGIRequest):
+    lane: RequestLane
+
+
+class IngestLane:
+    """ASGI middleware: takes the POSTs to the ingest endpoints, leaves the rest to `application`."""
+
+    def __init__(self, application: ASGI3Application, *, limit: int) -> None:
+        self.application = application
+        self.limit = limit
+        self.ways: WeakKeyDictionary[asyncio.AbstractEventLoop, Ways] = WeakKeyDictionary()
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        view = VIEWS.get(scope["path"].rstrip("/")) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if view is None:
+            await self.application(scope, receive, send)
+            return
+        await self.answer(view, scope, receive, send)  # type: ignore[arg-type]
+
+    async def answer(self, view: Any, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        identifier = begin_request(given.decode("latin-1"))
+        request = LaneRequest(scope | {"root_path": ""}, BytesIO())
+        loop = asyncio.get_running_loop()
+        if (ways := self.ways.get(loop)) is None:
+            ways = self.ways[loop] = Ways()
+        request.lane = RequestLane(ways, request, receive, self.limit)
+        try:
+            response: HttpResponse = await view(request)
+            response.render()  # type: ignore[attr-defined]
+        except bodies.ClientDisconnected:
+            return
+        except Exception:
+            logger.exception("Ingest failed: %s", scope["path"])
+            response = problems.server_error(request)
+        body = response.content
+        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.items()]
+        headers += [(b"content-length", str(len(body)).encode()), (b"x-request-id", identifier.encode())]
+        await send(
+            {"type": "http.response.start", "status": response.status_code, "headers": headers, "trailers": False}
+        )
+        await send({"type": "http.response.body", "body": body, "more_body": False})
