@@ -81,7 +81,8 @@ def _postgresql(entry: dict[str, Any]) -> dict[str, Any]:
     options.setdefault("connect_timeout", DATABASE_WAIT_SECONDS)
     options["pool"] = {"min_size": 0, "max_size": 20, "timeout": DATABASE_WAIT_SECONDS}
     # Under ASGI a connection must not outlive its request's thread; the pool keeps it open instead.
-    return entry | {"OPTIONS": options, "CONN_MAX_AGE": 0}
+    # A pooled connection is asked whether it still lives: after a restart of the server every one of them is dead.
+    return entry | {"OPTIONS": options, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
 
 
 def _sqlite(entry: dict[str, Any], base: Path) -> dict[str, Any]:

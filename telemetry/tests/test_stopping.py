@@ -11,7 +11,7 @@ from telemetry.tests.server import ADMIN_KEY, Server
 
 pytestmark = pytest.mark.e2e
 
-DEVICES = 8
+DEVICES = 32
 STOP_SECONDS = 10
 
 
