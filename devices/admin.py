@@ -5,7 +5,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -32,6 +32,9 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class RotationForm(forms.Form):
+    """`replaced` names the key to be replaced: a page sent again must not rotate again."""
+
+    replaced = forms.CharField(widget=forms.HiddenInput)
     overlap = forms.TypedChoiceField(
         label="The old key goes on working",
         coerce=lambda seconds: timedelta(seconds=int(seconds)),
@@ -39,6 +42,16 @@ class RotationForm(forms.Form):
         initial=86_400,
         widget=forms.RadioSelect,
     )
+
+    def __init__(self, *args: Any, device: Device) -> None:
+        super().__init__(*args)
+        self.initial = {"replaced": device.key_hint}
+        self.device = device
+
+    def clean_replaced(self) -> str:
+        if self.cleaned_data["replaced"] != self.device.key_hint:
+            raise forms.ValidationError("The key was rotated already, and shown that once. Start again for another.")
+        return self.device.key_hint
 
 
 @admin.register(Device)
@@ -99,6 +112,11 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         obj.__dict__.update(device.__dict__)
         request.new_api_key = key  # type: ignore[attr-defined]
 
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        # The next page shows the key: there is no going on to another form before it.
+        buttons = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, (extra_context or {}) | buttons)
+
     def response_add(self, request: HttpRequest, obj: Device, post_url_continue: str | None = None) -> Any:
         """The key, in the answer itself: a message would keep it in a cookie or the session."""
         return self.key_page(request, obj, request.new_api_key)  # type: ignore[attr-defined]
@@ -126,7 +144,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         device = get_object_or_404(Device, pk=pk)
         if not self.has_change_permission(request, device):
             raise PermissionDenied
-        form = RotationForm(request.POST or None)
+        form = RotationForm(request.POST or None, device=device)
         if form.is_valid():
             key = device.rotate_key(overlap=form.cleaned_data["overlap"], now=timezone.now())
             self.log_change(request, device, "Rotated the API key.")

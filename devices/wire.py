@@ -35,9 +35,9 @@ def decode_json(body: bytes) -> Any:
         except msgspec.ValidationError:
             return decode_huge_numbers(body)
     except RecursionError as error:
-        raise ParseError("Malformed JSON: nested too deeply.", code="malformed") from error
+        raise ParseError("The body is not JSON that can be read: nested too deeply.", code="malformed") from error
     except ValueError as error:  # of msgspec, json and the codecs alike
-        raise ParseError(f"Malformed JSON: {error}", code="malformed") from error
+        raise ParseError(f"The body is not JSON: {error}", code="malformed") from error
 
 
 def decode_huge_numbers(body: bytes) -> Any:

@@ -50,6 +50,10 @@ class Lane(Protocol):
     async def receive_body(self) -> None: ...
 
 
+class IngestPermission(CallerPermission):
+    message = "The administrator's key manages and reads; readings are posted with a device's or a fleet key."
+
+
 class IngestViewSet(AsyncViewSet):
     """Where devices and gateways post readings. Keys only: a browser's session writes nothing.
 
@@ -58,7 +62,7 @@ class IngestViewSet(AsyncViewSet):
     """
 
     authentication_classes = [KeyAuthentication]
-    permission_classes = [CallerPermission]
+    permission_classes = [IngestPermission]
     admin_permissions: dict[str, str] = {}
     open_to = {"create": (Role.DEVICE, Role.FLEET), "batch": (Role.DEVICE, Role.FLEET)}
 
@@ -140,7 +144,7 @@ def batch_items(document: Any) -> list[Any]:
     if isinstance(document, dict) and set(document) == {"readings"}:
         document = document["readings"]
     if not isinstance(document, list):
-        expected = 'A batch is an array of readings, or {"readings": […]} and nothing else.'
+        expected = 'A batch is an array of readings, or {"readings": […]}. A single reading goes to /api/v1/ingest.'
         raise ValidationError({"": ErrorDetail(expected, code="not_a_batch")})
     if not 0 < len(document) <= BATCH_READINGS_MAX:
         count = f"A batch has 1 to {BATCH_READINGS_MAX} readings; this one has {len(document)}."

@@ -36,7 +36,7 @@ async def announce(appended: list[Appended], **_: Any) -> None:
                         },
                     )
     except Exception as error:  # stored they are: whatever ails the layer must not fail the write
-        logger.warning("New readings were stored but not announced: the channel layer is away (%r)", error)
+        logger.warning("New readings were stored but not announced: the channel layer (REDIS_URL) is away (%r)", error)
 
 
 def parts(readings: list[StoredReading]) -> list[list[StoredReading]]:

@@ -66,6 +66,10 @@ def choices() -> Iterator[CheckMessage]:
 
 
 def addresses() -> Iterator[CheckMessage]:
+    for host in settings.LISTED_HOSTS:
+        if "/" in host or (":" in host and not host.startswith("[")):
+            hint = "Write the name alone, without http:// and without the port: telemetry.example.org"
+            yield Error(f"ALLOWED_HOSTS lists {host!r}, which is no name of a host.", hint, id="telemetry.E015")
     for origin in settings.ALLOWED_ORIGINS:
         parts = urlsplit(origin)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or "*" in origin:
@@ -82,5 +86,6 @@ def production() -> Iterator[CheckMessage]:
     if settings.DEBUG:
         hint = "Set DEBUG=false: error pages would show settings and source to anyone."
         yield Error("DEBUG is on while APP_ENV is production.", hint, id="telemetry.E013")
-    if "*" in settings.ALLOWED_HOSTS:
-        yield Error("ALLOWED_HOSTS is * while APP_ENV is production.", "List the names you serve.", id="telemetry.E014")
+    if not settings.LISTED_HOSTS or "*" in settings.LISTED_HOSTS:
+        hint = "List the names that this server is reached by."
+        yield Error("ALLOWED_HOSTS names no host, or all, while APP_ENV is production.", hint, id="telemetry.E014")

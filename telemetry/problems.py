@@ -40,6 +40,7 @@ UNDEFINED_TABLE = "42P01"  # PostgreSQL, appendix A
 RETRY_AFTER_SECONDS = 5
 
 NO_TABLES = "The database has no tables yet (no such table). Create them: python manage.py migrate"
+NOT_JSON = "Send JSON, with the header Content-Type: application/json."
 NO_KEY = "Bring an API key in the header X-API-Key."
 UNREACHABLE = "The database cannot be reached. Check DATABASE_URL and that the server runs; nothing was stored."
 
@@ -107,6 +108,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     """
     if isinstance(error, Http404):
         error = exceptions.NotFound()
+    elif isinstance(error, exceptions.UnsupportedMediaType) and error.detail.code == "unsupported_media_type":  # type: ignore[union-attr]
+        error.detail = exceptions.ErrorDetail(NOT_JSON, code="unsupported_media_type")
     elif isinstance(error, exceptions.NotAuthenticated):
         error.detail = exceptions.ErrorDetail(NO_KEY, code="not_authenticated")
     elif isinstance(error, DjangoPermissionDenied):

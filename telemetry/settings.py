@@ -20,7 +20,7 @@ APP_ENV: str = env.str("APP_ENV", default="development")
 DEBUG: bool = env.bool("DEBUG", default=False)
 HOST: str = env.str("HOST", default="127.0.0.1")
 PORT: int = env.number("PORT", default=8000)
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=local_names(HOST))
+LISTED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
 ALLOWED_ORIGINS: list[str] = [origin.rstrip("/") for origin in env.list("ALLOWED_ORIGINS", default=[])]
 REDIS_URL: str = env.str("REDIS_URL", default="")
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
@@ -34,6 +34,8 @@ DATABASES = {"default": database(env.str("DATABASE_URL", default="sqlite:///tele
 # --- What follows from it -----------------------------------------------------------------------
 
 IN_PRODUCTION = APP_ENV == "production"
+# Beside those listed, what this machine is called by itself and, with HOST=0.0.0.0, by its neighbours.
+ALLOWED_HOSTS = [*LISTED_HOSTS, *local_names(HOST)]
 
 INSTALLED_APPS = [
     "telemetry",

@@ -100,7 +100,7 @@ def test_adding_takes_leave_to_add(device):
 def test_rotating_ends_the_old_key_after_the_chosen_overlap(operator, mote, seconds):
     device, old = mote
     before = timezone.now()
-    response = operator.post(rotate_url(device), {"overlap": seconds}, format="multipart")
+    response = operator.post(rotate_url(device), {"overlap": seconds, "replaced": device.key_hint}, format="multipart")
     after = timezone.now()
     key = key_in(response)
     assert "no-store" in response["Cache-Control"]
@@ -111,7 +111,7 @@ def test_rotating_ends_the_old_key_after_the_chosen_overlap(operator, mote, seco
 
 
 def test_a_rotated_key_is_kept_nowhere_and_the_act_is_written_down(operator, device):
-    key = key_in(operator.post(rotate_url(device), {"overlap": 0}, format="multipart"))
+    key = key_in(operator.post(rotate_url(device), {"overlap": 0, "replaced": device.key_hint}, format="multipart"))
     assert kept_nowhere(operator, key)
     entry = LogEntry.objects.get()
     assert (entry.object_repr, entry.change_message, entry.user.username) == (
@@ -132,7 +132,7 @@ def test_looking_at_the_rotation_page_rotates_nothing(operator, mote):
 @pytest.mark.parametrize("overlap", ["", "x", "-1", "5", "999999999999"])
 def test_an_overlap_that_is_not_offered_rotates_nothing(operator, mote, overlap):
     device, key = mote
-    response = operator.post(rotate_url(device), {"overlap": overlap}, format="multipart")
+    response = operator.post(rotate_url(device), {"overlap": overlap, "replaced": device.key_hint}, format="multipart")
     assert response.status_code == 200
     assert "tlm_" not in response.content.decode()
     assert works(key)
@@ -149,8 +149,14 @@ def test_rotating_takes_leave_to_change_devices(mote, anyone):
     device, key = mote
     viewer = staff_client("viewer", "devices.view_device", "devices.add_device")
     assert viewer.get(rotate_url(device)).status_code == 403
-    assert viewer.post(rotate_url(device), {"overlap": 0}, format="multipart").status_code == 403
-    assert anyone.post(rotate_url(device), {"overlap": 0}, format="multipart").status_code == 302
+    assert (
+        viewer.post(rotate_url(device), {"overlap": 0, "replaced": device.key_hint}, format="multipart").status_code
+        == 403
+    )
+    assert (
+        anyone.post(rotate_url(device), {"overlap": 0, "replaced": device.key_hint}, format="multipart").status_code
+        == 302
+    )
     assert rotate_url(device) not in viewer.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
     assert works(key)
 
@@ -158,9 +164,31 @@ def test_rotating_takes_leave_to_change_devices(mote, anyone):
 def test_rotating_is_safe_from_other_sites_forms(mote):
     device, key = mote
     operator = staff_client("operator", "devices.change_device", enforce_csrf=True)
-    assert operator.post(rotate_url(device), {"overlap": 0}, format="multipart").status_code == 403
+    assert (
+        operator.post(rotate_url(device), {"overlap": 0, "replaced": device.key_hint}, format="multipart").status_code
+        == 403
+    )
     assert works(key)
 
 
 def test_there_is_nothing_to_rotate_where_there_is_no_device(operator):
     assert operator.get("/admin/devices/device/00000000-0000-0000-0000-000000000000/rotate-key/").status_code == 404
+
+
+def test_a_page_that_is_sent_again_does_not_rotate_again(operator, mote):
+    device, _ = mote
+    sent = {"overlap": 0, "replaced": device.key_hint}
+    key = key_in(operator.post(rotate_url(device), sent, format="multipart"))
+
+    again = operator.post(rotate_url(device), sent, format="multipart")
+
+    assert "rotated already" in again.content.decode()
+    assert Device.objects.for_key(key, now=timezone.now()) == device
+
+
+def test_the_form_for_a_new_device_offers_no_way_past_its_key(operator):
+    page = operator.get("/admin/devices/device/add/").content.decode()
+
+    assert "_save" in page
+    assert "_addanother" not in page
+    assert "_continue" not in page

@@ -30,8 +30,11 @@ REFUSED = [
     ("E011", {"ALLOWED_ORIGINS": ["https://*.example.org"]}),
     ("E011", {"ALLOWED_ORIGINS": ["ftp://app.example.org"]}),
     ("E012", {"REDIS_URL": "localhost:6379"}),
-    ("E013", {"IN_PRODUCTION": True, "DEBUG": True}),
-    ("E014", {"IN_PRODUCTION": True, "ALLOWED_HOSTS": ["*"]}),
+    ("E013", {"IN_PRODUCTION": True, "LISTED_HOSTS": ["telemetry.example.org"], "DEBUG": True}),
+    ("E014", {"IN_PRODUCTION": True, "LISTED_HOSTS": ["*"]}),
+    ("E014", {"IN_PRODUCTION": True, "LISTED_HOSTS": []}),
+    ("E015", {"LISTED_HOSTS": ["http://telemetry.example.org"]}),
+    ("E015", {"LISTED_HOSTS": ["telemetry.example.org:8000"]}),
 ]
 ACCEPTED = [
     {"SECRET_KEY": "s" * 32},
@@ -44,8 +47,9 @@ ACCEPTED = [
     {"ALLOWED_ORIGINS": ["https://app.example.org", "http://localhost:3000"]},
     {"REDIS_URL": "rediss://:password@redis.example.org:6380/1"},
     {"REDIS_URL": ""},
-    {"DEBUG": True, "ALLOWED_HOSTS": ["*"]},
-    {"IN_PRODUCTION": True, "DEBUG": False, "ALLOWED_HOSTS": ["telemetry.example.org"]},
+    {"DEBUG": True, "LISTED_HOSTS": ["*"]},
+    {"IN_PRODUCTION": True, "DEBUG": False, "LISTED_HOSTS": ["telemetry.example.org"]},
+    {"LISTED_HOSTS": [".example.org", "192.0.2.7", "[2001:db8::7]"]},
 ]
 
 
@@ -66,7 +70,7 @@ def test_what_is_unsafe_is_refused_with_what_to_do(settings, check, changes):
     assert message.id == f"telemetry.{check}"
     assert message.is_serious()
     assert message.hint
-    named = "APP_ENV" if changes == {"APP_ENV": "staging"} else list(changes)[-1]
+    named = list(changes)[-1].replace("LISTED_HOSTS", "ALLOWED_HOSTS")
     assert named in message.msg
 
 

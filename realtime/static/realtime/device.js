@@ -48,10 +48,10 @@ class Card {
       legend: { show: false },
       cursor: { y: false },
       scales: { y: { range: (_, low, high) => padded(low, high) } },
-      padding: [8, 0, 0, 0],
+      padding: [8, 14, 0, 0],
       axes: [
-        { ...axis, space: 80, size: 28, values: (_, moments) => moments.map(clock) },
-        { ...axis, size: 46, space: 30 },
+        { ...axis, space: 70, size: 28, values: (_, moments) => moments.map(clock) },
+        { ...axis, size: 46, space: 30, values: (_, values) => values.map(compact) },
       ],
       series: [{}, { stroke: color("--accent"), width: 1.75, points: { size: 4, fill: color("--accent") } }],
     };
@@ -84,6 +84,10 @@ class Card {
     clearTimeout(this.fading);
     this.fading = setTimeout(() => this.root.classList.remove("fresh"), HIGHLIGHT_MS);
   }
+}
+
+function compact(value) {
+  return value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 4 });
 }
 
 function clock(seconds) {

@@ -75,7 +75,7 @@ class Command(BaseCommand):
             except OSError as error:
                 raise CommandError(
                     f"Cannot listen on {settings.HOST}:{settings.PORT}: {error.strerror}. "
-                    "Choose another with PORT=8001 or HOST=127.0.0.1."
+                    "Choose another port: PORT=8001 make run"
                 ) from error
 
     def create_operator(self) -> str | None:
@@ -117,13 +117,13 @@ class Command(BaseCommand):
         if password:
             lines += [f"  Account    {OPERATOR}", f"  Password   {password}   (shown this once)"]
         else:
-            lines += ["  Account    as before; forgotten: python manage.py changepassword admin"]
+            lines += ["  Account    as before; forgotten: .venv/bin/python manage.py changepassword admin"]
         if demo_key:
             lines += [f"  Live       {local_url()}/live/{DEMO_DEVICE}/"]
         lines += [f"  API        {local_url()}/docs", ""]
         if demo_key:
             lines += [
-                "  Post a reading of your own and see it arrive on the live page:",
+                "  Post a reading of your own and see it on the live page (the demo gets a new key at each start):",
                 "",
                 f"curl -X POST {local_url()}/api/v1/ingest \\",
                 f'  -H "X-API-Key: {demo_key}" \\',
@@ -134,10 +134,9 @@ class Command(BaseCommand):
         if settings.HOST in ("127.0.0.1", "localhost", "::1"):
             lines += ["  Devices on your network reach it after: HOST=0.0.0.0 make run", ""]
         else:
-            names = ", ".join(
-                name for name in settings.ALLOWED_HOSTS if name not in ("localhost", "127.0.0.1", "[::1]")
-            )
-            lines += [f"  Devices on your network reach it as {names}, port {settings.PORT}", ""]
+            names = [name for name in settings.ALLOWED_HOSTS if name not in ("localhost", "127.0.0.1", "[::1]")]
+            lines += ["  Devices on your network post to one of"]
+            lines += [*(f"    http://{name}:{settings.PORT}/api/v1/ingest" for name in reversed(names)), ""]
         lines += ["  Ctrl-C stops it.", ""]
         self.stdout.write("\n".join(lines))
         self.stdout.flush()
