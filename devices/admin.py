@@ -104,7 +104,8 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
 
     def save_model(self, request: HttpRequest, obj: Device, form: Any, change: bool) -> None:
         if change:
-            super().save_model(request, obj, form, change)
+            # Not the whole row: it may have got a new key since the form was read.
+            obj.save(update_fields=form.changed_data)
             return
         device, key = Device.objects.register(
             device_id=obj.device_id, name=obj.name, report_interval=obj.report_interval

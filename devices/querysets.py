@@ -26,11 +26,16 @@ if TYPE_CHECKING:
     from devices.models import Device, DeviceState
 
 
-OVERWRITE = """
+OVERWRITE_ONE = """
+UPDATE devices_devicestate
+SET last_seq = %s, last_seen_at = %s, latest_seq = %s, latest_at = %s
+WHERE device_id = %s
+"""
+OVERWRITE_MANY = """
 UPDATE devices_devicestate AS state
 SET last_seq = new.last_seq, last_seen_at = new.last_seen_at, latest_seq = new.latest_seq, latest_at = new.latest_at
-FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::timestamptz[])
-    AS new (device_id, last_seq, last_seen_at, latest_seq, latest_at)
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[], %s::timestamptz[], %s::text[])
+    AS new (last_seq, last_seen_at, latest_seq, latest_at, device_id)
 WHERE state.device_id = new.device_id
 """
 
@@ -110,15 +115,15 @@ class DeviceQuerySet(models.QuerySet["Device"]):
 
 class DeviceStateQuerySet(models.QuerySet["DeviceState"]):
     def overwrite(self, states: Collection["DeviceState"]) -> None:
-        """Stores these states, whose rows the caller has locked, in one statement.
-
-        On PostgreSQL by arrays, which it takes in a fraction of the time of `bulk_update`'s CASE expressions.
-        """
-        columns = ("last_seq", "last_seen_at", "latest_seq", "latest_at")
+        """Stores these states, whose rows the caller has locked: `bulk_update` takes ten times as long."""
         connection = connections[self.db]
-        if connection.vendor != "postgresql":
-            self.bulk_update(states, columns, batch_size=500)
-            return
-        values = [[state.device_id for state in states], *([getattr(s, name) for s in states] for name in columns)]
+        moment = connection.ops.adapt_datetimefield_value
+        rows = [
+            (state.last_seq, moment(state.last_seen_at), state.latest_seq, moment(state.latest_at), state.device_id)
+            for state in states
+        ]
         with connection.cursor() as cursor:
-            cursor.execute(OVERWRITE, values)
+            if connection.vendor == "postgresql":
+                cursor.execute(OVERWRITE_MANY, [list(column) for column in zip(*rows, strict=True)])
+            else:
+                cursor.executemany(OVERWRITE_ONE, rows)

@@ -10,7 +10,8 @@ from readings.queries import AggregateQuery, HistoryQuery
 
 Schema = dict[str, Any]
 
-METRIC_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
+# Not the reserved names: JSON Schema applies a pattern to declared properties too.
+METRIC_PATTERN = r"^(?!(?:id|device_id|seq|timestamp|age_seconds)$)[a-z][a-z0-9_]{0,62}$"
 NUMERIC_PATTERN = f"^{NUMERIC.pattern}$".replace(r"\d", "[0-9]")
 
 DATE_TIME: Schema = {"type": "string", "format": "date-time"}
@@ -76,9 +77,6 @@ PAYLOAD: Schema = {
     "patternProperties": {METRIC_PATTERN: VALUE},
     "additionalProperties": False,
 }
-# JSON Schema applies a pattern to declared names too, which these values would not fit.
-RESERVED_PATTERN = r"^(?!(?:id|device_id|seq|timestamp|age_seconds)$)[a-z][a-z0-9_]{0,62}$"
-PAYLOAD["patternProperties"] = {RESERVED_PATTERN: VALUE}
 
 READING: Schema = {
     "type": "object",

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from functools import partial
 
 from asgiref.sync import sync_to_async
 from django.db import connection
@@ -24,9 +23,18 @@ async def csv_lines(readings: ReadingQuerySet, *, metrics: Sequence[str], descen
     readings = readings.by_time(descending=descending)
     remaining = readings
     page: list[Reading]
-    while page := await sync_to_async(partial(list, remaining[:PAGE_READINGS]))():
+    while page := await sync_to_async(page_of)(remaining):
         yield "".join(csv_line(reading, metrics) for reading in page).encode()
         remaining = readings.beyond(page[-1].timestamp, page[-1].seq, descending=descending)
+
+
+def page_of(readings: ReadingQuerySet) -> list[Reading]:
+    """The next page. Gives the connection back: a slow reader must not keep one from everybody else."""
+    try:
+        return list(readings[:PAGE_READINGS])
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 def csv_line(reading: Reading, metrics: Sequence[str]) -> str:

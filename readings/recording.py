@@ -126,4 +126,5 @@ def advance(states: dict[str, DeviceState], new: dict[str, list[StoredReading]],
         latest = max(log, key=lambda reading: (reading.timestamp, reading.seq))
         if state.latest_at is None or latest.timestamp >= state.latest_at:
             state.latest_at, state.latest_seq = latest.timestamp, latest.seq
-    DeviceState.objects.overwrite(states.values())
+    if states:
+        DeviceState.objects.overwrite(states.values())

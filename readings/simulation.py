@@ -97,7 +97,7 @@ async def simulate(
     Raises SimulationError when the server refuses one of them.
     """
     tally = Tally()
-    async with httpx.AsyncClient(base_url=base_url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=base_url, timeout=10, trust_env=False) as client:
         try:
             async with asyncio.timeout(duration), asyncio.TaskGroup() as tasks:
                 for device in devices:
@@ -111,10 +111,17 @@ async def simulate(
             raise failures.exceptions[0] from None
 
 
+def server_url(host: str, port: int) -> str:
+    """How a server that listens on `host` is reached from the same machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def obtain_keys(device_ids: Sequence[str], *, base_url: str, admin_key: str) -> list[VirtualDevice]:
     """Registers the devices over the API, or gives those there are a new key. Raises SimulationError."""
     devices = []
-    with httpx.Client(base_url=f"{base_url}/api/v1", headers={"X-API-Key": admin_key}, timeout=10) as client:
+    headers = {"X-API-Key": admin_key}
+    with httpx.Client(base_url=f"{base_url}/api/v1", headers=headers, timeout=10, trust_env=False) as client:
         for device_id in device_ids:
             try:
                 response = client.post("/devices", json={"device_id": device_id, "name": "Simulated"})

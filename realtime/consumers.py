@@ -1,5 +1,6 @@
 """A socket that watches one device: every reading, in order, once."""
 
+import contextlib
 import logging
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,7 +20,8 @@ from realtime.origins import origin_is_ours
 
 logger = logging.getLogger(__name__)
 
-TRY_AGAIN_LATER = 1013
+# Not 1013, which says the same: daphne can send no code between 1001 and 2999.
+TRY_AGAIN_LATER = 4503
 
 
 class RefusingConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
@@ -30,11 +32,14 @@ class RefusingConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
             await super().__call__(scope, receive, send)
-        except (RedisError, OSError) as error:
-            logger.warning("A socket was closed: the channel layer is away (%r)", error)
+        except (RedisError, OSError, DatabaseError, InterfaceError) as error:
+            logger.warning("A socket was closed: the channel layer or the database is away (%r)", error)
+            for group in self.groups:
+                with contextlib.suppress(RedisError, OSError):
+                    await self.channel_layer.group_discard(group, self.channel_name)
             if not self.accepted:
                 await send({"type": "websocket.accept"})
-            frame = frames.error("channel_layer_unavailable", "Nothing can be followed just now; try again.")
+            frame = frames.error("unavailable", "Nothing can be followed just now; try again.")
             await send({"type": "websocket.send", "text": frame})
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
 
@@ -76,9 +81,6 @@ class DeviceConsumer(RefusingConsumer):
             await self.subscribe(self.handshake(headers, origin))
         except Refused as refusal:
             await self.refuse(refusal.close_code, refusal.code, refusal.detail)
-        except (DatabaseError, InterfaceError) as error:
-            logger.error("A socket was closed: the database cannot be reached (%s)", str(error).strip())
-            await self.refuse(TRY_AGAIN_LATER, "database_unavailable", "The database cannot be reached.")
 
     def handshake(self, headers: dict[bytes, str], origin: str | None) -> Handshake:
         query = parse_qs(self.scope["query_string"].decode("ascii", "replace"))

@@ -1,4 +1,4 @@
-"""Request bodies, held in bounded memory before Django sees them."""
+"""Request bodies, bounded before Django sees them. (daphne has spooled the whole of one to disk by then.)"""
 
 import zlib
 from collections.abc import Iterable

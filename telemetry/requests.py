@@ -15,6 +15,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+PRIVATE = ("/api/", "/live/")
 SLASH_OPTIONAL = ("/api/", "/health", "/docs", "/redoc")
 
 
@@ -41,7 +42,7 @@ class Middleware:
     def before(self, request: HttpRequest) -> None:
         """Changes the request on its way in."""
 
-    def after(self, _request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Changes the response on its way out."""
         return response
 
@@ -59,8 +60,17 @@ class RequestId(Middleware):
     def before(self, request: HttpRequest) -> None:
         begin_request(request.headers.get("X-Request-ID", ""))
 
-    def after(self, _request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         response["X-Request-ID"] = current_request_id.get()
+        return response
+
+
+class Private(Middleware):
+    """What a key or a session was answered is kept by no cache: one keyed by address would give it to the next."""
+
+    def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if request.path_info.startswith(PRIVATE):
+            response.headers.setdefault("Cache-Control", "private, no-store")
         return response
 
 

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from devices.admin import DeviceAdmin
 from devices.models import Device, DeviceState
 from devices.tests.fixtures import staff_client
 
@@ -177,3 +178,21 @@ def test_nobody_deletes_a_device(device):
     root.post(LIST, form, format="multipart")
     assert Device.objects.count() == 1
     assert not LogEntry.objects.exists()
+
+
+def test_saving_the_form_leaves_alone_what_it_did_not_change(operator, device, monkeypatch):
+    """A key that was rotated while the form was being saved stays rotated."""
+    rotated = {}
+
+    def rotate_meanwhile(self, request, obj, form, change):
+        rotated["key"] = Device.objects.get(pk=obj.pk).rotate_key(overlap=timedelta(0), now=timezone.now())
+        return save_model(self, request, obj, form, change)
+
+    save_model = DeviceAdmin.save_model
+    monkeypatch.setattr(DeviceAdmin, "save_model", rotate_meanwhile)
+
+    operator.post(change_url(device), {"name": "South window", "is_active": "on"}, format="multipart")
+
+    device.refresh_from_db()
+    assert device.name == "South window"
+    assert Device.objects.for_key(rotated["key"], now=timezone.now()) == device

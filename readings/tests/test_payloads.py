@@ -1,5 +1,6 @@
 """What a device may send: DESIGN.md §3, rule by rule."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -205,3 +206,9 @@ def test_the_payloads_own_timestamp_and_seq_are_ignored_which_is_said(name, valu
 
 def test_nothing_is_said_to_be_ignored_where_nothing_was():
     assert parse({"temperature": 1, "timestamp": None}).ignored == ()
+
+
+def test_a_long_text_that_is_no_number_is_refused_at_once():
+    before = time.process_time()
+    assert refusal({"temperature": "1" * 100_000 + "x"}).code == "not_a_number"
+    assert time.process_time() - before < 0.5

@@ -20,7 +20,7 @@ class Away:
 @in_a_loop
 async def test_a_new_socket_is_served_or_told_to_try_again(device, monkeypatch):
     monkeypatch.setattr("channels.consumer.get_channel_layer", lambda alias: Away())
-    assert (await fate("mote-1", x_api_key=ADMIN_KEY)).startswith(("subscribed", "1013"))
+    assert (await fate("mote-1", x_api_key=ADMIN_KEY)).startswith(("subscribed", "4503"))
 
 
 @in_a_loop

@@ -79,3 +79,8 @@ def test_the_next_page_has_the_address_that_was_asked_for(admin, device, other_d
     following = admin.get(f"{DEVICES}/?limit=1").json()["next"]
 
     assert [shown["device_id"] for shown in admin.get(following).json()["results"]] == ["mote-2"]
+
+
+def test_no_cache_keeps_what_a_key_was_answered(admin, device):
+    for path in (DEVICES, f"{DEVICES}/mote-1", f"{DEVICES}/mote-1/history", "/api/v1/nothing"):
+        assert admin.get(path)["Cache-Control"] == "private, no-store"

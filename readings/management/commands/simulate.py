@@ -4,7 +4,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from readings.simulation import SimulationError, obtain_keys, simulate
+from readings.simulation import SimulationError, obtain_keys, server_url, simulate
 
 
 class Command(BaseCommand):
@@ -19,7 +19,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["devices"] < 1 or options["interval"] <= 0:
             raise CommandError("--devices is at least 1, --interval is above 0.")
-        base_url = options["url"].rstrip("/") or f"http://{settings.HOST}:{settings.PORT}"
+        base_url = options["url"].rstrip("/") or server_url(settings.HOST, settings.PORT)
         names = [f"sim-{number:03}" for number in range(1, options["devices"] + 1)]
         try:
             devices = obtain_keys(names, base_url=base_url, admin_key=settings.API_SECRET_KEY)

@@ -21,10 +21,10 @@ class Card {
     this.root = element("card").content.firstElementChild.cloneNode(true);
     this.root.dataset.metric = metric;
     this.root.querySelector("h2").textContent = metric.replaceAll("_", " ");
-    this.root.querySelector(".unit").textContent = units[metric] ?? "";
+    this.root.querySelector(".unit").textContent = Object.hasOwn(units, metric) ? units[metric] : "";
     this.number = this.root.querySelector(".number");
     this.box = this.root.querySelector(".chart");
-    const order = [...Object.keys(units), ...[...cards.keys(), metric].filter((name) => !(name in units)).sort()];
+    const order = [...Object.keys(units), ...[...cards.keys(), metric].filter((name) => !Object.hasOwn(units, name)).sort()];
     const behind = [...cards.values()].find((card) => order.indexOf(card.metric) > order.indexOf(metric));
     element("cards").insertBefore(this.root, behind?.root ?? null);
     this.chart = new uPlot(this.options(), [[], []], this.box);

@@ -15,12 +15,13 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connection
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models import Q
 from django.utils import timezone
 
 from devices.models import Device
 from devices.serializers import OVERLAP_SECONDS_DEFAULT
-from readings.simulation import SimulationError, VirtualDevice, simulate
+from readings.simulation import SimulationError, VirtualDevice, server_url, simulate
 from telemetry.checks import secret
 from telemetry.problems import UNREACHABLE
 
@@ -48,7 +49,7 @@ class Command(BaseCommand):
             call_command("migrate", interactive=False, verbosity=0)
             password = self.create_operator()
             demo_key = None if options["no_demo"] else self.prepare_demo()
-        except DatabaseError as error:
+        except (OperationalError, InterfaceError) as error:
             raise CommandError(f"{UNREACHABLE} ({str(error).strip()})") from error
         connection.close()
         self.serve(password, demo_key)
@@ -79,8 +80,8 @@ class Command(BaseCommand):
                 ) from error
 
     def create_operator(self) -> str | None:
-        """A first account with a password made up for it; None where there is an administrator already."""
-        if User.objects.filter(is_superuser=True).exists():
+        """A first account with a password made up for it; None where there is one of its kind, or of its name."""
+        if User.objects.filter(Q(is_superuser=True) | Q(username=OPERATOR)).exists():
             return None
         password = secrets.token_urlsafe(12)
         User.objects.create_superuser(OPERATOR, password=password)
@@ -143,8 +144,7 @@ class Command(BaseCommand):
 
 
 def local_url() -> str:
-    host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}"
+    return server_url(settings.HOST, settings.PORT)
 
 
 def run_demo(key: str) -> None:
