@@ -2,11 +2,11 @@ from django.contrib import admin
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
-from rest_framework.negotiation import DefaultContentNegotiation
+from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
 from telemetry import problems
 from telemetry.health import health
+from telemetry.schema_view import SchemaView
 
 admin.site.site_header = admin.site.site_title = "Telemetry"
 admin.site.index_title = "Console"
@@ -18,9 +18,7 @@ urlpatterns = [
     path("health", health, name="health"),
     path("api/v1/", include("readings.urls")),
     path("api/v1/", include("realtime.api_urls")),
-    path(
-        "api/v1/schema", SpectacularAPIView.as_view(content_negotiation_class=DefaultContentNegotiation), name="schema"
-    ),
+    path("api/v1/schema", SchemaView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
     path("live/", include("realtime.urls")),

@@ -1,0 +1,19 @@
+from threading import Lock
+from typing import Any
+
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+
+class SchemaView(SpectacularAPIView):
+    """The OpenAPI document, as YAML or JSON; one at a time: drf-spectacular loads its extensions without a lock."""
+
+    content_negotiation_class = DefaultContentNegotiation
+    lock = Lock()
+
+    def _get_schema_response(self, request: Request) -> Response:
+        with self.lock:
+            response: Any = super()._get_schema_response(request)  # type: ignore[no-untyped-call]
+        return response  # type: ignore[no-any-return]
