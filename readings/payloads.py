@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from devices.validators import DEVICE_ID_PATTERN
+from devices.validators import DEVICE_ID_PATTERN, is_device_id
 from readings.metrics import (
     COLUMNS,
     EXTRA_METRICS_MAX,
@@ -26,10 +26,9 @@ IGNORED = ("timestamp", "seq")
 # A JSON number, a leading + allowed (RFC 8259, section 6): `float()` would take "nan", "1_000" and "١٢" too.
 # Written so that there is one way to match it: with two, a long one that fails takes quadratic time.
 NUMERIC = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 
 
-class NewReading(msgspec.Struct, frozen=True, kw_only=True):
+class NewReading(msgspec.Struct, frozen=True, gc=False):
     """A valid reading that has no number yet. `timestamp` is when it was measured, in UTC."""
 
     device_id: str
@@ -42,7 +41,7 @@ class NewReading(msgspec.Struct, frozen=True, kw_only=True):
     ignored: tuple[str, ...] = ()
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """Why a reading is not stored: `field` of the payload (empty: all of it), a code for programs, words for people."""
 
     field: str
@@ -67,33 +66,41 @@ def parse_reading(payload: Any, *, device_id: str | None, received_at: datetime)
     columns: dict[str, float] = {}
     extra: dict[str, float] = {}
     for name, value in payload.items():
-        if name in RESERVED:
+        if name in COLUMNS:
+            if value is not None:
+                columns[name] = float(metric_value(name, value))
+        elif name in RESERVED:
             continue
-        if not is_metric_name(name):
+        elif not is_metric_name(name):
             shown = name if len(name) <= 80 else name[:80] + "…"
             raise InvalidReading(shown, "invalid_name", "A metric's name matches ^[a-z][a-z0-9_]{0,62}$.")
-        if value is not None:
-            (columns if name in COLUMNS else extra)[name] = metric_value(name, value)
+        elif value is not None:
+            extra[name] = whole(metric_value(name, value))
     if not columns and not extra:
         raise InvalidReading("", "no_metrics", "A reading needs at least one metric.")
     if len(extra) > EXTRA_METRICS_MAX:
         raise InvalidReading(
             "", "too_many_metrics", f"At most {EXTRA_METRICS_MAX} metrics beside {', '.join(COLUMNS)}."
         )
-    age_seconds = metric_value("age_seconds", payload["age_seconds"]) if payload.get("age_seconds") is not None else 0
-    if not 0 <= age_seconds <= AGE_SECONDS_MAX:
-        raise InvalidReading("age_seconds", "out_of_range", f"age_seconds is 0 to {AGE_SECONDS_MAX} (31 days).")
     return NewReading(
-        device_id=owner(payload.get("device_id"), device_id),
-        timestamp=received_at - timedelta(seconds=age_seconds),
-        id=reading_id(payload.get("id")),
-        extra={name: whole(value) for name, value in extra.items()},
-        ignored=tuple(name for name in IGNORED if payload.get(name) is not None),
-        **{name: float(value) for name, value in columns.items()},
+        owner(payload.get("device_id"), device_id),
+        measured_at(payload.get("age_seconds"), received_at),
+        reading_id(payload.get("id")),
+        columns.get("temperature"),
+        columns.get("humidity"),
+        columns.get("voltage"),
+        extra,
+        ignored_in(payload) if "timestamp" in payload or "seq" in payload else (),
     )
 
 
+def ignored_in(payload: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(name for name in IGNORED if payload.get(name) is not None)
+
+
 def metric_value(name: str, value: Any) -> float:
+    if type(value) is float and -LARGEST_VALUE <= value <= LARGEST_VALUE:
+        return value  # nearly all of them are
     if isinstance(value, str):
         if not NUMERIC.fullmatch(value):
             raise InvalidReading(name, "not_a_number", "The value is text, not a number.")
@@ -112,12 +119,21 @@ def whole(value: float) -> float:
     return value if isinstance(value, int) and abs(value) <= LARGEST_EXACT_INTEGER else float(value)
 
 
+def measured_at(age_seconds: Any, received_at: datetime) -> datetime:
+    if age_seconds is None:
+        return received_at
+    age = metric_value("age_seconds", age_seconds)
+    if not 0 <= age <= AGE_SECONDS_MAX:
+        raise InvalidReading("age_seconds", "out_of_range", f"age_seconds is 0 to {AGE_SECONDS_MAX} (31 days).")
+    return received_at - timedelta(seconds=age)
+
+
 def owner(named: Any, authenticated: str | None) -> str:
     if named is None:
         if authenticated is None:
             raise InvalidReading("device_id", "required", "With a fleet key each reading names its device_id.")
         return authenticated
-    if not isinstance(named, str) or not re.fullmatch(DEVICE_ID_PATTERN, named):
+    if not isinstance(named, str) or not is_device_id(named):
         raise InvalidReading("device_id", "invalid_device_id", f"A device_id matches ^{DEVICE_ID_PATTERN}$.")
     if authenticated is not None and named != authenticated:
         raise InvalidReading("device_id", "other_device", "This key writes for its own device alone.")
@@ -127,6 +143,8 @@ def owner(named: Any, authenticated: str | None) -> str:
 def reading_id(value: Any) -> UUID | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not UUID_TEXT.fullmatch(value):
-        raise InvalidReading("id", "invalid_id", "An id is a UUID, such as 0198c5a0-7b1e-7c3a-9f00-2b1d4e5f6a7b.")
-    return UUID(value)
+    try:
+        return msgspec.convert(value, UUID)
+    except msgspec.ValidationError as error:
+        detail = "An id is a UUID, such as 0198c5a0-7b1e-7c3a-9f00-2b1d4e5f6a7b."
+        raise InvalidReading("id", "invalid_id", detail) from error
