@@ -5,7 +5,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
 from devices.keys import generate_key, hash_key, key_hint
-from devices.querysets import DeviceQuerySet, DeviceStateQuerySet
+from devices.querysets import DeviceQuerySet
+from devices.states import DeviceStateQuerySet
 from devices.validators import validate_device_id
 
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400

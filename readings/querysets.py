@@ -1,10 +1,11 @@
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
+import msgspec
 from django.db import connections, models
 from django.db.models import F, Q
 
@@ -13,6 +14,11 @@ from readings.stored import StoredReading
 
 if TYPE_CHECKING:
     from readings.models import Reading  # noqa: F401  named in the base class
+
+STORED = "SELECT id FROM readings_reading WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)::uuid))"
+STORED_SQLITE = "SELECT id FROM readings_reading WHERE id IN (SELECT value FROM json_each(%s))"
+
+encode = msgspec.json.encode
 
 INSERT_COLUMNS = ("id", "device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "extra")
 
@@ -27,9 +33,7 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
             statement = f"COPY {self.model._meta.db_table} ({', '.join(INSERT_COLUMNS)}) FROM STDIN"
             # Django wraps the errors of execute(), not of copy().
             with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
-                for r in readings:
-                    columns = (r.id, r.device_id, r.seq, r.timestamp, r.temperature, r.humidity, r.voltage)
-                    copy.write_row((*columns, json.dumps(r.extra)))
+                copy.write(copy_text(readings))
         else:
             self.bulk_create(
                 [self.model(**{name: getattr(r, name) for name in INSERT_COLUMNS}) for r in readings], batch_size=100
@@ -73,3 +77,33 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
         The ids are asked of the state: asked of the readings, PostgreSQL reads every reading of these devices.
         """
         return self.filter(device__state__pk__in=device_ids, seq=F("device__state__latest_seq"))
+
+    def by_ids(self, ids: Sequence[UUID]) -> dict[UUID, StoredReading]:
+        """The readings of these ids that there are. Asked in SQL: for a thousand ids the ORM takes milliseconds."""
+        connection = connections[self.db]
+        postgresql = connection.vendor == "postgresql"
+        with connection.cursor() as cursor:
+            cursor.execute(STORED if postgresql else STORED_SQLITE, [encode([i.hex for i in ids]).decode()])
+            stored = [UUID(str(identifier)) for (identifier,) in cursor.fetchall()]
+        found = self.filter(id__in=stored).values_list(*INSERT_COLUMNS) if stored else ()
+        return {values[0]: StoredReading(*values) for values in found}
+
+
+def copy_text(readings: Sequence[StoredReading]) -> str:
+    """The rows in COPY's text format: nothing that a reading may contain needs escaping in it.
+
+    Device ids are of DEVICE_ID_PATTERN, metric names of METRIC_NAME; all else is numbers.
+    """
+    times: dict[datetime, str] = {}
+    lines = []
+    for r in readings:
+        if (timestamp := times.get(r.timestamp)) is None:
+            timestamp = times[r.timestamp] = r.timestamp.isoformat()
+        temperature = r"\N" if r.temperature is None else r.temperature
+        humidity = r"\N" if r.humidity is None else r.humidity
+        voltage = r"\N" if r.voltage is None else r.voltage
+        extra = encode(r.extra).decode() if r.extra else "{}"
+        lines.append(
+            f"{r.id.int:032x}\t{r.device_id}\t{r.seq}\t{timestamp}\t{temperature}\t{humidity}\t{voltage}\t{extra}\n"
+        )
+    return "".join(lines)

@@ -9,11 +9,12 @@ import msgspec
 from django.db import IntegrityError, transaction
 
 from devices.models import DeviceState
-from readings.ids import uuid7
+from devices.states import Advance, LogEnd
+from readings.ids import uuid7s
 from readings.models import Reading
 from readings.payloads import NewReading, Refusal
 from readings.signals import readings_recorded
-from readings.stored import Appended, ReadingLike, StoredReading
+from readings.stored import Appended, StoredReading
 
 UNKNOWN_DEVICE = Refusal("device_id", "unknown_device", "There is no device of this id.")
 INACTIVE_DEVICE = Refusal("device_id", "inactive_device", "This device is deactivated.")
@@ -23,10 +24,10 @@ FOREIGN_ID = Refusal("id", "id_taken", "Another device has stored a reading of t
 ATTEMPTS = 3
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """What became of one reading: stored now, stored before (`duplicate`), or refused."""
 
-    reading: ReadingLike | None = None
+    reading: StoredReading | None = None
     duplicate: bool = False
     refusal: Refusal | None = None
 
@@ -63,68 +64,58 @@ def store(readings: Sequence[NewReading], *, received_at: datetime) -> tuple[lis
 
 def append(readings: Sequence[NewReading], *, received_at: datetime) -> tuple[list[Recorded], list[Appended]]:
     """The transaction: lock, leave out duplicates, number, insert, advance the states."""
-    states = lock_states({reading.device_id for reading in readings})
-    known: dict[UUID, ReadingLike] = dict(Reading.objects.in_bulk([r.id for r in readings if r.id is not None]))
+    ends = DeviceState.objects.lock({reading.device_id for reading in readings})
+    given = [reading.id for reading in readings if reading.id is not None]
+    known: dict[UUID, StoredReading] = Reading.objects.by_ids(given) if given else {}
+    fresh = iter(uuid7s(len(readings) - len(given)))
     outcomes: list[Recorded] = []
     new: dict[str, list[StoredReading]] = defaultdict(list)
+    heard_from = set()
     for reading in readings:
-        state = states.get(reading.device_id)
-        if state is None:
+        end = ends.get(reading.device_id)
+        if end is None:
             outcomes.append(Recorded(refusal=UNKNOWN_DEVICE))
-        elif not state.device.is_active:
+            continue
+        if not end.is_active:
             outcomes.append(Recorded(refusal=INACTIVE_DEVICE))
-        elif reading.id in known:
-            before = known[reading.id]
-            mine = before.device_id == reading.device_id
-            outcomes.append(Recorded(before, duplicate=True) if mine else Recorded(refusal=FOREIGN_ID))
+            continue
+        if reading.id is None:
+            identifier = next(fresh)
         else:
-            state.last_seq += 1
-            stored = StoredReading(
-                reading.id or uuid7(),
-                reading.device_id,
-                state.last_seq,
-                reading.timestamp,
-                reading.temperature,
-                reading.humidity,
-                reading.voltage,
-                reading.extra,
-            )
-            known[stored.id] = stored
-            new[stored.device_id].append(stored)
-            outcomes.append(Recorded(stored))
-    heard_from = {outcome.reading.device_id for outcome in outcomes if outcome.reading}
+            identifier = reading.id
+            if before := known.get(identifier):
+                mine = before.device_id == reading.device_id
+                outcomes.append(Recorded(before, duplicate=True) if mine else Recorded(refusal=FOREIGN_ID))
+                if mine:
+                    heard_from.add(reading.device_id)
+                continue
+        end.last_seq += 1
+        stored = StoredReading(
+            identifier,
+            end.device_id,
+            end.last_seq,
+            reading.timestamp,
+            reading.temperature,
+            reading.humidity,
+            reading.voltage,
+            reading.extra,
+        )
+        if reading.id is not None:
+            known[identifier] = stored
+        new[end.device_id].append(stored)
+        outcomes.append(Recorded(stored))
     Reading.objects.insert([reading for log in new.values() for reading in log])
-    advance(
-        {device_id: state for device_id, state in states.items() if device_id in heard_from},
-        new,
-        received_at=received_at,
+    DeviceState.objects.advance(
+        [advanced(ends[device_id], new.get(device_id, [])) for device_id in heard_from.union(new)],
+        seen_at=received_at,
     )
-    appended = [Appended(states[device_id].device.pk, device_id, log) for device_id, log in new.items()]
+    appended = [Appended(ends[device_id].device_pk, device_id, log) for device_id, log in new.items()]
     return outcomes, appended
 
 
-def lock_states(device_ids: set[str]) -> dict[str, DeviceState]:
-    """The devices' state rows, locked until the transaction ends; always in the same order, so no deadlock.
-
-    SQLite has no row locks and needs none: BEGIN IMMEDIATE has made this transaction the only writer.
-    """
-    states = (
-        DeviceState.objects.select_related("device")
-        .filter(device_id__in=device_ids)
-        .order_by("device")
-        .select_for_update(of=("self",), no_key=True)
-    )
-    return {state.device_id: state for state in states}
-
-
-def advance(states: dict[str, DeviceState], new: dict[str, list[StoredReading]], *, received_at: datetime) -> None:
-    """Moves the locked state rows on to what was just inserted."""
-    for device_id, state in states.items():
-        state.last_seen_at = max(state.last_seen_at or received_at, received_at)
-        if not (log := new.get(device_id)):
-            continue
-        latest = max(log, key=lambda reading: (reading.timestamp, reading.seq))
-        if state.latest_at is None or latest.timestamp >= state.latest_at:
-            state.latest_at, state.latest_seq = latest.timestamp, latest.seq
-    if states:
-        DeviceState.objects.overwrite(states.values())
+def advanced(end: LogEnd, log: list[StoredReading]) -> Advance:
+    """The state of a device that was heard from, by what was stored of it, which may be nothing."""
+    if not log:
+        return Advance(end.device_id, end.last_seq, None, None)
+    latest = log[0] if len(log) == 1 else max(log, key=lambda reading: (reading.timestamp, reading.seq))
+    return Advance(end.device_id, end.last_seq, latest.seq, latest.timestamp)

@@ -38,7 +38,7 @@ class ReadingLike(Protocol):
     def extra(self) -> dict[str, float]: ...
 
 
-class StoredReading(msgspec.Struct, frozen=True):
+class StoredReading(msgspec.Struct, frozen=True, gc=False):
     id: UUID
     device_id: str
     seq: int
