@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from django.db import InterfaceError, OperationalError, connection
 from rest_framework import status
@@ -27,6 +26,8 @@ QUEUED_READINGS_MAX = 20_000
 # Readings of one transaction, unless a single request has more.
 GROUP_READINGS_MAX = 2_000
 ANSWER_SECONDS = 5
+# Transactions under way at a time: while PostgreSQL stores one group, the next is made ready. SQLite has one writer.
+WRITERS = {"postgresql": 2, "sqlite": 1}
 
 
 class Overloaded(APIException):
@@ -50,18 +51,21 @@ class Submission:
 
     readings: Sequence[NewReading]
     received_at: datetime
+    devices: frozenset[str]
     outcome: "asyncio.Future[list[Recorded]]"
 
 
 class GroupCommitter:
-    """One event loop's way into the database: one transaction at a time, in a thread of its own."""
+    """One event loop's way into the database: few transactions at a time, each in a thread of its own."""
 
     def __init__(self) -> None:
         self.waiting: deque[Submission] = deque()
         self.queued_readings = 0
-        self.running: asyncio.Task[None] | None = None
-        self.thread = ThreadPoolExecutor(1, "group-commit")
-        self.announcing: set[asyncio.Task[None]] = set()
+        self.writers = WRITERS[connection.vendor]
+        self.threads = ThreadPoolExecutor(self.writers, "group-commit")
+        self.writing = 0
+        self.locked: set[str] = set()  # the devices of the transactions under way
+        self.tasks: set[asyncio.Task[None]] = set()
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
         """As `recording.record`, in a transaction shared with others, whose failure is not shared.
@@ -70,29 +74,35 @@ class GroupCommitter:
         """
         if self.queued_readings and self.queued_readings + len(readings) > QUEUED_READINGS_MAX:
             raise Overloaded
-        submission = Submission(readings, received_at, asyncio.get_running_loop().create_future())
+        devices = frozenset([reading.device_id for reading in readings])
+        submission = Submission(readings, received_at, devices, asyncio.get_running_loop().create_future())
         self.waiting.append(submission)
         self.queued_readings += len(readings)
-        if self.running is None:
-            self.running = asyncio.create_task(self.run())
+        self.begin()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await submission.outcome
         except TimeoutError as error:
             raise OutcomeUnknown from error
 
-    async def run(self) -> None:
-        """Commits group after group until nothing waits."""
-        in_thread = partial(asyncio.get_running_loop().run_in_executor, self.thread)
+    def begin(self) -> None:
+        """Starts transactions for what waits, as many as may be under way."""
+        while self.writing < self.writers and (group := self.take()):
+            self.writing += 1
+            self.locked |= devices_of(group)
+            task = asyncio.create_task(self.write(group))
+            self.tasks.add(task)  # or it may be collected under way
+            task.add_done_callback(self.tasks.discard)
+
+    async def write(self, group: list[Submission]) -> None:
+        """Commits a group; announces it while the next is committed."""
         try:
-            while self.waiting:
-                if group := self.take():
-                    # Not waited for: the next group is committed meanwhile. Kept, or it may be collected under way.
-                    task = asyncio.create_task(announce(await in_thread(self.commit_then_rest, group)))
-                    self.announcing.add(task)
-                    task.add_done_callback(self.announcing.discard)
+            appended = await asyncio.get_running_loop().run_in_executor(self.threads, self.commit_then_rest, group)
         finally:
-            self.running = None
+            self.writing -= 1
+            self.locked -= devices_of(group)
+            self.begin()
+        await announce(appended)
 
     def commit_then_rest(self, group: list[Submission]) -> list[Appended]:
         """In the thread: commits, and gives the connection back where nothing waits for the next group."""
@@ -103,15 +113,21 @@ class GroupCommitter:
                 connection.close()
 
     def take(self) -> list[Submission]:
-        """The next group: what waits, in order, up to GROUP_READINGS_MAX readings, at least one submission."""
+        """The next group: what waits, in order, up to GROUP_READINGS_MAX readings, at least one submission.
+
+        Ends before a device that a transaction under way has locked: there it would only wait for the lock.
+        """
         group: list[Submission] = []
         size = 0
         while self.waiting and (not group or size + len(self.waiting[0].readings) <= GROUP_READINGS_MAX):
-            submission = self.waiting.popleft()
-            size += len(submission.readings)
+            submission = self.waiting[0]
+            if not self.locked.isdisjoint(submission.devices):
+                break
+            self.waiting.popleft()
+            self.queued_readings -= len(submission.readings)
             if not submission.outcome.cancelled():  # else its client is gone, and nothing was promised
                 group.append(submission)
-        self.queued_readings -= size
+                size += len(submission.readings)
         return group
 
     def commit(self, group: list[Submission]) -> list[Appended]:
@@ -138,6 +154,10 @@ class GroupCommitter:
             answer(submission, outcomes[first:after])
             first = after
         return appended
+
+
+def devices_of(group: Sequence[Submission]) -> frozenset[str]:
+    return frozenset().union(*(submission.devices for submission in group))
 
 
 def answer(submission: Submission, outcome: list[Recorded] | Exception) -> None:

@@ -11,13 +11,13 @@ from django.utils import timezone
 from rest_framework import status
 from rest_framework.exceptions import APIException, AuthenticationFailed, ErrorDetail, PermissionDenied, ValidationError
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from devices.authentication import INVALID_KEY, KeyAuthentication, caller_of, key_in
 from devices.callers import Caller, Role, caller_for_key
 from devices.permissions import CallerPermission
+from devices.wire import decode_body
 from readings import documentation
-from readings.asynchronous import AsyncViewSet
+from readings.asynchronous import AsyncViewSet, JSONResponse
 from readings.payloads import BATCH_READINGS_MAX, InvalidReading, NewReading, Refusal, parse_reading
 from readings.recording import INACTIVE_DEVICE, Recorded, announce, store
 
@@ -45,9 +45,10 @@ class Lane(Protocol):
 
     async def caller(self, key: str) -> Caller | None: ...
 
-    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]: ...
+    # The body, and why it was refused (`telemetry.bodies.BodyRefused`), if it was.
+    async def body(self) -> tuple[bytes, str]: ...
 
-    async def receive_body(self) -> None: ...
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]: ...
 
 
 class IngestPermission(CallerPermission):
@@ -67,7 +68,8 @@ class IngestViewSet(AsyncViewSet):
     open_to = {"create": (Role.DEVICE, Role.FLEET), "batch": (Role.DEVICE, Role.FLEET)}
 
     async def authenticate(self, request: Request) -> None:
-        key = key_in(api_key=request.headers.get("X-API-Key"), authorization=request.headers.get("Authorization"))
+        meta = request.META
+        key = key_in(api_key=meta.get("HTTP_X_API_KEY"), authorization=meta.get("HTTP_AUTHORIZATION"))
         request.user, request.auth = AnonymousUser(), None
         # DRF's own flag of success: without it a refusal is a 401, with it a 403.
         request._authenticator = None  # type: ignore[attr-defined]
@@ -82,9 +84,12 @@ class IngestViewSet(AsyncViewSet):
             raise AuthenticationFailed(INVALID_KEY, code="invalid_key")
         request._authenticator = KeyAuthentication()  # type: ignore[attr-defined]
 
-    async def receive(self, request: Request) -> None:
-        if (lane := lane_of(request)) is not None:
-            await lane.receive_body()
+    async def document(self, request: Request) -> Any:
+        """The decoded body, read only now that its sender is known to be allowed."""
+        if (lane := lane_of(request)) is None:
+            return request.data
+        body, refused = await lane.body()
+        return decode_body(body, content_type=request.META.get("CONTENT_TYPE", ""), refused=refused)
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
         if (lane := lane_of(self.request)) is not None:
@@ -95,10 +100,11 @@ class IngestViewSet(AsyncViewSet):
         return outcomes
 
     @documentation.ingest
-    async def create(self, request: Request) -> Response:
+    async def create(self, request: Request) -> JSONResponse:
+        document = await self.document(request)
         received_at = timezone.now()
         try:
-            reading = parse_reading(request.data, device_id=own_device_id(caller_of(request)), received_at=received_at)
+            reading = parse_reading(document, device_id=own_device_id(caller_of(request)), received_at=received_at)
         except InvalidReading as error:
             raise refused(error.refusal) from error
         (recorded,) = await self.record([reading], received_at=received_at)
@@ -110,13 +116,13 @@ class IngestViewSet(AsyncViewSet):
         if reading.ignored:
             answer["ignored"] = reading.ignored
         if recorded.duplicate:
-            return Response(answer | {"duplicate": True})
-        return Response(answer, status=status.HTTP_201_CREATED)
+            return JSONResponse(answer | {"duplicate": True}, status=status.HTTP_200_OK)
+        return JSONResponse(answer, status=status.HTTP_201_CREATED)
 
     @documentation.ingest_batch
-    async def batch(self, request: Request) -> Response:
+    async def batch(self, request: Request) -> JSONResponse:
+        items = batch_items(await self.document(request))
         received_at = timezone.now()
-        items = batch_items(request.data)
         own = own_device_id(caller_of(request))
         outcomes: list[NewReading | Refusal] = [parse_item(item, own, received_at) for item in items]
         readings = [outcome for outcome in outcomes if isinstance(outcome, NewReading)]
@@ -127,7 +133,7 @@ class IngestViewSet(AsyncViewSet):
             answer["ignored"] = ignored
         if answer["rejected_count"] == len(results):
             raise NothingStored(answer)
-        return Response(answer, status=207 if answer["rejected_count"] else 201)
+        return JSONResponse(answer, status=207 if answer["rejected_count"] else 201)
 
 
 def lane_of(request: Request) -> Lane | None:

@@ -1,7 +1,7 @@
 """Middleware around every request: its id, and the slash that API paths may end with."""
 
+import random
 import re
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -49,7 +49,7 @@ class Middleware:
 
 def begin_request(given: str) -> str:
     """The id of the request that begins: the given one where it can be taken, else a new one."""
-    identifier = given if ACCEPTED_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    identifier = given if ACCEPTED_REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
     current_request_id.set(identifier)
     return identifier
 
