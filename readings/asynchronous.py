@@ -1,6 +1,6 @@
 """DRF's request cycle for async actions: what `APIView.dispatch` does, awaited, without what ingest does not need.
 
-Left out: content negotiation (one renderer), versions, throttles, and DRF's own reading of credentials, in whose place
+Left out: content negotiation (one renderer), versions, and DRF's own reading of credentials, in whose place
 comes a step to override. What succeeds is answered with a `JSONResponse`; DRF's `Response`, a template response with
 a renderer, costs as much as all the rest, and is left to the errors.
 """
@@ -58,6 +58,7 @@ class AsyncViewSet(ViewSet):
         try:
             await self.authenticate(drf_request)
             self.check_permissions(drf_request)
+            self.check_throttles(drf_request)
             handler = getattr(self, (request.method or "").lower(), self.http_method_not_allowed)
             response = handler(drf_request, *args, **kwargs)
             answer: HttpResponseBase = response if isinstance(response, Response) else await response

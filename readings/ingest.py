@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 from rest_framework import status
@@ -15,6 +16,7 @@ from rest_framework.request import Request
 from devices.authentication import INVALID_KEY, KeyAuthentication, caller_of, key_in
 from devices.callers import Caller, Role, caller_for_key
 from devices.permissions import CallerPermission
+from devices.throttling import DeviceThrottle, TooManyPosts
 from devices.wire import decode_body
 from readings import documentation
 from readings.asynchronous import AsyncViewSet, JSONResponse
@@ -64,8 +66,13 @@ class IngestViewSet(AsyncViewSet):
 
     authentication_classes = [KeyAuthentication]
     permission_classes = [IngestPermission]
+    throttle_classes = [DeviceThrottle]
     admin_permissions: dict[str, str] = {}
     open_to = {"create": (Role.DEVICE, Role.FLEET), "batch": (Role.DEVICE, Role.FLEET)}
+
+    def throttled(self, request: Request, wait: float) -> NoReturn:
+        rate = settings.DEVICE_RATE_LIMIT
+        raise TooManyPosts(wait, f"This device posts more often than DEVICE_RATE_LIMIT allows ({rate}).")
 
     async def authenticate(self, request: Request) -> None:
         meta = request.META

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
+from devices.throttling import InvalidRate, parse_rate
 from telemetry.logs import FORMATS, LEVELS
 
 ENVIRONMENTS = ("development", "production")
@@ -63,6 +64,10 @@ def choices() -> Iterator[CheckMessage]:
     ):
         if not low <= getattr(settings, name) <= high:
             yield Error(f"{name} is {getattr(settings, name)}.", f"Use a number from {low} to {high}.", id=identifier)
+    try:
+        parse_rate(settings.DEVICE_RATE_LIMIT)
+    except InvalidRate as error:
+        yield Error(f"DEVICE_RATE_LIMIT: {error}", "Leave it empty for no limit.", id="telemetry.E016")
 
 
 def addresses() -> Iterator[CheckMessage]:

@@ -76,6 +76,8 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
                 errors |= {"404": "No such device that the caller may see; or nothing to show."}
             if any(parameter["in"] == "query" for parameter in parameters):
                 errors |= {"422": "Invalid parameters."}
+            if "/ingest" in path:
+                errors |= {"429": "The device posts more often than DEVICE_RATE_LIMIT allows; see Retry-After."}
             if path.endswith("/devices") and "requestBody" in operation:
                 errors |= {"409": "There is a device of this id already."}
             for status, description in errors.items():

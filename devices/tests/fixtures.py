@@ -27,6 +27,7 @@ def configuration(settings: Settings) -> None:
     settings.ALLOWED_ORIGINS = ["https://app.example.org"]
     settings.ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
     settings.DEFAULT_REPORT_INTERVAL = 60
+    settings.DEVICE_RATE_LIMIT = ""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
