@@ -26,8 +26,10 @@ QUEUED_READINGS_MAX = 20_000
 # Readings of one transaction, unless a single request has more.
 GROUP_READINGS_MAX = 2_000
 ANSWER_SECONDS = 5
-# Transactions under way at a time: while PostgreSQL stores one group, the next is made ready. SQLite has one writer.
+# Transactions under way at a time: SQLite has one writer. On PostgreSQL a second group is made ready while the first is
+# stored, where enough waits: for fewer readings, one larger group is quicker than two.
 WRITERS = {"postgresql": 2, "sqlite": 1}
+PARALLEL_READINGS_MIN = 500
 
 
 class Overloaded(APIException):
@@ -61,8 +63,8 @@ class GroupCommitter:
     def __init__(self) -> None:
         self.waiting: deque[Submission] = deque()
         self.queued_readings = 0
-        self.writers = WRITERS[connection.vendor]
-        self.threads = ThreadPoolExecutor(self.writers, "group-commit")
+        # The writers that have nothing to do: each a thread with its own connection.
+        self.idle = [ThreadPoolExecutor(1, "group-commit") for _ in range(WRITERS[connection.vendor])]
         self.writing = 0
         self.locked: set[str] = set()  # the devices of the transactions under way
         self.tasks: set[asyncio.Task[None]] = set()
@@ -86,22 +88,28 @@ class GroupCommitter:
             raise OutcomeUnknown from error
 
     def begin(self) -> None:
-        """Starts transactions for what waits, as many as may be under way."""
-        while self.writing < self.writers and (group := self.take()):
+        """Gives what waits to the idle writers."""
+        while self.idle and (self.writing == 0 or self.queued_readings >= PARALLEL_READINGS_MIN):
+            if not (group := self.take()):
+                return
             self.writing += 1
             self.locked |= devices_of(group)
-            task = asyncio.create_task(self.write(group))
+            task = asyncio.create_task(self.write(group, self.idle.pop()))
             self.tasks.add(task)  # or it may be collected under way
             task.add_done_callback(self.tasks.discard)
 
-    async def write(self, group: list[Submission]) -> None:
+    async def write(self, group: list[Submission], writer: ThreadPoolExecutor) -> None:
         """Commits a group; announces it while the next is committed."""
+        in_thread = asyncio.get_running_loop().run_in_executor
         try:
-            appended = await asyncio.get_running_loop().run_in_executor(self.threads, self.commit_then_rest, group)
+            appended = await in_thread(writer, self.commit_then_rest, group)
         finally:
             self.writing -= 1
             self.locked -= devices_of(group)
+            self.idle.append(writer)
             self.begin()
+            if writer in self.idle:  # what waited when it ended has gone to another
+                await in_thread(writer, lambda: connection.close())  # each thread has its own
         await announce(appended)
 
     def commit_then_rest(self, group: list[Submission]) -> list[Appended]:

@@ -2,10 +2,11 @@
 
 import asyncio
 import threading
+import time
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from devices.models import Device
@@ -215,3 +216,31 @@ def test_the_body_of_a_stranger_is_not_even_read():
     asyncio.run(application(scope | {"query_string": b"", "root_path": ""}, receive, send))  # type: ignore[arg-type]
 
     assert sent[0]["status"] == 401
+
+
+def test_two_transactions_at_a_time_never_share_a_device(fleet_of_twenty, monkeypatch):
+    under_way: list[set[str]] = []
+    met: list[list[bool]] = []
+
+    def store(readings, **when):
+        devices = {reading.device_id for reading in readings}
+        met.append([bool(devices & others) for others in under_way])
+        under_way.append(devices)
+        time.sleep(0.01)  # long enough for another to begin
+        try:
+            return recording.store(readings, **when)
+        finally:
+            under_way.remove(devices)
+
+    def post_all(client):
+        readings = [{"device_id": f"d-{n % 5}", "temperature": n} for n in range(60)]
+        headers = {"X-API-Key": FLEET_KEY}
+        return asyncio.gather(*(client.post("/ingest", json=reading, headers=headers) for reading in readings))
+
+    monkeypatch.setattr(committing, "PARALLEL_READINGS_MIN", 1)
+    monkeypatch.setattr(committing, "store", store)
+    answers = through_the_lane(post_all)
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert not any(shared for others in met for shared in others)
+    assert any(others for others in met) == (connection.vendor == "postgresql")
