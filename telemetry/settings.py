@@ -93,7 +93,7 @@ TEMPLATES = [
 FOR_EVER = 100 * 365 * 86_400
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "BACKEND": "realtime.layers.ChannelLayer",
         # Only connecting has a deadline: an idle subscription must be allowed to wait for ever.
         "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2, "socket_timeout": None}]},
     }

@@ -1,0 +1,42 @@
+"""The channel layer on Redis: who listens, and many groups told at once."""
+
+from typing import Any
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from realtime.layers import ChannelLayer
+from realtime.tests.sockets import in_a_loop
+
+
+@in_a_loop
+async def test_it_knows_which_groups_are_heard_in_any_process():
+    layer = get_channel_layer()
+    configuration: Any = settings.CHANNEL_LAYERS["default"]
+    another_process = ChannelLayer(**configuration["CONFIG"])
+    assert await layer.heard(["group.one", "group.two"]) == set()
+
+    await another_process.group_add("group.two", await another_process.new_channel())
+
+    assert await layer.heard(["group.one", "group.two"]) == {"group.two"}
+    assert await layer.heard([]) == set()
+    await another_process.flush()
+    await layer.flush()
+
+
+@in_a_loop
+async def test_messages_to_many_groups_arrive_each_in_its_own_in_order():
+    layer = get_channel_layer()
+    channels = {f"group.{number}": await layer.new_channel() for number in range(3)}
+    for group, channel in channels.items():
+        await layer.group_add(group, channel)
+
+    messages: list[tuple[str, dict[str, Any]]] = [
+        (f"group.{number % 3}", {"type": "test", "number": number}) for number in range(9)
+    ]
+    await layer.send_to_groups(messages)
+
+    for number, channel in enumerate(channels.values()):
+        received = [(await layer.receive(channel))["number"] for _ in range(3)]
+        assert received == [number, number + 3, number + 6]
+    await layer.flush()
