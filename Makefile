@@ -1,10 +1,11 @@
 # make run    sets up what is missing and serves the product
 # make test   sets up what is missing and runs every test that can run here
+# make bench-ingest   measures the ingest beside its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
 
 VENV := .venv
 PYTHON ?= python3
 
-.PHONY: run test lint clean
+.PHONY: run test lint clean bench-ingest
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
@@ -14,6 +15,17 @@ test: $(VENV)/dev.installed
 
 lint: $(VENV)/dev.installed
 	@.ci/lint
+
+bench-ingest: $(VENV)/dev.installed .cache/benchmarks/installed
+	@command -v wrk >/dev/null || apt-get install -y -qq --no-install-recommends wrk || { echo "wrk is missing: install it."; exit 1; }
+	@$(VENV)/bin/python -m benchmarks.ingest $(ARGS)
+
+# The other contenders, apart from what the product runs on.
+.cache/benchmarks/installed: benchmarks/requirements.txt | $(VENV)/bin/python
+	@echo "Installing what the benchmarks compare with…"
+	@$(PYTHON) -m venv .cache/benchmarks 2>/dev/null || PYTHONPATH=.cache/virtualenv $(PYTHON) -m virtualenv --quiet .cache/benchmarks
+	@.cache/benchmarks/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Who is compared: how each is set up and started, and what is posted to it."""

@@ -1,0 +1,50 @@
+"""The servers under test: started, waited for, measured and ended one at a time."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+
+class Server:
+    """A process that listens on `port`; its peak memory is read before it is ended."""
+
+    def __init__(self, command: Sequence[str], *, port: int, log: Path, environment: Mapping[str, str]) -> None:
+        self.command = command
+        self.port = port
+        self.log = log
+        self.environment = {"PATH": os.environ["PATH"], **environment}
+        self.url = f"http://127.0.0.1:{port}"
+
+    def __enter__(self) -> Self:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=self.environment)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return self
+            time.sleep(0.1)
+        self.__exit__()
+        raise RuntimeError(f"{' '.join(self.command)} does not listen:\n{self.log.read_text()[-2000:]}")
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def peak_memory_mb(self) -> float:
+        """The most resident memory it has had since its start (VmHWM), in MB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
