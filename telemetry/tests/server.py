@@ -16,27 +16,35 @@ from django.conf import settings
 from django.db import connection
 
 ADMIN_KEY = "admin-key-of-the-server-0123456789"
+FLEET_KEY = "fleet-key-of-the-server-0123456789"
 START_SECONDS = 60
 
 
 class Server:
     """On the stack that the tests run on: PostgreSQL and Redis where DATABASE_URL says so, else SQLite."""
 
-    def __init__(self, folder: Path, *, demo: bool = False) -> None:
-        self.log = folder / "server.log"
-        self.demo = demo
-        self.database = f"telemetry_server_{uuid.uuid4().hex[:8]}" if connection.vendor == "postgresql" else ""
+    def __init__(
+        self, folder: Path, *, demo: bool = False, beside: "Server | None" = None, database_url: str = ""
+    ) -> None:
+        """`beside`: a second process on the database of another. `database_url`: one that is there already."""
         self.port = free_port()
+        self.log = folder / f"server-{self.port}.log"
+        self.demo = demo
+        own = connection.vendor == "postgresql" and not beside and not database_url
+        self.database = f"telemetry_server_{uuid.uuid4().hex[:8]}" if own else ""
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             "PATH": os.environ["PATH"],
             "ENV_FILE": str(folder / ".env"),
             "SECRET_KEY": "secret-key-of-the-server-0123456789-0123456789",
             "API_SECRET_KEY": ADMIN_KEY,
+            "DEVICE_API_KEYS": FLEET_KEY,
             "PORT": str(self.port),
             "DATABASE_URL": self.server_url(self.database) if self.database else f"sqlite:///{folder / 'db.sqlite3'}",
-            "REDIS_URL": settings.REDIS_URL if self.database else "",
+            "REDIS_URL": settings.REDIS_URL,
         }
+        if beside or database_url:
+            self.environment["DATABASE_URL"] = database_url or beside.environment["DATABASE_URL"]  # type: ignore[union-attr]
 
     @staticmethod
     def server_url(database: str) -> str:
@@ -87,6 +95,26 @@ class Server:
             self.process.wait()
         if self.database:
             self.administer(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+
+    def register(self, device_id: str) -> str:
+        """Registers a device and returns its key."""
+        response = httpx.post(
+            f"{self.url}/api/v1/devices", json={"device_id": device_id}, headers={"X-API-Key": ADMIN_KEY}
+        )
+        return str(response.json()["api_key"])
+
+    def log_of(self, device_id: str) -> list[str]:
+        """The ids of the device's log, oldest first; asserts that it is dense from 1 and has nothing twice."""
+        url: str | None = f"{self.url}/api/v1/devices/{device_id}/history?order=asc&limit=10000"
+        readings: list[dict[str, Any]] = []
+        while url:
+            page = httpx.get(url, headers={"X-API-Key": ADMIN_KEY}, timeout=30).json()
+            readings += page["results"]
+            url = page["next"]
+        assert sorted(reading["seq"] for reading in readings) == list(range(1, len(readings) + 1))
+        ids = [reading["id"] for reading in readings]
+        assert len(ids) == len(set(ids))
+        return ids
 
     def printed(self, pattern: str) -> str:
         """What the group of `pattern` matches in what the server printed."""
