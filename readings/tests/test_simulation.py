@@ -6,13 +6,16 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
 from django.core.management import CommandError, call_command
 
 from readings import simulation
-from readings.simulation import SimulationError, Tally, VirtualDevice, obtain_keys, simulate
+from readings.simulation import Measurement, Outages, SimulationError, Tally, VirtualDevice, obtain_keys, simulate
+from readings.verdict import compare
 
 Answer = httpx.Response | httpx.TransportError
 STORED = httpx.Response(201, json={})
@@ -32,8 +35,12 @@ class Backend:
             raise answer
         return httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)
 
-    def bodies(self) -> list[dict[str, float | str]]:
+    def bodies(self) -> list[Any]:
         return [json.loads(request.content) for request in self.requests]
+
+    def readings(self) -> list[dict[str, float | str]]:
+        """What was posted, one by one or in batches."""
+        return [r for body in self.bodies() for r in (body if isinstance(body, list) else [body])]
 
 
 @pytest.fixture
@@ -54,7 +61,8 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Backend]:
 def post_once(tally):
     async def post():
         async with httpx.AsyncClient(base_url="http://test") as client:
-            await VirtualDevice("sim-001", "its-key").post(client, {"id": "one", "temperature": 20}, tally)
+            waiting = [Measurement("one", {"temperature": 20}, time.monotonic())]
+            await VirtualDevice("sim-001", "its-key").send(client, waiting, tally)
 
     asyncio.run(post())
 
@@ -79,7 +87,7 @@ def test_a_reading_is_posted_once_when_it_is_acknowledged(backend):
 @pytest.mark.parametrize(
     "trouble",
     [
-        httpx.Response(503, headers={"Retry-After": "1"}),
+        httpx.Response(503, headers={"Retry-After": "0"}),
         httpx.Response(500),
         httpx.Response(502),
         httpx.Response(429),
@@ -125,10 +133,10 @@ def test_each_device_posts_what_it_measured_with_its_own_key(backend):
     tally = run("sim-001", "sim-002", interval=0.02, duration=0.5)
     assert tally.stored >= 4
     assert {request.headers["X-API-Key"] for request in server.requests} == {"key of sim-001", "key of sim-002"}
-    bodies = server.bodies()
-    assert len({body["id"] for body in bodies}) == len(bodies)
-    for body in bodies:
-        assert body.keys() == {"id", "temperature", "humidity", "voltage", "rssi"}
+    readings = server.readings()
+    assert len({reading["id"] for reading in readings}) == len(readings)
+    for reading in readings:
+        assert reading.keys() == {"id", "temperature", "humidity", "voltage", "rssi"}
 
 
 def test_what_it_measures_is_what_a_room_is_like():
@@ -161,7 +169,9 @@ def test_it_tells_how_far_it_is(backend, monkeypatch):
     told: list[str] = []
     run("sim-001", progress=lambda tally: told.append(str(tally)))
     assert len(told) >= 2
-    assert re.fullmatch(r"\d+ readings stored \(\d+\.\d/s\), 0 attempts repeated", told[-1])
+    assert re.fullmatch(
+        r"\d+ readings stored \(\d+\.\d/s\), 0 attempts repeated, \d+ in buffers, 0 devices cut off", told[-1]
+    )
 
 
 def test_a_new_device_is_registered_and_one_there_is_gets_a_new_key(backend):
@@ -201,3 +211,77 @@ def test_the_command_takes_no_nonsense(options):
 def test_the_command_says_where_no_server_answers():
     with pytest.raises(CommandError, match=r"No server answers at http://127\.0\.0\.1:1:"):
         call_command("simulate", url="http://127.0.0.1:1")
+
+
+def test_it_waits_as_long_as_it_is_told_to(backend, monkeypatch):
+    waits = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    backend(httpx.Response(429, headers={"Retry-After": "7"}), STORED)
+    monkeypatch.setattr(simulation, "RETRY_SECONDS", (0.5, 30.0))
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    post_once(Tally())
+    assert waits == [7]
+
+
+def test_what_was_measured_while_cut_off_is_sent_in_batches_with_its_age(backend, monkeypatch):
+    monkeypatch.setattr(simulation, "AGE_SECONDS_MIN", 0.0)
+    server = backend(STORED)
+    outages = Outages(every=0.05, length=0.3)
+    tally = run("sim-001", interval=0.01, duration=1, outages=outages, drain=5)
+
+    batches = [body for body in server.bodies() if isinstance(body, list)]
+    assert max(map(len, batches)) > 3
+    longest = max(batches, key=len)
+    ages = [reading["age_seconds"] for reading in longest]
+    assert ages == sorted(ages, reverse=True)
+    assert ages[0] - ages[-1] > 0.02
+    readings = server.readings()
+    assert tally.stored == len({reading["id"] for reading in readings}) == len(readings)
+
+
+def test_a_reading_of_a_batch_that_is_refused_is_an_error(backend):
+    backend(httpx.Response(207, text="one was refused"))
+
+    async def send():
+        async with httpx.AsyncClient(base_url="http://test") as client:
+            waiting = [Measurement(str(n), {"temperature": n}, time.monotonic()) for n in range(2)]
+            await VirtualDevice("sim-001", "key").send(client, waiting, Tally())
+
+    with pytest.raises(SimulationError, match="207 one was refused"):
+        asyncio.run(send())
+
+
+NOW = 1_800_000_000
+
+
+def verdict_on(backend, *, acknowledged, stored):
+    """The verdict where `stored` is the log, as (id, seq, seconds after NOW)."""
+    device = VirtualDevice("sim-001", "key", acknowledged={name: NOW + n for n, name in enumerate(acknowledged)})
+    results = [
+        {"id": name, "seq": seq, "timestamp": datetime.fromtimestamp(NOW + seconds, UTC).isoformat()}
+        for name, seq, seconds in stored
+    ]
+    backend(httpx.Response(200, json={"results": results, "next": None}))
+    return compare([device], base_url="http://test")
+
+
+@pytest.mark.parametrize(
+    ("stored", "found"),
+    [
+        ([("a", 1, 0), ("b", 2, 1), ("c", 3, 2)], {}),
+        ([("a", 1, 0), ("c", 2, 2)], {"lost": 1}),
+        ([("a", 1, 0), ("b", 2, 1), ("b", 3, 1), ("c", 4, 2)], {"doubled": 1}),
+        ([("a", 1, 0), ("b", 2, 1), ("c", 3, 60)], {"misdated": 1}),
+        ([("a", 1, 0), ("b", 2, 1), ("c", 4, 2)], {"holes": 1}),
+        # A reading that was stored and never acknowledged, and a server whose clock is an hour ahead, are no faults.
+        ([("a", 1, 3600), ("b", 2, 3601), ("unheard", 3, 3601), ("c", 4, 3602)], {}),
+    ],
+)
+def test_the_verdict_tells_what_was_lost_doubled_misdated(backend, stored, found):
+    verdict = verdict_on(backend, acknowledged="abc", stored=stored)
+    counts = {name: getattr(verdict, name) for name in ("lost", "doubled", "misdated", "holes")}
+    assert {name: count for name, count in counts.items() if count} == found
+    assert verdict.clean == (not found)

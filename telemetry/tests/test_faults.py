@@ -1,7 +1,10 @@
 """What a fleet does to a server and a bad day to both: nothing acknowledged is lost, nothing is stored twice."""
 
 import random
+import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +15,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from telemetry.tests.server import FLEET_KEY, Server, free_port
@@ -221,3 +225,23 @@ def test_answers_that_are_lost_after_the_commit_and_retried_in_other_batches_sto
         assert proxy.forgotten > 20
         for name in devices:
             assert set(server.log_of(name)) == {identifier for device, identifier in sent if device == name}
+
+
+def test_a_fleet_with_outages_and_a_server_that_is_killed_agree_in_the_end(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        command = [sys.executable, "manage.py", "simulate", "--devices=20", "--interval=0.2", "--duration=8"]
+        command += ["--outage-every=2", "--outage-length=1", f"--url={server.url}"]
+        fleet = subprocess.Popen(
+            command, env=server.environment, cwd=settings.BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        time.sleep(5)
+        server.process.kill()
+        server.process.wait()
+        server.start()
+        printed = fleet.communicate(timeout=60)[0].decode()
+
+    assert fleet.returncode == 0, printed
+    verdict = re.search(r"(\d+) acknowledged, (\d+) of them stored: 0 lost, 0 doubled, 0 misdated", printed)
+    assert verdict, printed
+    assert verdict[1] == verdict[2]
+    assert int(verdict[1]) > 200

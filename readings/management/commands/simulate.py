@@ -1,41 +1,80 @@
 import asyncio
+import signal
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
 
-from readings.simulation import SimulationError, obtain_keys, server_url, simulate
+from readings.simulation import Outages, SimulationError, Tally, VirtualDevice, obtain_keys, server_url, simulate
+from readings.verdict import compare
+
+# How long devices may go on sending what they have when their time is up.
+DRAIN_SECONDS = 15
 
 
 class Command(BaseCommand):
-    help = "Virtual devices that post readings over HTTP to a running server, until Ctrl-C."
+    help = (
+        "Virtual devices that post readings over HTTP to a running server, until Ctrl-C; then compares what was "
+        "acknowledged with what is stored, and fails if anything is lost, doubled or misdated."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--devices", type=int, default=5, help="how many (default 5)")
         parser.add_argument("--interval", type=float, default=1.0, help="seconds between two readings (default 1)")
         parser.add_argument("--duration", type=float, help="seconds to run for (default: until Ctrl-C)")
+        parser.add_argument(
+            "--outage-every", type=float, help="mean seconds until a device loses its network (default: never)"
+        )
+        parser.add_argument(
+            "--outage-length", type=float, default=10.0, help="mean seconds until it is back (default 10)"
+        )
         parser.add_argument("--url", default="", help="the server (default: http://HOST:PORT of the settings)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["devices"] < 1 or options["interval"] <= 0:
             raise CommandError("--devices is at least 1, --interval is above 0.")
+        outages = None
+        if options["outage_every"] is not None:
+            if options["outage_every"] <= 0 or options["outage_length"] <= 0:
+                raise CommandError("--outage-every and --outage-length are above 0.")
+            outages = Outages(every=options["outage_every"], length=options["outage_length"])
         base_url = options["url"].rstrip("/") or server_url(settings.HOST, settings.PORT)
         names = [f"sim-{number:03}" for number in range(1, options["devices"] + 1)]
         try:
             devices = obtain_keys(names, base_url=base_url, admin_key=settings.API_SECRET_KEY)
             self.stdout.write(f"{len(devices)} devices post to {base_url} every {options['interval']:g} s.")
-            tally = asyncio.run(
-                simulate(
-                    devices,
-                    base_url=base_url,
-                    interval=options["interval"],
-                    duration=options["duration"],
-                    progress=lambda so_far: self.stdout.write(str(so_far)),
-                )
-            )
+            tally = self.run(devices, base_url, outages, options)
+            self.stdout.write(str(tally))
+            verdict = compare(devices, base_url=base_url)
         except SimulationError as error:
             raise CommandError(str(error)) from error
-        except KeyboardInterrupt:
-            self.stdout.write("Stopped.")
-        else:
-            self.stdout.write(str(tally))
+        self.stdout.write(str(verdict))
+        if not verdict.clean:
+            raise CommandError("What was acknowledged is not what is stored.")
+
+    def run(
+        self, devices: Sequence[VirtualDevice], base_url: str, outages: Outages | None, options: dict[str, Any]
+    ) -> Tally:
+        """Until its time is up or Ctrl-C; on a terminal the last line shows how it goes."""
+        console = Console()
+
+        async def until_stopped(progress: Callable[[Tally], None]) -> Tally:
+            stop = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+            return await simulate(
+                devices,
+                base_url=base_url,
+                interval=options["interval"],
+                duration=options["duration"],
+                outages=outages,
+                stop=stop,
+                drain=DRAIN_SECONDS,
+                progress=progress,
+            )
+
+        if not console.is_terminal:
+            return asyncio.run(until_stopped(lambda tally: self.stdout.write(str(tally))))
+        with console.status("Starting…") as status:
+            return asyncio.run(until_stopped(lambda tally: status.update(str(tally))))
