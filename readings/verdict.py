@@ -47,7 +47,7 @@ def compare(devices: Sequence[VirtualDevice], *, base_url: str) -> Verdict:
                 continue
             found: Counter[str] = Counter()
             seqs: list[int] = []
-            for reading in log_of(client, device):
+            for reading in log_of(client, device, since=min(device.acknowledged.values())):
                 seqs.append(reading["seq"])
                 if (measured := device.acknowledged.get(str(reading["id"]))) is None:
                     continue
@@ -64,9 +64,9 @@ def compare(devices: Sequence[VirtualDevice], *, base_url: str) -> Verdict:
     return verdict
 
 
-def log_of(client: httpx.Client, device: VirtualDevice) -> Iterator[dict[str, Any]]:
-    """The device's log, page by page, from an hour before its first acknowledged reading."""
-    start = datetime.fromtimestamp(min(device.acknowledged.values()), UTC) - timedelta(hours=1)
+def log_of(client: httpx.Client, device: VirtualDevice, *, since: float) -> Iterator[dict[str, Any]]:
+    """The device's log, page by page, from an hour before `since` (Unix seconds): clocks may differ."""
+    start = datetime.fromtimestamp(since, UTC) - timedelta(hours=1)
     url: str | None = f"/api/v1/devices/{device.device_id}/history"
     parameters: dict[str, str] | None = {
         "order": "asc",

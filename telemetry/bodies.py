@@ -1,4 +1,4 @@
-"""Request bodies, bounded before Django sees them. (daphne has spooled the whole of one to disk by then.)"""
+"""Request bodies, bounded before Django sees them. (What daphne itself takes in is bounded in `telemetry.daphne`.)"""
 
 import zlib
 from collections.abc import Iterable

@@ -97,9 +97,9 @@ class Command(BaseCommand):
     def serve(self, password: str | None, demo_key: str | None) -> None:
         # Not at the top: importing daphne installs Twisted's reactor, and the application needs its tables.
         from daphne.endpoints import build_endpoint_description_strings
-        from daphne.server import Server
 
         from telemetry.asgi import application
+        from telemetry.daphne import Server
 
         def ready() -> None:
             self.print_summary(password, demo_key)
@@ -150,6 +150,6 @@ def local_url() -> str:
 def run_demo(key: str) -> None:
     """The demo device, for as long as the process lives."""
     try:
-        asyncio.run(simulate([VirtualDevice(DEMO_DEVICE, key)], base_url=local_url(), interval=1.0))
+        asyncio.run(simulate([VirtualDevice(DEMO_DEVICE, key, acknowledged=None)], base_url=local_url(), interval=1.0))
     except SimulationError as error:
         logger.warning("The demo device stopped: %s", error)

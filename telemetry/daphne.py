@@ -1,0 +1,48 @@
+"""daphne, with a bound on what it takes in: of itself it spools any body whole before the application is asked."""
+
+from typing import Any
+
+import msgspec
+from daphne import server
+from daphne.http_protocol import HTTPFactory, WebRequest
+from django.conf import settings
+
+from telemetry.bodies import DISCARD_FACTOR
+from telemetry.problems import MEDIA_TYPE, document
+
+
+class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
+    """Keeps one byte more than the limit, by which the application knows; far beyond it the connection ends."""
+
+    received = 0
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  Twisted's name
+        kept = max(0, settings.MAX_BODY_BYTES + 1 - self.received)
+        self.received += len(data)
+        if kept:
+            super().handleContentChunk(data[:kept])
+        if self.received > settings.MAX_BODY_BYTES * DISCARD_FACTOR:
+            self.channel.transport.write(too_large())
+            self.channel.loseConnection()
+
+
+class BoundedFactory(HTTPFactory):  # type: ignore[misc]
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = BoundedRequest
+        return protocol
+
+
+def too_large() -> bytes:
+    """The answer of a request whose application was never asked."""
+    body = msgspec.json.encode(
+        document(status_code=413, code="body_too_large", detail="The body is far over the limit. Send it in parts.")
+    )
+    head = f"HTTP/1.1 413 Body too large\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body
+
+
+class Server(server.Server):  # type: ignore[misc]
+    def run(self) -> None:
+        server.HTTPFactory = BoundedFactory  # the only way in: `run` makes its factory itself
+        super().run()
