@@ -57,9 +57,21 @@ class PostgreSQL:
     def freeze(self, on: bool) -> None:
         """Stops every process of it where it stands, or lets them go on: a database that accepts and never answers."""
         postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
-        children = subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True, check=True).stdout
-        for pid in (postmaster, *map(int, children.split())):
+        for pid in (postmaster, *children_of(postmaster)):
             os.kill(pid, signal.SIGSTOP if on else signal.SIGCONT)
+
+
+def children_of(parent: int) -> list[int]:
+    """The processes that this one has started (proc(5): the parent is the second field after the command's name)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (entry / "stat").read_text()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(status.rpartition(")")[2].split()[1]) == parent:
+            found.append(int(entry.name))
+    return found
 
 
 @pytest.fixture
