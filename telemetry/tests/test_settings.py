@@ -106,4 +106,4 @@ def test_a_server_on_every_address_answers_to_this_machine_s_names():
 
 def test_redis_makes_the_channel_layer(load):
     assert "InMemory" in load()["CHANNEL_LAYERS"]["default"]["BACKEND"]
-    assert "redis" in load(REDIS_URL="redis://localhost")["CHANNEL_LAYERS"]["default"]["BACKEND"]
+    assert load(REDIS_URL="redis://localhost")["CHANNEL_LAYERS"]["default"]["BACKEND"] == "realtime.layers.ChannelLayer"
