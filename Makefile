@@ -1,11 +1,12 @@
 # make run    sets up what is missing and serves the product
 # make test   sets up what is missing and runs every test that can run here
 # make bench-ingest   measures the ingest beside its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
+# make bench-queries  measures questions on 1 and 20 million readings; needs PostgreSQL, some 10 GB and half an hour
 
 VENV := .venv
 PYTHON ?= python3
 
-.PHONY: run test lint clean bench-ingest
+.PHONY: run test lint clean bench-ingest bench-queries
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
@@ -19,6 +20,9 @@ lint: $(VENV)/dev.installed
 bench-ingest: $(VENV)/dev.installed .cache/benchmarks/installed
 	@command -v wrk >/dev/null || apt-get install -y -qq --no-install-recommends wrk || { echo "wrk is missing: install it."; exit 1; }
 	@$(VENV)/bin/python -m benchmarks.ingest $(ARGS)
+
+bench-queries: $(VENV)/dev.installed
+	@$(VENV)/bin/python -m benchmarks.queries $(ARGS)
 
 # The other contenders, apart from what the product runs on.
 .cache/benchmarks/installed: benchmarks/requirements.txt | $(VENV)/bin/python

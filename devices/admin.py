@@ -67,7 +67,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     show_full_result_count = False
     actions = ("activate", "deactivate")
     readonly_fields = ("status", "last_seen", "last_seq", "key_hint", "retiring_key_expires_at", "created_at")
-    fields = ("device_id", "name", "is_active", "report_interval", *readonly_fields)
+    fields = ("device_id", "name", "is_active", "report_interval", "retention_days", *readonly_fields)
     new_fields = ("device_id", "name", "report_interval")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:

@@ -10,6 +10,7 @@ from devices.states import DeviceStateQuerySet
 from devices.validators import validate_device_id
 
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400
+RETENTION_DAYS_MAX = 36_500
 
 
 class Device(models.Model):
@@ -29,6 +30,13 @@ class Device(models.Model):
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(REPORT_INTERVAL_SECONDS_MAX)],
         help_text="How often it should report, in seconds. Empty: the default of this server.",
+    )
+    retention_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(RETENTION_DAYS_MAX)],
+        help_text="How many days its readings are kept; 0: for ever. Empty: RETENTION_DAYS of this server. "
+        "Statistics by the hour are kept in any case.",
     )
     api_key_hash = models.CharField(max_length=128, unique=True, editable=False)
     key_hint = models.CharField("key starts with", max_length=16, editable=False)
@@ -63,6 +71,9 @@ class DeviceState(models.Model):
 
     `last_seq` is the length of the log. `latest_seq` and `latest_at` (both or neither) name the reading that is
     newest by its own time, which a late arrival is not: docs/decisions/0002-latest-reading-in-the-state.md.
+
+    Readings up to `rolled_up_seq` are in the hourly rollups, up to `rolled_up_minutes_seq` in those of minutes (None:
+    the device has none). Readings from before `raw_from`, a whole hour, may have been deleted by retention.
     """
 
     device = models.OneToOneField(
@@ -76,6 +87,8 @@ class DeviceState(models.Model):
     last_seq = models.BigIntegerField(default=0)
     last_seen_at = models.DateTimeField(null=True)
     rolled_up_seq = models.BigIntegerField(default=0)
+    rolled_up_minutes_seq = models.BigIntegerField(null=True)
+    raw_from = models.DateTimeField(null=True)
     latest_seq = models.BigIntegerField(null=True)
     latest_at = models.DateTimeField(null=True)
 

@@ -31,7 +31,7 @@ WHERE state.device_id IN (SELECT value FROM json_each(%s))
 ADVANCE = """
 UPDATE devices_devicestate AS state
 SET last_seq = new.last_seq,
-    last_seen_at = greatest(state.last_seen_at, %s),
+    last_seen_at = greatest(state.last_seen_at, %s::timestamptz),
     latest_seq = CASE WHEN new.latest_at >= coalesce(state.latest_at, '-infinity')
                       THEN new.latest_seq ELSE state.latest_seq END,
     latest_at = greatest(state.latest_at, new.latest_at)
@@ -42,7 +42,7 @@ WHERE state.device_id = new.device_id
 ADVANCE_SQLITE = """
 UPDATE devices_devicestate
 SET last_seq = %s,
-    last_seen_at = max(coalesce(last_seen_at, ''), %s),
+    last_seen_at = nullif(max(coalesce(last_seen_at, ''), coalesce(%s, '')), ''),
     latest_seq = CASE WHEN %s >= coalesce(latest_at, '') THEN %s ELSE latest_seq END,
     latest_at = CASE WHEN %s >= coalesce(latest_at, '') THEN %s ELSE latest_at END
 WHERE device_id = %s
@@ -79,8 +79,11 @@ class DeviceStateQuerySet(models.QuerySet["DeviceState"]):
                 for device_id, pk, is_active, last_seq in cursor.fetchall()
             }
 
-    def advance(self, advances: Collection[Advance], *, seen_at: datetime) -> None:
-        """Moves locked states on; `last_seen_at` and the newest reading only ever forward."""
+    def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> None:
+        """Moves locked states on; `last_seen_at` and the newest reading only ever forward.
+
+        `seen_at` is None where the device itself was not heard from.
+        """
         if not advances:
             return
         connection = connections[self.db]

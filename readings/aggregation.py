@@ -1,19 +1,29 @@
-"""Statistics of a window, whole or by buckets: plain SQL over the raw readings, in one statement."""
+"""Statistics of a window, whole or by buckets: rollups where they fit, readings where not, in one statement.
+
+One statement is one snapshot: the positions up to which rollups go are read in it, and the readings beyond them are
+added. So the answer is that of plain SQL over all readings, whenever the last maintenance was.
+"""
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from django.db import connection
 
+from devices.models import DeviceState
 from readings.buckets import EPOCH, Bucket
 from readings.metrics import COLUMNS
+from readings.rollups import HOURS, MINUTES, Tier
+from readings.spans import Plan, Span, plan
 
 # From what SQL says of a bucket to its start.
 Start = Callable[[Any], datetime]
+
+# Of planning anew where retention has moved `raw_from` meanwhile, which it does once an hour.
+ATTEMPTS = 3
 
 
 class Statistics(msgspec.Struct):
@@ -41,106 +51,284 @@ class BucketStatistics(msgspec.Struct):
     metrics: dict[str, Statistics]
 
 
-def total(device_id: str, start: datetime, end: datetime, metrics: Sequence[str] | None) -> dict[str, Statistics]:
-    """Statistics by metric of `[start, end)`: of the named metrics, or (None) of every metric there is.
+class Question(msgspec.Struct, frozen=True):
+    """Which device, which window `[start, end)`, which metrics (None: every one there is), in which buckets."""
 
-    A named metric without a value has the count 0.
-    """
-    result: dict[str, Statistics] = defaultdict(Statistics)
-    for name in metrics or ():
-        result[name] = Statistics()
-    for _, name, *values in rows(device_id, start, end, metrics, None):
-        result[name].add(*values)
-    return result
+    device_id: str
+    start: datetime
+    end: datetime
+    metrics: Sequence[str] | None = None
+    bucket: Bucket | None = None
 
 
-def by_bucket(
-    device_id: str, start: datetime, end: datetime, metrics: Sequence[str] | None, bucket: Bucket, *, fill: bool
-) -> list[BucketStatistics]:
-    """Statistics by bucket, in order of time; only of what has values, or with `fill` of every bucket and metric."""
-    found: dict[datetime, dict[str, Statistics]] = defaultdict(lambda: defaultdict(Statistics))
-    names = set(metrics or ())
-    for moment, name, *values in rows(device_id, start, end, metrics, bucket):
-        found[moment][name].add(*values)
-        names.add(name)
-    if not fill:
-        return [BucketStatistics(moment, found[moment]) for moment in sorted(found)]
-    return [
-        BucketStatistics(moment, {name: found[moment][name] for name in sorted(names)})
-        for moment in bucket.starts(start, end)
-    ]
+class Answer(msgspec.Struct, frozen=True):
+    """Statistics by bucket's start and metric. `widened`: the window was widened to whole hours where it begins or
+    ends before the readings that are kept."""
+
+    by_bucket: dict[datetime, dict[str, Statistics]]
+    widened: bool
+
+    def total(self, question: Question) -> dict[str, Statistics]:
+        """Of the whole window; a metric that was asked for and has no value has the count 0."""
+        found = self.by_bucket.get(question.start, {})
+        return {name: found.get(name, Statistics()) for name in question.metrics or found}
+
+    def buckets(self, question: Question, *, fill: bool) -> list[BucketStatistics]:
+        """In order of time; only of what has values, or with `fill` of every bucket and metric."""
+        assert question.bucket is not None
+        if not fill:
+            return [BucketStatistics(start, self.by_bucket[start]) for start in sorted(self.by_bucket)]
+        names = sorted({*(question.metrics or ()), *(name for found in self.by_bucket.values() for name in found)})
+        return [
+            BucketStatistics(start, {name: self.by_bucket.get(start, {}).get(name, Statistics()) for name in names})
+            for start in question.bucket.starts(question.start, question.end)
+        ]
 
 
-def rows(
-    device_id: str, start: datetime, end: datetime, metrics: Sequence[str] | None, bucket: Bucket | None
-) -> Iterable[tuple[Any, ...]]:
+class Outdated(Exception):
+    """Retention has moved on between planning and asking."""
+
+
+def aggregate(question: Question, state: DeviceState) -> Answer:
+    """The statistics; `state` is the device's, as it was read a moment ago."""
+    for _ in range(ATTEMPTS):
+        chosen = plan(
+            question.start,
+            question.end,
+            question.bucket,
+            minutes=state.rolled_up_minutes_seq is not None,
+            raw_from=state.raw_from,
+        )
+        found: dict[datetime, dict[str, Statistics]] = defaultdict(lambda: defaultdict(Statistics))
+        try:
+            for start, name, *values in rows(question, chosen, state):
+                found[start][name].add(*values)
+        except Outdated:
+            state.refresh_from_db()
+            continue
+        return Answer(found, chosen.widened)
+    raise AssertionError("retention moves once an hour")
+
+
+def rows(question: Question, chosen: Plan, state: DeviceState) -> Iterator[tuple[Any, ...]]:
     """(start of the bucket, metric, count, sum, min, max); a bucket and metric may come in several parts."""
-    columns = [name for name in COLUMNS if metrics is None or name in metrics]
-    extras = None if metrics is None else [name for name in metrics if name not in COLUMNS]
-    dialect = PostgreSQL() if connection.vendor == "postgresql" else SQLite()
-    label, label_parameters, starts = label_of(bucket, start, end, dialect)
-    window = [device_id, *(connection.ops.adapt_datetimefield_value(moment) for moment in (start, end))]
-    where = "FROM readings_reading{} WHERE device_id = %s AND timestamp >= %s AND timestamp < %s"
-    parts: list[str] = []
-    parameters: list[Any] = []
-    for name in columns:
-        parts.append(
-            f"SELECT {label}, '{name}', count({name}), sum({name}), min({name}), max({name}) "
-            f"{where.format('')} AND {name} IS NOT NULL GROUP BY 1"
-        )
-        parameters += [*label_parameters, *window]
-    if extras is None or extras:
-        chosen = "" if extras is None else f" AND entry.key IN ({', '.join(['%s'] * len(extras))})"
-        value = dialect.value
-        parts.append(
-            f"SELECT {label}, entry.key, count(*), sum({value}), min({value}), max({value}) "
-            f"{where.format(dialect.entries)}{chosen} GROUP BY 1, 2"
-        )
-        parameters += [*label_parameters, *window, *(extras or ())]
+    statement = Statement(question, chosen, state)
     with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(parts), parameters)
-        for label_value, *values in cursor.fetchall():
-            name, count, *numbers = values
-            yield starts(label_value), name, count, *map(float, numbers)
+        cursor.execute(*statement.built())
+        found = cursor.fetchall()
+    if not any(name == "" and unchanged for _, name, unchanged, *_ in found):
+        raise Outdated
+    for label, name, count, *numbers in found:
+        if name:
+            yield statement.start_of(label), name, int(count), *map(float, numbers)
+
+
+class Statement:
+    """The SQL of a question, put together from its plan, with its parameters in the order they stand."""
+
+    def __init__(self, question: Question, chosen: Plan, state: DeviceState) -> None:
+        self.question, self.chosen, self.state = question, chosen, state
+        self.dialect = PostgreSQL() if connection.vendor == "postgresql" else SQLite()
+        metrics = question.metrics
+        self.columns = [name for name in COLUMNS if metrics is None or name in metrics]
+        self.extras = None if metrics is None else [name for name in metrics if name not in COLUMNS]
+        self.label, self.label_parameters, self.start_of = label_of(question, self.dialect)
+
+    def built(self) -> tuple[str, list[Any]]:
+        sources: list[tuple[str, list[Any]]] = []
+        parts: list[tuple[str, list[Any]]] = [self.unchanged()]
+        if self.chosen.raw:
+            sources.append(self.readings_of(self.chosen.raw))
+        for tier in (HOURS, MINUTES):
+            if spans := self.chosen.of(tier):
+                sources.append(self.not_rolled_up(tier, spans))
+                parts.append(self.rollups(tier, spans))
+        grouped = self.grouped_columns()
+        parts += self.columns_of_readings()
+        parts += self.extras_of_readings()
+        sql = (
+            f"WITH reading AS ({' UNION ALL '.join(sql for sql, _ in sources)}), grouped AS ({grouped[0]}) "
+            f"{' UNION ALL '.join(sql for sql, _ in parts)}"
+        )
+        return sql, [parameter for _, parameters in (*sources, grouped, *parts) for parameter in parameters]
+
+    def unchanged(self) -> tuple[str, list[Any]]:
+        """A row that tells whether `raw_from` is what the plan was made for."""
+        same = self.dialect.same.format("raw_from", "%s")
+        sql = (
+            f"SELECT {self.dialect.no_label}, '', CASE WHEN {same} THEN 1 ELSE 0 END, 0.0, 0.0, 0.0 "
+            "FROM devices_devicestate WHERE device_id = %s"
+        )
+        return sql, [moment(self.state.raw_from), self.question.device_id]
+
+    def readings_of(self, spans: Sequence[Span]) -> tuple[str, list[Any]]:
+        source, parameters = self.dialect.within(
+            spans,
+            f"timestamp, {self.values}",
+            table="readings_reading",
+            where="device_id = %s",
+            time="timestamp",
+        )
+        return f"SELECT timestamp AS at, {self.values} FROM {source}", [*parameters, self.question.device_id]
+
+    def not_rolled_up(self, tier: Tier, spans: Sequence[Span]) -> tuple[str, list[Any]]:
+        """Readings beyond the tier's position, each dated by its hour or minute, as its rollup will be.
+
+        The position stands in the statement twice: as it was read before, for the planner, and as it is now.
+        """
+        source, parameters = self.dialect.among(
+            spans,
+            f"SELECT timestamp, {self.values} FROM readings_reading WHERE device_id = %s AND seq > %s "
+            f"AND seq > (SELECT {tier.position} FROM devices_devicestate WHERE device_id = %s)",
+            [self.question.device_id, getattr(self.state, tier.position), self.question.device_id],
+        )
+        return f"SELECT {self.dialect.truncated[tier.seconds]} AS at, {self.values} FROM {source}", parameters
+
+    def rollups(self, tier: Tier, spans: Sequence[Span]) -> tuple[str, list[Any]]:
+        names = "" if self.question.metrics is None else f" AND metric IN ({placeholders(self.question.metrics)})"
+        source, parameters = self.dialect.within(
+            spans,
+            "start AS at, metric, count, sum, min, max",
+            table="readings_rollup",
+            where=f"device_id = %s AND seconds = {tier.seconds}{names}",
+            time="start",
+        )
+        count = self.dialect.whole.format("sum(count)")
+        sql = f"SELECT {self.label}, metric, {count}, sum(sum), min(min), max(max) FROM {source} GROUP BY 1, 2"
+        return sql, [*self.label_parameters, *parameters, self.question.device_id, *(self.question.metrics or ())]
+
+    def grouped_columns(self) -> tuple[str, list[Any]]:
+        """Of the readings a row a bucket, so that they are gone through once for all columns."""
+        figures = [
+            f"{function}({name}) AS {name}_{function}"
+            for name in self.columns
+            for function in ("count", "sum", "min", "max")
+        ]
+        return (
+            f"SELECT {', '.join([f'{self.label} AS label', *figures])} FROM reading GROUP BY 1",
+            self.label_parameters,
+        )
+
+    def columns_of_readings(self) -> Iterator[tuple[str, list[Any]]]:
+        for name in self.columns:
+            figures = ", ".join(f"{name}_{function}" for function in ("count", "sum", "min", "max"))
+            yield f"SELECT label, '{name}', {figures} FROM grouped WHERE {name}_count > 0", []
+
+    def extras_of_readings(self) -> Iterator[tuple[str, list[Any]]]:
+        if self.extras is None or self.extras:
+            value = self.dialect.value
+            names = "" if self.extras is None else f"WHERE entry.key IN ({placeholders(self.extras)})"
+            yield (
+                f"SELECT {self.label}, entry.key, count(*), sum({value}), min({value}), max({value}) "
+                f"FROM reading, {self.dialect.entries} {names} GROUP BY 1, 2",
+                [*self.label_parameters, *(self.extras or ())],
+            )
+
+    @property
+    def values(self) -> str:
+        return ", ".join([*self.columns, *(["extra"] if self.extras is None or self.extras else [])])
+
+
+def placeholders(values: Sequence[Any]) -> str:
+    return ", ".join(["%s"] * len(values))
+
+
+def moment(value: datetime | None) -> Any:
+    return connection.ops.adapt_datetimefield_value(value)
 
 
 class PostgreSQL:
-    entries = ", jsonb_each_text(extra) AS entry(key, value)"
+    entries = "jsonb_each_text(extra) AS entry(key, value)"
     value = "entry.value::float8"
-    seconds = "floor(extract(epoch FROM timestamp))::bigint"
+    seconds = "floor(extract(epoch FROM greatest(at, %s)))::bigint"
+    same = "{} IS NOT DISTINCT FROM {}::timestamptz"
+    no_label = "NULL::bigint"
+    whole = "{}::bigint"
+    truncated = {3600: "date_trunc('hour', timestamp, 'UTC')", 60: "date_trunc('minute', timestamp, 'UTC')"}
+
+    @staticmethod
+    def within(spans: Sequence[Span], columns: str, *, table: str, where: str, time: str) -> tuple[str, list[Any]]:
+        """Rows of each span in turn, which keeps it to the index; the parameters of `where` follow those given."""
+        sql = (
+            "unnest(%s::timestamptz[], %s::timestamptz[]) AS span(begins, ends) CROSS JOIN LATERAL "
+            f"(SELECT {columns} FROM {table} WHERE {where} AND {time} >= span.begins AND {time} < span.ends OFFSET 0)"
+            " AS found"
+        )
+        return sql, [[span.start for span in spans], [span.end for span in spans]]
+
+    @staticmethod
+    def among(spans: Sequence[Span], select: str, parameters: list[Any]) -> tuple[str, list[Any]]:
+        """What `select`, which finds few, finds within the spans."""
+        sql = (
+            f"({select} OFFSET 0) AS found JOIN unnest(%s::timestamptz[], %s::timestamptz[]) AS span(begins, ends) "
+            "ON found.timestamp >= span.begins AND found.timestamp < span.ends"
+        )
+        return sql, [*parameters, [span.start for span in spans], [span.end for span in spans]]
 
     @staticmethod
     def width_bucket(starts: list[datetime]) -> tuple[str, list[Any]]:
-        return "width_bucket(timestamp, %s::timestamptz[])", [starts]
+        return "width_bucket(greatest(at, %s), %s::timestamptz[])", [starts]
 
 
 class SQLite:
-    entries = ", json_each(extra) AS entry"
+    entries = "json_each(extra) AS entry"
     # Without the cast a sum of whole numbers is one too, and fails where it leaves 64 bits.
     value = "CAST(entry.value AS REAL)"
     # Without the fraction, which strftime would round to milliseconds, and so up into the next bucket.
-    seconds = "CAST(strftime('%%s', substr(timestamp, 1, 19)) AS INTEGER)"
+    seconds = "CAST(strftime('%%s', substr(max(at, %s), 1, 19)) AS INTEGER)"
+    same = "{} IS {}"
+    no_label = "NULL"
+    whole = "{}"
+    truncated = {3600: "substr(timestamp, 1, 13) || ':00:00'", 60: "substr(timestamp, 1, 16) || ':00'"}
+
+    @staticmethod
+    def within(spans: Sequence[Span], columns: str, *, table: str, where: str, time: str) -> tuple[str, list[Any]]:
+        """As PostgreSQL's; CROSS JOIN tells SQLite to go through the spans."""
+        sql = (
+            f"(SELECT {columns} FROM json_each(%s) AS span CROSS JOIN {table} WHERE {where} "
+            f"AND {time} >= json_extract(span.value, '$[0]') AND {time} < json_extract(span.value, '$[1]'))"
+        )
+        return sql, [texts_of(spans)]
+
+    @staticmethod
+    def among(spans: Sequence[Span], select: str, parameters: list[Any]) -> tuple[str, list[Any]]:
+        sql = (
+            f"({select}) AS found JOIN json_each(%s) AS span ON found.timestamp >= json_extract(span.value, '$[0]') "
+            "AND found.timestamp < json_extract(span.value, '$[1]')"
+        )
+        return sql, [*parameters, texts_of(spans)]
 
     @staticmethod
     def width_bucket(starts: list[datetime]) -> tuple[str, list[Any]]:
         """PostgreSQL's function, which SQLite lacks; times are kept as text that sorts as they do."""
-        texts = [connection.ops.adapt_datetimefield_value(moment) for moment in starts]
+        texts = [moment(start) for start in starts]
         connection.ensure_connection()
         connection.connection.create_function(
             "width_bucket", 1, lambda timestamp: bisect_right(texts, timestamp), deterministic=True
         )
-        return "width_bucket(timestamp)", []
+        return "width_bucket(max(at, %s))", []
 
 
-def label_of(
-    bucket: Bucket | None, start: datetime, end: datetime, dialect: PostgreSQL | SQLite
-) -> tuple[str, list[Any], Start]:
-    """SQL that numbers a row's bucket, its parameters, and what turns that number into the bucket's start."""
+def texts_of(spans: Sequence[Span]) -> str:
+    return msgspec.json.encode([[moment(span.start), moment(span.end)] for span in spans]).decode()
+
+
+def label_of(question: Question, dialect: PostgreSQL | SQLite) -> tuple[str, list[Any], Start]:
+    """SQL that numbers a row's bucket, its parameters, and what turns that number into the bucket's start.
+
+    An hour that begins before the window, as one of a widened window may, counts to the window's first bucket.
+    """
+    bucket, start = question.bucket, question.start
     if bucket is None:
         return "0", [], lambda _: start
     if not bucket.days:
         # Whole seconds, divided as whole numbers: no reading is older than the epoch.
-        return f"{dialect.seconds} / {bucket.seconds}", [], lambda n: EPOCH + timedelta(seconds=n * bucket.seconds)
+        return (
+            f"{dialect.seconds} / {bucket.seconds}",
+            [moment(start)],
+            lambda n: EPOCH + timedelta(seconds=n * bucket.seconds),
+        )
     # Days begin where zoneinfo says: the database's own time zone tables may be of another year.
-    starts = list(bucket.starts(start, end))
-    return *dialect.width_bucket(starts), lambda n: starts[n - 1]
+    starts = list(bucket.starts(start, question.end))
+    sql, parameters = dialect.width_bucket(starts)
+    return sql, [moment(start), *parameters], lambda n: starts[n - 1]

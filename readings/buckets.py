@@ -76,10 +76,13 @@ class Bucket(msgspec.Struct, frozen=True):
             return END_OF_TIME
 
 
-def parse_bucket(text: str, *, start: datetime, end: datetime, points: int, tz: ZoneInfo) -> Bucket:
+def parse_bucket(
+    text: str, *, start: datetime, end: datetime, points: int, tz: ZoneInfo, whole_hours: bool = False
+) -> Bucket:
     """The bucket of that name (`30s 5m 1h 1d 7d`, or `auto`: the smallest that gives at most `points`).
 
-    Raises InvalidBucket, also where the window would have more than 10,000 of them.
+    With `whole_hours` `auto` chooses none smaller. Raises InvalidBucket, also where the window would have more than
+    10,000 of them.
     """
 
     def named(text: str) -> Bucket:
@@ -87,7 +90,8 @@ def parse_bucket(text: str, *, start: datetime, end: datetime, points: int, tz: 
         return Bucket(text, number * SECONDS[unit], number if unit == "d" else 0, tz)
 
     if text == "auto":
-        return next((b for b in map(named, AUTOMATIC) if b.count(start, end) <= points), named(AUTOMATIC[-1]))
+        sizes = [bucket for bucket in map(named, AUTOMATIC) if bucket.seconds >= 3600 or not whole_hours]
+        return next((bucket for bucket in sizes if bucket.count(start, end) <= points), sizes[-1])
     match = BUCKET.fullmatch(text)
     if not match or not int(match[1]):
         raise InvalidBucket("A bucket is a number and s, m, h or d (30s, 5m, 1h, 1d, 7d), or auto.")

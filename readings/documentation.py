@@ -147,12 +147,18 @@ AGGREGATE = record(
         "device_id": STRING,
         "start": DATE_TIME,
         "end": DATE_TIME,
+        "resolution": {
+            "type": "string",
+            "const": "1h",
+            "description": "Said where readings of the window are no longer kept, and its edges or its buckets' are no "
+            "whole hours: what lies before the readings that are kept was taken by whole hours.",
+        },
         "metrics": METRICS,
         "bucket": STRING,
         "tz": STRING,
         "buckets": array(record({"start": DATE_TIME, "metrics": METRICS})),
     },
-    optional=("metrics", "bucket", "tz", "buckets"),
+    optional=("resolution", "metrics", "bucket", "tz", "buckets"),
 )
 
 JSON = "application/json"

@@ -36,3 +36,30 @@ class Reading(models.Model):
 
     def __str__(self) -> str:
         return f"{self.device_id} #{self.seq}"
+
+
+class Rollup(models.Model):
+    """Statistics of one metric of one device over one hour, or one minute, of UTC: `seconds` says which.
+
+    Written by `readings.rollups` alone. Hours every device has; minutes only one that reports often.
+    """
+
+    pk = models.CompositePrimaryKey("device_id", "seconds", "start", "metric")
+    device = models.ForeignKey(
+        Device,
+        to_field="device_id",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_column="device_id",
+        db_index=False,  # the primary key begins with it
+    )
+    seconds = models.PositiveSmallIntegerField()
+    start = models.DateTimeField()
+    metric = models.CharField(max_length=63)
+    count = models.BigIntegerField()
+    sum = models.FloatField()
+    min = models.FloatField()
+    max = models.FloatField()
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {self.metric} {self.start:%Y-%m-%d %H:%M} ({self.seconds} s)"

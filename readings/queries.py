@@ -112,7 +112,10 @@ class HistoryQuery(WindowSerializer):
 
 
 class AggregateQuery(WindowSerializer):
-    """The default window is the last 24 hours; `bucket` becomes a `readings.buckets.Bucket`."""
+    """The default window is the last 24 hours; `bucket` becomes a `readings.buckets.Bucket`.
+
+    `auto` chooses no less than whole hours where the window starts before the context's `raw_from`, if any.
+    """
 
     bucket = BucketField(required=False, help_text="`30s 5m 1h 1d 7d`, or `auto`.")
     points = serializers.IntegerField(
@@ -126,8 +129,14 @@ class AggregateQuery(WindowSerializer):
         attrs = super().validate({"start": now - timedelta(hours=24), "end": now, "tz": ZoneInfo("UTC")} | attrs)
         if "bucket" in attrs:
             try:
+                raw_from = self.context["raw_from"]
                 attrs["bucket"] = parse_bucket(
-                    attrs["bucket"], start=attrs["start"], end=attrs["end"], points=attrs["points"], tz=attrs["tz"]
+                    attrs["bucket"],
+                    start=attrs["start"],
+                    end=attrs["end"],
+                    points=attrs["points"],
+                    tz=attrs["tz"],
+                    whole_hours=raw_from is not None and attrs["start"] < raw_from,
                 )
             except InvalidBucket as error:
                 detail = serializers.ErrorDetail(str(error), code="invalid_bucket")
@@ -135,8 +144,8 @@ class AggregateQuery(WindowSerializer):
         return attrs
 
 
-def parsed(query: type[WindowSerializer], parameters: Any) -> dict[str, Any]:
-    """The validated parameters. Raises ValidationError, a 422."""
-    serializer = query(data=parameters, context={"now": timezone.now()})
+def parsed(query: type[WindowSerializer], parameters: Any, *, raw_from: datetime | None = None) -> dict[str, Any]:
+    """The validated parameters. `raw_from`: where the device's kept readings begin. Raises ValidationError, a 422."""
+    serializer = query(data=parameters, context={"now": timezone.now(), "raw_from": raw_from})
     serializer.is_valid(raise_exception=True)
     return dict(serializer.validated_data)

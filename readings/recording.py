@@ -32,11 +32,12 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     refusal: Refusal | None = None
 
 
-def record(readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+def record(readings: Sequence[NewReading], *, received_at: datetime | None) -> list[Recorded]:
     """Stores readings of any number of devices in one transaction and says, in order, what became of each.
 
     A reading whose `id` its device has stored already is a duplicate, also within one call. Returns after the
     commit and after `readings_recorded`; what it raises (DatabaseError) means that nothing was stored.
+    `received_at` is None where the devices themselves were not heard from, as in an import.
     """
     outcomes, appended = store(readings, received_at=received_at)
     if appended:
@@ -50,7 +51,7 @@ async def announce(appended: list[Appended]) -> None:
         await readings_recorded.asend_robust(sender=record, appended=appended)
 
 
-def store(readings: Sequence[NewReading], *, received_at: datetime) -> tuple[list[Recorded], list[Appended]]:
+def store(readings: Sequence[NewReading], *, received_at: datetime | None) -> tuple[list[Recorded], list[Appended]]:
     """`record` without the signal: also returns what is to be announced."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -62,7 +63,7 @@ def store(readings: Sequence[NewReading], *, received_at: datetime) -> tuple[lis
     raise AssertionError("unreachable")
 
 
-def append(readings: Sequence[NewReading], *, received_at: datetime) -> tuple[list[Recorded], list[Appended]]:
+def append(readings: Sequence[NewReading], *, received_at: datetime | None) -> tuple[list[Recorded], list[Appended]]:
     """The transaction: lock, leave out duplicates, number, insert, advance the states."""
     ends = DeviceState.objects.lock({reading.device_id for reading in readings})
     given = [reading.id for reading in readings if reading.id is not None]

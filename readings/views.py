@@ -16,7 +16,8 @@ from devices.callers import Role
 from devices.models import Device
 from devices.serializers import DeviceSerializer
 from devices.views import DeviceScope, DeviceViewSet
-from readings import aggregation, documentation
+from readings import documentation
+from readings.aggregation import Question, aggregate
 from readings.export import csv_lines, extra_metrics
 from readings.metrics import COLUMNS
 from readings.models import Reading
@@ -53,6 +54,7 @@ class DeviceWithLatestViewSet(DeviceViewSet):
 
 
 class DeviceReadingsViewSet(DeviceScope):
+    queryset = Device.objects.select_related("state")
     admin_permissions = dict.fromkeys(("history", "aggregate", "latest"), "readings.view_reading")
     open_to = dict.fromkeys(("history", "aggregate", "latest"), (Role.DEVICE,))
 
@@ -95,7 +97,7 @@ class DeviceReadingsViewSet(DeviceScope):
         return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(ends | metrics | rest)}"
 
     def csv(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> StreamingHttpResponse:
-        metrics = query.get("metrics") or [*COLUMNS, *extra_metrics(readings)]
+        metrics = query.get("metrics") or [*COLUMNS, *extra_metrics(device, query.get("start"), query.get("end"))]
         lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc")
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="{device.device_id.replace(":", "-")}.csv"'
@@ -105,17 +107,19 @@ class DeviceReadingsViewSet(DeviceScope):
     def aggregate(self, request: Request, device_id: str) -> Response:
         """Count, minimum, maximum, average and sum of each metric in a window, in all or by buckets."""
         device = self.get_object()
-        query = parsed(AggregateQuery, request.query_params)
-        start, end, metrics, bucket = query["start"], query["end"], query.get("metrics"), query.get("bucket")
-        answer: dict[str, Any] = {"device_id": device.device_id, "start": start, "end": end}
+        query = parsed(AggregateQuery, request.query_params, raw_from=device.state.raw_from)
+        bucket = query.get("bucket")
+        question = Question(device.device_id, query["start"], query["end"], query.get("metrics"), bucket)
+        found = aggregate(question, device.state)
+        answer: dict[str, Any] = {"device_id": device.device_id, "start": question.start, "end": question.end}
+        if found.widened:
+            answer["resolution"] = "1h"
         if bucket is None:
-            answer["metrics"] = aggregation.total(device.device_id, start, end, metrics)
+            answer["metrics"] = found.total(question)
         else:
             answer["bucket"] = bucket.name
             answer["tz"] = bucket.tz.key
-            answer["buckets"] = aggregation.by_bucket(
-                device.device_id, start, end, metrics, bucket, fill="fill" in query
-            )
+            answer["buckets"] = found.buckets(question, fill="fill" in query)
         return Response(answer)
 
     @documentation.latest

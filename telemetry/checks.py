@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
+from devices.models import RETENTION_DAYS_MAX
 from devices.throttling import InvalidRate, parse_rate
 from telemetry.logs import FORMATS, LEVELS
 
@@ -61,6 +62,7 @@ def choices() -> Iterator[CheckMessage]:
         ("PORT", 1, 65_535, "telemetry.E008"),
         ("MAX_BODY_BYTES", 1024, 1 << 30, "telemetry.E009"),
         ("DEFAULT_REPORT_INTERVAL", 1, 31 * 86_400, "telemetry.E010"),
+        ("RETENTION_DAYS", 0, RETENTION_DAYS_MAX, "telemetry.E017"),
     ):
         if not low <= getattr(settings, name) <= high:
             yield Error(f"{name} is {getattr(settings, name)}.", f"Use a number from {low} to {high}.", id=identifier)

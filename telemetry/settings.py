@@ -26,6 +26,8 @@ REDIS_URL: str = env.str("REDIS_URL", default="")
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="console").lower()
 MAX_BODY_BYTES: int = env.number("MAX_BODY_BYTES", default=4 * 1024 * 1024)
+# Days; 0 keeps readings for ever.
+RETENTION_DAYS: int = env.number("RETENTION_DAYS", default=0)
 DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
 # How often a device should report, in seconds, where the device itself does not say.
 DEFAULT_REPORT_INTERVAL: int = env.number("DEFAULT_REPORT_INTERVAL", default=60)

@@ -25,6 +25,8 @@ REFUSED = [
     ("E009", {"MAX_BODY_BYTES": (1 << 30) + 1}),
     ("E010", {"DEFAULT_REPORT_INTERVAL": 0}),
     ("E010", {"DEFAULT_REPORT_INTERVAL": 31 * 86_400 + 1}),
+    ("E017", {"RETENTION_DAYS": -1}),
+    ("E017", {"RETENTION_DAYS": 36_501}),
     *(("E016", {"DEVICE_RATE_LIMIT": rate}) for rate in ("10", "0/s", "10/second", "-1/s", "1.5/s", "10 / s")),
     ("E011", {"ALLOWED_ORIGINS": ["app.example.org"]}),
     ("E011", {"ALLOWED_ORIGINS": ["https://app.example.org/page"]}),

@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from devices.models import Device
 from devices.serializers import OVERLAP_SECONDS_DEFAULT
+from readings.maintenance import keep_maintaining
 from readings.simulation import SimulationError, VirtualDevice, server_url, simulate
 from telemetry.checks import secret
 from telemetry.problems import UNREACHABLE
@@ -106,12 +107,20 @@ class Command(BaseCommand):
             if demo_key:
                 threading.Thread(target=run_demo, args=[demo_key], daemon=True, name="demo").start()
 
-        Server(
+        stop = threading.Event()
+        maintainer = threading.Thread(target=keep_maintaining, args=[stop], name="maintenance")
+        maintainer.start()
+        server = Server(
             application=application,
             endpoints=build_endpoint_description_strings(host=settings.HOST, port=settings.PORT),
             ready_callable=ready,
             server_name="",
-        ).run()
+        )
+        try:
+            server.run()
+        finally:
+            stop.set()
+            maintainer.join()
 
     def print_summary(self, password: str | None, demo_key: str | None) -> None:
         lines = ["", f"  Console    {local_url()}/admin/"]

@@ -1,0 +1,47 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
+
+from devices.models import Device
+from readings.erasure import erase, holdings
+
+
+class Command(BaseCommand):
+    help = (
+        "Erases every reading and every rollup of a device, for good; with --with-device also the device itself, its "
+        "key and its history in the console. Backups and logs are not touched."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("device_id")
+        parser.add_argument("--with-device", action="store_true", help="the device itself too")
+        parser.add_argument("--dry-run", action="store_true", help="say what would be erased, and erase nothing")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+
+    def handle(self, *args: Any, device_id: str, **options: Any) -> None:
+        try:
+            device = Device.objects.get(device_id=device_id)
+            held = holdings(device_id)
+            what = f"{held.readings:,} readings and {held.rollups:,} rollups of {device_id}"
+            if options["with_device"]:
+                what += ", and the device itself"
+            if options["dry_run"]:
+                self.stdout.write(f"Would erase {what}.")
+                return
+            if not options["yes"] and not self.confirmed(what, device_id):
+                raise CommandError("Nothing was erased.")
+            erased = sum(erase(device, with_device=options["with_device"]))
+        except Device.DoesNotExist as error:
+            raise CommandError(f"There is no device {device_id!r}.") from error
+        except (DatabaseError, InterfaceError) as error:
+            raise CommandError(f"Not all is erased, run it again: {str(error).strip()}") from error
+        self.stdout.write(f"Erased {erased:,} readings of {device_id} and all its rollups.")
+        self.stdout.write("The device is gone." if options["with_device"] else "Its log goes on from its number.")
+
+    def confirmed(self, what: str, device_id: str) -> bool:
+        self.stdout.write(f"This erases {what}, for good.")
+        try:
+            return input(f"Type the device's id ({device_id}) to go on: ").strip() == device_id
+        except EOFError:
+            return False

@@ -1,0 +1,109 @@
+import signal
+import sys
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError, connection
+from django.utils import timezone
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from readings.maintenance import INTERVAL_SECONDS, Busy, Round, keep_maintaining, maintain
+from readings.retention import expiries
+from readings.rollups import Outrun, waiting
+
+
+class Command(BaseCommand):
+    help = (
+        "Rolls readings up into statistics by hour and minute, and deletes those that retention says are too old. "
+        "Runs until it is stopped; --once is for cron. `up` does this by itself."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="one round, then end; status 1 if another is at it")
+        parser.add_argument(
+            "--interval",
+            type=float,
+            default=INTERVAL_SECONDS,
+            help=f"seconds between two rounds (default {INTERVAL_SECONDS:g})",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what retention would delete, and change nothing"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["interval"] <= 0:
+            raise CommandError("--interval is above 0.")
+        stop = threading.Event()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: stop.set())
+        try:
+            if options["dry_run"]:
+                self.foretell()
+            elif options["once"]:
+                self.once(stop)
+            else:
+                self.stdout.write(f"Maintaining every {options['interval']:g} s, until Ctrl-C.")
+                self.loop(stop, options["interval"])
+        except Busy as error:
+            raise CommandError("Another process maintains this database just now.") from error
+        except Outrun as error:
+            raise CommandError("Somebody else has moved a position meanwhile; run it again.") from error
+        except (DatabaseError, InterfaceError) as error:
+            raise CommandError(f"The database does not do it: {str(error).strip()}") from error
+
+    def foretell(self) -> None:
+        total = 0
+        now = timezone.now()
+        for page in expiries(now=now):
+            for expiry in page:
+                if count := expiry.count():
+                    total += count
+                    border = f"{expiry.border:%Y-%m-%d %H:%M} UTC"
+                    self.stdout.write(
+                        f"{expiry.device_id}: {count:,} readings from before {border} ({expiry.days} days)"
+                    )
+        self.stdout.write(f"{total:,} readings would be deleted; statistics by the hour stay.")
+        if behind := waiting():
+            self.stdout.write(f"{behind:,} readings are in no rollup yet, and are not deleted before they are.")
+
+    def once(self, stop: threading.Event) -> None:
+        console = Console()
+        if not console.is_terminal:
+            self.stdout.write(str(maintain(now=timezone.now(), stop=stop)))
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            rolling = progress.add_task("Rolling up", total=waiting())
+            deleting = progress.add_task("Deleting", total=None)
+            done = maintain(
+                now=timezone.now(),
+                stop=stop,
+                rolled_up=lambda count: progress.advance(rolling, count),
+                deleted=lambda count: progress.advance(deleting, count),
+            )
+        self.stdout.write(str(done))
+
+    def loop(self, stop: threading.Event, interval: float) -> None:
+        connection.ensure_connection()  # a database that is not there at the start is an error, later it is waited for
+        console = Console()
+        if not console.is_terminal:
+            keep_maintaining(stop, interval=interval, report=self.tell)
+            return
+        with console.status("Starting…") as status:
+            total = Round()
+
+            def show(done: Round) -> None:
+                total.rolled_up += done.rolled_up
+                total.deleted += done.deleted
+                now = f"{timezone.now():%H:%M:%S} UTC"
+                status.update(f"{now}: {done} Since the start {total.rolled_up:,} and {total.deleted:,}.")
+
+            keep_maintaining(stop, interval=interval, report=show)
+
+    def tell(self, done: Round) -> None:
+        if done.rolled_up or done.deleted:
+            self.stdout.write(str(done))
+            sys.stdout.flush()

@@ -1,0 +1,188 @@
+"""Rollups: each device's readings, added up by hour and by minute, each reading once, by its position in the log.
+
+A step takes the next readings after a device's position, adds them to its rollups and moves the position, in one
+transaction. So whatever happens between steps, a reading is either in the rollups or beyond the position, never both;
+a late arrival is no special case. `readings.aggregation` adds the two up.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import msgspec
+from django.db import connection, transaction
+
+from devices.models import DeviceState
+from readings.metrics import COLUMNS
+
+# Readings that one transaction takes in. On SQLite ingest waits meanwhile.
+STEP_READINGS = {"postgresql": 50_000, "sqlite": 5_000}
+STEP_DEVICES = 5_000
+
+# From so many values of a metric in an hour on, that is one in 10 s, minutes pay: docs/rollups-and-retention.md
+MINUTES_FROM = 360
+
+
+class Tier(msgspec.Struct, frozen=True):
+    """Rollups of one width, and the column of the device's state that says up to which `seq` they go."""
+
+    seconds: int
+    position: str
+    unit: str
+
+    @property
+    def width(self) -> timedelta:
+        return timedelta(seconds=self.seconds)
+
+
+HOURS = Tier(3600, "rolled_up_seq", "hour")
+MINUTES = Tier(60, "rolled_up_minutes_seq", "minute")
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Entries of a device's log: `after < seq <= until`."""
+
+    device_id: str
+    after: int
+    until: int
+
+
+class Outrun(Exception):
+    """Another maintainer has moved a position meanwhile; nothing was changed."""
+
+
+def roll_up(tier: Tier) -> int:
+    """One step for whichever devices are behind; the number of readings taken in, 0 when nothing is left.
+
+    Raises Outrun, and DatabaseError; either means that nothing was changed.
+    """
+    stretches = behind(tier, readings=STEP_READINGS[connection.vendor])
+    if not stretches:
+        return 0
+    with transaction.atomic(durable=True):
+        fast = add(tier, stretches)
+        advance(tier, stretches)
+        if tier is HOURS and fast:
+            begin_minutes(fast)
+    return sum(stretch.until - stretch.after for stretch in stretches)
+
+
+def waiting() -> int:
+    """How many readings are in no hourly rollup yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(sum(last_seq - rolled_up_seq), 0) FROM devices_devicestate")
+        return int(cursor.fetchone()[0])
+
+
+def behind(tier: Tier, *, readings: int) -> list[Stretch]:
+    """What one step takes in: the next stretch of as many devices as come to that many readings."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT device_id, {tier.position}, last_seq FROM devices_devicestate "
+            f"WHERE {tier.position} < last_seq ORDER BY device_id LIMIT %s",
+            [STEP_DEVICES],
+        )
+        stretches = []
+        for device_id, after, last_seq in cursor.fetchall():
+            until = min(last_seq, after + readings)
+            stretches.append(Stretch(device_id, after, until))
+            readings -= until - after
+            if readings <= 0:
+                break
+        return stretches
+
+
+def add(tier: Tier, stretches: Sequence[Stretch]) -> set[str]:
+    """Adds these readings to the rollups; of an hourly tier the devices for which minutes pay."""
+    parameters = [msgspec.json.encode(list(stretches)).decode()]
+    fast = set()
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(ADD.format(seconds=tier.seconds, unit=tier.unit, many=MINUTES_FROM), parameters)
+            fast = {device_id for (device_id,) in cursor.fetchall()}
+        else:
+            cursor.execute(ADD_SQLITE.format(seconds=tier.seconds, start=SQLITE_START[tier.seconds]), parameters)
+            fast = {device_id for device_id, count in cursor.fetchall() if count >= MINUTES_FROM}
+    return fast
+
+
+def advance(tier: Tier, stretches: Sequence[Stretch]) -> None:
+    """Moves the positions, which ingest's own statements leave alone. Raises Outrun where one is not as it was."""
+    DeviceState.objects.lock([stretch.device_id for stretch in stretches])
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(ADVANCE.format(position=tier.position), [msgspec.json.encode(list(stretches)).decode()])
+            moved = cursor.rowcount
+        else:
+            rows = [(stretch.until, stretch.device_id, stretch.after) for stretch in stretches]
+            cursor.executemany(ADVANCE_SQLITE.format(position=tier.position), rows)
+            moved = cursor.rowcount
+    if moved != len(stretches):
+        raise Outrun
+
+
+def begin_minutes(device_ids: set[str]) -> None:
+    """Gives these devices rollups of minutes too, from the beginning of their logs, in steps to come."""
+    DeviceState.objects.filter(device_id__in=device_ids, rolled_up_minutes_seq=None).update(rolled_up_minutes_seq=0)
+
+
+COLUMN = """
+    SELECT device_id, start, '{name}' AS metric, count({name}) AS count, sum({name}) AS sum,
+           min({name}) AS min, max({name}) AS max
+    FROM taken GROUP BY 1, 2 HAVING count({name}) > 0
+    UNION ALL"""
+COLUMN_PARTS = "".join(COLUMN.format(name=name) for name in COLUMNS)
+
+# In the order of the key, so that pages are written in turn.
+ADD = f"""
+WITH taken AS MATERIALIZED (
+    SELECT reading.device_id, date_trunc('{{unit}}', reading.timestamp, 'UTC') AS start,
+           {", ".join(COLUMNS)}, extra
+    FROM json_to_recordset(%s::json) AS stretch (device_id text, after bigint, until bigint)
+    CROSS JOIN LATERAL (
+        SELECT * FROM readings_reading
+        WHERE device_id = stretch.device_id AND seq > stretch.after AND seq <= stretch.until
+        OFFSET 0
+    ) AS reading
+), added AS (
+    INSERT INTO readings_rollup AS rollup (device_id, seconds, start, metric, count, sum, min, max)
+    SELECT device_id, {{seconds}}, start, metric, count, sum, min, max FROM ({COLUMN_PARTS}
+        SELECT device_id, start, entry.key, count(*), sum(entry.value::float8),
+               min(entry.value::float8), max(entry.value::float8)
+        FROM taken, jsonb_each_text(extra) AS entry(key, value) GROUP BY 1, 2, 3
+    ) AS part
+    ORDER BY device_id, start, metric
+    ON CONFLICT (device_id, seconds, start, metric) DO UPDATE SET
+        count = rollup.count + excluded.count, sum = rollup.sum + excluded.sum,
+        min = least(rollup.min, excluded.min), max = greatest(rollup.max, excluded.max)
+    RETURNING device_id, count
+)
+SELECT DISTINCT device_id FROM added WHERE count >= {{many}}
+"""
+# Outer to inner, said by CROSS JOIN: SQLite knows nothing of how few stretches there are.
+ADD_SQLITE = f"""
+WITH taken AS MATERIALIZED (
+    SELECT reading.device_id, {{start}} AS start, {", ".join(COLUMNS)}, extra
+    FROM json_each(%s) AS stretch CROSS JOIN readings_reading AS reading
+    WHERE reading.device_id = json_extract(stretch.value, '$.device_id')
+      AND reading.seq > json_extract(stretch.value, '$.after') AND reading.seq <= json_extract(stretch.value, '$.until')
+)
+INSERT INTO readings_rollup (device_id, seconds, start, metric, count, sum, min, max)
+SELECT device_id, {{seconds}}, start, metric, count, sum, min, max FROM ({COLUMN_PARTS}
+    SELECT device_id, start, entry.key, count(*), sum(CAST(entry.value AS REAL)),
+           min(CAST(entry.value AS REAL)), max(CAST(entry.value AS REAL))
+    FROM taken, json_each(extra) AS entry GROUP BY 1, 2, 3
+) AS part
+WHERE true
+ON CONFLICT (device_id, seconds, start, metric) DO UPDATE SET
+    count = count + excluded.count, sum = sum + excluded.sum,
+    min = min(min, excluded.min), max = max(max, excluded.max)
+RETURNING device_id, count
+"""
+SQLITE_START = {3600: "substr(timestamp, 1, 13) || ':00:00'", 60: "substr(timestamp, 1, 16) || ':00'"}
+
+ADVANCE = """
+UPDATE devices_devicestate AS state SET {position} = stretch.until
+FROM json_to_recordset(%s::json) AS stretch (device_id text, after bigint, until bigint)
+WHERE state.device_id = stretch.device_id AND state.{position} = stretch.after
+"""
+ADVANCE_SQLITE = "UPDATE devices_devicestate SET {position} = %s WHERE device_id = %s AND {position} = %s"

@@ -1,0 +1,222 @@
+"""`manage.py import_readings`: a history brought along from elsewhere."""
+
+import gzip
+import io
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.test import AsyncClient
+from django.utils import timezone
+
+from devices.models import Device
+from devices.tests.fixtures import ADMIN_KEY
+from readings import importing
+from readings.models import Reading
+from readings.recording import record
+from readings.tests.logs import NOON, at, new, state_of, store
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Outcome:
+    """What the command said: `failure` is empty where it succeeded."""
+
+    def __init__(self, file: Path | str, *arguments: str) -> None:
+        out, err = io.StringIO(), io.StringIO()
+        self.failure = ""
+        try:
+            call_command("import_readings", str(file), *arguments, stdout=out, stderr=err)
+        except CommandError as error:
+            self.failure = str(error)
+        self.said, self.problems = out.getvalue(), err.getvalue().splitlines()
+
+
+@pytest.fixture
+def bring(tmp_path):
+    def bring_in(text: str | bytes, *arguments: str) -> Outcome:
+        file = tmp_path / "history.csv"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return Outcome(file, *arguments)
+
+    return bring_in
+
+
+def documents() -> list[tuple[Any, ...]]:
+    fields = ("device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "extra")
+    return list(Reading.objects.order_by("device_id", "seq").values_list(*fields))
+
+
+def test_it_stores_the_rows_at_their_own_times(device, other_device, bring):
+    outcome = bring(
+        "device_id,timestamp,temperature,rssi\r\n"
+        "mote-1,2026-05-09T12:00:00Z,21.5,-67\r\n"
+        "mote-2,2026-05-09T14:00:01.5+02:00,,-70\r\n"
+        "mote-1,1778328002,20,\r\n"
+    )
+    assert not outcome.failure
+    assert outcome.said.startswith("3 stored, 0 stored before, 0 refused, in ")
+    assert documents() == [
+        ("mote-1", 1, NOON, 21.5, None, None, {"rssi": -67}),
+        ("mote-1", 2, at(2), 20.0, None, None, {}),
+        ("mote-2", 1, at(1.5), None, None, None, {"rssi": -70}),
+    ]
+
+
+def test_it_is_no_sign_of_life_of_the_device(device, bring):
+    bring("device_id,timestamp,temperature\nmote-1,2026-05-09T12:00:00Z,1\n")
+    assert state_of().last_seen_at is None
+    assert state_of().latest_at == NOON
+    store([new(timestamp=at(60))], received_at=at(60))
+    bring("device_id,timestamp,temperature\nmote-1,2026-05-09T12:00:05Z,1\n")
+    assert state_of().last_seen_at == at(60)
+    assert state_of().last_seq == 3
+
+
+def test_again_it_doubles_nothing(device, bring, monkeypatch):
+    monkeypatch.setattr(importing, "BATCH_READINGS", 7)
+    text = "device_id,timestamp,temperature,pm\n" + "".join(f"mote-1,{1778328000 + n},{n},{n}\n" for n in range(50))
+    assert bring(text).said.startswith("50 stored")
+    before = documents()
+    assert bring(text).said.startswith("0 stored, 50 stored before")
+    assert bring(text.replace(",49,49", ",49,48")).said.startswith("1 stored, 49 stored before")
+    assert documents()[:50] == before
+
+
+def test_stopped_half_way_it_goes_on_when_started_again(device, bring, monkeypatch):
+    monkeypatch.setattr(importing, "BATCH_READINGS", 10)
+    text = "device_id,timestamp,temperature\n" + "".join(f"mote-1,{1778328000 + n},{n}\n" for n in range(95))
+    calls: list[int] = []
+
+    def failing(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 5:
+            raise OperationalError("the database went away")
+        return record(*args, **options)
+
+    monkeypatch.setattr(importing, "record", failing)
+    outcome = bring(text)
+    assert outcome.failure.startswith("the database went away. So far: 40 stored")
+    assert "nothing is doubled" in outcome.failure
+    assert bring(text).said.startswith("55 stored, 40 stored before")
+    assert [row[3] for row in documents()] == [float(n) for n in range(95)]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("mote-1,yesterday,1,2", "timestamp: 'yesterday' is no time"),
+        ("mote-1,-24h,1,2", "timestamp: '-24h' is no time"),
+        ("mote-1,,1,2", "timestamp: '' is no time"),
+        ("mote-1,9999-01-01T00:00:00Z,1,2", "timestamp: 9999-01-01T00:00:00Z lies in the future."),
+        ("mote-1,1969-12-31T00:00:00Z,1,2", "timestamp: 1969-12-31T00:00:00Z lies before 1970."),
+        ("mote-1,2026-05-09T12:00:00Z,warm,2", "temperature: The value is text, not a number."),
+        ("mote-1,2026-05-09T12:00:00Z,nan,2", "temperature: The value is text, not a number."),
+        ("mote-1,2026-05-09T12:00:00Z,1,1e301", "pm: The value is beyond ±1e+300."),
+        ("mote-1,2026-05-09T12:00:00Z,,", "The row has no value."),
+        ("mote-1,2026-05-09T12:00:00Z,1", "The row has 3 columns, the first line 4."),
+        ("mote 1,2026-05-09T12:00:00Z,1,2", "device_id: A device_id matches"),
+        ("nobody,2026-05-09T12:00:00Z,1,2", "device_id: There is no device 'nobody'; --register makes it."),
+        ('mote-1,2026-05-09T12:00:00Z,"1"x,2', "This is no CSV"),
+    ],
+)
+def test_what_is_wrong_is_told_by_its_line_and_the_rest_goes_in(device, bring, row, problem):
+    good = "mote-1,2026-05-09T12:00:0{}Z,1,2\n"
+    outcome = bring(f"device_id,timestamp,temperature,pm\n{good.format(0)}{row}\n{good.format(1)}")
+    assert outcome.failure == "1 rows were refused."
+    assert len(outcome.problems) == 1
+    assert outcome.problems[0].startswith(f"line 3: {problem}")
+    assert [row[2] for row in documents()] == [at(0), at(1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "The file is empty"),
+        ("time,device_id,temperature\n", "names no column 'timestamp'"),
+        ("device_id;timestamp;temperature\n", "Separate columns by commas"),
+        ("device_id,timestamp,Temperature\n", "'Temperature' is no metric's name"),
+        ("device_id,timestamp,pm,pm\n", "names 'pm' twice"),
+        ("device_id,timestamp\n", "names no metric"),
+        (b"device_id,timestamp,pm\nmote-1,\xff\xfe,1\n", "cannot be read"),
+        (b"\x1f\x8bnot gzip", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(device, bring, text, said):
+    outcome = bring(text)
+    assert said in outcome.failure
+    assert documents() == []
+
+
+def test_no_file_is_an_error_not_a_traceback(tmp_path):
+    assert "cannot be read" in Outcome(tmp_path / "nothing.csv").failure
+
+
+def test_many_problems_are_counted_and_the_first_are_shown(device, bring):
+    outcome = bring("device_id,timestamp,pm\n" + "mote-1,never,1\n" * 250)
+    assert len(outcome.problems) == 101
+    assert outcome.problems[-1] == "… and 150 more."
+    assert outcome.failure == "250 rows were refused."
+
+
+def test_devices_are_made_where_one_asks_for_it(bring):
+    text = "device_id,timestamp,pm\nnew-1,2026-05-09T12:00:00Z,1\nnew-2,2026-05-09T12:00:00Z,1\n"
+    assert len(bring(text).problems) == 2
+    assert not Device.objects.exists()
+    assert not bring(text, "--register", "--dry-run").failure
+    assert not Device.objects.exists()
+    assert bring(text, "--register").said.startswith("2 stored")
+    assert set(Device.objects.values_list("device_id", flat=True)) == {"new-1", "new-2"}
+
+
+def test_a_dry_run_checks_and_stores_nothing(device, bring):
+    outcome = bring("device_id,timestamp,pm\nmote-1,2026-05-09T12:00:00Z,1\nmote-1,never,1\n", "--dry-run")
+    assert outcome.said.startswith("Would be: 1 stored, 0 stored before, 1 refused")
+    assert documents() == []
+
+
+def test_it_reads_gzip_and_standard_input_and_a_byte_order_mark(device, bring, monkeypatch):
+    text = "\ufeffdevice_id,timestamp,pm\nmote-1,2026-05-09T12:00:00Z,1\n"
+    assert not bring(gzip.compress(text.encode())).failure
+
+    class Standard:
+        buffer = io.BytesIO(text.replace(",1\n", ",2\n").encode())
+
+    monkeypatch.setattr(sys, "stdin", Standard)
+    assert not Outcome("-").failure
+    assert [row[6] for row in documents()] == [{"pm": 1}, {"pm": 2}]
+
+
+def test_what_was_exported_comes_back_as_it_was(device, bring):
+    store(
+        [
+            new(timestamp=at(n / 3), temperature=n / 7, voltage=None, extra={"rssi": -n, "pm": n * 0.1, "big": 1e300})
+            for n in range(30)
+        ]
+    )
+    before = documents()
+    ids = list(Reading.objects.order_by("seq").values_list("id", flat=True))
+
+    async def exported() -> bytes:
+        query = {"format": "csv", "order": "asc"}
+        response: Any = await AsyncClient().get(
+            "/api/v1/devices/mote-1/history", query, headers={"X-API-Key": ADMIN_KEY}
+        )
+        return b"".join([part async for part in response])
+
+    text = async_to_sync(exported)()
+    assert bring(text).said.startswith("0 stored, 30 stored before")
+    call_command("erase_device", "mote-1", "--yes", "--with-device", stdout=io.StringIO())
+    assert bring(text, "--register").said.startswith("30 stored")
+    assert documents() == before
+    assert list(Reading.objects.order_by("seq").values_list("id", flat=True)) == ids
+
+
+def test_the_present_is_not_the_future(device, bring):
+    now = timezone.now() - timedelta(seconds=1)
+    assert not bring(f"device_id,timestamp,pm\nmote-1,{now.isoformat()},1\n").failure

@@ -1,0 +1,141 @@
+"""`manage.py maintain`, and the loop that `up` runs: one at a time, and never given up."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+
+from readings import maintenance
+from readings.maintenance import Busy, Round, alone, keep_maintaining, maintain
+from readings.rollups import roll_up
+from readings.tests.logs import NOON, at, new, state_of, store
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def in_a_thread(work) -> None:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_two_never_run_at_once(device):
+    store([new()])
+    refused = []
+
+    def other() -> None:
+        try:
+            maintain(now=NOON)
+        except Busy:
+            refused.append(True)
+
+    with alone():
+        in_a_thread(other)
+    assert refused == [True]
+    assert state_of().rolled_up_seq == 0
+    in_a_thread(other)
+    assert refused == [True]
+    assert state_of().rolled_up_seq == 1
+
+
+def test_the_command_says_that_another_is_at_it():
+    failures = []
+
+    def other() -> None:
+        with pytest.raises(CommandError, match="Another process maintains this database") as failure:
+            call_command("maintain", "--once", stdout=io.StringIO())
+        failures.append(failure)
+
+    with alone():
+        in_a_thread(other)
+    assert failures
+
+
+def test_it_ends_though_readings_keep_coming(device, monkeypatch):
+    """A round takes in what is there; what comes meanwhile is the next one's."""
+
+    def while_more_comes(tier):
+        store([new(timestamp=at(1))])
+        return roll_up(tier)
+
+    monkeypatch.setattr(maintenance, "roll_up", while_more_comes)
+    assert maintain(now=NOON).rolled_up == 1
+
+
+def test_the_loop_outlives_a_database_that_goes_away(device, monkeypatch, caplog):
+    stop, rounds = threading.Event(), []
+    real = maintain
+
+    def at_times_away(**options):
+        rounds.append(True)
+        if len(rounds) in (2, 3):
+            raise OperationalError("the server is gone")
+        if len(rounds) == 5:
+            stop.set()
+        store([new(timestamp=at(len(rounds)))])
+        return real(**options)
+
+    monkeypatch.setattr(maintenance, "maintain", at_times_away)
+    done: list[Round] = []
+    in_a_thread(lambda: keep_maintaining(stop, interval=0.01, report=done.append))
+    assert state_of().rolled_up_seq >= 2
+    assert len(done) == 3
+    messages = [record.getMessage() for record in caplog.records if record.name == maintenance.__name__]
+    assert sum("waits for the database: the server is gone" in message for message in messages) == 1
+
+
+def test_an_interval_is_above_zero():
+    with pytest.raises(CommandError, match="above 0"):
+        call_command("maintain", "--interval", "0")
+
+
+def test_the_loop_stops_on_a_signal(device, tmp_path):
+    """As a process, on the tests' own database."""
+    store([new()])
+    database = connection.settings_dict["NAME"]
+    if connection.vendor == "postgresql":
+        entry = connection.settings_dict
+        account = ":".join(filter(None, (entry["USER"], entry["PASSWORD"])))
+        url = f"postgresql://{account}@{entry['HOST']}:{entry['PORT'] or 5432}/{database}"
+    else:
+        url = f"sqlite:///{database}"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "ENV_FILE": os.devnull,
+        "SECRET_KEY": "x" * 40,
+        "API_SECRET_KEY": "y" * 40,
+        "DATABASE_URL": url,
+    }
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "maintain", "--interval", "0.2"],
+            cwd=Path(django_settings.BASE_DIR), env=environment, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 30
+        while state_of().rolled_up_seq < 1 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert state_of().rolled_up_seq == 1
+    assert "1 readings rolled up" in log.read_text()
