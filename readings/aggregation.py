@@ -22,6 +22,10 @@ from readings.spans import Plan, Span, plan
 # From what SQL says of a bucket to its start.
 Start = Callable[[Any], datetime]
 
+# A tier that is further behind is left alone, as after a large import: all that is beyond its position would be read
+# for every question.
+BEHIND_MAX = 100_000
+
 # Of planning anew where retention has moved `raw_from` meanwhile, which it does once an hour.
 ATTEMPTS = 3
 
@@ -96,7 +100,7 @@ def aggregate(question: Question, state: DeviceState) -> Answer:
             question.start,
             question.end,
             question.bucket,
-            minutes=state.rolled_up_minutes_seq is not None,
+            tiers=usable_tiers(state),
             raw_from=state.raw_from,
         )
         found: dict[datetime, dict[str, Statistics]] = defaultdict(lambda: defaultdict(Statistics))
@@ -108,6 +112,12 @@ def aggregate(question: Question, state: DeviceState) -> Answer:
             continue
         return Answer(found, chosen.widened)
     raise AssertionError("retention moves once an hour")
+
+
+def usable_tiers(state: DeviceState) -> list[Tier]:
+    """The tiers that the device has and that are close enough behind its log."""
+    positions = ((tier, getattr(state, tier.position)) for tier in (HOURS, MINUTES))
+    return [tier for tier, position in positions if position is not None and state.last_seq - position <= BEHIND_MAX]
 
 
 def rows(question: Question, chosen: Plan, state: DeviceState) -> Iterator[tuple[Any, ...]]:

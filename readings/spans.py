@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from readings.buckets import EPOCH, Bucket
-from readings.rollups import HOURS, MINUTES, Tier
+from readings.rollups import HOURS, Tier
 
 
 class Span(NamedTuple):
@@ -33,11 +33,13 @@ class Plan(msgspec.Struct):
         return self.hours if tier is HOURS else self.minutes
 
 
-def plan(start: datetime, end: datetime, bucket: Bucket | None, *, minutes: bool, raw_from: datetime | None) -> Plan:
+def plan(
+    start: datetime, end: datetime, bucket: Bucket | None, *, tiers: Sequence[Tier], raw_from: datetime | None
+) -> Plan:
     """The coarsest rollups that lie wholly within one bucket, finer ones for the edges, readings for what is left.
 
-    `minutes`: the device has rollups of minutes. Before `raw_from`, a whole hour, there are only hours; there the
-    window is widened to whole ones.
+    `tiers`: which there are to choose from, coarsest first. Before `raw_from`, a whole hour, there are only hours,
+    whatever `tiers` says; there the window is widened to whole ones.
     """
     result = Plan()
     if raw_from is not None and start < raw_from:
@@ -45,10 +47,10 @@ def plan(start: datetime, end: datetime, bucket: Bucket | None, *, minutes: bool
         result.hours.append(past)
         result.widened = past.start < start or past.end > end or any(inner_edges(bucket, past))
         start = raw_from
-    tiers = [tier for tier in (HOURS, MINUTES) if fits(bucket, tier) and (tier is HOURS or minutes)]
+    fitting = [tier for tier in tiers if fits(bucket, tier)]
     if start < end:
         for piece in pairwise([start, *inner_edges(bucket, Span(start, end), seconds=False), end]):
-            cover(result, Span(*piece), tiers)
+            cover(result, Span(*piece), fitting)
     return result
 
 

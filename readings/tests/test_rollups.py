@@ -4,6 +4,7 @@ import random
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TransactionTestCase
 
 from devices.models import Device, DeviceState
-from readings import retention, rollups
+from readings import aggregation, retention, rollups
 from readings.aggregation import Answer, Question, Statistics, aggregate
 from readings.buckets import Bucket, parse_bucket
 from readings.models import Reading, Rollup
@@ -106,6 +107,16 @@ class TestSteps:
             assert len(queries) == 1
             assert sum(metrics["pm"].count for metrics in found.by_bucket.values()) == 878 - 12 + 11
 
+    def test_a_tier_far_behind_is_left_alone(self, device, monkeypatch):
+        """After a large import a question about a day must not read the years that wait to be rolled up."""
+        store(new(timestamp=at(n * 60)) for n in range(600))
+        roll_all_up()
+        store(new(timestamp=at(n * 60)) for n in range(-600, 0))
+        assert aggregation.usable_tiers(state_of()) == [HOURS]
+        monkeypatch.setattr(aggregation, "BEHIND_MAX", 599)
+        assert aggregation.usable_tiers(state_of()) == []
+        assert answered(at(0), at(600 * 60)).by_bucket[at(0)]["temperature"].count == 600
+
     def test_what_was_rolled_up_is_not_read_again(self, device):
         """Seen by breaking the promise that readings never change: only the rollups can know of these."""
         store(new(timestamp=at(n * 60)) for n in range(600))
@@ -147,7 +158,7 @@ expired = st.tuples(st.just("expire"), st.integers(0, DAYS * 24).map(lambda hour
 asked = st.tuples(
     st.just("ask"), st.sampled_from(DEVICES), moments, moments,
     st.sampled_from([None, "30s", "1m", "7m", "30m", "90m", "1h", "3h", "1d", "7d", "auto"]), st.sampled_from(ZONES),
-    st.sampled_from([None, ["temperature"], ["pm"], ["humidity", "rssi"]]),
+    st.sampled_from([None, ["temperature"], ["pm"], ["humidity", "rssi"]]), st.sampled_from([0, 5, 100_000]),
 )  # fmt: skip
 actions = st.lists(st.one_of(stored, bursts, maintained, expired, asked, asked), min_size=4, max_size=40)
 
@@ -192,7 +203,7 @@ class TestAgainstBruteForce(TransactionTestCase):
             getattr(self, name.replace(" ", "_"))(model, *arguments)
         for device_id in DEVICES:
             for bucket in (None, "1h", "1m"):
-                self.ask(model, device_id, BEGIN + timedelta(minutes=7), BEGIN + DAY * 5, bucket, "UTC", None)
+                self.ask(model, device_id, BEGIN + timedelta(minutes=7), BEGIN + DAY * 5, bucket, "UTC", None, 100_000)
 
     def store(self, model: Model, sent: list[Any]) -> None:
         readings = []
@@ -230,8 +241,9 @@ class TestAgainstBruteForce(TransactionTestCase):
             model.raw_from[device_id] = border if before is None else max(before, border)
 
     def ask(
-        self, model: Model, device_id: str, one: datetime, other: datetime, name: str | None, zone: str, metrics: Any
-    ) -> None:
+        self, model: Model, device_id: str, one: datetime, other: datetime, name: str | None, zone: str, metrics: Any,
+        behind_max: int,
+    ) -> None:  # fmt: skip
         start, end = min(one, other), max(one, other) + timedelta(microseconds=1)
         raw_from = model.raw_from[device_id]
         if name == "30s":
@@ -244,7 +256,8 @@ class TestAgainstBruteForce(TransactionTestCase):
                 start=start, end=end, points=500, tz=ZoneInfo(zone), whole_hours=whole_hours,
             )  # fmt: skip
         question = Question(device_id, start, end, metrics, bucket)
-        found = aggregate(question, state_of(device_id))
+        with patch.object(aggregation, "BEHIND_MAX", behind_max):
+            found = aggregate(question, state_of(device_id))
         expected = model.expected(question)
         assert set(found.by_bucket) == set(expected)
         for begin, by_metric in expected.items():
