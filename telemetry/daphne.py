@@ -1,13 +1,20 @@
-"""daphne, with a bound on what it takes in: of itself it spools any body whole before the application is asked."""
+"""daphne, with a bound on what it takes in, and with an orderly end.
 
+Of itself it spools any body whole before the application is asked, and cancels what is under way when it is stopped.
+"""
+
+import asyncio
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 from daphne import server
 from daphne.http_protocol import HTTPFactory, WebRequest
 from django.conf import settings
+from twisted.internet.defer import Deferred
 
 from telemetry.bodies import DISCARD_FACTOR
+from telemetry.draining import drain
 from telemetry.problems import MEDIA_TYPE, document
 
 
@@ -27,10 +34,26 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
 
 class BoundedFactory(HTTPFactory):  # type: ignore[misc]
+    """Knows its connections, so that they can be ended one by one."""
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        self.protocols: WeakSet[Any] = WeakSet()
+
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = BoundedRequest
+        self.protocols.add(protocol)
         return protocol
+
+    def open_channels(self) -> list[Any]:
+        """The HTTP channels of open connections; one that was upgraded to a WebSocket is none any more."""
+        channels = {protocol: protocol._channel for protocol in self.protocols}
+        return [
+            channel
+            for protocol, channel in channels.items()
+            if (transport := channel.transport) and transport.connected and transport.protocol is protocol
+        ]
 
 
 def too_large() -> bytes:
@@ -43,6 +66,18 @@ def too_large() -> bytes:
 
 
 class Server(server.Server):  # type: ignore[misc]
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.ports: list[Any] = []
+
     def run(self) -> None:
         server.HTTPFactory = BoundedFactory  # the only way in: `run` makes its factory itself
         super().run()
+
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        self.ports.append(port)
+
+    def kill_all_applications(self) -> Any:
+        """Called before the reactor stops, which waits for the Deferred."""
+        return Deferred.fromFuture(asyncio.ensure_future(drain(self)))

@@ -1,5 +1,7 @@
-"""A server that is told to stop while devices post stops, and has stored what it acknowledged."""
+"""A server that is told to stop answers what it has taken in, and has stored what it acknowledged."""
 
+import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -15,38 +17,76 @@ DEVICES = 32
 STOP_SECONDS = 10
 
 
-def post_until_it_stops(server: Server, key: str, acknowledged: list[str]) -> None:
-    """Posts one reading after the other; keeps the ids that were acknowledged."""
-    with httpx.Client(headers={"X-API-Key": key}, timeout=STOP_SECONDS) as client:
-        while True:
-            try:
-                response = client.post(f"{server.url}/api/v1/ingest", json={"temperature": 21.5})
-            except httpx.TransportError:
-                return
-            if response.status_code == 201:
-                acknowledged.append(response.json()["id"])
+class Poster:
+    """A device that posts one reading after the other, each on a connection of its own, until nobody listens."""
+
+    def __init__(self, server: Server, device_id: str) -> None:
+        self.server, self.device_id = server, device_id
+        self.key = server.register(device_id)
+        self.acknowledged: list[str] = []
+        self.cut_off: list[str] = []
+        self.thread = threading.Thread(target=self.post)
+
+    def post(self) -> None:
+        with httpx.Client(headers={"X-API-Key": self.key, "Connection": "close"}, timeout=30) as client:
+            while True:
+                try:
+                    response = client.post(f"{self.server.url}/api/v1/ingest", json={"temperature": 21.5})
+                except httpx.ConnectError:
+                    return  # nobody listens any more
+                except httpx.TransportError as error:
+                    self.cut_off.append(repr(error))
+                    return
+                assert response.status_code == 201
+                self.acknowledged.append(response.json()["id"])
 
 
-@pytest.mark.parametrize("how", ["terminate", "kill"])
-def test_it_stops_under_load_and_has_what_it_acknowledged(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_it_stops_under_load_and_has_what_it_acknowledged(tmp_path: Path, how: signal.Signals) -> None:
     with Server(tmp_path) as server:
-        names = [f"d-{number}" for number in range(DEVICES)]
-        acknowledged: dict[str, list[str]] = {name: [] for name in names}
-        keys = {name: server.register(name) for name in names}
-        threads = [
-            threading.Thread(target=post_until_it_stops, args=(server, keys[name], acknowledged[name]))
-            for name in names
-        ]
-        for thread in threads:
-            thread.start()
+        posters = [Poster(server, f"d-{number}") for number in range(DEVICES)]
+        for poster in posters:
+            poster.thread.start()
         time.sleep(1.5)
 
-        getattr(server.process, how)()
+        server.process.send_signal(how)
         server.process.wait(STOP_SECONDS)
-        for thread in threads:
-            thread.join()
+        for poster in posters:
+            poster.thread.join()
 
-        assert min(map(len, acknowledged.values())) > 0
+        assert min(len(poster.acknowledged) for poster in posters) > 0
+        if how is signal.SIGTERM:
+            assert [error for poster in posters for error in poster.cut_off] == []
         server.start()
-        for name in names:
-            assert set(acknowledged[name]) <= set(server.log_of(name))
+        for poster in posters:
+            stored = server.log_of(poster.device_id)
+            assert set(poster.acknowledged) <= set(stored)
+            if how is signal.SIGTERM:
+                assert len(poster.acknowledged) == len(stored)
+
+
+def test_it_waits_for_a_body_that_is_under_way_and_not_for_a_connection_that_idles(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        key = server.register("d-1")
+        body = b'{"temperature": 21.5}'
+        head = f"POST /api/v1/ingest HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        with (
+            socket.create_connection(("127.0.0.1", server.port)) as idle,
+            socket.create_connection(("127.0.0.1", server.port)) as slow,
+        ):
+            slow.sendall(head.encode() + body[:5])
+            time.sleep(0.3)
+            server.process.terminate()
+            idle.settimeout(STOP_SECONDS)
+            assert idle.recv(1) == b""
+            time.sleep(0.5)
+            assert server.process.poll() is None
+            slow.sendall(body[5:])
+            answer = b""
+            while part := slow.recv(65536):
+                answer += part
+        server.process.wait(STOP_SECONDS)
+        assert answer.startswith(b"HTTP/1.1 201 ")
+        server.start()
+        assert len(server.log_of("d-1")) == 1
