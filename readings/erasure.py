@@ -8,7 +8,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 
 from devices.models import Device, DeviceState
-from readings.maintenance import alone
+from readings.exclusion import exclusively
 from readings.models import Reading, Rollup
 
 CHUNK_ROWS = 5_000
@@ -43,7 +43,7 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
     Raises DatabaseError; it can be run again.
     """
     device_id = device.device_id
-    with alone(wait=True), connection.cursor() as cursor:
+    with exclusively("maintenance", wait=True), connection.cursor() as cursor:
         until = DeviceState.objects.get(device_id=device_id).last_seq
         while True:
             cursor.execute(DELETE_CHUNK, [device_id, device_id, until])

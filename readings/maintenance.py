@@ -1,18 +1,16 @@
 """What has to be done now and then: roll up what came in, delete what is too old. Never by two at a time."""
 
-import fcntl
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
+from readings.exclusion import Busy, exclusively
 from readings.retention import expire
 from readings.rollups import HOURS, MINUTES, STEP_READINGS, Outrun, roll_up
 
@@ -23,14 +21,8 @@ INTERVAL_SECONDS = 10.0
 RETENTION_INTERVAL_SECONDS = 600
 # A round that did less is not worth a line in the log.
 NOTABLE_READINGS = 50_000
-# The key of PostgreSQL's advisory lock: any number that nobody else uses.
-LOCK = 7_310_867_041
 
 Progress = Callable[[int], None]
-
-
-class Busy(Exception):
-    """Another process is at it."""
 
 
 class Round(msgspec.Struct):
@@ -43,33 +35,6 @@ class Round(msgspec.Struct):
     def __str__(self) -> str:
         rate = f" ({self.rolled_up / self.seconds:,.0f}/s)" if self.rolled_up and self.seconds else ""
         return f"{self.rolled_up:,} readings rolled up{rate}, {self.deleted:,} deleted, in {self.seconds:.1f} s."
-
-
-@contextmanager
-def alone(*, wait: bool = False) -> Iterator[None]:
-    """Keeps maintenance to one process, however many try. Raises Busy, unless it is to wait.
-
-    On PostgreSQL an advisory lock of the session, which ends with the connection; on SQLite a lock on a file.
-    """
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT pg_{'' if wait else 'try_'}advisory_lock(%s)", [LOCK])
-            if not wait and not cursor.fetchone()[0]:
-                raise Busy
-        try:
-            yield
-        finally:
-            # Where the connection was lost, so was the lock.
-            with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
-    else:
-        database = Path(str(connection.settings_dict["NAME"]))
-        with database.with_name(f"{database.name}-maintenance").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise Busy from error
-            yield
 
 
 def maintain(
@@ -87,7 +52,7 @@ def maintain(
     stop = stop or threading.Event()
     done = Round()
     started = time.monotonic()
-    with alone():
+    with exclusively("maintenance"):
         for tier in (HOURS, MINUTES):
             while not stop.is_set():
                 step = roll_up(tier)

@@ -31,7 +31,7 @@ def secret(name: str) -> str:
 
 
 def secrets() -> Iterator[CheckMessage]:
-    set_up = "Run `python manage.py up` once, which writes it into .env, or set it yourself."
+    set_up = "Run `python manage.py prepare` once, which writes it into .env, or set it yourself."
     if len(secret("SECRET_KEY")) < SECRET_KEY_CHARACTERS:
         yield Error(
             f"SECRET_KEY is missing or shorter than {SECRET_KEY_CHARACTERS} characters.", set_up, id="telemetry.E001"

@@ -15,7 +15,8 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from readings import maintenance
-from readings.maintenance import Busy, Round, alone, keep_maintaining, maintain
+from readings.exclusion import Busy, exclusively
+from readings.maintenance import Round, keep_maintaining, maintain
 from readings.rollups import roll_up
 from readings.tests.logs import NOON, at, new, state_of, store
 
@@ -45,7 +46,7 @@ def test_two_never_run_at_once(device):
         except Busy:
             refused.append(True)
 
-    with alone():
+    with exclusively("maintenance"):
         in_a_thread(other)
     assert refused == [True]
     assert state_of().rolled_up_seq == 0
@@ -62,7 +63,7 @@ def test_the_command_says_that_another_is_at_it():
             call_command("maintain", "--once", stdout=io.StringIO())
         failures.append(failure)
 
-    with alone():
+    with exclusively("maintenance"):
         in_a_thread(other)
     assert failures
 

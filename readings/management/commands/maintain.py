@@ -9,7 +9,8 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from readings.maintenance import INTERVAL_SECONDS, Busy, Round, keep_maintaining, maintain
+from readings.exclusion import Busy
+from readings.maintenance import INTERVAL_SECONDS, Round, keep_maintaining, maintain
 from readings.retention import expiries
 from readings.rollups import Outrun, waiting
 

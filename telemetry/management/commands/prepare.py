@@ -1,0 +1,39 @@
+import os
+import sys
+from typing import Any, TextIO
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
+from django.db import InterfaceError, OperationalError
+
+from telemetry.preparing import OPERATOR, missing_secrets, prepare_database, write_secrets
+from telemetry.problems import UNREACHABLE
+
+
+class Command(BaseCommand):
+    help = (
+        "Sets up what is missing (secrets, tables, an operator's account) and ends. Run it before the processes of an "
+        "installation start, and after each upgrade."
+    )
+    # Run by `handle`, once there are secrets to check.
+    requires_system_checks = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        start_over_with_secrets(self.stdout)
+        self.check()
+        try:
+            password = prepare_database()
+        except (OperationalError, InterfaceError) as error:
+            raise CommandError(f"{UNREACHABLE} ({str(error).strip()})") from error
+        if password:
+            self.stdout.write(f"Account {OPERATOR}, password {password} (shown this once).")
+        self.stdout.write("Ready.")
+
+
+def start_over_with_secrets(out: TextIO | OutputWrapper) -> None:
+    """Where secrets are missing, writes them into `.env` and runs this command again from its beginning, with them."""
+    if missing := missing_secrets():
+        write_secrets(missing, settings.ENV_FILE)
+        out.write(f"Wrote {' and '.join(missing)} into {settings.ENV_FILE}.\n")
+        out.flush()
+        os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606

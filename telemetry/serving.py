@@ -1,0 +1,55 @@
+"""daphne with the application on HOST and PORT."""
+
+import socket
+import threading
+from collections.abc import Callable
+
+from django.conf import settings
+
+from readings.maintenance import keep_maintaining
+
+
+class CannotListen(Exception):
+    """The address is taken, or not this machine's; the message says which."""
+
+
+def check_address() -> None:
+    """Raises CannotListen."""
+    family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.HOST, settings.PORT))
+        except OSError as error:
+            raise CannotListen(
+                f"Cannot listen on {settings.HOST}:{settings.PORT}: {error.strerror}. "
+                "Choose another port: PORT=8001 make run"
+            ) from error
+
+
+def serve(*, ready: Callable[[], None]) -> None:
+    """Serves until SIGTERM or Ctrl-C; calls `ready` once it listens."""
+    # Not at the top: importing daphne installs Twisted's reactor, and the application needs its settings checked.
+    from daphne.endpoints import build_endpoint_description_strings
+
+    from telemetry.asgi import application
+    from telemetry.daphne import Server
+
+    Server(
+        application=application,
+        endpoints=build_endpoint_description_strings(host=settings.HOST, port=settings.PORT),
+        ready_callable=ready,
+        server_name="",
+    ).run()
+
+
+def serve_and_maintain(*, ready: Callable[[], None]) -> None:
+    """As `serve`, with maintenance in a thread."""
+    stop = threading.Event()
+    maintainer = threading.Thread(target=keep_maintaining, args=[stop], name="maintenance")
+    maintainer.start()
+    try:
+        serve(ready=ready)
+    finally:
+        stop.set()
+        maintainer.join()
