@@ -20,24 +20,24 @@ class Installation(Server):
     def start(self) -> None:
         pass
 
-    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
+    def begin(self, *arguments: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [sys.executable, "manage.py", *arguments],
-            env=self.environment, cwd=settings.BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=self.environment, cwd=settings.BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     def finish(self, *arguments: str) -> str:
         process = self.begin(*arguments)
         printed, _ = process.communicate(timeout=60)
         assert process.returncode == 0, printed
-        return printed
+        return printed.decode()
 
 
 def test_two_that_prepare_one_new_database_at_once_wait_for_each_other(tmp_path: Path) -> None:
     with Installation(tmp_path) as installation:
         installation.process = installation.begin("prepare")
         other = installation.begin("prepare")
-        printed = [process.communicate(timeout=60)[0] for process in (installation.process, other)]
+        printed = [process.communicate(timeout=60)[0].decode() for process in (installation.process, other)]
         assert [installation.process.returncode, other.returncode] == [0, 0], printed
         assert len(re.findall(r"Account admin, password \S+ \(shown this once\)", "".join(printed))) == 1
         assert installation.finish("prepare").strip() == "Ready."
@@ -50,8 +50,8 @@ def test_secrets_that_are_missing_are_made_by_prepare_and_asked_for_by_serve(tmp
         installation.process = installation.begin("serve")
         printed, _ = installation.process.communicate(timeout=60)
         assert installation.process.returncode == 1
-        assert "telemetry.E001" in printed
-        assert "manage.py prepare" in printed
+        assert b"telemetry.E001" in printed
+        assert b"manage.py prepare" in printed
         assert "Wrote SECRET_KEY and API_SECRET_KEY into" in installation.finish("prepare")
 
 
@@ -66,9 +66,9 @@ def test_serve_serves_and_maintain_maintains(tmp_path: Path) -> None:
         ).is_success
         second = installation.begin("serve")
         refused, _ = second.communicate(timeout=60)
-        assert "Cannot listen on 127.0.0.1" in refused
+        assert b"Cannot listen on 127.0.0.1" in refused
         assert "1 readings rolled up" in installation.finish("maintain", "--once")
         installation.process.terminate()
         printed, _ = installation.process.communicate(timeout=10)
         assert installation.process.returncode == 0
-        assert printed.startswith("Serving.")
+        assert printed.startswith(b"Serving.")
