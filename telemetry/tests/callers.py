@@ -1,0 +1,116 @@
+"""Every kind of caller there is, as a client that asks about the device `mote-1`."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from devices.models import Device
+from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, staff_client
+
+CSRF_TOKEN = "t" * 32
+# What a page of ours sends beside its session when it changes something.
+CSRF = {"X-CSRFToken": CSRF_TOKEN, "Origin": "http://testserver"}
+
+
+class World:
+    """Two devices, of which the first has sent something; and everyone who may come."""
+
+    def __init__(self, permission: str | None, permissions: Sequence[str]) -> None:
+        """`permission`: the one that what is asked for needs; `permissions`: all that anything needs."""
+        self.granted = [permission] if permission else []
+        # To the console, who may change may also look.
+        sufficient = {permission, (permission or "").replace(".view_", ".change_")}
+        self.others = [other for other in permissions if other not in sufficient]
+        self.mote, self.key = Device.objects.register(device_id="mote-1", name="North window")
+        _, self.other_key = Device.objects.register(device_id="mote-2")
+        client_with(self.key).post("/api/v1/ingest", {"temperature": 21.5})
+
+    def client(self, caller: str) -> APIClient:
+        make: Callable[[], APIClient] = getattr(self, caller)
+        return make()
+
+    def nobody(self) -> APIClient:
+        return client_with(None)
+
+    def wrong(self) -> APIClient:
+        """A key that was never given to anyone."""
+        return client_with("tlm_wrong-wrong-wrong-wrong-wrong")
+
+    def url(self) -> APIClient:
+        """The administrator's key, in the address instead of a header: nobody."""
+        client = client_with(None)
+        client.defaults["QUERY_STRING"] = f"api_key={ADMIN_KEY}&ticket={ADMIN_KEY}"
+        return client
+
+    def own(self) -> APIClient:
+        """The key of the device that is asked about."""
+        return client_with(self.key)
+
+    def other(self) -> APIClient:
+        """Another device's."""
+        return client_with(self.other_key)
+
+    def retiring(self) -> APIClient:
+        """The device's key, rotated, within its overlap."""
+        self.mote.rotate_key(overlap=timedelta(hours=1), now=timezone.now())
+        return client_with(self.key)
+
+    def retired(self) -> APIClient:
+        """The same, after its overlap."""
+        self.mote.rotate_key(overlap=timedelta(hours=1), now=timezone.now() - timedelta(hours=2))
+        return client_with(self.key)
+
+    def inactive(self) -> APIClient:
+        """The key of the device, which is deactivated."""
+        Device.objects.filter(pk=self.mote.pk).update(is_active=False)
+        return client_with(self.key)
+
+    def fleet(self) -> APIClient:
+        """A gateway."""
+        return client_with(FLEET_KEY)
+
+    def admin(self) -> APIClient:
+        """The administrator's key."""
+        return client_with(ADMIN_KEY)
+
+    def staff(self) -> APIClient:
+        """A staff account with the one permission that what is asked for needs, from a page of ours."""
+        client = staff_client("staff", *self.granted, enforce_csrf=True)
+        client.cookies["csrftoken"] = CSRF_TOKEN
+        client.credentials(**{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in CSRF.items()})
+        return client
+
+    def without(self) -> APIClient:
+        """A staff account with every permission but that one, and those that include it."""
+        return staff_client("without", *self.others)
+
+    def root(self) -> APIClient:
+        """A superuser, who needs no permission by name."""
+        client = staff_client("root")
+        User.objects.filter(username="root").update(is_superuser=True)
+        return client
+
+    def visitor(self) -> APIClient:
+        """An account with every permission that is no staff."""
+        client = staff_client("visitor", *self.granted, *self.others)
+        User.objects.filter(username="visitor").update(is_staff=False)
+        return client
+
+    def closed(self) -> APIClient:
+        """A staff account with every permission that was closed after it signed in."""
+        client = staff_client("closed", *self.granted, *self.others)
+        User.objects.filter(username="closed").update(is_active=False)
+        return client
+
+    def no_csrf(self) -> APIClient:
+        """As `staff`, without a CSRF token."""
+        return staff_client("no_csrf", *self.granted, enforce_csrf=True)
+
+    def foreign(self) -> APIClient:
+        """As `staff`, with the token, from a page of another origin."""
+        client = self.staff()
+        client.credentials(HTTP_X_CSRFTOKEN=CSRF_TOKEN, HTTP_ORIGIN="https://evil.example.net")
+        return client
