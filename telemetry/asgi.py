@@ -15,12 +15,14 @@ from django.core.management.base import BaseCommand
 from realtime.routing import websocket_application
 from telemetry.bodies import BoundedBodies
 from telemetry.lane import IngestLane
+from telemetry.proxies import TrustedProxies
 
 # A server started by hand runs no management command, so nothing else would refuse an unsafe configuration.
 BaseCommand().check()
 
 protocols = ProtocolTypeRouter({"http": django_application, "websocket": websocket_application})
-application = IngestLane(BoundedBodies(protocols, limit=settings.MAX_BODY_BYTES), limit=settings.MAX_BODY_BYTES)
+lane = IngestLane(BoundedBodies(protocols, limit=settings.MAX_BODY_BYTES), limit=settings.MAX_BODY_BYTES)
+application = TrustedProxies(lane, trusted=settings.TRUSTED_PROXIES)
 
 # What is loaded by now stays: without this the garbage collector walks all of it again and again, 50 ms at a time.
 gc.collect()

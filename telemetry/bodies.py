@@ -39,9 +39,6 @@ class BoundedBodies:
         self.limit = limit
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if scope["type"] != "lifespan":
-            # daphne lets a client set this through a header of its own.
-            scope["root_path"] = ""
         if scope["type"] != "http":
             await self.application(scope, receive, send)
             return

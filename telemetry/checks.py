@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from devices.models import RETENTION_DAYS_MAX
 from devices.throttling import InvalidRate, parse_rate
 from telemetry.logs import FORMATS, LEVELS
+from telemetry.proxies import UNIX, parse_network
 
 ENVIRONMENTS = ("development", "production")
 SECRET_KEY_CHARACTERS = 32
@@ -63,6 +64,7 @@ def choices() -> Iterator[CheckMessage]:
         ("MAX_BODY_BYTES", 1024, 1 << 30, "telemetry.E009"),
         ("DEFAULT_REPORT_INTERVAL", 1, 31 * 86_400, "telemetry.E010"),
         ("RETENTION_DAYS", 0, RETENTION_DAYS_MAX, "telemetry.E017"),
+        ("HSTS_SECONDS", 0, 10 * 366 * 86_400, "telemetry.E019"),
     ):
         if not low <= getattr(settings, name) <= high:
             yield Error(f"{name} is {getattr(settings, name)}.", f"Use a number from {low} to {high}.", id=identifier)
@@ -82,9 +84,20 @@ def addresses() -> Iterator[CheckMessage]:
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or "*" in origin:
             hint = "Write each as the browser sends it: scheme, host, port if unusual; https://app.example.org"
             yield Error(f"ALLOWED_ORIGINS lists {origin!r}, which is no origin.", hint, id="telemetry.E011")
+    for entry in settings.TRUSTED_PROXIES:
+        if not is_proxy(entry):
+            hint = f"Write addresses or networks, 127.0.0.1 or 10.0.0.0/8, or {UNIX} for those over a Unix socket."
+            yield Error(f"TRUSTED_PROXIES lists {entry!r}, which is no address.", hint, id="telemetry.E018")
     if settings.REDIS_URL and urlsplit(settings.REDIS_URL).scheme not in ("redis", "rediss", "unix"):
         hint = "Write redis://host:6379/0, or leave it empty for one process with an in-memory channel layer."
         yield Error("REDIS_URL is no Redis address.", hint, id="telemetry.E012")
+
+
+def is_proxy(entry: str) -> bool:
+    try:
+        return entry == UNIX or parse_network(entry).prefixlen > 0  # not everyone
+    except ValueError:
+        return False
 
 
 def production() -> Iterator[CheckMessage]:

@@ -26,7 +26,7 @@ def write_secrets(names: list[str], path: Path) -> None:
         # The last line may lack its end.
         before = file.read()
         file.write("\n" if before and not before.endswith("\n") else "")
-        file.writelines(f"{name}={secrets.token_urlsafe(36)}\n" for name in names)
+        file.writelines(f"{name}={secrets.token_urlsafe(48)}\n" for name in names)
 
 
 def prepare_database() -> str | None:

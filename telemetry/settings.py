@@ -22,6 +22,10 @@ HOST: str = env.str("HOST", default="127.0.0.1")
 PORT: int = env.number("PORT", default=8000)
 LISTED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
 ALLOWED_ORIGINS: list[str] = [origin.rstrip("/") for origin in env.list("ALLOWED_ORIGINS", default=[])]
+# Addresses and networks; "unix" for whoever comes over a Unix socket.
+TRUSTED_PROXIES: list[str] = [entry.strip() for entry in env.list("TRUSTED_PROXIES", default=[])]
+# Seconds; sent in production, over HTTPS.
+HSTS_SECONDS: int = env.number("HSTS_SECONDS", default=365 * 86_400)
 REDIS_URL: str = env.str("REDIS_URL", default="")
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="console").lower()
@@ -163,5 +167,14 @@ CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IN_PRODUCTION
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = HSTS_SECONDS if IN_PRODUCTION else 0
+# Pages move to HTTPS where a proxy is known that ends it: without one every request looks like HTTP from here, and
+# would go in a circle. A device's request is never redirected: it would lose its body, and its key was seen already.
+SECURE_SSL_REDIRECT = IN_PRODUCTION and bool(TRUSTED_PROXIES)
+SECURE_REDIRECT_EXEMPT = [r"^api/", r"^health", r"^metrics"]
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # includeSubDomains and preload bind other hosts than this one: their owner's to say, in the proxy
+    "security.W021",
+]
 
 LOGGING = logging_config(level=LOG_LEVEL, output=LOG_FORMAT)

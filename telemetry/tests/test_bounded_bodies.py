@@ -58,13 +58,12 @@ def endless():
         yield {"type": "http.request", "body": bytes(CHUNK_BYTES), "more_body": True}
 
 
-def call(chunks, *, limit=LIMIT, scope_type="http", **headers):
+def call(chunks, *, limit=LIMIT, **headers):
     """The inner application and the client after one request."""
     application, client = Application(), Client(chunks)
     scope: Any = {
-        "type": scope_type,
+        "type": "http",
         "path": "/api/v1/ingest",
-        "root_path": "/elsewhere",
         "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
     }
 
@@ -162,10 +161,3 @@ def test_a_body_of_very_many_small_parts_costs_no_more_than_its_size():
     call(parts(body), limit=4 * LIMIT, content_encoding="gzip")
 
     assert time.process_time() - started < 1
-
-
-@pytest.mark.parametrize("scope_type", ["http", "websocket"])
-def test_a_client_cannot_set_the_root_path(scope_type):
-    application, _ = call(parts(b""), scope_type=scope_type)
-
-    assert application.scope["root_path"] == ""

@@ -1,7 +1,11 @@
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
@@ -33,6 +37,8 @@ REFUSED = [
     ("E011", {"ALLOWED_ORIGINS": ["https://*.example.org"]}),
     ("E011", {"ALLOWED_ORIGINS": ["ftp://app.example.org"]}),
     ("E012", {"REDIS_URL": "localhost:6379"}),
+    *(("E018", {"TRUSTED_PROXIES": [entry]}) for entry in ("proxy", "127.0.0.1:80", "10.0.0.0/33", "*", "::/0", "")),
+    ("E019", {"HSTS_SECONDS": -1}),
     ("E013", {"IN_PRODUCTION": True, "LISTED_HOSTS": ["telemetry.example.org"], "DEBUG": True}),
     ("E014", {"IN_PRODUCTION": True, "LISTED_HOSTS": ["*"]}),
     ("E014", {"IN_PRODUCTION": True, "LISTED_HOSTS": []}),
@@ -51,6 +57,8 @@ ACCEPTED = [
     {"ALLOWED_ORIGINS": ["https://app.example.org", "http://localhost:3000"]},
     {"REDIS_URL": "rediss://:password@redis.example.org:6380/1"},
     {"REDIS_URL": ""},
+    {"TRUSTED_PROXIES": ["127.0.0.1", "10.0.0.7/8", "2001:db8::/32", "unix"]},
+    {"HSTS_SECONDS": 0},
     {"DEBUG": True, "LISTED_HOSTS": ["*"]},
     {"IN_PRODUCTION": True, "DEBUG": False, "LISTED_HOSTS": ["telemetry.example.org"]},
     {"LISTED_HOSTS": [".example.org", "192.0.2.7", "[2001:db8::7]"]},
@@ -107,3 +115,42 @@ def test_a_refusal_shows_no_secret(settings):
 
     assert len(messages) == 4
     assert "'secret'" not in str(messages)
+
+
+PRODUCTION = {
+    "APP_ENV": "production",
+    "SECRET_KEY": "wZ4r9-secret-of-the-production-test_0123456789-abcdefghij",
+    "API_SECRET_KEY": "admin-key-of-the-production-test",
+    "ALLOWED_HOSTS": "telemetry.example.org",
+    "TRUSTED_PROXIES": "127.0.0.1",
+}
+
+
+def deployment_check(**environment):
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        env={"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **PRODUCTION, **environment},
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_django_s_own_check_of_a_deployment_finds_nothing_in_production():
+    done = deployment_check()
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "finding"),
+    [
+        ({"TRUSTED_PROXIES": ""}, "security.W008"),  # nobody is known who ends TLS
+        ({"HSTS_SECONDS": "0"}, "security.W004"),
+        ({"SECRET_KEY": "s" * 50}, "security.W009"),
+        ({"APP_ENV": "development"}, "security.W012"),
+    ],
+)
+def test_and_says_so_where_it_finds_something(environment, finding):
+    assert finding in deployment_check(**environment).stderr
