@@ -9,6 +9,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from devices.callers import Caller, caller_for_key, caller_for_user
+from devices.context import calling_device
 
 INVALID_KEY = "Invalid key: it is unknown, expired, revoked, or its device is inactive."
 
@@ -38,6 +39,8 @@ class KeyAuthentication(BaseAuthentication):
         caller = caller_for_key(key, now=timezone.now())
         if caller is None:
             raise AuthenticationFailed(INVALID_KEY, code="invalid_key")
+        if caller.device:
+            calling_device.set(caller.device.device_id)
         return AnonymousUser(), caller
 
     def authenticate_header(self, request: Request) -> str:

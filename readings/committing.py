@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from weakref import WeakSet
 
 from django.db import InterfaceError, OperationalError, connection
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
+from readings import instruments
 from readings.payloads import NewReading
 from readings.recording import Recorded, announce, store
 from readings.stored import Appended
@@ -30,6 +32,9 @@ ANSWER_SECONDS = 5
 # stored, where enough waits: for fewer readings, one larger group is quicker than two.
 WRITERS = {"postgresql": 2, "sqlite": 1}
 PARALLEL_READINGS_MIN = 500
+
+# Those of this process, one for each event loop.
+committers: "WeakSet[GroupCommitter]" = WeakSet()
 
 
 class Overloaded(APIException):
@@ -68,6 +73,7 @@ class GroupCommitter:
         self.writing = 0
         self.locked: set[str] = set()  # the devices of the transactions under way
         self.tasks: set[asyncio.Task[None]] = set()
+        committers.add(self)
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
         """As `recording.record`, in a transaction shared with others, whose failure is not shared.
@@ -75,6 +81,7 @@ class GroupCommitter:
         Raises Overloaded, OutcomeUnknown, and what `recording.record` raises.
         """
         if self.queued_readings and self.queued_readings + len(readings) > QUEUED_READINGS_MAX:
+            instruments.OVERLOADS.inc()
             raise Overloaded
         devices = frozenset([reading.device_id for reading in readings])
         submission = Submission(readings, received_at, devices, asyncio.get_running_loop().create_future())
@@ -140,11 +147,11 @@ class GroupCommitter:
 
     def commit(self, group: list[Submission]) -> list[Appended]:
         """In the thread: stores the group in one transaction, or, where that fails, each submission in its own."""
+        readings = [reading for submission in group for reading in submission.readings]
+        instruments.COMMIT_READINGS.observe(len(readings))
         try:
-            outcomes, appended = store(
-                [reading for submission in group for reading in submission.readings],
-                received_at=max(submission.received_at for submission in group),
-            )
+            with instruments.COMMIT_FAILURES.count_exceptions(), instruments.COMMIT_SECONDS.time():
+                outcomes, appended = store(readings, received_at=max(submission.received_at for submission in group))
         except (OperationalError, InterfaceError) as error:
             connection.close()
             for submission in group:
@@ -180,3 +187,11 @@ def answer(submission: Submission, outcome: list[Recorded] | Exception) -> None:
             submission.outcome.set_result(outcome)
 
     submission.outcome.get_loop().call_soon_threadsafe(deliver)
+
+
+def queued_readings() -> int:
+    """How many readings wait in this process."""
+    return sum(committer.queued_readings for committer in list(committers))
+
+
+instruments.QUEUED.set_function(queued_readings)

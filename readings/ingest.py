@@ -15,10 +15,11 @@ from rest_framework.request import Request
 
 from devices.authentication import INVALID_KEY, KeyAuthentication, caller_of, key_in
 from devices.callers import Caller, Role, caller_for_key
+from devices.context import calling_device
 from devices.permissions import CallerPermission
 from devices.throttling import DeviceThrottle, TooManyPosts
 from devices.wire import decode_body
-from readings import documentation
+from readings import documentation, instruments
 from readings.asynchronous import AsyncViewSet, JSONResponse
 from readings.payloads import BATCH_READINGS_MAX, InvalidReading, NewReading, Refusal, parse_reading
 from readings.recording import INACTIVE_DEVICE, Recorded, announce, store
@@ -84,11 +85,14 @@ class IngestViewSet(AsyncViewSet):
             return
         lane = lane_of(request)
         if lane is None:
-            request.auth = await sync_to_async(caller_for_key)(key, now=timezone.now())
+            caller = await sync_to_async(caller_for_key)(key, now=timezone.now())
         else:
-            request.auth = await lane.caller(key)
-        if request.auth is None:
+            caller = await lane.caller(key)
+        if caller is None:
             raise AuthenticationFailed(INVALID_KEY, code="invalid_key")
+        request.auth = caller
+        if caller.device:
+            calling_device.set(caller.device.device_id)
         request._authenticator = KeyAuthentication()  # type: ignore[attr-defined]
 
     async def document(self, request: Request) -> Any:
@@ -113,7 +117,9 @@ class IngestViewSet(AsyncViewSet):
         try:
             reading = parse_reading(document, device_id=own_device_id(caller_of(request)), received_at=received_at)
         except InvalidReading as error:
+            instruments.REJECTED.labels(error.refusal.code).inc()
             raise refused(error.refusal) from error
+        calling_device.set(reading.device_id)
         (recorded,) = await self.record([reading], received_at=received_at)
         if recorded.reading is None:
             assert recorded.refusal is not None
@@ -169,6 +175,7 @@ def parse_item(payload: Any, device_id: str | None, received_at: datetime) -> Ne
     try:
         return parse_reading(payload, device_id=device_id, received_at=received_at)
     except InvalidReading as error:
+        instruments.REJECTED.labels(error.refusal.code).inc()
         return error.refusal
 
 

@@ -10,6 +10,7 @@ import msgspec
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
+from readings import instruments
 from readings.exclusion import Busy, exclusively
 from readings.retention import expire
 from readings.rollups import HOURS, MINUTES, STEP_READINGS, Outrun, roll_up
@@ -69,6 +70,10 @@ def maintain(
                 if stop.is_set():
                     break
     done.seconds = time.monotonic() - started
+    instruments.ROLLED_UP.inc(done.rolled_up)
+    instruments.DELETED.inc(done.deleted)
+    instruments.MAINTENANCE_SECONDS.set(done.seconds)
+    instruments.MAINTAINED.set_to_current_time()
     return done
 
 

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from devices.models import DeviceState
 from devices.states import Advance, LogEnd
+from readings import instruments
 from readings.ids import uuid7s
 from readings.models import Reading
 from readings.payloads import NewReading, Refusal
@@ -56,10 +57,14 @@ def store(readings: Sequence[NewReading], *, received_at: datetime | None) -> tu
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with transaction.atomic(durable=True):
-                return append(readings, received_at=received_at)
+                outcomes, appended = append(readings, received_at=received_at)
         except IntegrityError:
             if attempt == ATTEMPTS:
                 raise
+        else:
+            accepted = sum(len(log.readings) for log in appended)
+            instruments.count_stored(outcomes if accepted != len(outcomes) else (), accepted)
+            return outcomes, appended
     raise AssertionError("unreachable")
 
 

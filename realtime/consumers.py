@@ -16,6 +16,7 @@ from readings.models import Reading
 from realtime import frames
 from realtime.admission import NOT_FOUND, Handshake, Refused, admit, parse_after
 from realtime.groups import device_group
+from realtime.instruments import HOLES_MENDED
 from realtime.origins import origin_is_ours
 
 logger = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class DeviceConsumer(RefusingConsumer):
             await self.send(message["frame"])
             self.last_seq = message["last_seq"]
         else:
+            HOLES_MENDED.inc()
             await self.catch_up(message["last_seq"])
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:

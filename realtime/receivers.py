@@ -12,6 +12,7 @@ from readings.signals import Appended, readings_recorded
 from readings.stored import StoredReading
 from realtime import frames
 from realtime.groups import device_group
+from realtime.instruments import NOT_ANNOUNCED
 from realtime.layers import ChannelLayer
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ async def announce(appended: list[Appended], **_: Any) -> None:
             heard = await groups_heard(layer, logs)
             await send(layer, [(group, message) for group in heard for message in messages(logs[group])])
     except Exception as error:  # stored they are: whatever ails the layer must not fail the write
+        NOT_ANNOUNCED.inc()
         logger.warning("New readings were stored but not announced: the channel layer (REDIS_URL) is away (%r)", error)
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 from django.core.asgi import get_asgi_application
 
@@ -16,13 +17,19 @@ from realtime.routing import websocket_application
 from telemetry.bodies import BoundedBodies
 from telemetry.lane import IngestLane
 from telemetry.proxies import TrustedProxies
+from telemetry.redaction import redact_access_log
+from telemetry.sockets import ObservedSockets
 
 # A server started by hand runs no management command, so nothing else would refuse an unsafe configuration.
 BaseCommand().check()
 
-protocols = ProtocolTypeRouter({"http": django_application, "websocket": websocket_application})
+sockets = ObservedSockets(websocket_application)
+protocols = ProtocolTypeRouter({"http": django_application, "websocket": sockets})
 lane = IngestLane(BoundedBodies(protocols, limit=settings.MAX_BODY_BYTES), limit=settings.MAX_BODY_BYTES)
 application = TrustedProxies(lane, trusted=settings.TRUSTED_PROXIES)
+
+if access := sys.modules.get("daphne.access"):
+    redact_access_log(access.AccessLogGenerator)
 
 # What is loaded by now stays: without this the garbage collector walks all of it again and again, 50 ms at a time.
 gc.collect()

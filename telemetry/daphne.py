@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 
 from telemetry.bodies import DISCARD_FACTOR
 from telemetry.draining import drain
+from telemetry.health import draining
 from telemetry.problems import MEDIA_TYPE, document
 
 
@@ -80,4 +81,5 @@ class Server(server.Server):  # type: ignore[misc]
 
     def kill_all_applications(self) -> Any:
         """Called before the reactor stops, which waits for the Deferred."""
+        draining.set()
         return Deferred.fromFuture(asyncio.ensure_future(drain(self)))

@@ -6,15 +6,23 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from devices.context import calling_device
+from telemetry.redaction import redact_line
+
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS = ("console", "json")
+# What a line may have beside its text.
+EXTRAS = ("device_id", "method", "path", "route", "status", "status_code", "duration_ms", "client", "caller")
 
 
-def add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def add_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Which request a line belongs to, and which device that is of, as far as it is known yet."""
     if identifier := request_id.get():
         event["request_id"] = identifier
+    if device_id := calling_device.get():
+        event.setdefault("device_id", device_id)
     return event
 
 
@@ -29,9 +37,9 @@ def logging_config(*, level: str, output: str) -> dict[str, Any]:
     before = [
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(allow={"device_id", "status_code"}),
+        structlog.stdlib.ExtraAdder(allow=EXTRAS),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        add_request_id,
+        add_request,
     ]
     return {
         "version": 1,
@@ -44,6 +52,7 @@ def logging_config(*, level: str, output: str) -> dict[str, Any]:
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     *([structlog.processors.format_exc_info] if output == "json" else []),
                     renderer,
+                    redact_line,
                 ],
             }
         },
@@ -53,9 +62,18 @@ def logging_config(*, level: str, output: str) -> dict[str, Any]:
             # Django's own handlers would print every line twice.
             "django": {"handlers": [], "propagate": True},
             "django.server": {"handlers": [], "propagate": True},
+            # A refusal has its line already (telemetry.observing); what failed has its traceback from here.
+            "django.request": {"level": "ERROR"},
+            # With every statement come its parameters: sessions and the hashes of keys.
+            "django.db.backends": {"level": "INFO"},
             # Four lines at every start, none of them for the operator.
             "daphne.server": {"level": "WARNING"},
+            # uvicorn's handlers print what we would hide; its log of requests, with tickets, ours stands in for.
+            "uvicorn": {"handlers": [], "propagate": True},
+            "uvicorn.error": {"handlers": [], "propagate": True},
+            "uvicorn.access": {"handlers": [], "propagate": False},
             # Clients log every request they make, at INFO: the simulator's, here.
             "httpx": {"level": "WARNING"},
+            "httpcore": {"level": "WARNING"},
         },
     }

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, DataError, InterfaceError, OperationalError
@@ -17,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from telemetry.logs import request_id
+from telemetry.redaction import credentials_in, redacted
 from telemetry.requests import Middleware
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,11 @@ class Problems(Middleware):
     """Gives the plain views what DRF's have: problem documents for a wrong method and for a database that is away."""
 
     def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if settings.DEBUG and response.status_code >= 400 and isinstance(response, HttpResponse):
+            # Django's own pages then show the request, and every local variable on the way.
+            page = response.content.decode(errors="replace")
+            response.content = redacted(page, brought=credentials_in(request)).encode()
+            response.headers["Content-Length"] = str(len(response.content))
         if not isinstance(response, HttpResponseNotAllowed):
             return response
         detail = f"Method {request.method} is not allowed here."

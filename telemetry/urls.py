@@ -4,8 +4,8 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
-from telemetry import problems
-from telemetry.health import health
+from telemetry import health, problems
+from telemetry.exposition import MetricsView
 from telemetry.schema_view import SchemaView
 
 admin.site.site_header = admin.site.site_title = "Telemetry"
@@ -15,7 +15,10 @@ admin.site.site_url = None
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="start"),
     path("favicon.ico", RedirectView.as_view(url=staticfiles_storage.url("realtime/icon.svg")), name="favicon"),
-    path("health", health, name="health"),
+    path("health", health.health, name="health"),
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+    path("metrics", MetricsView.as_view(), name="metrics"),
     path("api/v1/", include("readings.urls")),
     path("api/v1/", include("realtime.api_urls")),
     path("api/v1/schema", SchemaView.as_view(), name="schema"),

@@ -29,7 +29,7 @@ class Server:
         """`beside`: a second process on the database of another. `database_url`: one that is there already."""
         self.port = free_port()
         self.log = folder / f"server-{self.port}.log"
-        self.demo = demo
+        self.command = [sys.executable, "manage.py", "up", *([] if demo else ["--no-demo"])]
         own = connection.vendor == "postgresql" and not beside and not database_url
         self.database = f"telemetry_server_{uuid.uuid4().hex[:8]}" if own else ""
         self.url = f"http://127.0.0.1:{self.port}"
@@ -69,10 +69,9 @@ class Server:
 
     def start(self) -> None:
         """Starts it, for the first time or again."""
-        command = [sys.executable, "manage.py", "up", *([] if self.demo else ["--no-demo"])]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
+                self.command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
             )
         self.wait_until_healthy()
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from devices.tests.fixtures import problem
-from telemetry.logs import add_request_id
+from devices.tests.fixtures import ADMIN_KEY, problem
+from telemetry.logs import add_request
 
 pytestmark = pytest.mark.django_db
 
@@ -17,7 +17,9 @@ def test_a_request_keeps_the_id_it_brings(admin, given):
     assert admin.get(DEVICES, HTTP_X_REQUEST_ID=given)["X-Request-ID"] == given
 
 
-@pytest.mark.parametrize("given", ["", "x" * 65, "a b", "a\nb", "é", "<script>", "a;b", "a\n"])
+@pytest.mark.parametrize(
+    "given", ["", "x" * 65, "a b", "a\nb", "é", "<script>", "a;b", "a\n", ADMIN_KEY, "tlm_" + "x" * 32]
+)
 def test_an_id_of_another_form_is_replaced(admin, given):
     assert re.fullmatch("[0-9a-f]{32}", admin.get(DEVICES, HTTP_X_REQUEST_ID=given)["X-Request-ID"])
 
@@ -38,7 +40,7 @@ def test_an_error_names_the_id(anyone):
 def test_what_is_logged_meanwhile_has_the_id(anyone):
     anyone.get(DEVICES, HTTP_X_REQUEST_ID="abc")
 
-    assert add_request_id(None, "", {}) == {"request_id": "abc"}
+    assert add_request(None, "", {}) == {"request_id": "abc"}
 
 
 @pytest.mark.parametrize("path", [DEVICES, f"{DEVICES}/mote-1", f"{DEVICES}/mote-1/history", "/health", "/redoc"])

