@@ -1,18 +1,23 @@
 # make run    sets up what is missing and serves the product
 # make test   sets up what is missing and runs every test that can run here
+# make fuzz   the fuzzers alone, for some minutes: FUZZ_EXAMPLES requests an operation, FUZZ_BODIES bent bodies
 # make bench-ingest   measures the ingest beside its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
 # make bench-queries  measures questions on 1 and 20 million readings; needs PostgreSQL, some 10 GB and half an hour
 
 VENV := .venv
 PYTHON ?= python3
 
-.PHONY: run test lint clean bench-ingest bench-queries
+.PHONY: run test fuzz lint clean bench-ingest bench-queries
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
 
 test: $(VENV)/dev.installed
 	@.ci/test $(ARGS)
+
+fuzz: $(VENV)/dev.installed
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} FUZZ_BODIES=$${FUZZ_BODIES:-10000} \
+	  .ci/test telemetry/tests/test_schema_fuzzing.py telemetry/tests/test_mutated_bodies.py $(ARGS)
 
 lint: $(VENV)/dev.installed
 	@.ci/lint

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from devices.models import REPORT_INTERVAL_SECONDS_MAX, Device
@@ -32,6 +33,22 @@ class StrictCharField(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         return str(super().to_internal_value(data))
+
+
+# The database keeps any text but NUL, and so says the schema. (That it may be empty, drf-spectacular adds.)
+TEXT = {"type": "string", "maxLength": 255, "minLength": 1, "pattern": r"^[^\u0000]*$"}
+
+
+@extend_schema_field(TEXT)
+class NameField(StrictCharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=255, required=False, allow_blank=True, trim_whitespace=False, **kwargs)
+
+
+@extend_schema_field(TEXT)
+class SearchField(serializers.CharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=255, required=False, allow_blank=True, **kwargs)
 
 
 class StrictBooleanField(serializers.BooleanField):
@@ -66,12 +83,12 @@ class ReportIntervalField(StrictIntegerField):
 
 class NewDeviceSerializer(StrictSerializer):
     device_id = StrictCharField(max_length=64, trim_whitespace=False, validators=[validate_device_id])
-    name = StrictCharField(max_length=255, required=False, allow_blank=True, trim_whitespace=False)
+    name = NameField()
     report_interval = ReportIntervalField()
 
 
 class DeviceChangesSerializer(StrictSerializer):
-    name = StrictCharField(max_length=255, required=False, allow_blank=True, trim_whitespace=False)
+    name = NameField()
     is_active = StrictBooleanField(required=False)
     report_interval = ReportIntervalField()
 
@@ -103,9 +120,7 @@ class QuerySerializer(StrictSerializer):
 class DeviceFiltersSerializer(QuerySerializer):
     status = serializers.ChoiceField(choices=Status.choices, required=False)
     is_active = serializers.ChoiceField(choices=["true", "false"], required=False)
-    search = serializers.CharField(
-        max_length=255, required=False, allow_blank=True, help_text="Part of the device id or the name."
-    )
+    search = SearchField(help_text="Part of the device id or the name.")
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=100, help_text="Page size.")
     cursor = serializers.CharField(required=False, help_text="From `next` of the page before.")
 

@@ -20,10 +20,17 @@ LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000
 METRICS_PATTERN = "^[a-z][a-z0-9_]{0,62}(,[a-z][a-z0-9_]{0,62})*$"
 BUCKET_PATTERN = "^(auto|[1-9][0-9]{0,6}[smhd])$"
+UNIX_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
+RELATIVE_PATTERN = "^(now|(now)?[+-][0-9]{1,9}[smhdw])$"
 ALIASES = {"from": "start", "to": "end"}
 
 
-@extend_schema_field({"type": "string", "minLength": 1})
+@extend_schema_field(
+    {
+        "type": "string",
+        "anyOf": [{"format": "date-time"}, {"pattern": UNIX_PATTERN}, {"pattern": RELATIVE_PATTERN}],
+    }
+)
 class MomentField(serializers.CharField):
     """A moment; relative ones count from the `now` of the serializer's context."""
 

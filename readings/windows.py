@@ -14,6 +14,7 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 
 FORMS = "RFC 3339 (2026-05-09T10:00:00Z), Unix seconds, or relative to now (-24h, -7d, now)"
+OUTSIDE = "The moment lies outside 1970 to 9999."
 
 
 class InvalidMoment(ValueError):
@@ -39,10 +40,12 @@ def parse_moment(text: str, *, now: datetime) -> datetime:
         else:
             moment = datetime.fromisoformat(LOST_PLUS.sub(r"+\1", text.upper()))
             moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
+    except OverflowError as error:
+        raise InvalidMoment(OUTSIDE) from error
+    except ValueError as error:
         raise InvalidMoment(f"Write {FORMS}.") from error
     if not EARLIEST <= moment <= LATEST:
-        raise InvalidMoment("The moment lies outside 1970 to 9999.")
+        raise InvalidMoment(OUTSIDE)
     return moment
 
 
