@@ -7,7 +7,7 @@
 VENV := .venv
 PYTHON ?= python3
 
-.PHONY: run test fuzz lint clean bench-ingest bench-queries
+.PHONY: run test fuzz lint audit clean bench-ingest bench-queries
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
@@ -21,6 +21,9 @@ fuzz: $(VENV)/dev.installed
 
 lint: $(VENV)/dev.installed
 	@.ci/lint
+
+audit: $(VENV)/dev.installed
+	@.ci/audit
 
 bench-ingest: $(VENV)/dev.installed .cache/benchmarks/installed
 	@command -v wrk >/dev/null || apt-get install -y -qq --no-install-recommends wrk || { echo "wrk is missing: install it."; exit 1; }
