@@ -8,6 +8,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from devices.authentication import INVALID_KEY, key_in
 from devices.callers import Caller, Role, caller_for_key, caller_for_user
+from devices.context import calling_device
 from devices.models import Device
 from realtime.models import Ticket
 
@@ -45,6 +46,7 @@ class Handshake:
 
 def admit(handshake: Handshake, device_id: str, *, now: datetime) -> Device:
     """The device to watch, with its state. Raises Refused."""
+    calling_device.set(device_id)
     device = Device.objects.select_related("state").filter(device_id=device_id).first()
     key = key_in(api_key=handshake.api_key, authorization=handshake.authorization)
     if key is None and handshake.ticket is not None:

@@ -164,4 +164,4 @@ def test_a_socket_is_one_line_when_it_ends(lines, mote):
 
     (line,) = of_requests(lines())
     assert line["event"] == "WebSocket /api/v1/realtime/subscribe/mote-1 4401"
-    assert (line["status"], line["request_id"]) == (4401, "abc")
+    assert (line["status"], line["request_id"], line["device_id"]) == (4401, "abc", "mote-1")
