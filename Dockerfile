@@ -1,23 +1,28 @@
-# The container serves the product with daphne. `docker run -p 8000:8000 --env-file .env IMAGE`
-FROM python:3.11-slim AS build
-RUN python -m venv /venv
-COPY requirements.txt .
-RUN /venv/bin/pip install --no-cache-dir -r requirements.txt
+# Serves the product with daphne. `docker run -p 8000:8000 -v telemetry:/data -e ALLOWED_HOSTS=localhost IMAGE`
+# Where no registry can be reached: --build-arg BASE=any image with Python 3.11 or newer and its venv module.
+ARG BASE=python:3.11-slim
 
-FROM python:3.11-slim
-RUN useradd --create-home --uid 10001 telemetry
+FROM ${BASE} AS build
+RUN python3 -m venv /venv
+COPY requirements.txt .
+RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+
+FROM ${BASE}
+RUN useradd --create-home --uid 10001 telemetry && mkdir /data && chown telemetry /data
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY manage.py .
+COPY docs docs
 COPY telemetry telemetry
 COPY devices devices
 COPY readings readings
 COPY realtime realtime
-RUN mkdir /data && chown telemetry /data
 USER telemetry
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 ENV_FILE=/data/.env DATABASE_URL=sqlite:////data/telemetry.sqlite3 HOST=0.0.0.0 PORT=8000
 VOLUME /data
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(u.Request(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health', headers={'Host': 'localhost'}), timeout=4)"]
-# Makes its secrets and its database in /data; with several containers give them DATABASE_URL, REDIS_URL and secrets.
+STOPSIGNAL SIGTERM
+# That the process answers; whether the database is there is no reason to start it again.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=20s CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(u.Request(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/live', headers={'Host': 'localhost'}), timeout=4)"]
+# Makes its secrets and its database in /data. For several containers there is compose.yaml.
 CMD ["python", "manage.py", "up", "--no-demo"]
