@@ -1,13 +1,14 @@
 # make run    sets up what is missing and serves the product
 # make test   sets up what is missing and runs every test that can run here
 # make fuzz   the fuzzers alone, for some minutes: FUZZ_EXAMPLES requests an operation, FUZZ_BODIES bent bodies
+# make prove  shows under fire that the promises hold; needs root, PostgreSQL, Redis, libfaketime and an hour and a half
 # make bench-ingest   measures the ingest beside its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
 # make bench-queries  measures questions on 1 and 20 million readings; needs PostgreSQL, some 10 GB and half an hour
 
 VENV := .venv
 PYTHON ?= python3
 
-.PHONY: run test fuzz lint audit clean bench-ingest bench-queries
+.PHONY: run test fuzz prove lint audit clean bench-ingest bench-queries
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
@@ -24,6 +25,11 @@ lint: $(VENV)/dev.installed
 
 audit: $(VENV)/dev.installed
 	@.ci/audit
+
+# Against servers of its own; SOAK_MINUTES=2 make prove ARGS="-k soak" for a first look.
+prove: $(VENV)/dev.installed
+	@ENV_FILE=/dev/null PROVE=1 DATABASE_URL=$${TEST_DATABASE_URL:-postgresql://postgres@127.0.0.1:5432/telemetry} \
+		REDIS_URL=$${TEST_REDIS_URL:-redis://127.0.0.1:6379/0} $(VENV)/bin/python -m pytest -v -s telemetry/tests/proofs $(ARGS)
 
 bench-ingest: $(VENV)/dev.installed .cache/benchmarks/installed
 	@command -v wrk >/dev/null || apt-get install -y -qq --no-install-recommends wrk || { echo "wrk is missing: install it."; exit 1; }

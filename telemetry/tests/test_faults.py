@@ -7,9 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +17,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from telemetry.tests.fleet import Fleet
 from telemetry.tests.server import FLEET_KEY, Server, free_port
 
 pytestmark = pytest.mark.e2e
@@ -86,50 +86,6 @@ def test_one_id_for_two_devices_in_opposite_orders_is_refused_for_one_of_them(tm
                 refused = [item for answer in answers for item in answer.json()["rejected"]]
                 assert {item["code"] for item in refused} == {"id_taken"}
         assert not set(one.log_of("d-1")) & set(one.log_of("d-2"))
-
-
-class Fleet:
-    """Devices that post one reading after the other, each until it is acknowledged, as long as `running`."""
-
-    def __init__(self, server: Server, size: int) -> None:
-        self.server = server
-        self.keys = {f"d-{number}": server.register(f"d-{number}") for number in range(size)}
-        self.sent: dict[str, list[str]] = {name: [] for name in self.keys}
-        self.answers: list[tuple[float, int, float]] = []  # (when, status, how long it took)
-        self.running = True
-        self.threads = [threading.Thread(target=self.post, args=(name,)) for name in self.keys]
-
-    @contextmanager
-    def posting(self) -> Iterator[None]:
-        for thread in self.threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self.running = False
-            for thread in self.threads:
-                thread.join()
-
-    def post(self, name: str) -> None:
-        with httpx.Client(headers={"X-API-Key": self.keys[name]}, timeout=15) as client:
-            while self.running:
-                self.sent[name].append(str(uuid4()))
-                while not self.acknowledged(client, self.sent[name][-1]):
-                    time.sleep(random.uniform(0.02, 0.1))
-
-    def acknowledged(self, client: httpx.Client, identifier: str) -> bool:
-        started = time.monotonic()
-        try:
-            answer = client.post(f"{self.server.url}/api/v1/ingest", json={"id": identifier, "temperature": 1})
-        except httpx.TransportError:
-            return False
-        self.answers.append((time.monotonic(), answer.status_code, time.monotonic() - started))
-        return answer.is_success
-
-    def check(self) -> None:
-        """Asserts that what was sent is stored, each once: everybody went on until it was acknowledged."""
-        for name, ids in self.sent.items():
-            assert set(self.server.log_of(name)) == set(ids)
 
 
 def test_a_server_killed_again_and_again_has_every_reading_once(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""The table that the proofs end in. A whole run that held puts it into docs/reliability.md."""
+
+import os
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from django.conf import settings
+
+from telemetry.tests.fleet import Verdict
+
+DOCUMENT = Path(settings.BASE_DIR) / "docs" / "reliability.md"
+BEGIN, END = "<!-- proofs -->", "<!-- end of proofs -->"
+
+
+class Row(NamedTuple):
+    """`recovered`: seconds from the end of the fault to the next acknowledged reading, the longest of all times."""
+
+    what: str
+    times: int
+    verdict: Verdict | None
+    recovered: float | None
+    seen: str
+
+    def __str__(self) -> str:
+        found = self.verdict
+        figures = (
+            [f"{found.acknowledged:,}", str(found.lost), str(found.doubled + found.strange)] if found else [""] * 3
+        )
+        recovered = "" if self.recovered is None else f"{self.recovered:.1f} s"
+        return f"| {' | '.join([self.what, str(self.times), *figures, recovered, self.seen])} |"
+
+
+Record = Callable[..., None]
+rows: list[Row] = []
+
+
+@pytest.fixture
+def record() -> Record:
+    """Puts a row into the table, and asserts that nothing was lost, doubled or made up."""
+
+    def add(
+        what: str,
+        *,
+        times: int = 1,
+        verdict: Verdict | None = None,
+        recovered: float | None = None,
+        seen: str = "",
+    ) -> None:
+        rows.append(Row(what, times, verdict, recovered, seen))
+        print(rows[-1])  # noqa: T201
+        if verdict:
+            assert verdict[1:] == (0, 0, 0), verdict
+
+    return add
+
+
+def table() -> str:
+    lines = [
+        f"`make prove`, {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, Python {platform.python_version()}, "
+        "PostgreSQL and Redis of the proofs' own, the server on daphne; load and server on the same machine.",
+        "",
+        "| what was done | times | readings acknowledged | lost | doubled | recovered within | seen |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        *map(str, rows),
+    ]
+    return "\n".join(lines)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    if not rows:
+        return
+    terminalreporter.write_line(f"\n{table()}\n")
+    whole = not config.option.keyword
+    if exitstatus == 0 and whole and "SOAK_MINUTES" not in os.environ:
+        before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+        DOCUMENT.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}")
