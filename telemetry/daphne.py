@@ -33,6 +33,13 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             self.channel.transport.write(too_large())
             self.channel.loseConnection()
 
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        if draining.is_set() and message["type"] == "http.response.start" and self.channel is not None:
+            # Said before it is done: a proxy would send its next request down this connection while it is being closed.
+            self.responseHeaders.setRawHeaders(b"connection", [b"close"])
+            self.channel.persistent = False
+        super().handle_reply(message)
+
 
 class BoundedFactory(HTTPFactory):  # type: ignore[misc]
     """Knows its connections, so that they can be ended one by one."""

@@ -11,8 +11,9 @@ from twisted.python.failure import Failure
 
 # Within the 25 s after which process managers are told to kill.
 DRAIN_SECONDS = 20
-# So long a connection without a request may still send one: it was let in before.
-IDLE_SECONDS = 0.5
+# So long a connection without a request may still send one: it was let in before, or is a proxy's that it keeps open.
+# With the answer it is told that it ends (telemetry.daphne).
+IDLE_SECONDS = 1.0
 CANCELLED_SECONDS = 2
 LOOK_SECONDS = 0.02
 # More than the connections that may wait to be accepted.
@@ -33,9 +34,7 @@ async def drain(server: Any) -> None:
     closing: set[Any] = set()
     while (channels := server.http_factory.open_channels()) and loop.time() < started + DRAIN_SECONDS:
         for channel in channels:
-            if channel.requests:
-                channel.persistent = False
-            elif channel not in closing and loop.time() > started + IDLE_SECONDS:
+            if not channel.requests and channel not in closing and loop.time() > started + IDLE_SECONDS:
                 closing.add(channel)
                 channel.loseConnection()
         await asyncio.sleep(LOOK_SECONDS)
