@@ -74,8 +74,11 @@ def too_large() -> bytes:
 
 
 class Server(server.Server):  # type: ignore[misc]
-    def __init__(self, **options: Any) -> None:
+    """`lead`: so many seconds it goes on to let clients in after it was told to stop, and says that it will."""
+
+    def __init__(self, *, lead: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
+        self.lead = lead
         self.ports: list[Any] = []
 
     def run(self) -> None:

@@ -24,6 +24,8 @@ GONE: Any = Failure(CONNECTION_DONE)  # type: ignore[no-untyped-call]  # Twisted
 async def drain(server: Any) -> None:
     """Ends the connections of `server` (a `telemetry.daphne.Server`): HTTP once it is answered, sockets after that."""
     loop = asyncio.get_running_loop()
+    # `/health/ready` says 503 already, so that a proxy turns to another process before this one shuts its door.
+    await asyncio.sleep(server.lead)
     for port in server.ports:
         # The kernel has accepted these for us; closed now, they would be reset with their requests unread. Closed in
         # the same breath, not by stopListening(), which lets others in until the loop comes round.

@@ -27,8 +27,8 @@ def check_address() -> None:
             ) from error
 
 
-def serve(*, ready: Callable[[], None]) -> None:
-    """Serves until SIGTERM or Ctrl-C; calls `ready` once it listens."""
+def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
+    """Serves until SIGTERM or Ctrl-C, and `lead` seconds longer; calls `ready` once it listens."""
     # Not at the top: importing daphne installs Twisted's reactor, and the application needs its settings checked.
     from daphne.endpoints import build_endpoint_description_strings
 
@@ -40,6 +40,7 @@ def serve(*, ready: Callable[[], None]) -> None:
         endpoints=build_endpoint_description_strings(host=settings.HOST, port=settings.PORT),
         ready_callable=ready,
         server_name="",
+        lead=lead,
     ).run()
 
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -71,4 +72,22 @@ def test_serve_serves_and_maintain_maintains(tmp_path: Path) -> None:
         installation.process.terminate()
         printed, _ = installation.process.communicate(timeout=10)
         assert installation.process.returncode == 0
-        assert printed.startswith(b"Serving.")
+        assert b"Serving." in printed
+
+
+def test_a_process_with_a_lead_says_that_it_stops_before_it_does(tmp_path: Path) -> None:
+    with Installation(tmp_path) as installation:
+        installation.finish("prepare")
+        installation.process = installation.begin("serve", "--lead", "2")
+        installation.wait_until_healthy()
+        key = installation.register("d-1")
+        assert httpx.get(f"{installation.url}/health/ready").status_code == 200
+        with httpx.Client(headers={"X-API-Key": key}) as client:
+            installation.process.terminate()
+            time.sleep(0.5)
+            assert httpx.get(f"{installation.url}/health/ready").status_code == 503
+            answer = client.post(f"{installation.url}/api/v1/ingest", json={"temperature": 1})
+            assert answer.status_code == 201
+            assert answer.headers["connection"] == "close"
+        installation.process.communicate(timeout=10)
+        assert installation.process.returncode == 0
