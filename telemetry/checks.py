@@ -88,9 +88,12 @@ def addresses() -> Iterator[CheckMessage]:
         if not is_proxy(entry):
             hint = f"Write addresses or networks, 127.0.0.1 or 10.0.0.0/8, or {UNIX} for those over a Unix socket."
             yield Error(f"TRUSTED_PROXIES lists {entry!r}, which is no address.", hint, id="telemetry.E018")
-    if settings.REDIS_URL and urlsplit(settings.REDIS_URL).scheme not in ("redis", "rediss", "unix"):
-        hint = "Write redis://host:6379/0, or leave it empty for one process with an in-memory channel layer."
-        yield Error("REDIS_URL is no Redis address.", hint, id="telemetry.E012")
+    if any(urlsplit(url).scheme not in ("redis", "rediss", "unix") for url in settings.REDIS_URLS):
+        hint = (
+            "Write redis://host:6379/0, several separated by commas, or leave it empty for one process with an "
+            "in-memory channel layer."
+        )
+        yield Error("REDIS_URL names no Redis address.", hint, id="telemetry.E012")
 
 
 def is_proxy(entry: str) -> bool:

@@ -28,6 +28,8 @@ TRUSTED_PROXIES: list[str] = [entry.strip() for entry in env.list("TRUSTED_PROXI
 # Seconds; sent in production, over HTTPS.
 HSTS_SECONDS: int = env.number("HSTS_SECONDS", default=365 * 86_400)
 REDIS_URL: str = env.str("REDIS_URL", default="")
+# Groups are spread over them.
+REDIS_URLS = [url.strip() for url in REDIS_URL.split(",")] if REDIS_URL else []
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="console").lower()
 MAX_BODY_BYTES: int = env.number("MAX_BODY_BYTES", default=4 * 1024 * 1024)
@@ -105,7 +107,9 @@ CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "realtime.layers.ChannelLayer",
         # Only connecting has a deadline: an idle subscription must be allowed to wait for ever.
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2, "socket_timeout": None}]},
+        "CONFIG": {
+            "hosts": [{"address": url, "socket_connect_timeout": 2, "socket_timeout": None} for url in REDIS_URLS]
+        },
     }
     if REDIS_URL
     else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 10_000, "group_expiry": FOR_EVER}}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from channels.layers import get_channel_layer
 from django.conf import settings
 
@@ -25,8 +26,10 @@ async def test_it_knows_which_groups_are_heard_in_any_process():
 
 
 @in_a_loop
-async def test_messages_to_many_groups_arrive_each_in_its_own_in_order():
-    layer = get_channel_layer()
+@pytest.mark.parametrize("servers", [1, 3])
+async def test_messages_to_many_groups_arrive_each_in_its_own_in_order(servers):
+    configuration: Any = settings.CHANNEL_LAYERS["default"]
+    layer = ChannelLayer(hosts=configuration["CONFIG"]["hosts"] * servers)
     channels = {f"group.{number}": await layer.new_channel() for number in range(3)}
     for group, channel in channels.items():
         await layer.group_add(group, channel)
@@ -39,4 +42,5 @@ async def test_messages_to_many_groups_arrive_each_in_its_own_in_order():
     for number, channel in enumerate(channels.values()):
         received = [(await layer.receive(channel))["number"] for _ in range(3)]
         assert received == [number, number + 3, number + 6]
+    assert await layer.heard([*channels, "group.nobody"]) == set(channels)
     await layer.flush()

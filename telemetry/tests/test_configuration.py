@@ -36,7 +36,8 @@ REFUSED = [
     ("E011", {"ALLOWED_ORIGINS": ["https://app.example.org/page"]}),
     ("E011", {"ALLOWED_ORIGINS": ["https://*.example.org"]}),
     ("E011", {"ALLOWED_ORIGINS": ["ftp://app.example.org"]}),
-    ("E012", {"REDIS_URL": "localhost:6379"}),
+    ("E012", {"REDIS_URLS": ["localhost:6379"]}),
+    ("E012", {"REDIS_URLS": ["redis://one:6379/0", ""]}),
     *(("E018", {"TRUSTED_PROXIES": [entry]}) for entry in ("proxy", "127.0.0.1:80", "10.0.0.0/33", "*", "::/0", "")),
     ("E019", {"HSTS_SECONDS": -1}),
     ("E013", {"IN_PRODUCTION": True, "LISTED_HOSTS": ["telemetry.example.org"], "DEBUG": True}),
@@ -55,8 +56,8 @@ ACCEPTED = [
     *({"DEVICE_RATE_LIMIT": rate} for rate in ("", "1/s", "600/m", "5000/h", "100000/d")),
     {"DEFAULT_REPORT_INTERVAL": 31 * 86_400},
     {"ALLOWED_ORIGINS": ["https://app.example.org", "http://localhost:3000"]},
-    {"REDIS_URL": "rediss://:password@redis.example.org:6380/1"},
-    {"REDIS_URL": ""},
+    {"REDIS_URLS": ["rediss://:password@redis.example.org:6380/1"]},
+    {"REDIS_URLS": []},
     {"TRUSTED_PROXIES": ["127.0.0.1", "10.0.0.7/8", "2001:db8::/32", "unix"]},
     {"HSTS_SECONDS": 0},
     {"DEBUG": True, "LISTED_HOSTS": ["*"]},
@@ -82,7 +83,7 @@ def test_what_is_unsafe_is_refused_with_what_to_do(settings, check, changes):
     assert message.id == f"telemetry.{check}"
     assert message.is_serious()
     assert message.hint
-    named = list(changes)[-1].replace("LISTED_HOSTS", "ALLOWED_HOSTS")
+    named = list(changes)[-1].replace("LISTED_HOSTS", "ALLOWED_HOSTS").replace("REDIS_URLS", "REDIS_URL")
     assert named in message.msg
 
 
