@@ -66,6 +66,8 @@ def logging_config(*, level: str, output: str) -> dict[str, Any]:
             "django.request": {"level": "ERROR"},
             # With every statement come its parameters: sessions and the hashes of keys.
             "django.db.backends": {"level": "INFO"},
+            # What it does at each sign-in; failures and locks are warnings.
+            "axes": {"level": "WARNING"},
             # Four lines at every start, none of them for the operator.
             "daphne.server": {"level": "WARNING"},
             # uvicorn's handlers print what we would hide; its log of requests, with tickets, ours stands in for.

@@ -164,6 +164,8 @@ AXES_LOCKOUT_CALLABLE = "telemetry.logins.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+# Not written down: who is in a hurry types the password where the name belongs.
+AXES_SENSITIVE_PARAMETERS = ["username"]
 
 LOGIN_URL = "admin:login"
 SESSION_ENGINE = "telemetry.sessions"

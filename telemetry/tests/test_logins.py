@@ -89,8 +89,18 @@ def test_a_session_that_there_is_goes_on(client):
     assert signed_in.get("/admin/").status_code == 200
 
 
-def test_what_was_typed_is_kept_nowhere():
-    guess(2, name="admin")
+def test_the_log_says_from_where_somebody_guesses_and_nothing_that_was_typed(caplog):
+    guess(11, name="hunter2-typed-into-the-wrong-field")
+
+    locks = [record.getMessage() for record in caplog.records if record.name.startswith("axes")]
+    assert any("Locking out" in line for line in locks)
+    assert all(OFFICE in line for line in locks)
+    assert "hunter2" not in caplog.text
+    assert "wrong-" not in caplog.text
+
+
+def test_what_was_typed_as_a_password_is_kept_nowhere():
+    guess(2)
 
     stored = " ".join(str(value) for row in AccessAttempt.objects.values_list() for value in row)
     assert "wrong-" not in stored
