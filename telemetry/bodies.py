@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import msgspec
 from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, HTTPScope, Scope
 
+from telemetry.instruments import METHODS, REQUESTS
 from telemetry.problems import MEDIA_TYPE, document
 from telemetry.requests import begin_request
 
@@ -51,7 +52,7 @@ class BoundedBodies:
             code = refusal.code
             body = b""
         if code and not scope["path"].startswith("/api/"):
-            await refuse(send, code)
+            await refuse(send, code, method=scope["method"])
             return
         # Of a refused body the length stays above zero: the parser has to be asked.
         length = b"1" if code else str(len(body)).encode()
@@ -126,13 +127,14 @@ def replay(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
     return replayed
 
 
-async def refuse(send: ASGISendCallable, code: str) -> None:
+async def refuse(send: ASGISendCallable, code: str, *, method: str) -> None:
     status, detail = {
         "body_too_large": (413, "The body is over the limit."),
         "malformed_gzip": (400, "The body is no valid gzip."),
         "unsupported_encoding": (415, "Content-Encoding can be gzip or absent."),
     }[code]
     identifier = begin_request("")
+    REQUESTS.count("none", method if method in METHODS else "other", status, 0.0)
     body = msgspec.json.encode(document(status_code=status, code=code, detail=detail))
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),

@@ -8,12 +8,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from devices.callers import Caller
-from telemetry.instruments import REQUESTS
+from telemetry.instruments import METHODS, REQUESTS
 from telemetry.requests import Middleware
 
 logger = logging.getLogger("telemetry.requests")
 
-METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # So many come of these, and all alike, that the metrics tell more than lines: only at DEBUG, while all is well.
 QUIET = frozenset(("ingest", "ingest-batch", "static", "health", "health-live", "health-ready", "metrics"))
 PATH_CHARACTERS = 256

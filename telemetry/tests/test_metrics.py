@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError
 from django.utils import timezone
@@ -95,6 +96,14 @@ def test_so_does_one_of_the_ingest_lane(mote, counted):
 
     assert counted("telemetry_http_requests_total", route="ingest", method="POST", status="201") == 1
     assert counted("telemetry_http_requests_total", route="ingest-batch", method="POST", status="201") == 1
+
+
+def test_so_does_one_whose_body_was_refused_before_anyone_was_asked(counted):
+    too_much = b"x" * (settings.MAX_BODY_BYTES + 1)
+    answer = through_the_lane(lambda client: client.post("http://testserver/nothing", content=too_much))
+
+    assert answer.status_code == 413
+    assert counted("telemetry_http_requests_total", route="none", method="POST", status="413") == 1
 
 
 def test_what_becomes_of_readings_is_counted(mote, counted):
