@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 from operator import or_
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 
 STORED = "SELECT id FROM readings_reading WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)::uuid))"
 STORED_SQLITE = "SELECT id FROM readings_reading WHERE id IN (SELECT value FROM json_each(%s))"
+
+# The next entries of many logs, each behind a position of its own, by the index of (device_id, seq).
+LOGS_AFTER = """
+SELECT {columns} FROM readings_reading AS reading
+JOIN json_to_recordset(%s::json) AS asked (device_id text, after bigint)
+    ON reading.device_id = asked.device_id AND reading.seq > asked.after
+WHERE reading.device_id = ANY(ARRAY(SELECT device_id FROM json_to_recordset(%s::json) AS one (device_id text)))
+ORDER BY reading.device_id, reading.seq LIMIT %s
+"""
+LOGS_AFTER_SQLITE = """
+SELECT {columns} FROM json_each(%s) AS asked CROSS JOIN readings_reading AS reading
+    ON reading.device_id = json_extract(asked.value, '$.device_id')
+    AND reading.seq > json_extract(asked.value, '$.after')
+ORDER BY reading.device_id, reading.seq LIMIT %s
+"""
 
 encode = msgspec.json.encode
 
@@ -70,6 +85,20 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
     def log_after(self, device_id: str, after: int, *, limit: int) -> Self:
         """The next `limit` entries of a device's log, in order."""
         return self.filter(device=device_id, seq__gt=after).order_by("seq")[:limit]
+
+    def logs_after(self, positions: Mapping[str, int], *, limit: int) -> list[StoredReading]:
+        """The next entries of these logs, behind a position each: by device, in order, `limit` of them in all."""
+        if len(positions) == 1:
+            ((device_id, after),) = positions.items()
+            values = self.log_after(device_id, after, limit=limit).values_list(*INSERT_COLUMNS)
+            return [StoredReading(*row) for row in values]
+        asked = encode([{"device_id": device_id, "after": after} for device_id, after in positions.items()]).decode()
+        columns = ", ".join(f"reading.{name}" for name in INSERT_COLUMNS)
+        if connections[self.db].vendor == "postgresql":
+            found = self.raw(LOGS_AFTER.format(columns=columns), [asked, asked, limit])
+        else:
+            found = self.raw(LOGS_AFTER_SQLITE.format(columns=columns), [asked, limit])
+        return [StoredReading(*(getattr(entry, name) for name in INSERT_COLUMNS)) for entry in found]
 
     def latest_of(self, device_ids: Iterable[str]) -> Self:
         """The reading newest by its own time of each of these devices, at most one a device.
