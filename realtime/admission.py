@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import parse_qs
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-
 from devices.authentication import INVALID_KEY, key_in
-from devices.callers import Caller, Role, caller_for_key, caller_for_user
-from devices.context import calling_device
+from devices.callers import Caller, Role, caller_for_key
+from devices.keys import hash_key
 from devices.models import Device
+from realtime.credentials import WATCH_PERMISSION, Credential, revoked, users_of_sessions
 from realtime.models import Ticket
-
-WATCH_PERMISSION = "readings.view_reading"
+from realtime.outgoing import Ending
 
 # Close codes of our own; the last three digits are HTTP's.
 BAD_REQUEST, NOT_AUTHENTICATED, NOT_ALLOWED, NOT_FOUND = 4400, 4401, 4403, 4404
@@ -23,53 +21,75 @@ class Refused(Exception):
 
     def __init__(self, close_code: int, code: str, detail: str) -> None:
         super().__init__(detail)
-        self.close_code = close_code
-        self.code = code
-        self.detail = detail
+        self.ending = Ending(close_code, code, detail)
 
 
 UNKNOWN = Refused(NOT_FOUND, "unknown_device", "There is no such device that the caller may see.")
+NOT_THE_FLEET = Refused(NOT_ALLOWED, "permission_denied", "This key, account or ticket may not watch the whole fleet.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Handshake:
-    """What a client brings: headers, the ticket of its query string, the account of its session.
+    """What a client brings: headers, the ticket of its query string, the key of its session.
 
-    `user` is to be None where the session does not count, as without an Origin of ours.
+    `session_key` is to be None where the session does not count, as without an Origin of ours.
     """
 
     api_key: str | None
     authorization: str | None
     ticket: str | None
-    user: AbstractBaseUser | AnonymousUser | None
+    session_key: str | None
 
 
-def admit(handshake: Handshake, device_id: str, *, now: datetime) -> Device:
-    """The device to watch, with its state. Raises Refused."""
-    calling_device.set(device_id)
-    device = Device.objects.select_related("state").filter(device_id=device_id).first()
+@dataclass(frozen=True)
+class Admission:
+    """The device to watch, with its state, or None for the fleet; and on whose account."""
+
+    device: Device | None
+    credential: Credential
+
+
+def admit(handshake: Handshake, device_id: str | None, *, now: datetime) -> Admission:
+    """Lets a socket in to a device, or (None) to the whole fleet. Raises Refused."""
+    device = None
+    if device_id is not None:
+        device = Device.objects.select_related("state").filter(device_id=device_id).first()
     key = key_in(api_key=handshake.api_key, authorization=handshake.authorization)
     if key is None and handshake.ticket is not None:
         ticket = Ticket.objects.redeem(handshake.ticket, now=now)
-        if ticket is None or (ticket.device and not ticket.device.is_active):
+        if ticket is None or revoked([ticket.credential], now=now):
             raise Refused(NOT_AUTHENTICATED, "invalid_ticket", "Invalid ticket: it is unknown, used or expired.")
-        if device is None or ticket.device not in (None, device):
+        if device_id is None and ticket.device is not None:
+            raise NOT_THE_FLEET
+        if device_id is not None and (device is None or ticket.device not in (None, device)):
             raise UNKNOWN
-        return device
-    caller = caller_for_user(handshake.user) if key is None else caller_for_key(key, now=now)
-    if caller is None and key is not None:
-        raise Refused(NOT_AUTHENTICATED, "invalid_key", INVALID_KEY)
-    if caller is None:
-        raise Refused(NOT_AUTHENTICATED, "not_authenticated", "Bring a key, a ticket or a signed-in session.")
-    check_may_watch(caller, device)
-    if device is None:
+        return Admission(device, ticket.credential)
+    if key is not None:
+        caller = caller_for_key(key, now=now)
+        credential = Credential(key_hash=hash_key(key) if caller and caller.role is Role.DEVICE else None)
+        if caller is None:
+            raise Refused(NOT_AUTHENTICATED, "invalid_key", INVALID_KEY)
+    else:
+        caller = session_caller(handshake.session_key, now=now)
+        credential = Credential(session_key=handshake.session_key)
+        if caller is None:
+            raise Refused(NOT_AUTHENTICATED, "not_authenticated", "Bring a key, a ticket or a signed-in session.")
+    check_may_watch(caller, device, fleet=device_id is None)
+    if device_id is not None and device is None:
         raise UNKNOWN
-    return device
+    return Admission(device, credential)
 
 
-def check_may_watch(caller: Caller, device: Device | None) -> None:
-    """Raises Refused unless the caller may watch the device."""
+def session_caller(session_key: str | None, *, now: datetime) -> Caller | None:
+    users = users_of_sessions([session_key], now=now) if session_key else {}
+    return Caller(role=Role.ADMIN, user=users[session_key]) if session_key in users else None
+
+
+def check_may_watch(caller: Caller, device: Device | None, *, fleet: bool) -> None:
+    """Raises Refused unless the caller may watch the device, or the fleet."""
     if caller.role is Role.DEVICE:
+        if fleet:
+            raise NOT_THE_FLEET
         if device != caller.device:
             raise UNKNOWN
     elif not caller.may(WATCH_PERMISSION):
@@ -84,3 +104,11 @@ def parse_after(query_string: bytes) -> int | None:
     if not (values[-1].isascii() and values[-1].isdigit() and len(values[-1]) <= 18):
         raise Refused(BAD_REQUEST, "invalid_after", "after is the seq of the last reading seen: 0, 1, 2, …")
     return int(values[-1])
+
+
+def parse_resume(query_string: bytes) -> bool:
+    """Whether a watcher of the fleet is going to say where it was (`?resume=true`). Raises Refused."""
+    values = parse_qs(query_string.decode("ascii", "replace"), keep_blank_values=True).get("resume", ["false"])
+    if values[-1] not in ("true", "false"):
+        raise Refused(BAD_REQUEST, "invalid_resume", "resume is true or false.")
+    return values[-1] == "true"

@@ -7,12 +7,13 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.authentication import caller_of
+from devices.authentication import caller_of, key_in
 from devices.callers import Role
+from devices.keys import hash_key
 from devices.serializers import StrictCharField, StrictSerializer
 from devices.validators import validate_device_id
 from devices.views import DeviceScope
-from realtime.admission import WATCH_PERMISSION
+from realtime.credentials import WATCH_PERMISSION
 from realtime.models import Ticket
 
 
@@ -49,8 +50,14 @@ class TicketViewSet(DeviceScope):
         wish = TicketRequestSerializer(data=request.data)
         wish.is_valid(raise_exception=True)
         device_id = wish.validated_data.get("device_id")
-        device = caller_of(request).device
+        caller = caller_of(request)
+        device = caller.device
         if device_id is not None:
             device = get_object_or_404(self.get_queryset(), device_id=device_id)
-        ticket, expires_at = Ticket.objects.issue(device=device, now=timezone.now())
+        # Whoever asks by a key that is about to end gets a ticket that ends with it.
+        key = key_in(api_key=request.headers.get("X-API-Key"), authorization=request.headers.get("Authorization"))
+        key_hash = hash_key(key) if caller.role is Role.DEVICE and key else None
+        ticket, expires_at = Ticket.objects.issue(
+            device=device, key_hash=key_hash, user=caller.user, now=timezone.now()
+        )
         return Response({"ticket": ticket, "expires_at": expires_at}, status=status.HTTP_201_CREATED)

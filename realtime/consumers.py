@@ -1,138 +1,190 @@
-"""A socket that watches one device: every reading, in order, once."""
+"""The sockets: ASGI applications of their own, one small state machine a connection.
 
-import contextlib
+Not channels' consumers: those give each message a thread's turn (`AsyncConsumer.dispatch` closes old connections), and
+each socket a subscription to the channel layer. Here a process has one (`realtime.hub`).
+"""
+
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-import msgspec
-from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError
+from django.http import parse_cookie
 from django.utils import timezone
-from redis.exceptions import RedisError
 
-from readings.models import Reading
+from devices.context import calling_device
 from realtime import frames
-from realtime.admission import NOT_FOUND, Handshake, Refused, admit, parse_after
-from realtime.groups import device_group
-from realtime.instruments import HOLES_MENDED
+from realtime.admission import BAD_REQUEST, NOT_FOUND, Admission, Handshake, Refused, admit, parse_after, parse_resume
+from realtime.conversations import MESSAGE_MAX, TOO_BIG, Ping, Resume, Resuming, Unreadable, decode
+from realtime.database import in_database
+from realtime.hub import current_hub
 from realtime.origins import origin_is_ours
+from realtime.outgoing import UNAVAILABLE, Ending, Outgoing
+from realtime.subscriptions import Subscription
 
 logger = logging.getLogger(__name__)
 
-# Not 1013, which says the same: daphne can send no code between 1001 and 2999.
-TRY_AGAIN_LATER = 4503
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+# A client that said it would tell where it was has so long for it.
+RESUME_SECONDS = 30.0
+RESUMED_MAX = 500_000
+
+NO_SUCH_SOCKET = Ending(NOT_FOUND, "not_found", "There is no socket at this address.")
+MESSAGE_TOO_BIG = Ending(TOO_BIG, "message_too_big", f"A message has at most {MESSAGE_MAX} characters.")
+RESUME_TIMEOUT = Refused(BAD_REQUEST, "resume_timeout", f"The last position came not within {RESUME_SECONDS:.0f} s.")
+TOO_MANY_POSITIONS = Refused(BAD_REQUEST, "too_many_positions", f"At most {RESUMED_MAX} positions.")
 
 
-class RefusingConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
-    """Refuses in a way a browser can read: the handshake's own error answer it never shows to a page."""
-
-    accepted = False
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except (RedisError, OSError, DatabaseError, InterfaceError) as error:
-            logger.warning("A socket was closed: the channel layer or the database is away (%r)", error)
-            for group in self.groups:
-                with contextlib.suppress(RedisError, OSError):
-                    await self.channel_layer.group_discard(group, self.channel_name)
-            if not self.accepted:
-                await send({"type": "websocket.accept"})
-            frame = frames.error("unavailable", "Nothing can be followed just now; try again.")
-            await send({"type": "websocket.send", "text": frame})
-            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
-
-    async def accept(self, *args: Any, **kwargs: Any) -> None:
-        await super().accept(*args, **kwargs)
-        self.accepted = True
-
-    async def refuse(self, close_code: int, code: str, detail: str) -> None:
-        await self.send(frames.error(code, detail))
-        await self.close(code=close_code)
+class Disconnected(Exception):
+    """The client is gone, or the socket closed."""
 
 
-class NowhereConsumer(RefusingConsumer):
-    """Any socket address that there is not."""
+class Consumer:
+    """One connection. It refuses in a way a browser can read: a handshake's own error is never shown to a page."""
 
-    async def connect(self) -> None:
-        await self.accept()
-        await self.refuse(NOT_FOUND, "not_found", "There is no socket at this address.")
+    def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
 
+    @classmethod
+    async def as_asgi(cls, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await cls(scope, receive, send).run()
 
-class DeviceConsumer(RefusingConsumer):
-    """`last_seq` is the position of this socket: everything up to it was sent, nothing after it.
-
-    Joined to the group first, it reads what is stored, then takes what is announced. A message that does not
-    start at the next position is either known already, or shows a hole that the database fills.
-    """
-
-    device_id: str
-    last_seq: int
-
-    async def connect(self) -> None:
+    async def run(self) -> None:
+        await self.receive()  # websocket.connect
+        calling_device.set(self.scope["url_route"]["kwargs"].get("device_id", ""))
         headers = {name: value.decode("latin-1") for name, value in self.scope["headers"]}
         origin = headers.get(b"origin")
         if origin is not None and not origin_is_ours(origin, headers.get(b"host", "")):
-            await self.close()  # not accepted yet, so the handshake is answered with a 403
+            await self.send({"type": "websocket.close"})  # not accepted yet, so the handshake is answered with a 403
             return
-        await self.accept()
+        await self.send({"type": "websocket.accept"})
+        self.outgoing = Outgoing(self.send)
+        talking = asyncio.create_task(self.talk(headers, origin))
         try:
-            await self.subscribe(self.handshake(headers, origin))
+            # Either may end it: the client by going, the server by closing.
+            await asyncio.wait((talking, self.outgoing.task), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (talking, self.outgoing.task):
+                task.cancel()
+            await asyncio.gather(talking, self.outgoing.task, return_exceptions=True)
+
+    async def talk(self, headers: dict[bytes, str], origin: str | None) -> None:
+        """Until the client is gone; a socket that the server closes waits here for its last frames to be sent."""
+        try:
+            await self.serve(handshake(self.scope, headers, origin))
+        except Disconnected:
+            if self.outgoing.ending is None:
+                return
         except Refused as refusal:
-            await self.refuse(refusal.close_code, refusal.code, refusal.detail)
+            self.outgoing.end(refusal.ending)
+        except (DatabaseError, InterfaceError, TimeoutError) as error:
+            logger.warning("A socket was closed: the database is away (%s)", str(error).strip() or "no answer")
+            self.outgoing.end(UNAVAILABLE)
+        except Exception:
+            logger.exception("A socket failed: %s", self.scope["path"])
+            self.outgoing.end(UNAVAILABLE)
+        await self.outgoing.task
 
-    def handshake(self, headers: dict[bytes, str], origin: str | None) -> Handshake:
-        query = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
-        return Handshake(
-            api_key=headers.get(b"x-api-key"),
-            authorization=headers.get(b"authorization"),
-            ticket=query["ticket"][-1] if "ticket" in query else None,
-            # Browsers send cookies along from any page; only the origin tells whose page it was.
-            user=self.scope["user"] if origin is not None else None,
-        )
+    async def serve(self, handshake: Handshake) -> None:
+        """Raises Refused, Disconnected, DatabaseError, TimeoutError."""
+        raise NotImplementedError
 
-    async def subscribe(self, handshake: Handshake) -> None:
-        after = parse_after(self.scope["query_string"])
-        self.device_id = self.scope["url_route"]["kwargs"]["device_id"]
-        device = await database_sync_to_async(admit)(handshake, self.device_id, now=timezone.now())
-        group = device_group(device.pk)
-        self.groups.append(group)  # left again on disconnect
-        await self.channel_layer.group_add(group, self.channel_name)
-        # Read once more: since it was admitted the log may have grown, unheard.
-        await database_sync_to_async(device.state.refresh_from_db)(fields=["last_seq"])
-        stored = device.state.last_seq
-        await self.send(frames.subscribed(self.device_id, stored))
-        self.last_seq = stored if after is None else min(after, stored)
-        await self.catch_up(stored)
+    async def admit(self, handshake: Handshake, device_id: str | None) -> Admission:
+        return await in_database(admit, handshake, device_id, now=timezone.now())
 
-    async def catch_up(self, until: int) -> None:
-        """Sends what is stored beyond this socket's position, at least up to `until`."""
-        while self.last_seq < until and (entries := await database_sync_to_async(self.stored_entries)()):
-            await self.send(frames.readings(self.device_id, entries))
-            self.last_seq = entries[-1].seq
-
-    def stored_entries(self) -> list[Reading]:
-        return list(Reading.objects.log_after(self.device_id, self.last_seq, limit=frames.READINGS_PER_FRAME))
-
-    async def readings_recorded(self, message: dict[str, Any]) -> None:
-        """The receiver's announcement; see realtime.receivers."""
-        if message["last_seq"] <= self.last_seq:
-            return
-        if message["first_seq"] == self.last_seq + 1:
-            await self.send(message["frame"])
-            self.last_seq = message["last_seq"]
-        else:
-            HOLES_MENDED.inc()
-            await self.catch_up(message["last_seq"])
-
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+    async def message(self) -> Ping | Resume | None:
+        """What the client says next; None for what cannot be read. Raises Disconnected."""
+        received = await self.receive()
+        if received["type"] == "websocket.disconnect":
+            raise Disconnected
+        text, content = received.get("text"), received.get("bytes")
+        if len(text or "") > MESSAGE_MAX or len(content or b"") > MESSAGE_MAX:
+            self.outgoing.give_up(MESSAGE_TOO_BIG)
+            raise Disconnected
         try:
-            message = msgspec.json.decode(text_data or b"")
-        except (msgspec.MsgspecError, RecursionError, UnicodeError):
-            message = None
-        if isinstance(message, dict) and message.get("type") == "ping":
-            await self.send(frames.pong())
-        else:
-            await self.send(frames.error("unreadable", 'Send {"type":"ping"}; a watcher says nothing else.'))
+            return decode(text)
+        except Unreadable:
+            return None
+
+    async def listen(self, answer: Callable[[Resume], bool] | None = None) -> None:
+        """Answers pings and complains of the rest. Raises Disconnected. `answer` returns whether to go on."""
+        while True:
+            message = await self.message()
+            if isinstance(message, Ping):
+                self.outgoing.put(frames.pong())
+            elif message is None or answer is None:
+                self.outgoing.put(frames.error("unreadable", 'Send {"type":"ping"}; a watcher says nothing else.'))
+            elif not answer(message):
+                return
+
+
+def handshake(scope: dict[str, Any], headers: dict[bytes, str], origin: str | None) -> Handshake:
+    query = parse_qs(scope["query_string"].decode("ascii", "replace"))
+    return Handshake(
+        api_key=headers.get(b"x-api-key"),
+        authorization=headers.get(b"authorization"),
+        ticket=query["ticket"][-1] if "ticket" in query else None,
+        # Browsers send cookies along from any page; only the origin tells whose page it was.
+        session_key=parse_cookie(headers.get(b"cookie", "")).get(settings.SESSION_COOKIE_NAME) if origin else None,
+    )
+
+
+class NowhereConsumer(Consumer):
+    """Any socket address that there is not."""
+
+    async def serve(self, handshake: Handshake) -> None:
+        self.outgoing.end(NO_SUCH_SOCKET)
+
+
+class DeviceConsumer(Consumer):
+    """Watches one device: every reading behind `?after=`, in order, once."""
+
+    async def serve(self, handshake: Handshake) -> None:
+        after = parse_after(self.scope["query_string"])
+        admission = await self.admit(handshake, self.scope["url_route"]["kwargs"]["device_id"])
+        assert admission.device is not None
+        subscription, hub = Subscription(self.outgoing, admission.credential), current_hub()
+        try:
+            await hub.watch_device(subscription, admission.device, after=after)
+            await self.listen()
+        finally:
+            hub.leave(subscription)
+
+
+class FleetConsumer(Consumer):
+    """Watches every device; a client that was here before says where, and gets what it missed."""
+
+    async def serve(self, handshake: Handshake) -> None:
+        resumes = parse_resume(self.scope["query_string"])
+        admission = await self.admit(handshake, None)
+        subscription, hub = Subscription(self.outgoing, admission.credential), current_hub()
+        self.outgoing.put(frames.subscribed(None, None, None))
+        resuming = Resuming()
+        if resumes:
+            await self.hear_positions(resuming)
+        try:
+            positions = resuming.positions if resumes else None
+            await hub.watch_fleet(subscription, positions, others_now=resuming.others_now)
+            await self.listen()
+        finally:
+            hub.leave(subscription)
+
+    async def hear_positions(self, resuming: Resuming) -> None:
+        def add(message: Resume) -> bool:
+            resuming.add(message)
+            if len(resuming.positions) > RESUMED_MAX:
+                raise TOO_MANY_POSITIONS
+            return not resuming.done
+
+        try:
+            async with asyncio.timeout(RESUME_SECONDS):
+                await self.listen(add)
+        except TimeoutError as error:
+            raise RESUME_TIMEOUT from error

@@ -1,27 +1,52 @@
 """What the socket says: one function a frame, each giving the JSON text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from readings.stored import ReadingLike, reading_document
 
-# A frame carries at most so many readings; with every metric a reading may have, about 1 MiB.
+# A frame carries at most so many readings, and characters of them: many clients take no frame beyond 1 MiB.
 READINGS_PER_FRAME = 500
+DOCUMENTS_PER_FRAME = 512 * 1024
+# As many of the fleet's logs stand in one frame, and in one message of a client that resumes.
+POSITIONS_PER_FRAME = 500
 
 
 def _text(**frame: Any) -> str:
     return msgspec.json.encode(frame).decode()
 
 
-def subscribed(device_id: str, last_seq: int) -> str:
-    return _text(type="subscribed", device_id=device_id, last_seq=last_seq)
+def documents(entries: Iterable[ReadingLike]) -> str:
+    """Readings as they stand in a frame: JSON objects with commas between, so that two such texts can be joined."""
+    return msgspec.json.encode([reading_document(entry) for entry in entries])[1:-1].decode()
 
 
-def readings(device_id: str, entries: Iterable[ReadingLike]) -> str:
-    """Consecutive readings of one device, at most READINGS_PER_FRAME, `seq` rising by one."""
-    return _text(type="readings", device_id=device_id, readings=[reading_document(entry) for entry in entries])
+def subscribed(device_id: str | None, last_seq: int | None, status: str | None) -> str:
+    """Of one device how long its log is and what its status; None of the whole fleet, which `positions` tell."""
+    return _text(type="subscribed", device_id=device_id, last_seq=last_seq, status=status)
+
+
+def readings(device_id: str, documents: str) -> str:
+    """Consecutive readings of one device, as `documents` gives them; `seq` rises by one."""
+    # A device's id has no character that JSON would escape (devices.validators).
+    return f'{{"type":"readings","device_id":"{device_id}","readings":[{documents}]}}'
+
+
+def deleted(device_id: str, first_seq: int, last_seq: int) -> str:
+    """Of this stretch of the log nothing is kept any more; what follows goes on behind it."""
+    return _text(type="deleted", device_id=device_id, first_seq=first_seq, last_seq=last_seq)
+
+
+def status(device_id: str, status: str) -> str:
+    return _text(type="status", device_id=device_id, status=status)
+
+
+def positions(logs: Sequence[tuple[str, int, str | None]], *, more: bool) -> str:
+    """Where logs of the fleet end: (device_id, last_seq, status), at most POSITIONS_PER_FRAME of them."""
+    devices = [{"device_id": device, "last_seq": last_seq, "status": status} for device, last_seq, status in logs]
+    return _text(type="positions", devices=devices, more=more)
 
 
 def pong() -> str:

@@ -2,6 +2,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from django.contrib.auth.models import User
 from django.db import models, transaction
 
 from devices.keys import hash_key
@@ -14,11 +15,18 @@ LIFETIME = timedelta(seconds=30)
 
 
 class TicketQuerySet(models.QuerySet["Ticket"]):
-    def issue(self, *, device: Device | None, now: datetime) -> tuple[str, datetime]:
-        """A new ticket's token and when it expires; tickets that expired unused are cleared away."""
+    def issue(
+        self, *, device: Device | None, key_hash: str | None = None, user: User | None = None, now: datetime
+    ) -> tuple[str, datetime]:
+        """A new ticket's token and when it expires; tickets that expired unused are cleared away.
+
+        `key_hash` or `user` is whose leave it passes on; neither: a key of the settings.
+        """
         self.filter(expires_at__lte=now).delete()
         token = secrets.token_urlsafe(24)
-        ticket = self.create(token_hash=hash_key(token), device=device, expires_at=now + LIFETIME)
+        ticket = self.create(
+            token_hash=hash_key(token), device=device, key_hash=key_hash, user=user, expires_at=now + LIFETIME
+        )
         return token, ticket.expires_at
 
     def redeem(self, token: str, *, now: datetime) -> "Ticket | None":

@@ -1,39 +1,44 @@
 """From the commit to the sockets: tells the channel layer of new readings."""
 
 import asyncio
-import logging
 from collections.abc import Collection, Iterator
 from typing import Any
 
+import msgspec
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.dispatch import receiver
 
 from readings.signals import Appended, readings_recorded
-from readings.stored import StoredReading
 from realtime import frames
-from realtime.groups import device_group
+from realtime.breaker import breaker_of
+from realtime.groups import FLEET_GROUP, device_group
 from realtime.instruments import NOT_ANNOUNCED
 from realtime.layers import ChannelLayer
-
-logger = logging.getLogger(__name__)
+from realtime.stretches import Stretch, cut
 
 # A writer waits no longer for a channel layer that hangs; sockets then catch up from the database.
-ANNOUNCE_SECONDS = 2
+ANNOUNCE_SECONDS = 1
 
 
 @receiver(readings_recorded)
 async def announce(appended: list[Appended], **_: Any) -> None:
-    """Sends each device's new readings to its group, encoded once, at most a frame's worth a message."""
+    """Tells each device's group, and the fleet's, of the new readings, encoded once."""
     layer = get_channel_layer()
+    breaker = breaker_of(layer)
+    if not breaker.lets_through():
+        NOT_ANNOUNCED.inc()
+        return
     try:
         async with asyncio.timeout(ANNOUNCE_SECONDS):
-            logs = {device_group(log.device_pk): log for log in appended}
+            groups = {device_group(log.device_pk): log for log in appended}
             # Whoever begins to listen after this reads these from the database: they are committed.
-            heard = await groups_heard(layer, logs)
-            await send(layer, [(group, message) for group in heard for message in messages(logs[group])])
+            heard = await groups_heard(layer, [*groups, FLEET_GROUP])
+            await send(layer, list(announcements(groups, set(heard))))
     except Exception as error:  # stored they are: whatever ails the layer must not fail the write
         NOT_ANNOUNCED.inc()
-        logger.warning("New readings were stored but not announced: the channel layer (REDIS_URL) is away (%r)", error)
+        breaker.failed(error)
+    else:
+        breaker.succeeded()
 
 
 async def groups_heard(layer: Any, groups: Collection[str]) -> Collection[str]:
@@ -52,16 +57,27 @@ async def send(layer: Any, announcements: list[tuple[str, dict[str, Any]]]) -> N
         await layer.group_send(group, message)
 
 
-def messages(log: Appended) -> Iterator[dict[str, Any]]:
-    for part in parts(log.readings):
-        yield {
-            "type": "readings.recorded",
-            "first_seq": part[0].seq,
-            "last_seq": part[-1].seq,
-            "frame": frames.readings(log.device_id, part),
-        }
+def announcements(groups: dict[str, Appended], heard: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(group, message) for each group that is heard; a message has at most a frame's worth of readings."""
+    fleet: list[Stretch] = []
+    count = 0
+    for group, log in groups.items():
+        if group not in heard and FLEET_GROUP not in heard:
+            continue
+        stretches = cut(log.device_id, log.readings, after=log.readings[0].seq - 1)
+        if group in heard:
+            yield from ((group, message([stretch])) for stretch in stretches)
+        if FLEET_GROUP in heard:
+            for stretch in stretches:
+                if fleet and count + len(stretch) > frames.READINGS_PER_FRAME:
+                    yield FLEET_GROUP, message(fleet)
+                    fleet, count = [], 0
+                fleet.append(stretch)
+                count += len(stretch)
+    if fleet:
+        yield FLEET_GROUP, message(fleet)
 
 
-def parts(readings: list[StoredReading]) -> list[list[StoredReading]]:
-    size = frames.READINGS_PER_FRAME
-    return [readings[first : first + size] for first in range(0, len(readings), size)]
+def message(stretches: list[Stretch]) -> dict[str, Any]:
+    """What `realtime.hub` hears: of each stretch its device, first and last seq, and its readings encoded."""
+    return {"type": "readings.recorded", "stretches": [msgspec.structs.astuple(stretch) for stretch in stretches]}

@@ -1,15 +1,15 @@
-from channels.auth import AuthMiddlewareStack
+from typing import Any
+
 from channels.routing import URLRouter
 from django.urls import re_path
 
 from devices.validators import DEVICE_ID_PATTERN
-from realtime.consumers import DeviceConsumer, NowhereConsumer
+from realtime.consumers import DeviceConsumer, FleetConsumer, NowhereConsumer
 
-websocket_application = AuthMiddlewareStack(
-    URLRouter(
-        [
-            re_path(rf"^api/v1/realtime/subscribe/(?P<device_id>{DEVICE_ID_PATTERN})/?$", DeviceConsumer.as_asgi()),
-            re_path(r"", NowhereConsumer.as_asgi()),
-        ]
-    )
-)
+# Django's paths lead to views; channels' router takes ASGI applications in their place.
+applications: list[tuple[str, Any]] = [
+    (rf"^api/v1/realtime/subscribe/(?P<device_id>{DEVICE_ID_PATTERN})/?$", DeviceConsumer.as_asgi),
+    (r"^api/v1/realtime/subscribe/?$", FleetConsumer.as_asgi),
+    (r"", NowhereConsumer.as_asgi),
+]
+websocket_application = URLRouter([re_path(pattern, application) for pattern, application in applications])

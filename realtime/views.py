@@ -6,7 +6,7 @@ from django.views.decorators.http import require_safe
 
 from devices.models import Device
 from readings.metrics import UNITS
-from realtime.admission import WATCH_PERMISSION
+from realtime.credentials import WATCH_PERMISSION
 
 
 @require_safe

@@ -1,26 +1,73 @@
 """Sockets while the channel layer is away. Ingest is in test_announcing.py."""
 
-import pytest
+import asyncio
 
-from devices.tests.fixtures import ADMIN_KEY
-from realtime.tests.sockets import fate, in_a_loop, measure, watching
+import pytest
+from channels.layers import get_channel_layer
+
+from realtime import checking
+from realtime.tests.sockets import in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Away:
-    """A channel layer that cannot reach its server."""
+    """A channel layer that cannot reach its server, or (`hangs`) hears nothing from it."""
+
+    def __init__(self, *, hangs: bool = False) -> None:
+        self.hangs = hangs
 
     async def new_channel(self, prefix: str = "specific") -> str:
+        if self.hangs:
+            await asyncio.Event().wait()
         raise ConnectionError("no Redis")
 
-    group_add = group_discard = group_send = new_channel
+    group_add = group_discard = group_send = receive = new_channel
+
+
+@pytest.fixture
+def quick_checks(monkeypatch):
+    monkeypatch.setattr(checking, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(checking, "SOON_SECONDS", 0.1)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+@in_a_loop
+async def test_a_new_socket_is_served_from_the_database(device, monkeypatch, quick_checks, hangs):
+    monkeypatch.setattr("realtime.listening.JOIN_SECONDS", 0.2)
+    for module in ("listening", "receivers"):
+        monkeypatch.setattr(f"realtime.{module}.get_channel_layer", lambda: Away(hangs=hangs))
+    await measure(2)
+    async with watching("mote-1?after=0") as socket:
+        assert (await socket.frame())["last_seq"] == 2
+        assert await socket.seqs(2) == [1, 2]
+        await measure(3)
+        assert await socket.seqs(3) == [3, 4, 5]
 
 
 @in_a_loop
-async def test_a_new_socket_is_served_or_told_to_try_again(device, monkeypatch):
-    monkeypatch.setattr("channels.consumer.get_channel_layer", lambda alias: Away())
-    assert (await fate("mote-1", x_api_key=ADMIN_KEY)).startswith(("subscribed", "4503"))
+async def test_a_socket_of_a_time_without_the_layer_hears_it_when_it_is_back(device, monkeypatch, quick_checks):
+    layers: list[object] = [Away()]
+    monkeypatch.setattr("realtime.listening.get_channel_layer", lambda: Switch(layers))
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        layers[0] = get_channel_layer()
+        await asyncio.sleep(0.5)
+        monkeypatch.setattr(checking, "CHECK_SECONDS", 60)
+        monkeypatch.setattr(checking, "SOON_SECONDS", 60)
+        await asyncio.sleep(0.5)
+        await measure(1)
+        assert await socket.seqs(1) == [1]
+
+
+class Switch:
+    """Whichever layer is the first of `layers` just now."""
+
+    def __init__(self, layers: list[object]) -> None:
+        self.layers = layers
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.layers[0], name)
 
 
 @in_a_loop

@@ -1,0 +1,135 @@
+"""Every few seconds: where do the logs end, how are the devices, who may still watch, who has stopped reading?"""
+
+import asyncio
+import logging
+from collections.abc import Collection
+
+from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
+
+from realtime import frames
+from realtime.admission import NOT_AUTHENTICATED
+from realtime.credentials import revoked
+from realtime.database import in_database
+from realtime.listening import Listener
+from realtime.logs import Log
+from realtime.outgoing import TRY_AGAIN_LATER, Ending
+from realtime.positions import Position, positions
+from realtime.stream import Stream
+from realtime.subscriptions import Subscription
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 3.0
+# A device that was late and reports again is said to be online after so long.
+SOON_SECONDS = 0.5
+# What is announced but has not arrived yet is not missing.
+GRACE_SECONDS = 0.3
+
+REVOKED = Ending(NOT_AUTHENTICATED, "revoked", "The key, session or account this was opened with counts no more.")
+REPLACED = Ending(TRY_AGAIN_LATER, "log_replaced", "The log is not the one that was followed. Subscribe again.")
+
+
+class Checker:
+    """Runs as long as there are subscriptions; one query for positions, and a few for credentials, however many."""
+
+    def __init__(self, stream: Stream, listener: Listener, subscriptions: Collection[Subscription]) -> None:
+        self.stream = stream
+        self.listener = listener
+        self.subscriptions = subscriptions
+        self.away = False
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        if self.task is None:
+            self.task = asyncio.create_task(self.run())
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self.pause()
+                await self.listener.reconcile()
+                if not self.subscriptions:
+                    await self.listener.rest()
+                    if not self.subscriptions:
+                        return
+                for subscription in self.subscriptions:
+                    subscription.outgoing.check()
+                await self.ask()
+        finally:
+            self.task = None
+
+    async def pause(self) -> None:
+        """CHECK_SECONDS, or shorter where a device that was not online is heard from."""
+        await asyncio.sleep(SOON_SECONDS)
+        try:
+            async with asyncio.timeout(CHECK_SECONDS - SOON_SECONDS):
+                await self.stream.status_in_doubt.wait()
+        except TimeoutError:
+            pass
+        self.stream.status_in_doubt.clear()
+
+    async def ask(self) -> None:
+        try:
+            missing = await self.check(None if self.stream.fleet else list(self.stream.logs))
+            await self.close_revoked()
+        except (DatabaseError, InterfaceError) as error:
+            if not self.away:
+                logger.warning("Live sockets are not checked: the database is away (%s)", str(error).strip())
+            self.away = True
+            return
+        self.away = False
+        if missing:
+            await asyncio.sleep(GRACE_SECONDS)
+            for log, last_seq in missing:
+                if self.stream.logs.get(log.device_id) is log:
+                    self.stream.expect(log, last_seq)
+
+    async def list_fleet(self) -> list[tuple[Log, int]]:
+        """Has every log of the fleet watched; returns those that are longer than was heard. Raises DatabaseError."""
+        return await self.check(None)
+
+    async def check(self, device_ids: Collection[str] | None) -> list[tuple[Log, int]]:
+        """Compares these logs, or (None) all, with the database; says which are longer there, and how long.
+
+        Raises DatabaseError.
+        """
+        logs = self.stream.logs
+        before = {log: log.position for log in logs.values()}
+        found = await in_database(positions, device_ids, now=timezone.now()) if device_ids is None or device_ids else []
+        if device_ids is None:
+            for position in found:
+                if position.device_id not in logs:
+                    # Once the fleet is watched, a log that was not there is new, and watched from its beginning.
+                    new = Log(position.device_id, 0, None)
+                    listed = Log(position.device_id, position.last_seq, position.status)
+                    logs[position.device_id] = new if self.stream.fleet else listed
+        ends = {position.device_id: position for position in found}
+        for log, heard in before.items():
+            end = ends.get(log.device_id)
+            if (end is None or end.last_seq < heard) and logs.get(log.device_id) is log:
+                self.replace(log)
+        known = [(logs[position.device_id], position) for position in found if position.device_id in logs]
+        return [(log, position.last_seq) for log, position in known if self.behind(log, position)]
+
+    def behind(self, log: Log, position: Position) -> bool:
+        """Whether the database has more of the log; says the device's status where it has changed."""
+        if position.status != log.status:
+            log.status = position.status
+            for subscription in self.stream.audience(log):
+                subscription.outgoing.put(frames.status(log.device_id, position.status))
+        return log.position < position.last_seq
+
+    def replace(self, log: Log) -> None:
+        """The device was erased, or the database restored from a backup: whoever followed the log begins again."""
+        logger.warning("The log of %s is shorter than it was; its watchers are told to subscribe again", log.device_id)
+        self.stream.forget(log)
+        for subscription in self.stream.audience(log):
+            subscription.outgoing.end(REPLACED)
+
+    async def close_revoked(self) -> None:
+        credentials = {subscription.credential for subscription in self.subscriptions}
+        gone = await in_database(revoked, credentials, now=timezone.now())
+        for subscription in self.subscriptions:
+            if subscription.credential in gone:
+                subscription.outgoing.give_up(REVOKED)

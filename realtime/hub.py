@@ -1,0 +1,147 @@
+"""One for each event loop: its sockets, what they watch, and how each gets from its own position to the live one."""
+
+import asyncio
+import contextlib
+from itertools import islice
+from weakref import WeakKeyDictionary
+
+from django.utils import timezone
+
+from devices.models import Device
+from devices.status import Status
+from realtime import frames
+from realtime.checking import Checker
+from realtime.database import in_database
+from realtime.groups import FLEET_GROUP, device_group
+from realtime.listening import Listener
+from realtime.logs import Log
+from realtime.positions import Position, positions
+from realtime.replays import LOGS_PER_READ
+from realtime.stream import Stream
+from realtime.subscriptions import Lag, Subscription
+
+
+class Hub:
+    def __init__(self) -> None:
+        self.stream = Stream()
+        self.subscriptions: set[Subscription] = set()
+        self.listener = Listener(self.stream.hear)
+        self.checker = Checker(self.stream, self.listener, self.subscriptions)
+
+    async def watch_device(self, subscription: Subscription, device: Device, *, after: int | None) -> None:
+        """Says `subscribed`, then all of the device's log behind `after`, or (None) what is new.
+
+        Raises DatabaseError, TimeoutError.
+        """
+        self.enter(subscription)
+        subscription.device_id = device.device_id
+        subscription.behind[device.device_id] = Lag(0)  # holds all back until it is known where to begin
+        log, last_seq = await self.join(device, subscription)
+        await self.stream.reach([(log, last_seq)])
+        log.flush(self.stream.fleet)
+        subscription.outgoing.put(frames.subscribed(device.device_id, log.position, log.status))
+        start = log.position if after is None else min(after, log.position)
+        self.begin(subscription, log, start)
+        self.replay_soon(subscription)
+
+    async def join(self, device: Device, subscription: Subscription) -> tuple[Log, int]:
+        """The device's log, watched by the subscription from now on, and how long the database has it after that."""
+        group = device_group(device.pk)
+        log = self.stream.logs.get(device.device_id)
+        if log is not None and log.group == group and group in self.listener.joined:
+            end = Position(device.device_id, device.state.last_seq, log.status or Status.NEVER)
+        else:
+            await self.listener.join(group)
+            (end,) = await in_database(positions, [device.device_id], now=timezone.now())
+        log = self.stream.logs.setdefault(device.device_id, Log(device.device_id, end.last_seq, end.status))
+        log.group = group
+        log.watchers.add(subscription)
+        return log, end.last_seq
+
+    async def watch_fleet(self, subscription: Subscription, after: dict[str, int] | None, *, others_now: bool) -> None:
+        """Says where all logs end, and each reading from now on; with `after` also all behind these positions.
+
+        Logs that `after` does not name are sent from their beginning, or with `others_now` from now on.
+        Raises DatabaseError, TimeoutError.
+        """
+        self.enter(subscription)
+        await self.listener.join(FLEET_GROUP)
+        stream = self.stream
+        await stream.reach(await self.checker.list_fleet())
+        for log in stream.logs.values():
+            log.flush(stream.fleet)
+            start = log.position if after is None or others_now else 0
+            self.begin(subscription, log, (after or {}).get(log.device_id, start))
+        stream.fleet.add(subscription)
+        ends = [(log.device_id, log.position, log.status) for log in stream.logs.values()]
+        for first in range(0, max(len(ends), 1), frames.POSITIONS_PER_FRAME):
+            await subscription.outgoing.room()
+            until = first + frames.POSITIONS_PER_FRAME
+            subscription.outgoing.put(frames.positions(ends[first:until], more=until < len(ends)))
+        self.replay_soon(subscription)
+
+    def begin(self, subscription: Subscription, log: Log, start: int) -> None:
+        """Has the subscription go on from `start` with a log of which all is flushed."""
+        if start < log.position:
+            subscription.behind[log.device_id] = Lag(start)
+        else:  # live at once; also where a client is ahead of a log that was restored from a backup
+            subscription.behind.pop(log.device_id, None)
+
+    def enter(self, subscription: Subscription) -> None:
+        self.subscriptions.add(subscription)
+        self.checker.start()
+
+    def leave(self, subscription: Subscription) -> None:
+        if subscription.replaying is not None:
+            subscription.replaying.cancel()
+        self.subscriptions.discard(subscription)
+        logs = self.stream.logs
+        if subscription in self.stream.fleet:
+            self.stream.fleet.discard(subscription)
+            if not self.stream.fleet:
+                self.listener.leave(FLEET_GROUP)
+                for log in [log for log in logs.values() if not log.watchers]:
+                    self.stream.forget(log)
+        elif (watched := logs.get(subscription.device_id or "")) is not None:
+            watched.watchers.discard(subscription)
+            if not watched.watchers:
+                self.listener.leave(watched.group)
+                watched.group = ""
+                if not self.stream.fleet:
+                    self.stream.forget(watched)
+
+    def replay_soon(self, subscription: Subscription) -> None:
+        if subscription.behind:
+            subscription.replaying = asyncio.create_task(self.replay(subscription))
+
+    async def replay(self, subscription: Subscription) -> None:
+        """Sends what the socket is behind on, as fast as its reader takes it, until it is live with every log."""
+        stream, behind = self.stream, subscription.behind
+        while behind and subscription.outgoing.ending is None:
+            for device_id in list(islice(behind, LOGS_PER_READ)):
+                if (log := stream.logs.get(device_id)) is None:
+                    return  # it was replaced, and the socket is being closed
+                log.flush(stream.fleet)
+                subscription.catch_up(device_id, log.position)
+            lags = {stream.logs[name]: lag.position for name, lag in islice(behind.items(), LOGS_PER_READ)}
+            # Where the database has told the socket more than the process has heard, it waits for the process.
+            with contextlib.suppress(TimeoutError):
+                await stream.reach(lags.items())
+            after = {log.device_id: lag for log, lag in lags.items() if lag < log.position}
+            until = {log.device_id: log.position for log in lags if log.device_id in after}
+            if not after:
+                continue
+            for stretch, frame in await stream.stored(after, until=until):
+                await subscription.outgoing.room()
+                subscription.replay(stretch, frame)
+
+
+hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def current_hub() -> Hub:
+    """The running event loop's."""
+    loop = asyncio.get_running_loop()
+    if (hub := hubs.get(loop)) is None:
+        hub = hubs[loop] = Hub()
+    return hub

@@ -1,0 +1,48 @@
+"""One watched log, with the position up to which it was sent to all who are live."""
+
+from collections.abc import Iterable
+
+from realtime.stretches import Stretch, joined
+from realtime.subscriptions import Subscription
+
+
+class Log:
+    """What was announced of one device, put in order.
+
+    `position`: everything up to it has been taken. What does not follow on it is a hole, or known.
+    `expected`: the log is known to be at least so long. `group`: what its own watchers have joined, "" without any.
+    """
+
+    def __init__(self, device_id: str, position: int, status: str | None) -> None:
+        self.device_id = device_id
+        self.position = self.expected = position
+        self.status = status
+        self.group = ""
+        self.watchers: set[Subscription] = set()
+        self.taken: list[Stretch] = []
+
+    @property
+    def has_hole(self) -> bool:
+        return self.position < self.expected
+
+    def take(self, stretch: Stretch) -> bool:
+        """Takes what follows on the position; returns whether it did."""
+        if stretch.last_seq <= self.position:
+            return False
+        self.expected = max(self.expected, stretch.last_seq)
+        if stretch.first_seq != self.position + 1:
+            return False
+        self.position = stretch.last_seq
+        self.taken.append(stretch)
+        return True
+
+    def flush(self, fleet: Iterable[Subscription]) -> None:
+        """Hands out what was taken since the last time, in as few frames as it fits in, each encoded once."""
+        if not self.taken:
+            return
+        stretches, self.taken = joined(self.taken), []
+        audience = [*self.watchers, *fleet]
+        for stretch in stretches:
+            frame = stretch.frame()
+            for subscription in audience:
+                subscription.live(stretch, frame)

@@ -1,0 +1,124 @@
+"""What waits to be sent on one socket: bounded, and given up when its reader is too slow."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from realtime import frames
+
+# Characters that may wait. A frame is one string for all who wait for it, so a thousand slow readers cost little more.
+WAITING_MAX = 1024 * 1024
+# A replay goes on when no more than this waits.
+ROOM = 256 * 1024
+# A reader that has taken in nothing for so long, while something waits for it, is too slow.
+STALL_SECONDS = 10.0
+# How long the last frame and the close may take.
+CLOSE_SECONDS = 2.0
+
+# 1013 is the WebSocket registry's "try again later".
+TRY_AGAIN_LATER = 1013
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the server closes a socket: an error frame, then this code."""
+
+    close_code: int
+    code: str
+    detail: str
+
+
+TOO_SLOW = Ending(TRY_AGAIN_LATER, "too_slow", "You read more slowly than is sent. Go on from your last seq.")
+UNAVAILABLE = Ending(TRY_AGAIN_LATER, "unavailable", "Nothing can be followed just now; try again.")
+
+
+class Outgoing:
+    """`put` never waits; `run` sends, in order, until there is an ending."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        self.send = send
+        self.waiting: deque[str] = deque()
+        self.size = 0
+        self.ending: Ending | None = None
+        self.sending_since: float | None = None
+        self.changed = asyncio.Event()
+        self.roomy = asyncio.Event()
+        self.roomy.set()
+        self.gave_up = False
+        self.task = asyncio.create_task(self.run())
+
+    def put(self, frame: str) -> None:
+        if self.ending is not None:
+            return
+        if self.waiting and self.size + len(frame) > WAITING_MAX:
+            self.give_up(TOO_SLOW)
+            return
+        self.waiting.append(frame)
+        self.size += len(frame)
+        self.changed.set()
+        if self.size > ROOM:
+            self.roomy.clear()
+
+    async def room(self) -> None:
+        """Waits until little enough is waiting to be sent, or the end."""
+        await self.roomy.wait()
+
+    def end(self, ending: Ending) -> None:
+        """Closes the socket behind what waits."""
+        if self.ending is None:
+            self.ending = ending
+            self.changed.set()
+            self.roomy.set()
+
+    def give_up(self, ending: Ending) -> None:
+        """Closes the socket without what waits."""
+        if self.ending is None:
+            self.end(ending)
+            self.waiting.clear()
+            self.gave_up = True
+            self.task.cancel()
+
+    def check(self) -> None:
+        """To be called now and then: gives a reader up that takes nothing in."""
+        if self.sending_since is not None and time.monotonic() - self.sending_since > STALL_SECONDS:
+            self.give_up(TOO_SLOW)
+
+    async def run(self) -> None:
+        """Returns when the socket is closed, or its reader gone."""
+        try:
+            await self.drain()
+        except asyncio.CancelledError:
+            if not self.gave_up:
+                raise
+        except (OSError, RuntimeError):  # uvicorn's: the client is gone, or was closed already
+            return
+        finally:
+            self.roomy.set()
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.close()
+
+    async def drain(self) -> None:
+        while True:
+            while self.waiting:
+                frame = self.waiting.popleft()
+                self.sending_since = time.monotonic()
+                await self.send({"type": "websocket.send", "text": frame})
+                self.size -= len(frame)
+                if self.size <= ROOM:
+                    self.roomy.set()
+            self.sending_since = None
+            if self.ending is not None:
+                return
+            self.changed.clear()
+            await self.changed.wait()
+
+    async def close(self) -> None:
+        assert self.ending is not None
+        frame = frames.error(self.ending.code, self.ending.detail)
+        await self.send({"type": "websocket.send", "text": frame})
+        await self.send({"type": "websocket.close", "code": self.ending.close_code, "reason": self.ending.code})
