@@ -39,8 +39,11 @@ class Socket(WebsocketCommunicator):  # type: ignore[misc]  # channels has no ty
         pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
         super().__init__(websocket_application, f"/api/v1/realtime/subscribe/{address}", headers=pairs)
 
-    async def frame(self) -> Any:
-        return json.loads(await self.receive_from(timeout=WAIT_SECONDS))
+    async def frame(self, *, status: bool = False) -> Any:
+        """The next frame; those of a device's status, which come when they come, only where they are asked for."""
+        while (frame := json.loads(await self.receive_from(timeout=WAIT_SECONDS)))["type"] == "status" and not status:
+            pass
+        return frame
 
     async def seqs(self, count: int) -> list[int]:
         """The positions of the next readings, at least `count` of them, over as many frames as they take."""

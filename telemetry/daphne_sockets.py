@@ -1,0 +1,63 @@
+"""daphne's WebSockets, with what they lack: bounds both ways, a reader's pace that is felt, and codes of the registry."""
+
+import asyncio
+from typing import Any
+
+from daphne.server import Server
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from realtime.conversations import MESSAGE_MAX
+
+# Of those that RFC 6455 (7.4.1) and the registry let a server send, the ones that autobahn's `sendClose` refuses.
+REGISTERED_CODES = range(1001, 1015)
+
+
+@implementer(IPushProducer)
+class PacedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
+    """Twisted says when more than 64 KiB wait to be taken in by the client, and when they are; `writable` repeats it."""
+
+    def onConnect(self, request: Any) -> Any:  # noqa: N802  autobahn's name
+        self.writable = asyncio.Event()
+        self.writable.set()
+        # The HTTP channel, which the connection was before, has registered itself for the same news.
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self, True)
+        return super().onConnect(request)
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        self.writable.clear()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        self.writable.set()
+
+    def stopProducing(self) -> None:  # noqa: N802
+        self.writable.set()
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
+        self.writable.set()
+        super().onClose(wasClean, code, reason)
+
+    def serverClose(self, code: int | None = None) -> None:  # noqa: N802
+        if code in REGISTERED_CODES:
+            self.sendCloseFrame(code=code)
+        else:
+            super().serverClose(code)
+
+
+class PacedFactory(WebSocketFactory):  # type: ignore[misc]
+    protocol = PacedSocket
+
+    def setProtocolOptions(self, **options: Any) -> None:  # noqa: N802
+        """Also closes with a code what sends too much or nonsense: by default autobahn drops the connection."""
+        limits = {"maxMessagePayloadSize": 2 * MESSAGE_MAX, "maxFramePayloadSize": 2 * MESSAGE_MAX}
+        super().setProtocolOptions(**options | limits | {"failByDrop": False})
+
+
+class PacedServer(Server):  # type: ignore[misc]
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Has the application wait for a reader that is behind; a close goes out at once."""
+        if message["type"] == "websocket.send":
+            await protocol.writable.wait()
+        await super().handle_reply(protocol, message)
