@@ -1,6 +1,7 @@
 """daphne, with a bound on what it takes in, and with an orderly end.
 
 Of itself it spools any body whole before the application is asked, and cancels what is under way when it is stopped.
+Its WebSockets are in `telemetry.daphne_sockets`.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from django.conf import settings
 from twisted.internet.defer import Deferred
 
 from telemetry.bodies import DISCARD_FACTOR
+from telemetry.daphne_sockets import PacedFactory, PacedServer
 from telemetry.draining import drain
 from telemetry.health import draining
 from telemetry.problems import MEDIA_TYPE, document
@@ -73,7 +75,7 @@ def too_large() -> bytes:
     return f"{head}Connection: close\r\n\r\n".encode() + body
 
 
-class Server(server.Server):  # type: ignore[misc]
+class Server(PacedServer):
     """`lead`: so many seconds it goes on to let clients in after it was told to stop, and says that it will."""
 
     def __init__(self, *, lead: float = 0.0, **options: Any) -> None:
@@ -82,7 +84,9 @@ class Server(server.Server):  # type: ignore[misc]
         self.ports: list[Any] = []
 
     def run(self) -> None:
-        server.HTTPFactory = BoundedFactory  # the only way in: `run` makes its factory itself
+        # The only way in: `run` makes its factories itself.
+        server.HTTPFactory = BoundedFactory
+        server.WebSocketFactory = PacedFactory
         super().run()
 
     def listen_success(self, port: Any) -> None:

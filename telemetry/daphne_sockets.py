@@ -1,4 +1,4 @@
-"""daphne's WebSockets, with what they lack: bounds both ways, a reader's pace that is felt, and codes of the registry."""
+"""daphne's WebSockets, with what they lack: bounds both ways, the pace of a reader, the registry's close codes."""
 
 import asyncio
 from typing import Any
@@ -16,7 +16,7 @@ REGISTERED_CODES = range(1001, 1015)
 
 @implementer(IPushProducer)
 class PacedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
-    """Twisted says when more than 64 KiB wait to be taken in by the client, and when they are; `writable` repeats it."""
+    """Twisted says when more than 64 KiB wait to be taken in by the client, and when no more; so does `writable`."""
 
     def onConnect(self, request: Any) -> Any:  # noqa: N802  autobahn's name
         self.writable = asyncio.Event()

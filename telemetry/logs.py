@@ -74,6 +74,8 @@ def logging_config(*, level: str, output: str) -> dict[str, Any]:
             "uvicorn": {"handlers": [], "propagate": True},
             "uvicorn.error": {"handlers": [], "propagate": True},
             "uvicorn.access": {"handlers": [], "propagate": False},
+            # A traceback a second while Redis is away, which `realtime.breaker` says once.
+            "channels_redis.pubsub": {"level": "CRITICAL"},
             # Clients log every request they make, at INFO: the simulator's, here.
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},

@@ -1,7 +1,7 @@
 """uvicorn's WebSockets as our large fleets want them: `uvicorn --ws telemetry.uvicorn_sockets:Socket …`.
 
-Not needed: without it messages are bounded by the application, at uvicorn's 16 MB, frames are compressed one by one, and a
-client that has stopped reading keeps its connection, with 64 KiB, after the application has closed it.
+Not needed, but without it a message is taken in up to uvicorn's 16 MB before the application refuses it, and a client
+that has stopped reading keeps its connection, and up to 64 KiB, after the application has closed it.
 """
 
 from typing import Any

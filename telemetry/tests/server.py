@@ -24,12 +24,26 @@ class Server:
     """On the stack that the tests run on: PostgreSQL and Redis where DATABASE_URL says so, else SQLite."""
 
     def __init__(
-        self, folder: Path, *, demo: bool = False, beside: "Server | None" = None, database_url: str = ""
+        self,
+        folder: Path,
+        *,
+        demo: bool = False,
+        beside: "Server | None" = None,
+        database_url: str = "",
+        redis_url: str | None = None,
+        uvicorn: bool = False,
     ) -> None:
-        """`beside`: a second process on the database of another. `database_url`: one that is there already."""
+        """`beside`: a second process on the database of another. `database_url`: one that is there already.
+
+        `uvicorn`: on that instead of daphne, which `up` serves by.
+        """
         self.port = free_port()
         self.log = folder / f"server-{self.port}.log"
         self.command = [sys.executable, "manage.py", "up", *([] if demo else ["--no-demo"])]
+        if uvicorn:
+            self.command = [sys.executable, "-m", "uvicorn", "telemetry.asgi:application", "--port", str(self.port)]
+            self.command += ["--ws", "telemetry.uvicorn_sockets:Socket", "--no-access-log"]
+        self.prepares = uvicorn
         own = connection.vendor == "postgresql" and not beside and not database_url
         self.database = f"telemetry_server_{uuid.uuid4().hex[:8]}" if own else ""
         self.url = f"http://127.0.0.1:{self.port}"
@@ -41,7 +55,7 @@ class Server:
             "DEVICE_API_KEYS": FLEET_KEY,
             "PORT": str(self.port),
             "DATABASE_URL": self.server_url(self.database) if self.database else f"sqlite:///{folder / 'db.sqlite3'}",
-            "REDIS_URL": settings.REDIS_URL,
+            "REDIS_URL": settings.REDIS_URL if redis_url is None else redis_url,
         }
         if beside or database_url:
             self.environment["DATABASE_URL"] = database_url or beside.environment["DATABASE_URL"]  # type: ignore[union-attr]
@@ -69,6 +83,9 @@ class Server:
 
     def start(self) -> None:
         """Starts it, for the first time or again."""
+        if self.prepares:
+            prepare = [sys.executable, "manage.py", "migrate", "-v0"]
+            subprocess.run(prepare, env=self.environment, cwd=settings.BASE_DIR, check=True)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 self.command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
