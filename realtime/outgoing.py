@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -10,14 +11,16 @@ from typing import Any
 
 from realtime import frames
 
+logger = logging.getLogger(__name__)
+
 # Characters that may wait. A frame is one string for all who wait for it, so a thousand slow readers cost little more.
 WAITING_MAX = 1024 * 1024
 # A replay goes on when no more than this waits.
 ROOM = 256 * 1024
 # A reader that has taken in nothing for so long, while something waits for it, is too slow.
 STALL_SECONDS = 10.0
-# How long the last frame and the close may take.
-CLOSE_SECONDS = 2.0
+# How long the error frame may take, and the close behind it.
+CLOSE_SECONDS = 1.0
 
 # 1013 is the WebSocket registry's "try again later".
 TRY_AGAIN_LATER = 1013
@@ -96,11 +99,13 @@ class Outgoing:
                 raise
         except (OSError, RuntimeError):  # uvicorn's: the client is gone, or was closed already
             return
+        except Exception:  # a server that cannot send this must not leave a silent socket behind
+            logger.exception("A frame could not be sent")
+            self.ending = UNAVAILABLE
         finally:
             self.roomy.set()
         with contextlib.suppress(OSError, RuntimeError, TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self.close()
+            await self.close()
 
     async def drain(self) -> None:
         while True:
@@ -120,5 +125,8 @@ class Outgoing:
     async def close(self) -> None:
         assert self.ending is not None
         frame = frames.error(self.ending.code, self.ending.detail)
-        await self.send({"type": "websocket.send", "text": frame})
-        await self.send({"type": "websocket.close", "code": self.ending.close_code, "reason": self.ending.code})
+        with contextlib.suppress(TimeoutError):  # of a reader that is stuck; the servers take a close all the same
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.send({"type": "websocket.send", "text": frame})
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await self.send({"type": "websocket.close", "code": self.ending.close_code, "reason": self.ending.code})

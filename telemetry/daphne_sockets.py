@@ -6,12 +6,15 @@ from typing import Any
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
+from zope.interface import implementer  # type: ignore[import-untyped]
 
 from realtime.conversations import MESSAGE_MAX
 
 # Of those that RFC 6455 (7.4.1) and the registry let a server send, the ones that autobahn's `sendClose` refuses.
 REGISTERED_CODES = range(1001, 1015)
+
+# What a client has to take in the close and what waits before it, until the connection is dropped.
+LINGER_SECONDS = 10
 
 
 @implementer(IPushProducer)
@@ -51,8 +54,13 @@ class PacedFactory(WebSocketFactory):  # type: ignore[misc]
 
     def setProtocolOptions(self, **options: Any) -> None:  # noqa: N802
         """Also closes with a code what sends too much or nonsense: by default autobahn drops the connection."""
-        limits = {"maxMessagePayloadSize": 2 * MESSAGE_MAX, "maxFramePayloadSize": 2 * MESSAGE_MAX}
-        super().setProtocolOptions(**options | limits | {"failByDrop": False})
+        ours = {
+            # The limit of a whole message, 1 MiB, holds for what is sent as well, so it stays as it is.
+            "maxFramePayloadSize": 2 * MESSAGE_MAX,
+            "failByDrop": False,
+            "closeHandshakeTimeout": LINGER_SECONDS,
+        }
+        super().setProtocolOptions(**options | ours)
 
 
 class PacedServer(Server):  # type: ignore[misc]

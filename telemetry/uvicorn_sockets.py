@@ -1,7 +1,7 @@
 """uvicorn's WebSockets as our large fleets want them: `uvicorn --ws telemetry.uvicorn_sockets:Socket …`.
 
 Not needed, but without it a message is taken in up to uvicorn's 16 MB before the application refuses it, and a client
-that has stopped reading keeps its connection, and up to 64 KiB, after the application has closed it.
+that reads too slowly is sent no close: it keeps its connection, with some 64 KiB of what was to be sent.
 """
 
 from typing import Any
@@ -11,8 +11,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from realtime.conversations import MESSAGE_MAX
 
-# What a closed connection has for its last bytes.
-LINGER_SECONDS = 5.0
+# What a client has to take in the close and what waits before it, until the connection is dropped.
+LINGER_SECONDS = 10.0
 
 
 class Socket(WebSocketsSansIOProtocol):
@@ -22,5 +22,10 @@ class Socket(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         await super().run_asgi()
-        if self.transport.get_write_buffer_size():
-            self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    async def send(self, message: Any) -> None:
+        """Waits for a reader that is behind, as uvicorn does; but a close goes out at once, behind what waits."""
+        if message["type"] == "websocket.close":
+            self.writable.set()
+        await super().send(message)

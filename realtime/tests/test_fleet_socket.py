@@ -130,7 +130,12 @@ async def test_what_many_devices_missed_is_read_many_devices_at_a_time(monkeypat
 def counting_reads(monkeypatch):
     asked = []
     read = replays.read
-    monkeypatch.setattr(replays, "read", lambda after, until: asked.append(dict(after)) or read(after, until))
+
+    def counting(after, until):
+        asked.append(dict(after))
+        return read(after, until)
+
+    monkeypatch.setattr(replays, "read", counting)
     return asked
 
 

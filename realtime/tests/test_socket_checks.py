@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -58,7 +59,7 @@ async def test_the_fleet_misses_nothing_either_also_of_a_new_device(device, noth
         assert (frame["device_id"], [reading["seq"] for reading in frame["readings"]]) == ("mote-3", [1, 2])
 
 
-async def frame_of(socket: Socket, kind: str) -> dict[str, object]:
+async def frame_of(socket: Socket, kind: str) -> dict[str, Any]:
     """The next frame of this type."""
     while (frame := await socket.frame(status=True))["type"] != kind:
         pass

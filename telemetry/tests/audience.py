@@ -108,6 +108,6 @@ class Audience:
                 if client.device_id in (None, device) and client.seqs[device] != seqs
             ]
 
-        while time.monotonic() < deadline and missing():
+        while (lacking := missing()) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not missing()
+        assert not lacking
