@@ -1,98 +1,114 @@
-// Follows one device's log over the live socket: every reading, in order, once; after a lost connection too.
+// Follows logs over the live socket: every reading, in order, once; after a lost connection too.
 //
-//   const stop = watch("mote-1", { after: 0, onReadings(readings) {…}, onState(state, detail) {…} });
+//   const stop = watch("mote-1", { after: 0, onReadings(readings) {…}, onStatus(status) {…}, onState(state, detail) {…} });
+//   const stop = watchFleet({ onReadings(deviceId, readings) {…}, onStatus(deviceId, status) {…}, onState(state, detail) {…} });
 //
-// `after` is the seq of the last reading the caller has; without it only what comes from now on is given.
+// Of one device `after` is the seq of the last reading the caller has; without it only what comes from now on is given, as
+// of the fleet always. A status is given when it is first known and when it has changed: "online", "late", "offline", "never".
 // States: "connecting", "catching up", "live", "offline" (trying again), "refused" (for good; detail says why).
+// `base` is the server's origin; from a page of another origin `ticket` gives a promise of a ticket for each connection.
+// The protocol: docs/live.md.
 
-const RETRY_MS = [500, 30_000];
-const PING_MS = 10_000;
-const FINAL_CODES = new Set([4400, 4401, 4403, 4404]);
+import { connect } from "./connection.js";
 
-export function watch(deviceId, { after = null, onReadings, onState = () => {}, base = location.origin }) {
-  let position = after;
-  let attempts = 0;
-  let stopped = false;
-  let socket = null;
-  let retry = null;
+const POSITIONS_PER_MESSAGE = 500;
 
-  function connect() {
-    onState("connecting");
-    const address = new URL(`/api/v1/realtime/subscribe/${encodeURIComponent(deviceId)}`, base);
-    address.protocol = address.protocol.replace("http", "ws");
-    if (position !== null) address.searchParams.set("after", position);
-    const current = (socket = new WebSocket(address));
-    let pinged = 0;
-    let heard = 0;
-    let target = 0;
-    let lastError = null;
-
-    const heartbeat = setInterval(() => {
-      // A connection that died without a word, as when the network is pulled, looks open for minutes. Judged by the
-      // last ping, not by the time: in a hidden tab this runs once a minute.
-      if (pinged > heard) return lost({});
-      pinged = Date.now();
-      if (current.readyState === WebSocket.OPEN) current.send('{"type":"ping"}');
-    }, PING_MS);
-
-    const announce = () => onState(position < target ? "catching up" : "live");
-
-    function lost({ code }) {
-      clearInterval(heartbeat);
-      if (socket !== current) return;
-      socket = null;
-      current.close();
-      if (stopped) return;
-      if (FINAL_CODES.has(code)) {
-        stopped = true;
-        onState("refused", lastError?.detail);
-        return;
-      }
-      const ceiling = Math.min(RETRY_MS[0] * 2 ** attempts++, RETRY_MS[1]);
-      retry = setTimeout(connect, ceiling * (0.5 + Math.random() / 2));
-      onState("offline", lastError?.detail);
-    }
-
-    current.onclose = lost;
-    current.onmessage = ({ data }) => {
-      if (socket !== current) return;
-      heard = Date.now();
-      const frame = JSON.parse(data);
+export function watch(deviceId, { after = null, onReadings, onStatus, onState, base, ticket }) {
+  const log = { position: after, target: 0, status: null };
+  return connect({
+    base,
+    ticket,
+    onState,
+    path: `subscribe/${encodeURIComponent(deviceId)}`,
+    query: () => (log.position === null ? {} : { after: log.position }),
+    onFrame(frame, connection) {
       if (frame.type === "subscribed") {
-        attempts = 0;
-        target = frame.last_seq;
+        log.target = frame.last_seq;
         // Also where the log is shorter than what we have, as after a restored backup: then that is the truth.
-        position = position === null ? target : Math.min(position, target);
-        announce();
-      } else if (frame.type === "readings") {
-        const fresh = frame.readings.filter((reading) => reading.seq > position);
-        if (!fresh.length) return;
-        if (fresh[0].seq !== position + 1) {
-          lost({}); // a hole: connecting again reads it from the log
-          return;
-        }
-        position = fresh.at(-1).seq;
-        onReadings(fresh);
-        announce();
-      } else if (frame.type === "error") {
-        lastError = frame;
+        log.position = Math.min(log.position ?? log.target, log.target);
       }
-    };
+      take(frame, log, connection, onReadings, onStatus);
+      connection.say(log.position < log.target ? "catching up" : "live");
+    },
+  });
+}
+
+export function watchFleet({ onReadings, onStatus, onState, base, ticket }) {
+  const logs = new Map();
+  let complete = false; // whether every log of the fleet has been heard of
+  let behind = new Set();
+
+  const positions = () => [...logs].filter(([, log]) => log.position !== null).map(([id, log]) => [id, log.position]);
+
+  function resume(connection) {
+    const known = positions();
+    const others = complete ? "all" : "now";
+    for (let first = 0; first === 0 || first < known.length; first += POSITIONS_PER_MESSAGE) {
+      const until = first + POSITIONS_PER_MESSAGE;
+      const part = Object.fromEntries(known.slice(first, until));
+      connection.send({ type: "resume", positions: part, more: until < known.length, others });
+    }
   }
 
-  const reconnect = () => {
-    if (stopped || socket) return;
-    clearTimeout(retry);
-    attempts = 0;
-    connect();
-  };
-  addEventListener("online", reconnect);
-  connect();
+  function list(frame) {
+    for (const { device_id: id, last_seq: target, status } of frame.devices) {
+      const log = logOf(id);
+      log.target = Math.max(target, 0);
+      // A log that is new to us since we know the fleet comes whole; before, we begin where it ends.
+      log.position = Math.min(log.position ?? (complete ? 0 : target), target);
+      if (log.position < log.target) behind.add(id);
+      if (status !== log.status) onStatus?.(id, (log.status = status));
+    }
+    if (!frame.more) complete = true;
+    return !frame.more;
+  }
 
-  return function stop() {
-    stopped = true;
-    removeEventListener("online", reconnect);
-    clearTimeout(retry);
-    socket?.close();
-  };
+  function logOf(id) {
+    if (!logs.has(id)) logs.set(id, { position: null, target: 0, status: null });
+    return logs.get(id);
+  }
+
+  return connect({
+    base,
+    ticket,
+    onState,
+    path: "subscribe",
+    query: () => (positions().length || complete ? { resume: true } : {}),
+    onFrame(frame, connection) {
+      if (frame.type === "subscribed") {
+        behind = new Set();
+        connection.listed = false;
+        if (connection.query.resume) resume(connection);
+      } else if (frame.type === "positions") {
+        connection.listed = list(frame);
+      } else if (frame.device_id) {
+        const id = frame.device_id;
+        const log = logOf(id);
+        if (log.position === null && frame.type === "readings") log.position = frame.readings[0].seq - 1;
+        take(frame, log, connection, (readings) => onReadings?.(id, readings), (status) => onStatus?.(id, status));
+        if (log.position >= log.target) behind.delete(id);
+      }
+      connection.say(connection.listed && !behind.size ? "live" : "catching up");
+    },
+  });
+}
+
+// What a frame says of one log: { position, target, status }.
+function take(frame, log, connection, onReadings, onStatus) {
+  if (frame.type === "readings") {
+    const fresh = frame.readings.filter((reading) => reading.seq > log.position);
+    if (!fresh.length) return;
+    if (fresh[0].seq !== log.position + 1) {
+      connection.again(); // a hole, which must not be: connecting again reads it from the log
+      return;
+    }
+    log.position = fresh.at(-1).seq;
+    onReadings?.(fresh);
+  } else if (frame.type === "deleted") {
+    // What retention has deleted is no hole; the log goes on behind it.
+    if (frame.first_seq <= log.position + 1) log.position = Math.max(log.position, frame.last_seq);
+  } else if ((frame.type === "status" || frame.type === "subscribed") && frame.status !== log.status) {
+    log.status = frame.status;
+    onStatus?.(frame.status);
+  }
 }

@@ -1,0 +1,99 @@
+// One live socket that comes back: after a growing, random pause, until the server says that there is no use.
+
+const RETRY_MS = [500, 30_000];
+const PING_MS = 10_000;
+// What a server may take to accept, and then to say its first word.
+const OPEN_MS = 15_000;
+const FINAL_CODES = new Set([4400, 4401, 4403, 4404]);
+
+// `path` below /api/v1/realtime/; `query()` gives its parameters for each connection anew; `onFrame(frame, connection)`
+// gets each frame but pongs and errors, and may `connection.say(state)`, `send(message)` or begin `again()`. Returns stop().
+export function connect({ path, query, onFrame, onState = () => {}, base = location.origin, ticket }) {
+  let attempts = 0;
+  let stopped = false;
+  let current = null;
+  let retry = null;
+  let said = null;
+
+  function say(state, detail) {
+    if (state === said && !detail) return;
+    said = state;
+    onState(state, detail);
+  }
+
+  async function open() {
+    const connection = (current = { query: query(), say, again: () => lost(connection, {}) });
+    say("connecting");
+    try {
+      const address = new URL(`/api/v1/realtime/${path}`, base);
+      address.protocol = address.protocol.replace("http", "ws");
+      if (ticket) connection.query.ticket = await ticket();
+      for (const [name, value] of Object.entries(connection.query)) address.searchParams.set(name, value);
+      if (current === connection) listen(connection, new WebSocket(address));
+    } catch (error) {
+      lost(connection, { detail: error.message }); // no ticket to be had, as without a network
+    }
+  }
+
+  function listen(connection, socket) {
+    let pinged = 0;
+    let heard = 0;
+    connection.socket = socket;
+    connection.send = (message) => socket.send(JSON.stringify(message));
+    connection.opening = setTimeout(() => lost(connection, {}), OPEN_MS);
+    connection.heartbeat = setInterval(() => {
+      if (socket.readyState !== WebSocket.OPEN) return;
+      // A connection that died without a word, as when the network is pulled, looks open for minutes. Judged by the
+      // last ping, not by the time: in a hidden tab this runs once a minute.
+      if (pinged > heard) return lost(connection, {});
+      pinged = Date.now();
+      connection.send({ type: "ping" });
+    }, PING_MS);
+    socket.onclose = ({ code }) => lost(connection, { code });
+    socket.onmessage = ({ data }) => {
+      if (current !== connection) return;
+      heard = Date.now();
+      clearTimeout(connection.opening);
+      const frame = JSON.parse(data);
+      if (frame.type === "error") connection.error = frame;
+      else if (frame.type !== "pong") onFrame(frame, connection);
+      // It works; the fleet's first word alone, which comes before the server has looked, does not say so.
+      if (frame.type !== "error" && frame.device_id !== null) attempts = 0;
+    };
+  }
+
+  function lost(connection, { code, detail = connection.error?.detail }) {
+    clearTimeout(connection.opening);
+    clearInterval(connection.heartbeat);
+    if (current !== connection) return;
+    current = null;
+    connection.socket?.close();
+    if (stopped) return;
+    if (FINAL_CODES.has(code)) {
+      stop();
+      say("refused", detail);
+      return;
+    }
+    const ceiling = Math.min(RETRY_MS[0] * 2 ** attempts++, RETRY_MS[1]);
+    retry = setTimeout(open, ceiling * (0.5 + Math.random() / 2));
+    say("offline", detail);
+  }
+
+  const online = () => {
+    if (stopped || current) return;
+    clearTimeout(retry);
+    attempts = 0;
+    open();
+  };
+
+  function stop() {
+    stopped = true;
+    removeEventListener("online", online);
+    clearTimeout(retry);
+    current?.socket?.close();
+  }
+
+  addEventListener("online", online);
+  open();
+  return stop;
+}
