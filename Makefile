@@ -3,12 +3,13 @@
 # make fuzz   the fuzzers alone, for some minutes: FUZZ_EXAMPLES requests an operation, FUZZ_BODIES bent bodies
 # make prove  shows under fire that the promises hold; needs root, PostgreSQL, Redis, libfaketime and an hour and a half
 # make bench-ingest   measures the ingest beside its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
+# make bench-live     measures the live stream beside the stock way; needs PostgreSQL, redis-server, wrk and Chromium
 # make bench-queries  measures questions on 1 and 20 million readings; needs PostgreSQL, some 10 GB and half an hour
 
 VENV := .venv
 PYTHON ?= python3
 
-.PHONY: run test fuzz prove lint audit clean bench-ingest bench-queries
+.PHONY: run test fuzz prove lint audit clean bench-ingest bench-live bench-queries
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
@@ -34,6 +35,9 @@ prove: $(VENV)/dev.installed
 bench-ingest: $(VENV)/dev.installed .cache/benchmarks/installed
 	@command -v wrk >/dev/null || apt-get install -y -qq --no-install-recommends wrk || { echo "wrk is missing: install it."; exit 1; }
 	@$(VENV)/bin/python -m benchmarks.ingest $(ARGS)
+
+bench-live: $(VENV)/dev.installed
+	@$(VENV)/bin/python -m benchmarks.live $(ARGS)
 
 bench-queries: $(VENV)/dev.installed
 	@$(VENV)/bin/python -m benchmarks.queries $(ARGS)
