@@ -20,6 +20,8 @@ SENT = re.compile(rb'"sent":\s?([\d.]+)')
 OPCODE_TEXT, OPCODE_CLOSE, OPCODE_PING = 1, 8, 9
 # What a step may take beyond its end until all has arrived: longer than the product takes to notice a lost message.
 DRAIN_SECONDS = 6
+# uvicorn closes a connection that was idle for 5.
+IDLE_SECONDS = 3
 
 
 @dataclass
@@ -141,7 +143,7 @@ class Poster:
         """`extra`: so many more metrics in each reading."""
         self.port, self.path, self.key = port, path, key
         self.extra = {f"metric_number_{n}": 20.0 + n / 7 for n in range(extra)}
-        self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self.idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []  # since when
 
     async def post(self, rate: float, seconds: float) -> int:
         count = round(rate * seconds)
@@ -154,7 +156,7 @@ class Poster:
         return count
 
     async def one(self) -> None:
-        reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await self.connection()
         body = json.dumps({"temperature": 21.5, "sent": round(time.time(), 6)} | self.extra).encode()
         head = f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nX-API-Key: {self.key}\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -164,10 +166,19 @@ class Poster:
         length = re.search(rb"(?i)content-length: (\d+)", answer)
         assert length, answer
         await reader.readexactly(int(length[1]))
-        self.idle.append((reader, writer))
+        self.idle.append((time.monotonic(), reader, writer))
+
+    async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The one used last, or a new one where that may have been closed for being idle."""
+        while self.idle:
+            since, reader, writer = self.idle.pop()
+            if time.monotonic() - since < IDLE_SECONDS:
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self.port)
 
     def close(self) -> None:
-        for _, writer in self.idle:
+        for _, _, writer in self.idle:
             writer.transport.abort()
 
 

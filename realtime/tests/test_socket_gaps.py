@@ -8,11 +8,17 @@ from channels.layers import get_channel_layer
 
 from devices.models import Device
 from readings.tests.logs import new, store
-from realtime import frames, receivers
+from realtime import checking, frames, receivers
 from realtime.groups import FLEET_GROUP, device_group
 from realtime.tests.sockets import in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a message shows is to be mended by that, not by the next look at the positions."""
+    monkeypatch.setattr(checking, "SOON_SECONDS", 60)
 
 
 class Tape:

@@ -1,0 +1,81 @@
+"""A socket's queue: in order, bounded, given up when its reader takes nothing in."""
+
+import asyncio
+from typing import Any
+
+from realtime import outgoing
+from realtime.outgoing import Ending, Outgoing
+from realtime.tests.sockets import in_a_loop
+
+BYE = Ending(4499, "bye", "Enough.")
+
+
+class Reader:
+    """Takes everything in, or (`stuck`) only a close, as our servers do."""
+
+    def __init__(self, *, stuck: bool = False) -> None:
+        self.stuck = stuck
+        self.taken: list[Any] = []
+
+    async def __call__(self, message: dict[str, Any]) -> None:
+        if self.stuck and message["type"] != "websocket.close":
+            await asyncio.Event().wait()
+        self.taken.append(message.get("text", message.get("code")))
+
+
+@in_a_loop
+async def test_what_is_put_is_sent_in_order_and_the_end_comes_last():
+    reader = Reader()
+    queue = Outgoing(reader)
+    for frame in ("one", "two", "three"):
+        queue.put(frame)
+    queue.end(BYE)
+    queue.put("too late")
+    await queue.task
+    assert reader.taken[:3] == ["one", "two", "three"]
+    assert reader.taken[4:] == [4499]
+    assert "bye" in reader.taken[3]
+
+
+@in_a_loop
+async def test_what_waits_for_a_stuck_reader_is_bounded_and_the_reader_is_closed_with_1013(monkeypatch):
+    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
+    reader = Reader(stuck=True)
+    queue = Outgoing(reader)
+    most = 0
+    for _ in range(100):
+        queue.put("x" * (outgoing.WAITING_MAX // 10))
+        await asyncio.sleep(0)
+        most = max(most, sum(map(len, queue.waiting)))
+    await queue.task
+    assert most <= outgoing.WAITING_MAX
+    assert reader.taken == [1013]
+    assert not queue.waiting
+
+
+@in_a_loop
+async def test_a_reader_that_takes_nothing_in_for_too_long_is_closed(monkeypatch):
+    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(outgoing, "STALL_SECONDS", 0.05)
+    reader = Reader(stuck=True)
+    queue = Outgoing(reader)
+    queue.put("one")
+    await asyncio.sleep(0.1)
+    queue.check()
+    await queue.task
+    assert reader.taken == [1013]
+
+
+@in_a_loop
+async def test_a_frame_that_no_server_takes_closes_the_socket(caplog):
+    async def send(message: dict[str, Any]) -> None:
+        if message.get("text") == "huge":
+            raise ValueError("too big for me")
+        taken.append(message)
+
+    taken: list[dict[str, Any]] = []
+    queue = Outgoing(send)
+    queue.put("huge")
+    await queue.task
+    assert taken[-1]["code"] == 1013
+    assert "could not be sent" in caplog.text
