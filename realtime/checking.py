@@ -78,6 +78,9 @@ class Checker:
                 logger.warning("Live sockets are not checked: the database is away (%s)", str(error).strip())
             self.away = True
             return
+        except Exception:  # the next look is as good as any; without one, sockets would go on unchecked
+            logger.exception("A check of the live sockets failed")
+            return
         self.away = False
         if missing:
             await asyncio.sleep(GRACE_SECONDS)

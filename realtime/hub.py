@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from itertools import islice
 from weakref import WeakKeyDictionary
 
@@ -15,10 +16,13 @@ from realtime.database import in_database
 from realtime.groups import FLEET_GROUP, device_group
 from realtime.listening import Listener
 from realtime.logs import Log
+from realtime.outgoing import UNAVAILABLE
 from realtime.positions import Position, positions
 from realtime.replays import LOGS_PER_READ
 from realtime.stream import Stream
 from realtime.subscriptions import Lag, Subscription
+
+logger = logging.getLogger(__name__)
 
 
 class Hub:
@@ -56,6 +60,7 @@ class Hub:
         log = self.stream.logs.setdefault(device.device_id, Log(device.device_id, end.last_seq, end.status))
         log.group = group
         log.watchers.add(subscription)
+        self.listener.keep(group)  # the last watcher before this one may have left meanwhile
         return log, end.last_seq
 
     async def watch_fleet(self, subscription: Subscription, after: dict[str, int] | None, *, others_now: bool) -> None:
@@ -73,6 +78,7 @@ class Hub:
             start = log.position if after is None or others_now else 0
             self.begin(subscription, log, (after or {}).get(log.device_id, start))
         stream.fleet.add(subscription)
+        self.listener.keep(FLEET_GROUP)
         ends = [(log.device_id, log.position, log.status) for log in stream.logs.values()]
         for first in range(0, max(len(ends), 1), frames.POSITIONS_PER_FRAME):
             await subscription.outgoing.room()
@@ -112,7 +118,15 @@ class Hub:
 
     def replay_soon(self, subscription: Subscription) -> None:
         if subscription.behind:
-            subscription.replaying = asyncio.create_task(self.replay(subscription))
+            subscription.replaying = asyncio.create_task(self.replay_or_close(subscription))
+
+    async def replay_or_close(self, subscription: Subscription) -> None:
+        """A socket whose replay fails must not stay open and silent."""
+        try:
+            await self.replay(subscription)
+        except Exception:
+            logger.exception("A replay failed")
+            subscription.outgoing.give_up(UNAVAILABLE)
 
     async def replay(self, subscription: Subscription) -> None:
         """Sends what the socket is behind on, as fast as its reader takes it, until it is live with every log."""

@@ -33,6 +33,10 @@ class Listener:
         self.wanted.add(group)
         await self.reconcile()
 
+    def keep(self, group: str) -> None:
+        """Has the group joined again at the next `reconcile`, should it have been left since `join`."""
+        self.wanted.add(group)
+
     def leave(self, group: str) -> None:
         """Has the group left at the next `reconcile`."""
         self.wanted.discard(group)
