@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
+from typing import Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
@@ -19,6 +20,8 @@ from realtime.stream import Stream
 from realtime.subscriptions import Subscription
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CHECK_SECONDS = 3.0
 # A device that was late and reports again is said to be online after so long.
@@ -70,23 +73,28 @@ class Checker:
         self.stream.status_in_doubt.clear()
 
     async def ask(self) -> None:
-        try:
-            missing = await self.check(None if self.stream.fleet else list(self.stream.logs))
-            await self.close_revoked()
-        except (DatabaseError, InterfaceError) as error:
-            if not self.away:
-                logger.warning("Live sockets are not checked: the database is away (%s)", str(error).strip())
-            self.away = True
-            return
-        except Exception:  # the next look is as good as any; without one, sockets would go on unchecked
-            logger.exception("A check of the live sockets failed")
-            return
-        self.away = False
+        missing = await self.safely(self.check(None if self.stream.fleet else list(self.stream.logs)))
+        await self.safely(self.close_revoked())
         if missing:
             await asyncio.sleep(GRACE_SECONDS)
             for log, last_seq in missing:
                 if self.stream.logs.get(log.device_id) is log:
                     self.stream.expect(log, last_seq)
+
+    async def safely(self, question: Coroutine[Any, Any, T]) -> T | None:
+        """The answer, or None, logged: the next look is as good as this one, and must come."""
+        try:
+            answer = await question
+        except (DatabaseError, InterfaceError) as error:
+            if not self.away:
+                logger.warning("Live sockets are not checked: the database is away (%s)", str(error).strip())
+            self.away = True
+        except Exception:
+            logger.exception("A check of the live sockets failed")
+        else:
+            self.away = False
+            return answer
+        return None
 
     async def list_fleet(self) -> list[tuple[Log, int]]:
         """Has every log of the fleet watched; returns those that are longer than was heard. Raises DatabaseError."""

@@ -12,6 +12,8 @@ from django.utils.crypto import constant_time_compare
 from devices.models import Device
 
 WATCH_PERMISSION = "readings.view_reading"
+# Of the backends, the one that knows who may do what.
+PERMISSIONS = "django.contrib.auth.backends.ModelBackend"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ def revoked(credentials: Collection[Credential], *, now: datetime) -> set[Creden
     user_ids = {c.user_id for c in credentials if c.user_id is not None} | {user.pk for user in signed_in.values()}
     allowed: set[int] = set()
     if user_ids:
-        may_watch = User.objects.with_perm(WATCH_PERMISSION)
+        may_watch = User.objects.with_perm(WATCH_PERMISSION, backend=PERMISSIONS)
         allowed = set(may_watch.filter(pk__in=user_ids, is_staff=True).values_list("pk", flat=True))
 
     def counts(c: Credential) -> bool:

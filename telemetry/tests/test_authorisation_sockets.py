@@ -22,6 +22,9 @@ device          ours    4401 4401 ok   4404 ok   4401 4401 4403 ok   ok   4403 o
 device          none    4401 4401 ok   4404 ok   4401 4401 4403 ok   4401 4401 4401 4401 4401 ok   4401 4404
 device          foreign 403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403
 unknown-device  ours    4401 4401 4404 4404 4404 4401 4401 4403 4404 4404 4403 4404 4403 4401 4404 4401 4404
+fleet           ours    4401 4401 4403 4403 4403 4401 4401 4403 ok   ok   4403 ok   4403 4401 4403 4401 4403
+fleet           none    4401 4401 4403 4403 4403 4401 4401 4403 ok   4401 4401 4401 4401 4401 4403 4401 4403
+fleet           foreign 403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403
 nowhere         ours    4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404
 """
 CALLERS = (
@@ -35,6 +38,7 @@ ORIGINS = {"ours": OWN, "none": WITHOUT, "foreign": FOREIGN}
 ADDRESSES = {
     "device": ("mote-1", r"^api/v1/realtime/subscribe/(?P<device_id>[A-Za-z0-9][A-Za-z0-9._:-]{0,63})/?$"),
     "unknown-device": ("mote-9", r"^api/v1/realtime/subscribe/(?P<device_id>[A-Za-z0-9][A-Za-z0-9._:-]{0,63})/?$"),
+    "fleet": ("", r"^api/v1/realtime/subscribe/?$"),
     "nowhere": ("-mote", ""),
 }
 ROWS = [line.split() for line in MATRIX.strip().splitlines()[3:]]
