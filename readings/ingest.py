@@ -8,23 +8,29 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from rest_framework import status
 from rest_framework.exceptions import APIException, AuthenticationFailed, ErrorDetail, PermissionDenied, ValidationError
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from devices.authentication import INVALID_KEY, KeyAuthentication, caller_of, key_in
 from devices.callers import Caller, Role, caller_for_key
 from devices.context import calling_device
 from devices.permissions import CallerPermission
 from devices.throttling import DeviceThrottle, TooManyPosts
+from devices.validators import is_device_id
 from devices.wire import decode_body
 from readings import documentation, instruments
 from readings.asynchronous import AsyncViewSet, JSONResponse
 from readings.payloads import BATCH_READINGS_MAX, InvalidReading, NewReading, Refusal, parse_reading
 from readings.recording import INACTIVE_DEVICE, Recorded, announce, store
+from readings.rejections import Refused, Times, keep_or_drop, refused_post
 
 REJECTIONS_LISTED = 100
+REASONS_NOTED = 5
 
 
 class NothingStored(APIException):
@@ -53,6 +59,9 @@ class Lane(Protocol):
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]: ...
 
+    # Remembers that the post was refused; a moment later, and at no cost to the answer.
+    def note(self, refusal: Refused, *, now: datetime) -> None: ...
+
 
 class IngestPermission(CallerPermission):
     message = "The administrator's key manages and reads; readings are posted with a device's or a fleet key."
@@ -70,6 +79,7 @@ class IngestViewSet(AsyncViewSet):
     throttle_classes = [DeviceThrottle]
     admin_permissions: dict[str, str] = {}
     open_to = {"create": (Role.DEVICE, Role.FLEET), "batch": (Role.DEVICE, Role.FLEET)}
+    posted: Any = None  # the decoded body, once it was read
 
     def throttled(self, request: Request, wait: float) -> NoReturn:
         rate = settings.DEVICE_RATE_LIMIT
@@ -95,12 +105,56 @@ class IngestViewSet(AsyncViewSet):
             calling_device.set(caller.device.device_id)
         request._authenticator = KeyAuthentication()  # type: ignore[attr-defined]
 
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        response = await super().dispatch(request, *args, **kwargs)
+        if 400 <= response.status_code < 500 and response.status_code != status.HTTP_405_METHOD_NOT_ALLOWED:
+            assert isinstance(response, Response)
+            await self.note_problem(response)
+        return response
+
+    async def note_problem(self, response: Response) -> None:
+        problem = response.data
+        if "rejected" in problem:
+            await self.note_rejected(response.status_code, problem["rejected"])
+            return
+        error = (problem.get("errors") or [{"field": ""}])[0]
+        await self.note(response.status_code, problem["code"], error["field"], problem["detail"])
+
+    async def note_rejected(self, status_code: int, rejected: list[dict[str, Any]]) -> None:
+        """Of a batch the first reading refused for each reason, of at most REASONS_NOTED."""
+        reasons: dict[tuple[str, str], dict[str, Any]] = {}
+        for rejection in rejected:
+            reasons.setdefault((rejection["code"], rejection["field"]), rejection)
+        for (code, field), rejection in list(reasons.items())[:REASONS_NOTED]:
+            await self.note(status_code, code, field, rejection["detail"], index=rejection["index"])
+
+    async def note(self, status_code: int, code: str, field: str, detail: str, *, index: int | None = None) -> None:
+        meta = self.request.META
+        caller = self.request.auth if isinstance(self.request.auth, Caller) else None
+        key = key_in(api_key=meta.get("HTTP_X_API_KEY"), authorization=meta.get("HTTP_AUTHORIZATION"))
+        refusal = refused_post(
+            # Only an unknown key may be shown how it begins: gateways' and the administrator's are secrets of ours.
+            unknown_key=key if caller is None else None,
+            device_id=own_device_id(caller) or named_device_id(self.posted, index) if caller else "",
+            address=meta.get("REMOTE_ADDR") or "",
+            status=status_code,
+            code=code,
+            field=field,
+            detail=detail,
+        )
+        if (lane := lane_of(self.request)) is not None:
+            lane.note(refusal, now=timezone.now())
+        else:
+            await sync_to_async(keep_or_drop)({refusal: Times(timezone.now())})
+
     async def document(self, request: Request) -> Any:
         """The decoded body, read only now that its sender is known to be allowed."""
         if (lane := lane_of(request)) is None:
-            return request.data
-        body, refused = await lane.body()
-        return decode_body(body, content_type=request.META.get("CONTENT_TYPE", ""), refused=refused)
+            self.posted = request.data
+        else:
+            body, refused = await lane.body()
+            self.posted = decode_body(body, content_type=request.META.get("CONTENT_TYPE", ""), refused=refused)
+        return self.posted
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
         if (lane := lane_of(self.request)) is not None:
@@ -146,7 +200,10 @@ class IngestViewSet(AsyncViewSet):
             answer["ignored"] = ignored
         if answer["rejected_count"] == len(results):
             raise NothingStored(answer)
-        return JSONResponse(answer, status=207 if answer["rejected_count"] else 201)
+        if answer["rejected_count"]:
+            await self.note_rejected(status.HTTP_207_MULTI_STATUS, answer["rejected"])
+            return JSONResponse(answer, status=status.HTTP_207_MULTI_STATUS)
+        return JSONResponse(answer, status=status.HTTP_201_CREATED)
 
 
 def lane_of(request: Request) -> Lane | None:
@@ -156,6 +213,14 @@ def lane_of(request: Request) -> Lane | None:
 def own_device_id(caller: Caller) -> str | None:
     """The device that a device's key speaks for; None for a fleet key, whose readings name theirs."""
     return caller.device.device_id if caller.device else None
+
+
+def named_device_id(posted: Any, index: int | None) -> str:
+    """The device that a fleet key's reading names: the whole body, or the reading at `index` of it."""
+    if index is not None:
+        posted = batch_items(posted)[index]
+    named = posted.get("device_id") if isinstance(posted, dict) else None
+    return named if isinstance(named, str) and is_device_id(named) else ""
 
 
 def batch_items(document: Any) -> list[Any]:

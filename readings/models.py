@@ -2,7 +2,7 @@ from django.db import models
 
 from devices.models import Device
 from readings.ids import uuid7
-from readings.querysets import ReadingQuerySet
+from readings.querysets import ReadingQuerySet, RejectionQuerySet
 
 
 class Reading(models.Model):
@@ -63,3 +63,36 @@ class Rollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.device_id} {self.metric} {self.start:%Y-%m-%d %H:%M} ({self.seconds} s)"
+
+
+class Rejection(models.Model):
+    """Posts that were refused lately, equal ones in one row; kept by `readings.rejections`, a bounded number of them.
+
+    `device_id` is text, not a reference: it is empty where the key told no device, and may be of one there is not.
+    `key_hint` is how an unknown key begins. `address` is where the post came from.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    device_id = models.CharField("device id", max_length=64, blank=True)
+    key_hint = models.CharField("key starts with", max_length=16, blank=True)
+    address = models.CharField(max_length=45, blank=True)
+    status = models.PositiveSmallIntegerField()
+    code = models.CharField(max_length=40)
+    field = models.CharField(max_length=80, blank=True)
+    detail = models.CharField(max_length=300)
+    count = models.BigIntegerField("times", default=1)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField(db_index=True)
+
+    objects = RejectionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "refused post"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["device_id", "key_hint", "address", "code", "field"], name="readings_rejection_kind"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}"

@@ -13,7 +13,7 @@ from readings.metrics import COLUMNS
 from readings.stored import StoredReading
 
 if TYPE_CHECKING:
-    from readings.models import Reading  # noqa: F401  named in the base class
+    from readings.models import Reading, Rejection  # noqa: F401  named in the base classes
 
 STORED = "SELECT id FROM readings_reading WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)::uuid))"
 STORED_SQLITE = "SELECT id FROM readings_reading WHERE id IN (SELECT value FROM json_each(%s))"
@@ -116,6 +116,17 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
             stored = [UUID(str(identifier)) for (identifier,) in cursor.fetchall()]
         found = self.filter(id__in=stored).values_list(*INSERT_COLUMNS) if stored else ()
         return {values[0]: StoredReading(*values) for values in found}
+
+
+class RejectionQuerySet(models.QuerySet["Rejection"]):
+    def of_device(self, device_id: str, *, key_hint: str) -> Self:
+        """What was refused of a device, the latest first; also what came with a key that begins as its own does."""
+        own = Q(device_id=device_id) | Q(device_id="", key_hint=key_hint)
+        return self.filter(own).order_by("-last_at", "-id")
+
+    def of_nobody(self) -> Self:
+        """What came without a key, or with one that nobody has; the latest first."""
+        return self.filter(device_id="").order_by("-last_at", "-id")
 
 
 def copy_text(readings: Sequence[StoredReading]) -> str:

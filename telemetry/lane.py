@@ -22,6 +22,7 @@ from readings.committing import GroupCommitter
 from readings.ingest import IngestViewSet
 from readings.payloads import NewReading
 from readings.recording import Recorded
+from readings.rejections import Refused, RejectionKeeper
 from telemetry import bodies, problems
 from telemetry.observing import observe
 from telemetry.requests import begin_request
@@ -42,6 +43,7 @@ class Ways:
     def __init__(self) -> None:
         self.resolver = KeyResolver()
         self.committer = GroupCommitter()
+        self.rejections = RejectionKeeper()
 
 
 class RequestLane:
@@ -58,6 +60,9 @@ class RequestLane:
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
         return await self.ways.committer.record(readings, received_at=received_at)
+
+    def note(self, refusal: Refused, *, now: datetime) -> None:
+        self.ways.rejections.note(refusal, now=now)
 
     async def body(self) -> tuple[bytes, str]:
         try:
@@ -85,7 +90,12 @@ class LaneRequest(HttpRequest):
         self.lane = lane
         self.method = scope["method"]
         self.path = self.path_info = scope["path"]
-        self.META = {"REQUEST_METHOD": self.method, "PATH_INFO": self.path}
+        client = scope.get("client")
+        self.META = {
+            "REQUEST_METHOD": self.method,
+            "PATH_INFO": self.path,
+            "REMOTE_ADDR": str(client[0]) if client else "",
+        }
         for name, value in scope["headers"]:
             if key := ASKED_FOR.get(name):
                 text = value.decode("latin-1")

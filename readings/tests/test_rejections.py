@@ -1,0 +1,169 @@
+"""Refused posts are kept, so that a device's page can say why it does not show up."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError
+from django.utils import timezone
+
+from devices.models import Device
+from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with
+from readings import rejections
+from readings.models import Rejection
+from readings.rejections import Refused, Times, keep, refused_post
+from readings.tests.logs import post_raw
+
+pytestmark = pytest.mark.django_db
+
+INGEST = "/api/v1/ingest"
+
+
+def kept(*fields):
+    return list(Rejection.objects.order_by("id").values_list(*fields))
+
+
+def kind(n=0, device_id="mote-1", **given):
+    return refused_post(
+        **{"unknown_key": None, "device_id": device_id, "address": "", "status": 422, "code": f"code_{n}", "detail": ""}
+        | given
+    )
+
+
+def test_a_value_that_is_refused_is_kept_with_its_reason(as_device):
+    as_device.post(INGEST, {"temperature": "warm"})
+    (row,) = kept("device_id", "status", "code", "field", "address", "count")
+    assert row == ("mote-1", 422, "invalid", "temperature", "127.0.0.1", 1)
+    assert "temperature" in Rejection.objects.get().detail
+
+
+@pytest.mark.parametrize(("body", "code"), [('{"temperature": nan}', "malformed"), ("", "no_metric"), ("[]", None)])
+def test_a_body_that_cannot_be_read_is_kept(as_device, body, code):
+    post_raw(as_device, INGEST, body)
+    assert Rejection.objects.get().device_id == "mote-1"
+
+
+def test_a_form_is_kept_as_what_it_was(as_device):
+    post_raw(as_device, INGEST, "temperature=1", "application/x-www-form-urlencoded")
+    assert kept("status", "code") == [(415, "unsupported_media_type")]
+
+
+def test_what_is_stored_is_not_refused(as_device):
+    as_device.post(INGEST, {"temperature": 1})
+    assert as_device.get(INGEST).status_code == 405
+    assert kept("code") == []
+
+
+def test_equal_refusals_are_one_row_that_counts(as_device):
+    for _ in range(3):
+        as_device.post(INGEST, {"temperature": "warm"})
+    as_device.post(INGEST, {"humidity": "wet"})
+    assert kept("field", "count") == [("temperature", 3), ("humidity", 1)]
+
+
+def test_of_a_batch_each_reason_is_kept_once(as_device):
+    bad = [{"temperature": "warm"}] * 7 + [{"humidity": "wet"}, {"temperature": 1}]
+    assert as_device.post(f"{INGEST}/batch", bad).status_code == 207
+    assert kept("status", "field") == [(207, "temperature"), (207, "humidity")]
+
+
+def test_of_a_batch_without_a_valid_reading_too(as_device):
+    as_device.post(f"{INGEST}/batch", [{"temperature": "warm"}])
+    assert kept("status", "device_id", "field") == [(422, "mote-1", "temperature")]
+
+
+def test_an_unknown_key_is_kept_by_how_it_begins_and_no_more():
+    key = "tlm_" + "k" * 32
+    client_with(key).post(INGEST, {"temperature": 1})
+    (row,) = Rejection.objects.values().all()
+    assert (row["status"], row["device_id"], row["key_hint"]) == (401, "", "tlm_kkkk")
+    assert key not in str(row)
+
+
+def test_of_a_key_that_is_none_of_ours_next_to_nothing_is_kept():
+    client_with("correct horse battery").post(INGEST, {"temperature": 1})
+    assert kept("key_hint") == [("cor",)]
+
+
+def test_the_secrets_of_this_server_are_not_kept(fleet, admin):
+    fleet.post(INGEST, {"temperature": 1})
+    admin.post(INGEST, {"temperature": 1})
+    text = str(list(Rejection.objects.values()))
+    assert len(kept("code")) == 2
+    for secret in (FLEET_KEY, ADMIN_KEY):
+        assert secret[:8] not in text
+
+
+def test_a_post_without_a_key_is_kept(anyone):
+    anyone.post(INGEST, {"temperature": 1})
+    assert kept("status", "code", "key_hint") == [(401, "not_authenticated", "")]
+
+
+def test_a_gateways_reading_of_a_device_there_is_not_is_kept_by_the_name_it_gave(fleet):
+    fleet.post(INGEST, {"temperature": 1, "device_id": "mote-9"})
+    fleet.post(f"{INGEST}/batch", [{"temperature": 1, "device_id": "mote-8"}])
+    assert kept("device_id", "code") == [("mote-9", "invalid"), ("mote-8", "unknown_device")]
+
+
+def test_a_deactivated_devices_key_is_known_for_whose_it_is(as_device, device):
+    Device.objects.update(is_active=False)
+    as_device.post(INGEST, {"temperature": 1})
+    assert kept("device_id", "detail") == [("mote-1", rejections.INACTIVE)]
+
+
+def test_a_key_whose_overlap_is_over_is_known_for_whose_it_was(as_device, device):
+    device.rotate_key(overlap=timedelta(seconds=1), now=timezone.now() - timedelta(hours=1))
+    as_device.post(INGEST, {"temperature": 1})
+    assert kept("device_id", "detail") == [("mote-1", rejections.ROTATED)]
+
+
+def test_a_device_is_shown_what_came_with_a_key_that_begins_like_its_own(device):
+    client_with(device.key_hint + "x" * 28).post(INGEST, {"temperature": 1})
+    client_with("tlm_zzzz" + "x" * 28).post(INGEST, {"temperature": 1})
+    found = Rejection.objects.of_device("mote-1", key_hint=device.key_hint)
+    assert [rejection.key_hint for rejection in found] == [device.key_hint]
+    assert Rejection.objects.of_nobody().count() == 2
+
+
+def test_no_more_than_the_last_are_kept_of_a_device_and_in_all(monkeypatch):
+    now = timezone.now()
+
+    def at(n):
+        return Times(now + timedelta(seconds=n))
+
+    keep({kind(n): at(n) for n in range(30)})
+    assert [code for (code,) in kept("code")] == [f"code_{n}" for n in range(10, 30)]
+    keep({kind(n, device_id=""): at(n) for n in range(130)})
+    assert Rejection.objects.filter(device_id="").count() == rejections.KEPT_OF_NOBODY
+    monkeypatch.setattr(rejections, "KEPT_IN_ALL", 50)
+    keep({kind(n, device_id=f"mote-{n}"): at(1000 + n) for n in range(60)})
+    assert Rejection.objects.count() == 50
+    assert Rejection.objects.filter(device_id="mote-59").exists()
+
+
+def test_hostile_texts_fit_their_columns():
+    text = "\x00\ud800'\"<é" * 200
+    keep(
+        {
+            kind(
+                device_id="m", address=text, code=text, field=text, detail=text, unknown_key=text.replace("\ud800", "")
+            ): Times(timezone.now())
+        }
+    )
+    (row,) = Rejection.objects.values()
+    assert "\x00" not in str(row)
+    assert len(row["detail"]) == rejections.DETAIL_CHARACTERS
+
+
+def test_a_flood_of_kinds_is_forgotten_beyond_the_bound():
+    noted: dict[Refused, Times] = {}
+    for n in range(1000):
+        rejections.note(noted, kind(n), now=timezone.now())
+    assert len(noted) == rejections.WAITING_MAX
+
+
+def test_what_cannot_be_kept_changes_no_answer(as_device, monkeypatch):
+    def away(_):
+        raise DatabaseError("away")
+
+    monkeypatch.setattr(rejections, "keep", away)
+    assert as_device.post(INGEST, {"temperature": "warm"}).status_code == 422
