@@ -12,6 +12,14 @@ from realtime.credentials import WATCH_PERMISSION
 @require_safe
 @staff_member_required
 @permission_required(WATCH_PERMISSION, raise_exception=True)
+def fleet_page(request: HttpRequest) -> HttpResponse:
+    """`/live/`."""
+    return render(request, "realtime/base.html")
+
+
+@require_safe
+@staff_member_required
+@permission_required(WATCH_PERMISSION, raise_exception=True)
 def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     """`/live/<device_id>/`: latest values and a moving chart, fed by the socket."""
     device = get_object_or_404(Device.objects.select_related("state"), device_id=device_id)

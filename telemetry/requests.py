@@ -18,7 +18,7 @@ AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PRIVATE = ("/api/", "/live/", "/metrics")
-SLASH_OPTIONAL = ("/api/", "/health", "/metrics", "/docs", "/redoc")
+SLASH_OPTIONAL = ("/api/", "/health", "/metrics", "/docs", "/redoc", "/guide")
 
 
 class Middleware:

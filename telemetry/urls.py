@@ -4,11 +4,13 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
+from realtime.guide import guide_page
 from telemetry import health, problems
 from telemetry.exposition import MetricsView
 from telemetry.schema_view import SchemaView
 
 admin.site.site_header = admin.site.site_title = "Telemetry"
+admin.site.enable_nav_sidebar = False
 admin.site.index_title = "Console"
 admin.site.site_url = None
 
@@ -25,6 +27,8 @@ urlpatterns = [
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
     path("live/", include("realtime.urls")),
+    path("guide", guide_page, name="guide"),
+    path("guide/<slug:page>", guide_page, name="guide"),
     path("admin/", admin.site.urls),
 ]
 

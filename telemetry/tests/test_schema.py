@@ -107,7 +107,7 @@ def test_what_a_page_asks_for_is_here(anyone, path):
     assert len(addresses) >= 2
     for address in addresses:
         assert address.startswith("/"), address
-        assert anyone.get(address).status_code == 200, address
+        assert anyone.get(address, follow=True).status_code == 200, address
 
 
 def test_the_style_of_the_documentation_asks_for_no_fonts_either(anyone):

@@ -1,0 +1,43 @@
+// A button beside code that copies it.
+
+const SHOWN_MS = 1600;
+
+export async function copy(button, text) {
+  const label = button.dataset.label ?? button.textContent;
+  button.dataset.label = label;
+  button.textContent = (await written(text)) ? "Copied" : "Press Ctrl+C";
+  clearTimeout(button.dataset.timer);
+  button.dataset.timer = setTimeout(() => (button.textContent = label), SHOWN_MS);
+}
+
+async function written(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // No clipboard over plain http from another machine: the old way, which needs a selection.
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
+// Wraps each <pre> in a box with a button on top of it.
+export function addButtons(blocks) {
+  for (const block of blocks) {
+    const box = document.createElement("div");
+    box.className = "code";
+    block.replaceWith(box);
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "action small copy";
+    button.textContent = "Copy";
+    button.addEventListener("click", () => copy(button, block.textContent.trimEnd()));
+    block.tabIndex = 0; // what scrolls can be scrolled by keys
+    box.append(block, button);
+  }
+}
