@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +14,13 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 
+from devices.keys import hash_key
 from devices.models import Device
 from devices.querysets import DeviceQuerySet
 from devices.status import Status
+
+# As many keys as anyone can put into devices from one page.
+ROTATED_AT_ONCE = 500
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -32,7 +37,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class RotationForm(forms.Form):
-    """`replaced` names the key to be replaced: a page sent again must not rotate again."""
+    """`replaced` names the keys to be replaced: a page sent again must not rotate again."""
 
     replaced = forms.CharField(widget=forms.HiddenInput)
     overlap = forms.TypedChoiceField(
@@ -43,29 +48,36 @@ class RotationForm(forms.Form):
         widget=forms.RadioSelect,
     )
 
-    def __init__(self, *args: Any, device: Device) -> None:
+    def __init__(self, *args: Any, replaced: str) -> None:
         super().__init__(*args)
-        self.initial = {"replaced": device.key_hint}
-        self.device = device
+        self.initial = {"replaced": replaced}
+        self.expected = replaced
 
     def clean_replaced(self) -> str:
-        if self.cleaned_data["replaced"] != self.device.key_hint:
+        if self.cleaned_data["replaced"] != self.expected:
             raise forms.ValidationError("The key was rotated already, and shown that once. Start again for another.")
-        return self.device.key_hint
+        return self.expected
 
 
-@admin.register(Device)
+def keys_of(devices: Sequence[Device]) -> str:
+    """Short for the keys that these devices have now."""
+    return hash_key(" ".join(device.api_key_hash for device in devices))[:16]
+
+
 class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Devices to add, find, rotate and deactivate. Never to delete: the log stays, and names its device."""
+    """Devices to add, find, rotate and deactivate. Never to delete: the log stays, and names its device.
 
-    list_display = ("device_id", "name", "status", "last_seen", "last_seq", "is_active", "live")
+    Registered by `readings`, which adds the latest values: here nothing is known of readings.
+    """
+
+    list_display: tuple[str, ...] = ("device_id", "name", "status", "last_seen", "last_seq", "is_active", "live")
     list_filter = (StatusFilter, "is_active")
     search_fields = ("device_id", "name")
     search_help_text = "Part of the device id or the name"
     ordering = ("device_id",)
     list_per_page = 100
     show_full_result_count = False
-    actions = ("activate", "deactivate")
+    actions: tuple[str, ...] = ("rotate", "deactivate", "activate")
     readonly_fields = ("status", "last_seen", "last_seq", "key_hint", "retiring_key_expires_at", "created_at")
     fields = ("device_id", "name", "is_active", "report_interval", "retention_days", *readonly_fields)
     new_fields = ("device_id", "name", "report_interval")
@@ -77,12 +89,16 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
 
     @admin.display(ordering="status")
     def status(self, device: Any) -> str:
-        return str(device.status)
+        return format_html('<span class="status" data-status="{0}">{0}</span>', str(device.status))
 
-    @admin.display(description="last seen (UTC)", ordering="state__last_seen_at", empty_value="never")
+    @admin.display(ordering="state__last_seen_at", empty_value="never")
     def last_seen(self, device: Device) -> str | None:
+        """The exact time in UTC; the page's script makes it how long ago that is."""
         moment = device.state.last_seen_at
-        return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else None
+        if moment is None:
+            return None
+        exact = f"{moment:%Y-%m-%d %H:%M:%S}"
+        return format_html('<time data-ago datetime="{}" title="{} UTC">{}</time>', moment.isoformat(), exact, exact)
 
     @admin.display(description="readings", ordering="state__last_seq")
     def last_seq(self, device: Device) -> int:
@@ -123,11 +139,9 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         return self.key_page(request, obj, request.new_api_key)  # type: ignore[attr-defined]
 
     def key_page(self, request: HttpRequest, device: Device, key: str) -> TemplateResponse:
-        address = request.build_absolute_uri("/api/v1/ingest")
+        """The key and how to use it. The template is `realtime`'s: it waits for the device's next reading."""
         context = self.page_context(request, device, title=f"API key of {device.device_id}")
-        return TemplateResponse(
-            request, "admin/devices/device/key.html", context | {"api_key": key, "address": address}
-        )
+        return TemplateResponse(request, "admin/devices/device/key.html", context | {"api_key": key})
 
     def page_context(self, request: HttpRequest, device: Device, *, title: str) -> dict[str, Any]:
         return self.admin_site.each_context(request) | {"opts": self.opts, "original": device, "title": title}
@@ -145,7 +159,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         device = get_object_or_404(Device, pk=pk)
         if not self.has_change_permission(request, device):
             raise PermissionDenied
-        form = RotationForm(request.POST or None, device=device)
+        form = RotationForm(request.POST or None, replaced=device.key_hint)
         if form.is_valid():
             key = device.rotate_key(overlap=form.cleaned_data["overlap"], now=timezone.now())
             self.log_change(request, device, "Rotated the API key.")
@@ -159,6 +173,26 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         except ValidationError:  # Django leaves it to the database whether what was chosen can be an id
             self.message_user(request, "What was chosen is no device.", messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
+
+    @admin.action(description="Rotate keys", permissions=["change"])
+    def rotate(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse | None:
+        """Asks as for one, then shows all the new keys, this once."""
+        chosen = list(Device.objects.filter(pk__in=devices.values("pk")).order_by("device_id")[: ROTATED_AT_ONCE + 1])
+        if len(chosen) > ROTATED_AT_ONCE:
+            self.message_user(request, f"Choose at most {ROTATED_AT_ONCE} devices at a time.", messages.ERROR)
+            return None
+        form = RotationForm(request.POST if "replaced" in request.POST else None, replaced=keys_of(chosen))
+        context = self.admin_site.each_context(request) | {"opts": self.opts, "devices": chosen, "form": form}
+        if not form.is_valid():
+            title = f"Rotate the keys of {len(chosen)} devices"
+            selected = {"title": title, "select_across": request.POST.get("select_across", "0")}
+            return TemplateResponse(request, "admin/devices/device/rotate_keys.html", context | selected)
+        keys = []
+        for device in chosen:
+            keys.append((device.device_id, device.rotate_key(overlap=form.cleaned_data["overlap"], now=timezone.now())))
+            self.log_change(request, device, "Rotated the API key.")
+        context |= {"title": f"New keys of {len(keys)} devices", "keys": keys}
+        return TemplateResponse(request, "admin/devices/device/keys.html", context)
 
     @admin.action(description="Deactivate: refuse their keys from now on", permissions=["change"])
     def deactivate(self, request: HttpRequest, devices: QuerySet[Device]) -> None:

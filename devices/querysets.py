@@ -1,7 +1,7 @@
 import json
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from django.conf import settings
@@ -9,6 +9,7 @@ from django.db import IntegrityError, connections, models, transaction
 from django.db.models import (
     Case,
     CharField,
+    Count,
     DateTimeField,
     DurationField,
     ExpressionWrapper,
@@ -113,6 +114,12 @@ class DeviceQuerySet(models.QuerySet["Device"]):
                 output_field=CharField(),
             )
         )
+
+    def counts_by_status(self, *, now: datetime) -> dict[Status, int]:
+        """How many active devices there are of each status; in one query."""
+        judged: models.QuerySet[Any] = self.filter(is_active=True).with_status(now=now).order_by()
+        counted = judged.values_list("status").annotate(Count("pk"))
+        return dict.fromkeys(Status, 0) | {Status(status): count for status, count in counted}
 
     def of_status(self, status: Status) -> Self:
         """Of devices `with_status`, those that have this one."""

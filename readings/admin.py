@@ -7,8 +7,10 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import F, QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest
+from django.utils.html import format_html
 
-from readings.models import Reading
+from readings import device_admin  # noqa: F401  registers devices, with their latest values
+from readings.models import Reading, Rejection
 
 BEYOND = "beyond"
 
@@ -89,4 +91,31 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Reading | None = None) -> bool:
+        return False
+
+
+@admin.register(Rejection)
+class RejectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Recent refused posts of all devices, and of nobody; a bounded number, so counting them is cheap."""
+
+    list_display = ("last", "device_id", "status", "code", "field", "detail", "key_hint", "address", "count")
+    list_display_links = None
+    list_filter = ("code",)
+    search_fields = ("device_id", "key_hint", "address")
+    search_help_text = "Device id, beginning of a key, or address"
+    ordering = ("-last_at", "-id")
+    list_per_page = 100
+    actions = None
+
+    @admin.display(ordering="last_at")
+    def last(self, rejection: Rejection) -> str:
+        return format_html('<time data-ago datetime="{0}">{0}</time>', rejection.last_at.isoformat())
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Rejection | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Rejection | None = None) -> bool:
         return False

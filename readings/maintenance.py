@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from django.db import DatabaseError, InterfaceError, connection
@@ -14,6 +14,7 @@ from readings import instruments
 from readings.exclusion import Busy, exclusively
 from readings.retention import expire
 from readings.rollups import HOURS, MINUTES, STEP_READINGS, Outrun, roll_up
+from readings.rounds import note_round
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,13 @@ def maintain(
                 deleted(count)
                 if stop.is_set():
                     break
-    done.seconds = time.monotonic() - started
+        done.seconds = time.monotonic() - started
+        note_round(
+            now=now + timedelta(seconds=done.seconds),
+            rolled_up=done.rolled_up,
+            deleted=done.deleted,
+            seconds=done.seconds,
+        )
     instruments.ROLLED_UP.inc(done.rolled_up)
     instruments.DELETED.inc(done.deleted)
     instruments.MAINTENANCE_SECONDS.set(done.seconds)

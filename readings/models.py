@@ -96,3 +96,17 @@ class Rejection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}"
+
+
+class MaintenanceRound(models.Model):
+    """One round of maintenance; kept by `readings.rounds`, the last of them alone. `logs_length`: readings ever."""
+
+    id = models.BigAutoField(primary_key=True)
+    finished_at = models.DateTimeField()
+    rolled_up = models.BigIntegerField()
+    deleted = models.BigIntegerField()
+    seconds = models.FloatField()
+    logs_length = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.finished_at:%Y-%m-%d %H:%M:%S}"

@@ -1,8 +1,24 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
+from django.db.models.signals import post_migrate
 
 
 class TelemetryConfig(AppConfig):
     name = "telemetry"
+    default = True
 
     def ready(self) -> None:
         from telemetry import checks, schema  # noqa: F401  both register what is in them
+
+
+class ConsoleConfig(admin_apps.AdminConfig):
+    """Django's admin with our site. The last app in the list: only then has every permission been made."""
+
+    default = False
+    default_site = "telemetry.console.Console"
+
+    def ready(self) -> None:
+        from telemetry.roles import make_roles
+
+        super().ready()
+        post_migrate.connect(make_roles, sender=self)

@@ -58,12 +58,12 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "servestatic",
     "axes",
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "telemetry.apps.ConsoleConfig",
 ]
 
 MIDDLEWARE = [

@@ -9,11 +9,6 @@ from telemetry import health, problems
 from telemetry.exposition import MetricsView
 from telemetry.schema_view import SchemaView
 
-admin.site.site_header = admin.site.site_title = "Telemetry"
-admin.site.enable_nav_sidebar = False
-admin.site.index_title = "Console"
-admin.site.site_url = None
-
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="start"),
     path("favicon.ico", RedirectView.as_view(url=staticfiles_storage.url("realtime/icon.svg")), name="favicon"),

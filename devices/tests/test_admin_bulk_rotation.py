@@ -1,0 +1,76 @@
+"""Rotating the keys of many devices from the console's list."""
+
+import re
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.utils import timezone
+
+from devices import admin as device_admin
+from devices.models import Device
+from devices.tests.fixtures import staff_client
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/devices/device/"
+
+
+@pytest.fixture
+def operator(db):
+    return staff_client("operator", "devices.view_device", "devices.change_device")
+
+
+def ask(client, *devices, **more):
+    form = {"action": "rotate", "_selected_action": [str(device.pk) for device in devices], **more}
+    return client.post(LIST, form, format="multipart")
+
+
+def replaced_in(response):
+    return re.search(r'name="replaced" value="(\w+)"', response.content.decode())[1]
+
+
+def keys_in(response):
+    return dict(re.findall(r"^([\w.:-]+),(tlm_[\w-]{32})$", response.content.decode(), re.MULTILINE))
+
+
+def test_it_asks_before_it_rotates_and_then_shows_every_key_once(operator, mote, other_device):
+    device, key = mote
+    asked = ask(operator, device, other_device[0])
+    assert "mote-1" in asked.content.decode()
+    assert Device.objects.for_key(key, now=timezone.now()) == device
+
+    shown = ask(operator, device, other_device[0], overlap="0", replaced=replaced_in(asked))
+
+    keys = keys_in(shown)
+    assert keys.keys() == {"mote-1", "mote-2"}
+    assert Device.objects.for_key(keys["mote-1"], now=timezone.now()) == device
+    assert Device.objects.for_key(key, now=timezone.now()) is None
+    assert "no-store" in shown["Cache-Control"]
+    assert [entry.change_message for entry in LogEntry.objects.all()] == ["Rotated the API key."] * 2
+
+
+def test_the_old_keys_work_on_where_that_is_chosen(operator, mote):
+    device, key = mote
+    ask(operator, device, overlap="3600", replaced=replaced_in(ask(operator, device)))
+    assert Device.objects.for_key(key, now=timezone.now()) == device
+
+
+def test_a_page_that_is_sent_again_does_not_rotate_again(operator, mote):
+    device, _ = mote
+    sent = {"overlap": "0", "replaced": replaced_in(ask(operator, device))}
+    key = keys_in(ask(operator, device, **sent))["mote-1"]
+    again = ask(operator, device, **sent)
+    assert "rotated already" in again.content.decode()
+    assert Device.objects.for_key(key, now=timezone.now()) == device
+
+
+def test_more_than_anyone_can_hand_out_are_refused(operator, device, other_device, monkeypatch):
+    monkeypatch.setattr(device_admin, "ROTATED_AT_ONCE", 1)
+    response = ask(operator, device, other_device[0])
+    assert "Choose at most 1 devices" in operator.get(response["Location"]).content.decode()
+
+
+def test_who_may_only_view_rotates_nothing(mote):
+    device, key = mote
+    ask(staff_client("viewer", "devices.view_device"), device, overlap="0", replaced="x")
+    assert Device.objects.for_key(key, now=timezone.now()) == device

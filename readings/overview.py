@@ -1,0 +1,78 @@
+"""How the fleet is, for the console's first page: a constant number of queries, none of which counts readings."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.db import connection
+from django.db.models import F, Sum
+
+from devices.models import Device, DeviceState
+from devices.status import Status
+from readings.models import MaintenanceRound, Rejection
+
+RATE_SECONDS = 60
+MAINTENANCE_STALE = timedelta(minutes=30)
+LISTED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """`readings` is how many ever came, `waiting` how many of them are in no rollup yet; `storage` in bytes.
+
+    `per_minute` is None until two rounds of maintenance have passed. `gone`: devices offline, the latest first.
+    """
+
+    devices: int
+    inactive: int
+    statuses: dict[Status, int]
+    readings: int
+    waiting: int
+    per_minute: float | None
+    storage: int
+    maintained: MaintenanceRound | None
+    maintenance_is_late: bool
+    gone: list[Device]
+    refused: list[Rejection]
+
+
+def overview(*, now: datetime) -> Overview:
+    statuses = Device.objects.counts_by_status(now=now)
+    inactive = Device.objects.filter(is_active=False).count()
+    logs = DeviceState.objects.aggregate(length=Sum("last_seq"), waiting=Sum(F("last_seq") - F("rolled_up_seq")))
+    readings = logs["length"] or 0
+    maintained = MaintenanceRound.objects.order_by("-id").first()
+    offline = Device.objects.filter(is_active=True).select_related("state").with_status(now=now)
+    return Overview(
+        devices=sum(statuses.values()) + inactive,
+        inactive=inactive,
+        statuses=statuses,
+        readings=readings,
+        waiting=logs["waiting"] or 0,
+        per_minute=readings_per_minute(readings, now=now),
+        storage=storage_bytes(),
+        maintained=maintained,
+        maintenance_is_late=maintained is None or now - maintained.finished_at > MAINTENANCE_STALE,
+        gone=list(offline.of_status(Status.OFFLINE).order_by("-state__last_seen_at", "device_id")[:LISTED]),
+        refused=list(Rejection.objects.order_by("-last_at", "-id")[:LISTED]),
+    )
+
+
+def readings_per_minute(readings: int, *, now: datetime) -> float | None:
+    """By how much the logs have grown since a round of about a minute ago."""
+    rounds = MaintenanceRound.objects.order_by("-id")
+    before = rounds.filter(finished_at__lte=now - timedelta(seconds=RATE_SECONDS)).first() or rounds.last()
+    if before is None or before.finished_at >= now:
+        return None
+    return max(0, readings - before.logs_length) * 60 / (now - before.finished_at).total_seconds()
+
+
+def storage_bytes() -> int:
+    """What the database takes on disk, all of it."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_database_size(current_database())")
+            return int(cursor.fetchone()[0])
+    file = Path(str(connection.settings_dict["NAME"]))
+    parts = (file, file.with_name(f"{file.name}-wal"))
+    return sum(part.stat().st_size for part in parts if part.exists())

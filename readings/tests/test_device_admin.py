@@ -1,0 +1,64 @@
+"""Devices in the console, with their latest values; and their export."""
+
+import csv
+import io
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from devices.models import Device
+from devices.tests.fixtures import staff_client
+from readings.tests.logs import at, make_devices, new, store
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/devices/device/"
+
+
+@pytest.fixture
+def viewer(db):
+    return staff_client("viewer", "devices.view_device")
+
+
+def export(client, *devices):
+    form = {"action": "export", "_selected_action": [str(device.pk) for device in devices]}
+    response = client.post(LIST, form, format="multipart")
+    assert response["Content-Type"].startswith("text/csv"), response.content
+    return list(csv.DictReader(io.StringIO(response.content.decode(), newline="")))
+
+
+def test_the_list_shows_the_latest_values_with_their_units(viewer, device):
+    store(
+        [new(timestamp=at(5), temperature=21.5, extra={"soil_moisture": 0.31}), new(timestamp=at(1), temperature=9.0)]
+    )
+    page = viewer.get(LIST).content.decode()
+    assert '21.5 <span class="unit">°C</span>' in page
+    assert '0.31 <span class="unit">soil moisture</span>' in page
+    assert '9 <span class="unit">' not in page
+
+
+def test_the_list_costs_the_same_queries_however_many_devices_there_are(viewer, device):
+    store([new()])
+
+    def queries():
+        with CaptureQueriesContext(connection) as captured:
+            assert viewer.get(LIST).status_code == 200
+        return len(captured)
+
+    few = queries()
+    store([new(device_id) for device_id in make_devices(80)])
+    assert queries() == few <= 12
+
+
+def test_the_export_has_the_chosen_devices_with_status_and_values(viewer, device, other_device):
+    store([new(temperature=21.5, extra={"rssi": -61})])
+    (row, other) = export(viewer, device, other_device[0])
+    assert (row["device_id"], row["readings"], row["temperature"], row["rssi"]) == ("mote-1", "1", "21.5", "-61")
+    assert (other["status"], other["last_seen_at"], other["temperature"]) == ("never", "", "")
+
+
+def test_a_name_cannot_be_a_formula_in_the_export(viewer):
+    device, _ = Device.objects.register(device_id="sly", name='=HYPERLINK("http://evil.example")')
+    (row,) = export(viewer, device)
+    assert row["name"].startswith("'=")

@@ -1,0 +1,80 @@
+"""How the fleet is, as the console's first page says it."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from devices.models import Device, DeviceState
+from devices.status import Status
+from readings import rounds
+from readings.maintenance import maintain
+from readings.models import MaintenanceRound
+from readings.overview import overview
+from readings.rounds import note_round
+from readings.tests.logs import make_devices, new, store
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def now():
+    return timezone.now()
+
+
+def test_it_counts_active_devices_by_status_and_inactive_ones_apart(now):
+    for device_id, silent in (("a", 1), ("b", 150), ("c", 4000), ("d", 4000), ("e", None)):
+        Device.objects.register(device_id=device_id)
+        seen = None if silent is None else now - timedelta(seconds=silent)
+        DeviceState.objects.filter(device_id=device_id).update(last_seen_at=seen)
+    Device.objects.filter(device_id="d").update(is_active=False)
+    found = overview(now=now)
+    assert found.statuses == {Status.ONLINE: 1, Status.LATE: 1, Status.OFFLINE: 1, Status.NEVER: 1}
+    assert (found.devices, found.inactive) == (5, 1)
+    assert [device.device_id for device in found.gone] == ["c"]
+
+
+def test_readings_per_minute_is_by_how_much_the_logs_have_grown(device, now):
+    assert overview(now=now).per_minute is None
+    note_round(now=now - timedelta(minutes=2), rolled_up=0, deleted=0, seconds=0.1)
+    store([new(), new(), new()])
+    found = overview(now=now)
+    assert (found.per_minute, found.readings, found.waiting) == (1.5, 3, 3)
+
+
+def test_storage_is_what_the_database_takes(now):
+    assert overview(now=now).storage > 10_000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_round_of_maintenance_leaves_a_note(device, now):
+    store([new(), new()])
+    maintain(now=now)
+    note = MaintenanceRound.objects.get()
+    assert (note.rolled_up, note.logs_length) == (2, 2)
+    found = overview(now=now + timedelta(seconds=5))
+    assert found.maintained == note
+    assert not found.maintenance_is_late
+    assert overview(now=now + timedelta(hours=1)).maintenance_is_late
+
+
+def test_the_last_rounds_alone_are_kept(monkeypatch, now):
+    monkeypatch.setattr(rounds, "KEPT", 3)
+    for n in range(6):
+        note_round(now=now, rolled_up=n, deleted=0, seconds=0)
+    assert list(MaintenanceRound.objects.order_by("id").values_list("rolled_up", flat=True)) == [3, 4, 5]
+
+
+def test_it_never_asks_the_readings_and_costs_the_same_however_many_there_are(device, now):
+    def statements():
+        with CaptureQueriesContext(connection) as captured:
+            overview(now=now)
+        return [query["sql"] for query in captured.captured_queries]
+
+    few = statements()
+    store([new(device_id) for device_id in make_devices(50) for _ in range(5)])
+    many = statements()
+    assert len(many) == len(few) <= 9
+    assert not [sql for sql in many if "readings_reading" in sql]

@@ -1,0 +1,38 @@
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+
+@admin.register(LogEntry)
+class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Who changed what in the console, and when; to look at."""
+
+    list_display = ("when", "user", "content_type", "object_repr", "what")
+    list_display_links = None
+    list_select_related = ("user", "content_type")
+    list_filter = ("action_flag", "content_type")
+    search_fields = ("object_repr", "user__username")
+    search_help_text = "What was changed, or by whom"
+    ordering = ("-id",)
+    show_full_result_count = False
+    actions = None
+
+    @admin.display(ordering="id")
+    def when(self, entry: LogEntry) -> str:
+        return format_html('<time data-ago datetime="{0}">{0}</time>', entry.action_time.isoformat())
+
+    @admin.display(description="change")
+    def what(self, entry: LogEntry) -> str:
+        return str(entry.get_change_message()) or "Added."
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

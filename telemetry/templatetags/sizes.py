@@ -1,0 +1,24 @@
+"""Numbers for people: 20,140,000 and 3.4 GB."""
+
+from django import template
+
+register = template.Library()
+
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+@register.filter
+def thousands(number: float) -> str:
+    """Whole, with commas; a small one with a digit after the point."""
+    return f"{number:,.1f}" if 0 < number < 10 and number != int(number) else f"{number:,.0f}"
+
+
+@register.filter
+def bytes(count: int) -> str:
+    """With the decimal unit that leaves one to three digits before the point."""
+    size = float(count)
+    for unit in UNITS:
+        if size < 1000 or unit == UNITS[-1]:
+            return f"{size:.1f} {unit}" if size < 10 and unit != "B" else f"{size:.0f} {unit}"
+        size /= 1000
+    raise AssertionError("unreachable")

@@ -1,0 +1,101 @@
+"""The console's first page, its history of changes, and what its two groups may."""
+
+import pytest
+from django.contrib.auth.models import Group, User
+
+from devices.models import Device
+from devices.tests.fixtures import client_with, new_client, staff_client
+from readings.tests.logs import new, store
+
+pytestmark = pytest.mark.django_db
+
+VIEW = ("devices.view_device", "readings.view_reading")
+
+
+def member_of(name):
+    user = User.objects.create_user(name.lower(), is_staff=True)
+    user.groups.add(Group.objects.get(name=name))
+    client = new_client()
+    client.force_login(user)
+    return client
+
+
+def page(client, path="/admin/"):
+    response = client.get(path)
+    assert response.status_code == 200, path
+    return response.content.decode()
+
+
+def test_without_devices_it_has_one_button():
+    shown = page(staff_client("operator", *VIEW, "devices.add_device"))
+    assert "Add a device" in shown
+    assert "Readings per minute" not in shown
+
+
+def test_who_may_add_none_is_told_so():
+    assert "Add a device" not in page(staff_client("viewer", *VIEW))
+
+
+def test_it_says_how_the_fleet_is(device, other_device):
+    store([new()])
+    client_with("tlm_zzzz" + "x" * 28).post("/api/v1/ingest", {"temperature": 1})
+    shown = page(staff_client("viewer", *VIEW))
+    for text in ("Readings ever", "Storage", "tlm_zzzz…", 'href="/live/?status=offline"', "has not run yet"):
+        assert text in shown
+
+
+def test_an_account_without_leave_to_view_is_shown_nothing_of_the_fleet(device):
+    shown = page(staff_client("newcomer"))
+    assert "Readings ever" not in shown
+    assert "This account may see nothing" in shown
+
+
+def test_a_viewer_may_look_at_all_and_change_nothing(device):
+    viewer = member_of("Viewers")
+    for path in ("/admin/", "/admin/devices/device/", "/admin/readings/reading/", "/live/", "/live/mote-1/"):
+        page(viewer, path)
+    page(viewer, f"/admin/devices/device/{device.pk}/change/")
+    assert viewer.get("/admin/devices/device/add/").status_code == 403
+    form = {"name": "Changed"}
+    assert viewer.post(f"/admin/devices/device/{device.pk}/change/", form, format="multipart").status_code == 403
+    assert viewer.get("/admin/auth/user/").status_code == 403
+
+
+def test_an_operator_may_add_and_change_devices_but_no_accounts(device):
+    operator = member_of("Operators")
+    page(operator, "/admin/devices/device/add/")
+    assert "Rotate key" in page(operator, "/live/mote-1/")
+    assert operator.get("/admin/auth/user/").status_code == 403
+
+
+def test_what_operators_changed_can_be_looked_up_by_whoever_may(device):
+    operator = staff_client("operator", *VIEW, "devices.change_device", "admin.view_logentry")
+    form = {"action": "deactivate", "_selected_action": [str(device.pk)]}
+    operator.post("/admin/devices/device/", form, format="multipart")
+    for path in ("/admin/", "/admin/admin/logentry/"):
+        shown = page(operator, path)
+        assert "Deactivated." in shown
+        assert "operator" in shown
+    assert staff_client("viewer", *VIEW).get("/admin/admin/logentry/").status_code == 403
+    assert operator.get("/admin/admin/logentry/add/").status_code == 403
+
+
+def test_operators_may_change_the_groups_for_good(django_db_blocker):
+    from telemetry.roles import make_roles
+
+    Group.objects.get(name="Viewers").permissions.clear()
+    make_roles()
+    assert not Group.objects.get(name="Viewers").permissions.exists()
+
+
+def test_its_numbers_are_for_people():
+    from telemetry.templatetags.sizes import bytes as size
+    from telemetry.templatetags.sizes import thousands
+
+    assert [size(n) for n in (0, 999, 1500, 52_000_000, 3_400_000_000)] == ["0 B", "999 B", "1.5 kB", "52 MB", "3.4 GB"]
+    assert [thousands(n) for n in (0, 2, 2.55, 20_140_000)] == ["0", "2", "2.5", "20,140,000"]
+
+
+def test_deactivated_devices_are_not_offline(device):
+    Device.objects.update(is_active=False)
+    assert "No device is offline" in page(staff_client("viewer", *VIEW))
