@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.http.request import split_domain_port
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
@@ -31,6 +32,7 @@ PAGES = {
 PAGES_BY_FILE = {file: page for page, (_, file) in PAGES.items()}
 
 ADDRESSES = re.compile(r"\b(http|ws)s?://(?:127\.0\.0\.1:8000|telemetry\.example\.org|HOST)\b")
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 # A page keeps so many addresses of this server rendered.
 RENDERED = 64
 
@@ -51,6 +53,15 @@ class Document(NamedTuple):
 def server_address(request: HttpRequest) -> str:
     """Scheme, host and port by which the client reached this server."""
     return f"{request.scheme}://{request.get_host()}"
+
+
+def device_address(request: HttpRequest) -> str:
+    """As `server_address`, but one that devices on the network reach, where the client is on this machine itself."""
+    host, _ = split_domain_port(request.get_host())
+    if host not in LOOPBACK or settings.HOST in LOOPBACK:
+        return server_address(request)
+    # The last name is this machine's address on its network: telemetry.environment.local_names.
+    return f"{request.scheme}://{settings.ALLOWED_HOSTS[-1]}:{settings.PORT}"
 
 
 def text_of(file: str, address: str) -> str:

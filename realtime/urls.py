@@ -1,9 +1,12 @@
 from django.urls import path
 
 from devices import paths  # noqa: F401  registers <device_id:…>
-from realtime.views import device_page, fleet_page
+from realtime.fleet import fleet_page, sparklines
+from realtime.views import device_page, refused_posts
 
 urlpatterns = [
     path("", fleet_page, name="live-fleet"),
+    path("-/sparklines", sparklines, name="live-sparklines"),  # no device's id begins with a hyphen
     path("<device_id:device_id>/", device_page, name="live-device"),
+    path("<device_id:device_id>/refused/", refused_posts, name="live-refused"),
 ]

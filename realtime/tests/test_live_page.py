@@ -1,5 +1,6 @@
 """`/live/<device_id>/`: who sees it, and that it keeps to scripts of its own."""
 
+import json
 from html.parser import HTMLParser
 
 import pytest
@@ -46,6 +47,11 @@ def page_of(client, path=PAGE):
     return Elements(response.content.decode())
 
 
+def facts_of(page):
+    """What the page tells its script."""
+    return next(json.loads("".join(texts)) for tag, attributes, texts in page.found if attributes.get("id") == "device")
+
+
 def test_it_sends_anyone_to_the_login_and_back(device):
     response = Client().get(PAGE)
     assert (response.status_code, response["Location"]) == (302, f"/admin/login/?next={PAGE}")
@@ -84,8 +90,8 @@ def test_it_is_only_for_looking(viewer, device):
 
 def test_it_names_the_device_and_its_position(viewer, device):
     store([new(), new(), new()])
-    (body,) = page_of(viewer).named("body")
-    assert (body["data-device-id"], body["data-last-seq"]) == ("mote-1", "3")
+    facts = facts_of(page_of(viewer))
+    assert (facts["device_id"], facts["last_seq"], facts["interval"]) == ("mote-1", 3, 60)
 
 
 def test_it_shows_a_name_as_text_whatever_it_is(viewer):

@@ -1,0 +1,9 @@
+// The code for a device, by kind: tabs with copy buttons.
+
+import { addButtons } from "./copying.js";
+import { tabs } from "./tabs.js";
+
+for (const root of document.querySelectorAll(".connect")) {
+  addButtons(root.querySelectorAll("pre"));
+  tabs(root);
+}

@@ -1,0 +1,75 @@
+// One metric of the device: its latest value, its statistics in the visible window, and its chart.
+
+import { localMoment, metricName, number, rounded, utc, whole } from "../format.js";
+import { Chart, readout } from "./chart.js";
+import { columns } from "./series.js";
+
+const HIGHLIGHT_MS = 60; // it fades from there
+const TAIL_KEPT = 3000;
+
+export class Panel {
+  constructor(template, metric, unit, actions) {
+    this.metric = metric;
+    this.unit = unit;
+    this.tail = []; // [moment, value] since what was loaded
+    this.newest = 0;
+    this.root = template.content.firstElementChild.cloneNode(true);
+    this.root.dataset.metric = metric;
+    this.part("h2").textContent = metricName(metric);
+    this.part(".unit").textContent = unit;
+    this.actions = actions;
+  }
+
+  part(selector) {
+    return this.root.querySelector(selector);
+  }
+
+  // Only once it is on the page: a chart needs to know its width.
+  begin() {
+    this.chart = new Chart(this.part(".chart"), {
+      ...this.actions,
+      label: `Chart of ${metricName(this.metric)}`,
+      onPoint: (point) => this.point(point),
+    });
+  }
+
+  point(point) {
+    const shown = this.part(".readout");
+    shown.textContent = point ? `${localMoment(point.moment, { seconds: true })} · ${readout(point, this.unit)}` : "";
+    shown.title = point ? utc(point.moment) : "";
+  }
+
+  latest(moment, value) {
+    if (moment < this.newest) return;
+    this.newest = moment;
+    this.part(".number").textContent = number(value);
+    this.part(".number").title = utc(moment);
+  }
+
+  add(moment, value) {
+    let place = this.tail.length;
+    while (place && this.tail[place - 1][0] > moment) place--; // a late arrival goes where it belongs
+    this.tail.splice(place, 0, [moment, value]);
+    if (this.tail.length > TAIL_KEPT) this.tail.shift();
+  }
+
+  draw(loaded, bounds, interval) {
+    this.tail = this.tail.filter(([moment]) => moment >= loaded.end);
+    const shown = columns(loaded, this.metric, bounds.end > loaded.end ? this.tail : [], interval);
+    this.chart.draw(shown, bounds);
+    this.part(".none").hidden = shown[0].length > 0;
+  }
+
+  statistics(found) {
+    for (const name of ["min", "avg", "max"]) {
+      this.part(`[data-statistic="${name}"]`).textContent = found?.count ? rounded(found[name]) : "–";
+    }
+    this.part('[data-statistic="count"]').textContent = whole(found?.count ?? 0);
+  }
+
+  highlight() {
+    this.root.classList.add("fresh");
+    clearTimeout(this.fading);
+    this.fading = setTimeout(() => this.root.classList.remove("fresh"), HIGHLIGHT_MS);
+  }
+}

@@ -1,0 +1,50 @@
+// The table of the last readings, newest first.
+
+import { metricName, number, whole } from "../format.js";
+import { setTime } from "../times.js";
+
+const SHOWN = 12;
+
+export class Recent {
+  constructor(table) {
+    this.table = table;
+    this.metrics = [];
+    this.readings = []; // newest first
+  }
+
+  add(readings, metricsInOrder) {
+    this.readings.unshift(...readings.slice(-SHOWN).reverse());
+    this.readings.length = Math.min(this.readings.length, SHOWN);
+    this.metrics = metricsInOrder;
+    this.render();
+  }
+
+  render() {
+    const heads = ["#", "When", ...this.metrics.map(metricName)].map((text, n) => cell("th", text, n > 1));
+    for (const head of heads) head.scope = "col";
+    this.table.tHead.replaceChildren(row(heads));
+    this.table.tBodies[0].replaceChildren(...this.readings.map((reading) => row(this.cells(reading))));
+  }
+
+  cells(reading) {
+    const time = document.createElement("time");
+    setTime(time, Date.parse(reading.timestamp));
+    const when = cell("td", "");
+    when.append(time);
+    const values = this.metrics.map((metric) => cell("td", metric in reading ? number(reading[metric]) : "", true));
+    return [cell("td", whole(reading.seq)), when, ...values];
+  }
+}
+
+function cell(tag, text, isNumber = false) {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  if (isNumber) element.className = "number";
+  return element;
+}
+
+function row(cells) {
+  const element = document.createElement("tr");
+  element.append(...cells);
+  return element;
+}

@@ -1,0 +1,57 @@
+// What the charts draw: buckets from `aggregate`, each reading that came since, and the gaps between them.
+
+const CADENCE_POINTS = 5; // from so many points on a device's own pace is known
+const GAP_CADENCES = 2.5; // as a device is late after two intervals
+const GAP_BUCKETS = 1.5;
+
+// { start, end, bucketSeconds, buckets: [{ start, metrics }], totals: { metric: statistics } }; moments in seconds.
+export async function load(deviceId, { start, end }, points, signal) {
+  const window = { start: new Date(start * 1000).toISOString(), end: new Date(end * 1000).toISOString() };
+  const [inBuckets, inAll] = await Promise.all([
+    ask(deviceId, { ...window, bucket: "auto", points }, signal),
+    ask(deviceId, window, signal),
+  ]);
+  const buckets = inBuckets.buckets.map((bucket) => ({ start: Date.parse(bucket.start) / 1000, metrics: bucket.metrics }));
+  return { start, end, bucketSeconds: secondsOf(inBuckets.bucket), buckets, totals: inAll.metrics };
+}
+
+async function ask(deviceId, parameters, signal) {
+  const address = `/api/v1/devices/${encodeURIComponent(deviceId)}/aggregate?${new URLSearchParams(parameters)}`;
+  const response = await fetch(address, { signal, headers: { Accept: "application/json" } });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.detail);
+  return answer;
+}
+
+function secondsOf(bucket) {
+  return Number(bucket.slice(0, -1)) * { s: 1, m: 60, h: 3600, d: 86_400 }[bucket.at(-1)];
+}
+
+// Columns for uPlot: moments, maximum, minimum, average. `tail`: [moment, value] of what came after `loaded.end`.
+export function columns(loaded, metric, tail, interval) {
+  const points = [];
+  for (const { start, metrics } of loaded.buckets) {
+    const found = metrics[metric];
+    // A bucket's values are somewhere in it; its middle is never far off.
+    if (found) points.push([Math.min(start + loaded.bucketSeconds / 2, loaded.end), found.max, found.min, found.avg]);
+  }
+  for (const [moment, value] of tail) points.push([moment, value, value, value]);
+  const longest = gapSeconds(points, loaded.bucketSeconds, interval);
+  const result = [[], [], [], []];
+  points.forEach((point, n) => {
+    if (n && point[0] - points[n - 1][0] > longest) put(result, [(point[0] + points[n - 1][0]) / 2, null, null, null]);
+    put(result, point);
+  });
+  return result;
+}
+
+function put(result, point) {
+  point.forEach((value, column) => result[column].push(value));
+}
+
+// Silence longer than this is a gap: by the device's own pace, or by what it was told to keep.
+function gapSeconds(points, bucketSeconds, interval) {
+  const steps = points.slice(1).map((point, n) => point[0] - points[n][0]).sort((a, b) => a - b);
+  const pace = steps.length >= CADENCE_POINTS ? steps[Math.floor(steps.length / 2)] : 0;
+  return Math.max(GAP_BUCKETS * bucketSeconds, GAP_CADENCES * Math.max(pace, interval.told ?? (pace ? 0 : interval.usual)));
+}

@@ -1,0 +1,174 @@
+// The page of one device: charts over any period, live at the right edge, latest values, recent readings.
+
+import "../connect.js";
+import { Panel } from "../device/panel.js";
+import { Period, RANGES } from "../device/period.js";
+import { Recent } from "../device/recent.js";
+import { load } from "../device/series.js";
+import { localMoment, utc, whole } from "../format.js";
+import { watch } from "../live.js";
+import { keepFresh } from "../refused.js";
+import { showConnection, showStatus, statusOf } from "../status.js";
+import { setTime } from "../times.js";
+
+const REPLAYED = 12; // readings from the log when the page opens, for the table
+const RELOAD_SECONDS = [5, 60]; // how often what is loaded is renewed: by the bucket's length, within these
+const NOT_METRICS = new Set(["id", "seq", "timestamp"]);
+
+const device = JSON.parse(document.getElementById("device").textContent);
+const element = (id) => document.getElementById(id);
+const panels = new Map();
+const recent = new Recent(element("recent"));
+const period = new Period(periodChanged);
+const interval = { told: device.report_interval, usual: device.interval };
+let loaded = null;
+let loading = null;
+let asked = 0;
+let seen = device.last_seen_at && Date.parse(device.last_seen_at);
+let held = null; // readings that came during a pause; null: not paused
+
+const inOrder = () => [...panels.keys()];
+
+function panelOf(metric) {
+  if (panels.has(metric)) return panels.get(metric);
+  const actions = { onZoom: (start, end) => period.zoom(start, end), onReset: () => period.choose(period.name) };
+  const panel = new Panel(element("panel"), metric, Object.hasOwn(device.units, metric) ? device.units[metric] : "", actions);
+  const known = Object.keys(device.units);
+  const place = (name) => (known.includes(name) ? `0${known.indexOf(name)}` : `1${name}`);
+  const behind = inOrder().find((name) => place(name) > place(metric));
+  element("panels").insertBefore(panel.root, behind ? panels.get(behind).root : null);
+  const entries = [...panels, [metric, panel]].sort(([a], [b]) => (place(a) < place(b) ? -1 : 1));
+  panels.clear();
+  for (const [name, entry] of entries) panels.set(name, entry);
+  panel.begin();
+  return panel;
+}
+
+async function reload() {
+  loading?.abort();
+  const current = (loading = new AbortController());
+  asked = Date.now();
+  const width = element("panels").clientWidth;
+  try {
+    const found = await load(device.device_id, period.bounds(), Math.max(60, Math.min(700, Math.round(width / 2))), current.signal);
+    if (current.signal.aborted) return;
+    loaded = found;
+    for (const metric of Object.keys(found.totals)) panelOf(metric);
+    for (const [metric, panel] of panels) panel.statistics(found.totals[metric]);
+    fail("");
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    fail(error instanceof TypeError ? "The server cannot be reached." : error.message);
+  }
+  element("panels").removeAttribute("aria-busy");
+  draw();
+}
+
+function fail(message) {
+  element("failure").hidden = !message;
+  element("failure").textContent = message && `The charts could not be loaded. ${message}`;
+}
+
+function draw() {
+  if (!loaded) return;
+  const bounds = period.bounds();
+  for (const panel of panels.values()) panel.draw(loaded, bounds, interval);
+}
+
+function periodChanged() {
+  const { start, end } = period.bounds();
+  for (const button of document.querySelectorAll("[data-range]")) {
+    button.setAttribute("aria-pressed", String(period.following && button.dataset.range === period.name));
+  }
+  element("later").disabled = period.following;
+  describe(start, end);
+  element("panels").setAttribute("aria-busy", "true");
+  reload();
+}
+
+function describe(start, end) {
+  element("window").textContent = `${localMoment(start * 1000)} – ${period.following ? "now" : localMoment(end * 1000)}`;
+  element("window").title = `${utc(start * 1000)} to ${utc(end * 1000)}`;
+  const query = new URLSearchParams({ start: new Date(start * 1000).toISOString(), end: new Date(end * 1000).toISOString(), order: "asc", format: "csv" });
+  element("csv").href = `/api/v1/devices/${encodeURIComponent(device.device_id)}/history?${query}`;
+}
+
+function onReadings(readings) {
+  if (held) {
+    held.push(...readings);
+    element("pause").textContent = `Resume · ${whole(held.length)} new`;
+    return;
+  }
+  begin();
+  const touched = new Set();
+  for (const reading of readings) {
+    const moment = Date.parse(reading.timestamp);
+    seen = Math.max(seen ?? moment, moment);
+    for (const [metric, value] of Object.entries(reading)) {
+      if (NOT_METRICS.has(metric)) continue;
+      const panel = panelOf(metric);
+      panel.latest(moment, value);
+      panel.add(moment / 1000, value);
+      touched.add(panel);
+    }
+  }
+  if (loaded && period.following) for (const panel of touched) panel.draw(loaded, period.bounds(), interval);
+  if (loaded) for (const panel of touched) panel.highlight();
+  recent.add(readings, inOrder());
+  element("last-seq").textContent = whole(readings.at(-1).seq);
+  tick();
+}
+
+// From waiting for the first reading to showing it.
+function begin() {
+  if (element("readings").hidden === false) return;
+  element("empty").hidden = true;
+  element("readings").hidden = false;
+  element("arrived").hidden = false;
+  reload();
+}
+
+function onState(state, detail) {
+  showConnection(element("connection"), state);
+  element("notice").hidden = !detail;
+  element("notice").textContent = detail ?? "";
+}
+
+function onStatus(_, status) {
+  if (status === "online") seen = Date.now();
+  tick();
+}
+
+function tick() {
+  showStatus(element("status"), statusOf(seen, device.interval));
+  if (seen) setTime(element("last-seen"), seen);
+  if (held || !loaded || document.hidden) return;
+  if (!period.following) return;
+  const bounds = period.bounds();
+  for (const panel of panels.values()) panel.chart.move(bounds);
+  describe(bounds.start, bounds.end);
+  const every = Math.min(Math.max(loaded.bucketSeconds, RELOAD_SECONDS[0]), RELOAD_SECONDS[1]);
+  if (Date.now() - asked > every * 1000) reload();
+}
+
+function pause() {
+  const waiting = held;
+  held = held ? null : [];
+  element("pause").setAttribute("aria-pressed", String(held !== null));
+  element("pause").textContent = "Pause";
+  if (waiting?.length) onReadings(waiting);
+}
+
+for (const name of Object.keys(RANGES)) {
+  document.querySelector(`[data-range="${name}"]`).addEventListener("click", () => period.choose(name));
+}
+element("earlier").addEventListener("click", () => period.shift(-0.5));
+element("later").addEventListener("click", () => period.shift(0.5));
+element("closer").addEventListener("click", () => period.scale(0.5));
+element("farther").addEventListener("click", () => period.scale(2));
+element("pause").addEventListener("click", pause);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => panels.forEach((panel) => panel.chart.recolor()));
+setInterval(tick, 1000);
+keepFresh(element("refused"));
+if (device.last_seq) periodChanged();
+watch(device.device_id, { after: Math.max(0, device.last_seq - REPLAYED), onReadings, onState, onStatus });

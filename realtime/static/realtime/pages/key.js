@@ -1,0 +1,58 @@
+// A device's new key: copy it, put it into the device, and see its reading come over the socket.
+
+import "../connect.js";
+import { copy } from "../copying.js";
+import { metricName, number } from "../format.js";
+import { watch } from "../live.js";
+import { keepFresh } from "../refused.js";
+import "../times.js";
+
+const TEST_READING = { temperature: 21.5 };
+const NOT_METRICS = new Set(["id", "seq", "timestamp"]);
+
+const element = (id) => document.getElementById(id);
+const { deviceId, lastSeq } = element("arrival").dataset;
+const key = element("api-key").textContent;
+let arrived = false;
+
+function onReadings(readings) {
+  const { seq, ...reading } = readings.at(-1);
+  const values = Object.entries(reading).filter(([name]) => !NOT_METRICS.has(name));
+  arrived = true;
+  element("arrival").classList.add("green");
+  element("arrival-word").lastElementChild.textContent = seq === 1 ? "The first reading is here." : "A reading is here.";
+  say(`#${seq}: ${values.map(([name, value]) => `${metricName(name)} ${number(value)}`).join(", ")}`);
+  element("watch").classList.add("primary");
+  element("refused").hidden = true;
+}
+
+function onState(state, detail) {
+  if (arrived) return;
+  if (state === "offline") say("The connection to the server was lost. Trying again…");
+  else if (state === "refused") say(detail ?? "This account may not watch the device.");
+  else element("arrival-detail").hidden = true;
+}
+
+function say(text) {
+  element("arrival-detail").textContent = text;
+  element("arrival-detail").hidden = false;
+}
+
+async function sendTestReading() {
+  element("test-reading").disabled = true;
+  try {
+    const headers = { "X-API-Key": key, "Content-Type": "application/json" };
+    const response = await fetch("/api/v1/ingest", { method: "POST", headers, body: JSON.stringify(TEST_READING), credentials: "omit" });
+    if (!response.ok) say((await response.json()).detail);
+  } catch {
+    say("The server cannot be reached.");
+  }
+  element("test-reading").disabled = false;
+}
+
+element("copy-key").addEventListener("click", (event) => copy(event.currentTarget, key));
+element("test-reading").addEventListener("click", sendTestReading);
+watch(deviceId, { after: Number(lastSeq), onReadings, onState });
+keepFresh(element("refused"), (html) => {
+  element("refused").hidden = arrived || !html.includes("<table");
+});

@@ -1,0 +1,3 @@
+import { addButtons } from "../copying.js";
+
+addButtons(document.querySelectorAll(".keys pre"));

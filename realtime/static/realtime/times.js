@@ -1,0 +1,25 @@
+// Every <time data-ago datetime="…"> on a page says how long ago that was, and the exact UTC on hover.
+
+import { ago, utc } from "./format.js";
+
+const EVERY_MS = 1000;
+
+export function setTime(element, moment) {
+  element.dataset.ago = "";
+  element.dateTime = new Date(moment).toISOString();
+  element.title = utc(moment);
+  show(element);
+}
+
+function show(element) {
+  const moment = Date.parse(element.dateTime);
+  if (Number.isNaN(moment)) return;
+  const text = ago(moment);
+  if (element.textContent !== text) element.textContent = text;
+  if (!element.title) element.title = utc(moment);
+}
+
+const showAll = () => document.querySelectorAll("time[data-ago]").forEach(show);
+
+showAll();
+setInterval(showAll, EVERY_MS);
