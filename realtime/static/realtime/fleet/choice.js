@@ -1,0 +1,49 @@
+// What of the fleet is shown, and in which order; kept in the address, so that a view can be shared.
+
+import { STATUSES } from "../status.js";
+
+const ORDER_OF_STATUS = ["offline", "late", "online", "never", "deactivated"]; // what needs looking at comes first
+const byId = (a, b) => (a.id < b.id ? -1 : 1);
+const name = (device) => device.name || device.id;
+
+export class Choice {
+  constructor() {
+    const query = new URL(location).searchParams;
+    this.search = query.get("search") ?? "";
+    this.status = query.get("status") ?? "";
+    this.sort = query.get("sort") ?? "name";
+  }
+
+  remember() {
+    const address = new URL(location);
+    for (const key of ["search", "status", "sort"]) {
+      const value = this[key];
+      if (value && value !== "name") address.searchParams.set(key, value);
+      else address.searchParams.delete(key);
+    }
+    history.replaceState(null, "", address);
+  }
+
+  of(devices) {
+    const words = this.search.toLowerCase().split(/\s+/).filter(Boolean);
+    return devices
+      .filter((device) => (!this.status || device.status === this.status) && words.every((word) => device.text.includes(word)))
+      .sort(this.comparison());
+  }
+
+  comparison() {
+    const by = {
+      name: (a, b) => name(a).localeCompare(name(b), "en", { numeric: true }),
+      status: (a, b) => ORDER_OF_STATUS.indexOf(a.status) - ORDER_OF_STATUS.indexOf(b.status),
+      seen: (a, b) => (b.seen ?? -1) - (a.seen ?? -1),
+    }[this.sort] ?? ((a, b) => (b.values[this.sort] ?? -Infinity) - (a.values[this.sort] ?? -Infinity) || 0);
+    return (a, b) => by(a, b) || byId(a, b);
+  }
+}
+
+// How many devices there are of each status that occurs or always matters.
+export function counts(devices) {
+  const found = Object.fromEntries(STATUSES.map((status) => [status, 0]));
+  for (const device of devices) found[device.status] = (found[device.status] ?? 0) + 1;
+  return found;
+}

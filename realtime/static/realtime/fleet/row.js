@@ -1,0 +1,106 @@
+// A row of the list: made once, then only what has changed in it is touched.
+
+import { ago, utc } from "../format.js";
+import { showStatus } from "../status.js";
+
+const VALUES_SHOWN = 4;
+const WIDTH = 136;
+const HEIGHT = 32;
+const SVG = "http://www.w3.org/2000/svg";
+
+export class Row {
+  constructor(units) {
+    this.units = units;
+    this.root = make("div", "fleet-row", "row");
+    this.device = cell(this.root, "device");
+    this.link = this.device.appendChild(make("a"));
+    this.small = this.device.appendChild(make("small"));
+    this.status = cell(this.root, "").appendChild(make("span", "status"));
+    this.values = cell(this.root, "values");
+    this.path = document.createElementNS(SVG, "path");
+    const picture = document.createElementNS(SVG, "svg");
+    picture.setAttribute("class", "spark");
+    picture.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+    picture.setAttribute("aria-hidden", "true");
+    picture.append(this.path);
+    cell(this.root, "").append(picture);
+    this.seen = cell(this.root, "seen");
+  }
+
+  show(device, place) {
+    if (this.of !== device) {
+      this.of = device;
+      this.link.href = `/live/${encodeURIComponent(device.id)}/`;
+      this.link.textContent = this.link.title = device.name || device.id;
+      this.small.textContent = device.name ? device.id : "";
+      this.root.classList.toggle("off", !device.active);
+      this.line = undefined;
+    }
+    if (this.place !== place) {
+      this.place = place;
+      this.root.setAttribute("aria-rowindex", String(place + 2));
+    }
+    showStatus(this.status, device.status);
+    this.showValues(device.shown(this.units));
+    this.showSeen(device.seen);
+    if (device.line !== this.line) this.showLine((this.line = device.line));
+  }
+
+  showValues(all) {
+    const shown = all.slice(0, VALUES_SHOWN);
+    while (this.values.childElementCount > shown.length) this.values.lastElementChild.remove();
+    while (this.values.childElementCount < shown.length) {
+      const part = this.values.appendChild(make("span"));
+      part.append(document.createTextNode(""), make("span", "unit"));
+    }
+    shown.forEach(([text, unit], n) => {
+      const part = this.values.children[n];
+      if (part.firstChild.data !== `${text} `) part.firstChild.data = `${text} `;
+      if (part.lastChild.textContent !== unit) part.lastChild.textContent = unit;
+    });
+  }
+
+  showSeen(seen) {
+    const text = seen === null ? "never" : ago(seen);
+    if (this.seen.textContent === text) return;
+    this.seen.textContent = text;
+    this.seen.title = seen === null ? "" : utc(seen);
+  }
+
+  showLine(line) {
+    this.path.setAttribute("d", line ? pathOf(line) : "");
+  }
+}
+
+// Through the values, with gaps where there is none.
+function pathOf(line) {
+  const values = line.filter((value) => value !== null);
+  const low = Math.min(...values);
+  const spread = Math.max(...values) - low;
+  let pen = "M";
+  let path = "";
+  line.forEach((value, n) => {
+    if (value === null) {
+      pen = "M";
+      return;
+    }
+    const x = (n / (line.length - 1)) * WIDTH;
+    const y = spread ? HEIGHT - 3 - ((value - low) / spread) * (HEIGHT - 6) : HEIGHT / 2;
+    path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
+    // A lone value is a dot.
+    if (pen === "M" && (line[n + 1] ?? null) === null) path += "h.1";
+    pen = "L";
+  });
+  return path;
+}
+
+function cell(row, name) {
+  return row.appendChild(make("span", name, "cell"));
+}
+
+function make(tag, name, role) {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  if (role) element.setAttribute("role", role);
+  return element;
+}

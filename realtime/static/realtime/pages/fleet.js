@@ -1,0 +1,142 @@
+// The page of the whole fleet: one socket, one list, and no more touched per frame than what is on the screen.
+
+import { Choice, counts } from "../fleet/choice.js";
+import { Device } from "../fleet/device.js";
+import { List } from "../fleet/list.js";
+import { Row } from "../fleet/row.js";
+import { Sparklines } from "../fleet/sparklines.js";
+import { metricName, whole } from "../format.js";
+import { watchFleet } from "../live.js";
+import { showConnection } from "../status.js";
+
+const { devices: given, units } = JSON.parse(document.getElementById("fleet").textContent);
+const element = (id) => document.getElementById(id);
+const devices = new Map(given.map((fields) => [fields[0], new Device(fields)]));
+const all = [...devices.values()];
+const choice = new Choice();
+const sparklines = new Sparklines((changed) => list.refresh(changed));
+const list = new List(element("rows"), () => new Row(units), (visible) => sparklines.want(visible));
+const chips = new Map();
+const changed = new Set();
+let frame = 0;
+
+function apply() {
+  const shown = choice.of(all);
+  element("nothing").hidden = shown.length > 0;
+  element("table").hidden = shown.length === 0;
+  element("table").setAttribute("aria-rowcount", String(shown.length + 1));
+  list.set(shown);
+}
+
+function chip(status, label) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "action";
+  const word = document.createElement("span");
+  word.textContent = label;
+  if (status) {
+    word.className = "status";
+    word.dataset.status = status;
+  }
+  const figure = document.createElement("span");
+  figure.className = "figure";
+  button.append(word, figure);
+  button.addEventListener("click", () => choose(choice.status === status ? "" : status));
+  element("chips").append(button);
+  chips.set(status, { button, figure });
+}
+
+function choose(status) {
+  choice.status = status;
+  choice.remember();
+  showCounts();
+  apply();
+}
+
+function showCounts() {
+  const found = counts(all);
+  for (const [status, { button, figure }] of chips) {
+    const text = whole(status ? (found[status] ?? 0) : all.length);
+    if (figure.textContent !== text) figure.textContent = text;
+    button.setAttribute("aria-pressed", String(choice.status === status));
+  }
+}
+
+function sorts() {
+  const metrics = new Set(all.flatMap((device) => Object.keys(device.values)));
+  const options = [["name", "name"], ["status", "status"], ["seen", "last seen"], ...[...metrics].sort().map((metric) => [metric, metricName(metric)])];
+  for (const [value, label] of options) element("sort").add(new Option(label, value, false, value === choice.sort));
+}
+
+function onReadings(deviceId, readings) {
+  const device = devices.get(deviceId);
+  if (!device) return; // added since: it is there when the page is loaded again
+  device.take(readings);
+  touch(device);
+}
+
+function onStatus(deviceId, status) {
+  const device = devices.get(deviceId);
+  if (device && status === "online") device.seen = Date.now();
+  if (device) touch(device);
+}
+
+// Whatever comes within a frame is shown by one round.
+function touch(device) {
+  changed.add(device);
+  frame ||= requestAnimationFrame(() => {
+    frame = 0;
+    let moved = false;
+    for (const device of changed) moved = device.judge() || moved;
+    list.refresh(changed);
+    changed.clear();
+    if (moved) statusesChanged();
+  });
+}
+
+function statusesChanged() {
+  showCounts();
+  if (choice.status || choice.sort === "status") apply();
+}
+
+function tick() {
+  if (document.hidden) return;
+  const now = Date.now();
+  let moved = false;
+  for (const device of all) moved = device.judge(now) || moved;
+  list.refresh(list.rows.keys());
+  if (moved) statusesChanged();
+}
+
+chip("", "All");
+for (const status of ["online", "late", "offline", "never"]) chip(status, status);
+if (all.some((device) => !device.active)) chip("deactivated", "deactivated");
+element("search").value = choice.search;
+element("search").addEventListener("input", () => {
+  choice.search = element("search").value;
+  choice.remember();
+  scrollTo({ top: 0 });
+  apply();
+});
+element("sort").addEventListener("change", () => {
+  choice.sort = element("sort").value;
+  choice.remember();
+  apply();
+});
+element("clear").addEventListener("click", () => {
+  choice.search = element("search").value = "";
+  choose("");
+});
+sorts();
+showCounts();
+apply();
+setInterval(tick, 1000);
+watchFleet({
+  onReadings,
+  onStatus,
+  onState(state, detail) {
+    showConnection(element("connection"), state);
+    element("notice").hidden = !detail;
+    element("notice").textContent = detail ?? "";
+  },
+});
