@@ -5,11 +5,13 @@
 # make bench-ingest   measures the ingest beside its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
 # make bench-live     measures the live stream beside the stock way; needs PostgreSQL, redis-server, wrk and Chromium
 # make bench-queries  measures questions on 1 and 20 million readings; needs PostgreSQL, some 10 GB and half an hour
+# make bench-pages    measures the fleet page in Chromium, on SQLite and on PostgreSQL with Redis
+# make screenshots    takes pictures of every page into .cache/screenshots, and the four in docs/
 
 VENV := .venv
 PYTHON ?= python3
 
-.PHONY: run test fuzz prove lint audit clean bench-ingest bench-live bench-queries
+.PHONY: run test fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-pages screenshots
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
@@ -41,6 +43,12 @@ bench-live: $(VENV)/dev.installed
 
 bench-queries: $(VENV)/dev.installed
 	@$(VENV)/bin/python -m benchmarks.queries $(ARGS)
+
+bench-pages: $(VENV)/dev.installed
+	@$(VENV)/bin/python -m benchmarks.pages $(ARGS)
+
+screenshots: $(VENV)/dev.installed
+	@$(VENV)/bin/python -m benchmarks.screenshots $(ARGS)
 
 # The other contenders, apart from what the product runs on.
 .cache/benchmarks/installed: benchmarks/requirements.txt | $(VENV)/bin/python

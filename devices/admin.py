@@ -77,6 +77,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     ordering = ("device_id",)
     list_per_page = 100
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     actions: tuple[str, ...] = ("rotate", "deactivate", "activate")
     readonly_fields = ("status", "last_seen", "last_seq", "key_hint", "retiring_key_expires_at", "created_at")
     fields = ("device_id", "name", "is_active", "report_interval", "retention_days", *readonly_fields)

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     """Who changed what in the console, and when; to look at."""
 
+    heading = "Changes"
     list_display = ("when", "user", "content_type", "object_repr", "what")
     list_display_links = None
     list_select_related = ("user", "content_type")

@@ -26,7 +26,8 @@ def ask(client, *devices, **more):
 
 
 def replaced_in(response):
-    return re.search(r'name="replaced" value="(\w+)"', response.content.decode())[1]
+    (replaced,) = re.findall(r'name="replaced" value="(\w+)"', response.content.decode())
+    return replaced
 
 
 def keys_in(response):

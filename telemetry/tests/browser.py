@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -38,6 +39,18 @@ def faults_of(page: Page) -> list[str]:
 def serious(faults: list[str]) -> list[str]:
     """Without what going on to the next page cut off."""
     return [fault for fault in faults if not fault.endswith("net::ERR_ABORTED")]
+
+
+def barriers(page: Page, *, ignored: frozenset[str] = frozenset()) -> list[str]:
+    """What axe-core finds on the page that keeps people out: its serious and critical faults, but for those ignored."""
+    # Preloading would have it fetch and write style sheets, which our policy refuses.
+    found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
+    return [
+        f"{fault['id']}: {node['target']} {node['failureSummary']}"
+        for fault in found
+        if fault["impact"] in ("serious", "critical") and fault["id"] not in ignored
+        for node in fault["nodes"]
+    ]
 
 
 def sign_in(page: Page, url: str, password: str) -> None:

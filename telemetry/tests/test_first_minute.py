@@ -1,6 +1,7 @@
-"""What a new user does in the first minute, in a browser."""
+"""What a new user does in the first minute, in a browser: from no device at all to a chart that moves."""
 
 import re
+import shlex
 from collections.abc import Iterator
 
 import httpx
@@ -8,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from telemetry.tests.browser import CHROMIUM, chromium, faults_of, serious, sign_in
-from telemetry.tests.server import ADMIN_KEY, Server
+from telemetry.tests.server import Server
 
 pytestmark = [
     pytest.mark.e2e,
@@ -19,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server"), demo=True) as server:
+    with Server(tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
@@ -32,7 +33,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
     """A signed-in page, on which nothing may go wrong until the test is over."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, permissions=["clipboard-write"])
     page = context.new_page()
     faults = faults_of(page)
     sign_in(page, server.url, server.printed(r"Password\s+(\S+)"))
@@ -41,54 +42,94 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     assert serious(faults) == []
 
 
+def add_device(page: Page, device_id: str) -> str:
+    """Adds it in the console; its key, which the page shows."""
+    page.goto(page.url.split("/admin")[0] + "/admin/devices/device/add/")
+    page.fill("#id_device_id", device_id)
+    page.click("input[name=_save]")
+    return (page.text_content("#api-key") or "").strip()
+
+
 def post(server: Server, key: str, reading: dict[str, float]) -> None:
     response = httpx.post(f"{server.url}/api/v1/ingest", json=reading, headers={"X-API-Key": key})
     assert response.status_code == 201, response.text
-
-
-def new_device(server: Server, device_id: str) -> str:
-    response = httpx.post(
-        f"{server.url}/api/v1/devices", json={"device_id": device_id}, headers={"X-API-Key": ADMIN_KEY}
-    )
-    return str(response.json()["api_key"])
 
 
 def value(metric: str) -> str:
     return f'[data-metric="{metric}"] .number'
 
 
-def test_the_demo_device_moves_and_a_posted_reading_arrives(page, server):
-    page.goto(f"{server.url}/live/demo/")
-    expect(page.locator("#connection")).to_have_text("live")
-    before = page.text_content("#last-seq")
-    expect(page.locator("#last-seq")).not_to_have_text(before)
-
-    page.evaluate(
-        """() => { window.shown = []; new MutationObserver(() =>
-            window.shown.push(document.querySelector('[data-metric="temperature"] .number').textContent)
-        ).observe(document.querySelector('[data-metric="temperature"] .number'), {childList: true}); }"""
-    )
-    post(server, server.printed(r'X-API-Key: (\S+)"'), {"temperature": 35})
-    page.wait_for_function("window.shown.includes('35')", timeout=2000)
-
-
-def test_a_new_device_gets_its_key_and_its_page_waits_for_the_first_reading(page, server):
-    page.goto(f"{server.url}/admin/devices/device/add/")
+def test_from_nothing_to_the_first_reading(page, server):
+    """First of all: the only test that finds no device. The address is the one without a path."""
+    page.goto(server.url)
+    expect(page.get_by_role("heading", name="No devices yet")).to_be_visible()
+    (button,) = page.locator("main .action").all()
+    button.click()
     page.fill("#id_device_id", "greenhouse-7")
+    page.fill("#id_name", "Greenhouse, north")
     page.click("input[name=_save]")
-    key = page.text_content("#api-key") or ""
-    page.click("text=Watch it live")
+    expect(page.locator("#arrival-word")).to_contain_text("Waiting for the first reading")
+    expect(page.locator("#arrival")).not_to_have_class(re.compile("green"))
+
+    page.get_by_role("button", name="Send a test reading").click()
+
+    expect(page.locator("#arrival")).to_have_class(re.compile("green"))
+    expect(page.locator("#arrival-word")).to_contain_text("The first reading is here.")
+    page.get_by_role("link", name="Open its page").click()
+    expect(page.locator(value("temperature"))).to_have_text("21.5")
+    expect(page.locator("#connection")).to_have_text("live")
+    expect(page.locator("#status")).to_have_text("online")
+
+
+def test_the_code_on_the_page_has_the_address_and_the_key_in_it_and_works_as_pasted(page, server):
+    key = add_device(page, "desk")
+    page.click("#copy-key")
+    expect(page.locator("#copy-key")).to_have_text("Copied")
+    for name in ("Python", "Arduino", "MicroPython", "ESPHome", "Home Assistant", "curl"):
+        page.get_by_role("tab", name=name, exact=True).click()
+        code = page.locator('[role="tabpanel"]:not([hidden]) pre')
+        expect(code).to_be_visible()
+        expect(code).to_contain_text(f"{server.url}/api/v1/ingest")
+        expect(code).to_contain_text(key)
+    pasted = shlex.split((code.text_content() or "").replace("\\\n", ""))
+    url, options = pasted[3], list(zip(pasted[4::2], pasted[5::2], strict=True))
+    headers = dict(value.split(": ", 1) for name, value in options if name == "-H")
+    assert httpx.post(url, content=dict(options)["-d"], headers=headers).status_code == 201
+    expect(page.locator("#arrival")).to_have_class(re.compile("green"))
+
+
+def test_tabs_go_by_the_arrow_keys(page):
+    add_device(page, "keyboard")
+    page.get_by_role("tab", name="curl").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Python", exact=True)).to_be_focused()
+    expect(page.locator("#code-python")).to_be_visible()
+    expect(page.locator("#code-curl")).to_be_hidden()
+
+
+def test_a_post_that_is_refused_shows_up_while_the_page_waits(page, server):
+    key = add_device(page, "misspelt")
+    httpx.post(f"{server.url}/api/v1/ingest", json={"temperature": 1}, headers={"X-API-Key": key[:-3] + "xyz"})
+    httpx.post(f"{server.url}/api/v1/ingest", json={"temperature": "warm"}, headers={"X-API-Key": key})
+    expect(page.locator("#refused")).to_contain_text("Invalid key", timeout=15_000)
+    expect(page.locator("#refused")).to_contain_text("temperature", timeout=15_000)
+
+
+def test_a_new_devices_page_waits_and_shows_whatever_it_measures(page, server):
+    key = add_device(page, "attic")
+    page.click("#watch")
     expect(page.locator("#empty")).to_be_visible()
 
-    post(server, key.strip(), {"humidity": 61.5, "soil_moisture": 0.31})
+    post(server, key, {"humidity": 61.5, "soil_moisture": 0.31})
 
     expect(page.locator(value("humidity"))).to_have_text("61.5")
     expect(page.locator(value("soil_moisture"))).to_have_text("0.31")
     expect(page.locator("#empty")).to_be_hidden()
+    expect(page.locator("#arrived")).to_be_visible()
 
 
 def test_the_page_ends_complete_after_its_connection_was_lost(page, server):
-    key = new_device(server, "attic")
+    key = add_device(page, "cellar")
     sockets: list[WebSocketRoute] = []
     away = False
 
@@ -100,7 +141,7 @@ def test_the_page_ends_complete_after_its_connection_was_lost(page, server):
             sockets.append(socket)
 
     page.route_web_socket(re.compile("/realtime/"), connect)
-    page.goto(f"{server.url}/live/attic/")
+    page.goto(f"{server.url}/live/cellar/")
     post(server, key, {"temperature": 1})
     expect(page.locator("#last-seq")).to_have_text("1")
 
@@ -116,15 +157,11 @@ def test_the_page_ends_complete_after_its_connection_was_lost(page, server):
     expect(page.locator(value("temperature"))).to_have_text("5")
 
 
-def test_the_documentation_needs_nothing_from_elsewhere(page, server):
-    page.goto(f"{server.url}/docs")
-    expect(page.locator(".opblock").first).to_be_visible()
-    page.goto(f"{server.url}/redoc")
-    expect(page.get_by_role("heading", name="Store one reading")).to_be_visible()
-
-
-def test_a_page_that_is_not_there_says_so(browser, server):
-    page = browser.new_page()
-    page.goto(f"{server.url}/nowhere")
-    expect(page.locator("h1")).to_have_text("Not found")
-    page.close()
+def test_a_rotated_key_comes_with_the_code_again(page):
+    old = add_device(page, "rotated")
+    page.click("#watch")
+    page.get_by_role("link", name="Rotate key").click()
+    page.click("input[type=submit]")
+    new = (page.text_content("#api-key") or "").strip()
+    assert new != old
+    expect(page.locator("#code-curl")).to_contain_text(new)

@@ -1,0 +1,150 @@
+"""`make screenshots`: every page, wide and narrow, light and dark, empty and full, into .cache/screenshots/.
+
+The four of the README and docs/ are written there too.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.console import FLEET_KEY, ROOT, chromium, console, sign_in
+from benchmarks.showcase import NAMES, device_id
+
+FOLDER = ROOT / ".cache" / "screenshots"
+SIZES = {"wide": (1280, 860), "narrow": (360, 780)}
+SCHEMES = ("light", "dark")
+SETTLED_MS = 900
+ONLINE = [number for number in range(len(NAMES)) if number % 9 != 7 and number % 11 != 4]
+
+
+class Shot(NamedTuple):
+    name: str
+    path: str
+    act: Callable[[Page], None] = lambda page: None
+
+
+def add(page: Page) -> None:
+    page.fill("#id_device_id", f"greenhouse-{time.time_ns() % 10**6}")
+    page.fill("#id_name", "Greenhouse, east")
+    page.click("input[name=_save]")
+    page.wait_for_selector("#api-key")
+
+
+def arrive(page: Page) -> None:
+    add(page)
+    page.click("#test-reading")
+    page.wait_for_selector(".green")
+
+
+def nothing(page: Page) -> None:
+    page.fill("#search", "no such device")
+
+
+def tab(name: str) -> Callable[[Page], None]:
+    return lambda page: page.get_by_role("tab", name=name, exact=True).click()
+
+
+def choose_rotation(page: Page) -> None:
+    for box in page.locator("#result_list tbody input[type=checkbox]").all()[:3]:
+        box.check()
+    page.select_option("select[name=action]", "rotate")
+    page.click("button[name=index]")
+
+
+DEVICE = f"/live/{device_id(0)}/"
+EMPTY = [
+    Shot("empty-overview", "/admin/"),
+    Shot("empty-fleet", "/live/"),
+    Shot("empty-devices", "/admin/devices/device/"),
+    Shot("empty-readings", "/admin/readings/reading/"),
+    Shot("empty-changes", "/admin/admin/logentry/"),
+    Shot("add-device", "/admin/devices/device/add/"),
+    Shot("key-waiting", "/admin/devices/device/add/", add),
+    Shot("key-arrived", "/admin/devices/device/add/", arrive),
+]
+FULL = [
+    Shot("overview", "/admin/"),
+    Shot("fleet", "/live/"),
+    Shot("fleet-nothing", "/live/", nothing),
+    Shot("device-1h", DEVICE),
+    Shot("device-24h", f"{DEVICE}?range=24h"),
+    Shot("device-30d", f"{DEVICE}?range=30d"),
+    Shot("device-1y", f"{DEVICE}?range=1y"),
+    Shot("device-arduino", DEVICE, tab("Arduino")),
+    Shot("device-never", "/live/node-0034/"),
+    Shot("devices", "/admin/devices/device/"),
+    Shot("rotate", "/admin/devices/device/", choose_rotation),
+    Shot("readings", f"/admin/readings/reading/?q={device_id(0)}"),
+    Shot("refused", "/admin/readings/rejection/"),
+    Shot("accounts", "/admin/auth/user/"),
+    Shot("guide", "/guide"),
+    Shot("guide-connect", "/guide/connect"),
+    Shot("guide-recipes", "/guide/recipes"),
+    Shot("docs", "/docs"),
+    Shot("redoc", "/redoc"),
+    Shot("not-found", "/nowhere"),
+]
+# The best four: the document's name, the page, its scheme.
+BEST = {
+    "fleet": (Shot("fleet", "/live/"), "light"),
+    "device": (Shot("device", f"{DEVICE}?range=24h"), "light"),
+    "device-dark": (Shot("device", f"{DEVICE}?range=30d"), "dark"),
+    "first-minute": (Shot("key", "/admin/devices/device/add/", arrive), "light"),
+}
+
+
+def report_in(url: str, stop_after: int = len(NAMES)) -> None:
+    """The devices that are to be online say so."""
+    readings = [
+        {"device_id": device_id(n), "temperature": 18 + n % 7 - 2.5, "humidity": 61.2, "voltage": 4.0, "rssi": -60 - n}
+        for n in ONLINE[:stop_after]
+    ]
+    httpx.post(f"{url}/api/v1/ingest/batch", json=readings, headers={"X-API-Key": FLEET_KEY}).raise_for_status()
+
+
+def take(browser: Browser, url: str, shots: list[Shot], *, size: str, scheme: str) -> None:
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+    sign_in(context, url)
+    for shot in shots:
+        picture(context.new_page(), url, shot, FOLDER / f"{shot.name}-{size}-{scheme}.png", whole=True)
+    context.close()
+
+
+def picture(page: Page, url: str, shot: Shot, file: Path, *, whole: bool) -> None:
+    page.goto(f"{url}{shot.path}")
+    shot.act(page)
+    page.wait_for_timeout(SETTLED_MS)
+    page.screenshot(path=file, full_page=whole)
+    page.close()
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = chromium(playwright)
+        for size in SIZES:
+            for scheme in SCHEMES:
+                with tempfile.TemporaryDirectory() as folder, console(Path(folder), []) as server:
+                    take(browser, server.url, EMPTY, size=size, scheme=scheme)
+        with tempfile.TemporaryDirectory() as folder, console(Path(folder), ["--devices=36", "--year"]) as server:
+            for size in SIZES:
+                for scheme in SCHEMES:
+                    report_in(server.url)
+                    take(browser, server.url, FULL, size=size, scheme=scheme)
+            for name, (shot, scheme) in BEST.items():
+                context = browser.new_context(viewport={"width": 1280, "height": 860}, color_scheme=scheme)  # type: ignore[arg-type]
+                sign_in(context, server.url)
+                report_in(server.url)
+                picture(context.new_page(), server.url, shot, ROOT / "docs" / f"{name}.png", whole=False)
+                context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
