@@ -11,12 +11,13 @@ export class Device {
     this.seen = seen === null ? null : seen * 1000;
     this.text = `${id} ${name}`.toLowerCase();
     this.line = undefined; // the sparkline's values, once they were asked for
+    this.told = null; // the status that the socket told; until then it is judged here
     this.judge();
   }
 
   // Judges the status anew; whether it has changed.
   judge(now = Date.now()) {
-    const status = this.active ? statusOf(this.seen, this.interval, now) : "deactivated";
+    const status = this.active ? (this.told ?? statusOf(this.seen, this.interval, now)) : "deactivated";
     if (status === this.status) return false;
     this.status = status;
     return true;
@@ -28,6 +29,7 @@ export class Device {
       if (this.seen !== null && moment < this.seen && moment < (this.latest ?? 0)) continue; // measured earlier
       this.latest = moment;
       this.seen = Math.max(this.seen ?? moment, moment);
+      if (this.told && statusOf(moment, this.interval) === "online") this.told = "online";
       this.values = Object.fromEntries(Object.entries(reading).filter(([metric]) => !NOT_METRICS.has(metric)));
     }
   }

@@ -25,6 +25,7 @@ let loaded = null;
 let loading = null;
 let asked = 0;
 let seen = device.last_seen_at && Date.parse(device.last_seen_at);
+let told = null; // the status that the socket told; until then it is judged here
 let held = null; // readings that came during a pause; null: not paused
 
 const inOrder = () => [...panels.keys()];
@@ -104,6 +105,7 @@ function onReadings(readings) {
   for (const reading of readings) {
     const moment = Date.parse(reading.timestamp);
     seen = Math.max(seen ?? moment, moment);
+    if (told && statusOf(moment, device.interval) === "online") told = "online";
     for (const [metric, value] of Object.entries(reading)) {
       if (NOT_METRICS.has(metric)) continue;
       const panel = panelOf(metric);
@@ -134,13 +136,13 @@ function onState(state, detail) {
   element("notice").textContent = detail ?? "";
 }
 
-function onStatus(_, status) {
-  if (status === "online") seen = Date.now();
+function onStatus(status) {
+  told = status;
   tick();
 }
 
 function tick() {
-  showStatus(element("status"), statusOf(seen, device.interval));
+  showStatus(element("status"), told ?? statusOf(seen, device.interval));
   if (seen) setTime(element("last-seen"), seen);
   if (held || !loaded || document.hidden) return;
   if (!period.following) return;

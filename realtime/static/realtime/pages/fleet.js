@@ -77,8 +77,9 @@ function onReadings(deviceId, readings) {
 
 function onStatus(deviceId, status) {
   const device = devices.get(deviceId);
-  if (device && status === "online") device.seen = Date.now();
-  if (device) touch(device);
+  if (!device) return;
+  device.told = status;
+  touch(device);
 }
 
 // Whatever comes within a frame is shown by one round.
