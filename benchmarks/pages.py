@@ -167,8 +167,8 @@ def text_of(results: dict[str, Figures]) -> str:
     lines = [
         "## Pages",
         "",
-        f"`make bench-pages`: the fleet page with {DEVICES:,} devices, to which {READINGS_PER_SECOND} readings a second "
-        f"are posted one by one meanwhile; Chromium 1280 × 860, on the server's own machine. Medians of {LOADS} loads; "
+        f"`make bench-pages`: the fleet page with {DEVICES:,} devices, to which {READINGS_PER_SECOND} readings "
+        f"a second are posted one by one meanwhile; Chromium 1280 × 860, on the server's own machine. Medians of {LOADS} loads; "
         f"main thread traced for {WATCHED_SECONDS} s after the page is live.",
         "",
         report.machine(),

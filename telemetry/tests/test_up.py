@@ -107,8 +107,8 @@ def test_it_prints_an_account_that_signs_in(installation, printed):
 
 
 def test_the_addresses_it_prints_are_there(installation, printed):
-    addresses = re.findall(r"(?:Console|Live|API) +(http://\S+)", printed)
-    assert len(addresses) == 3
+    addresses = re.findall(r"(?:Console|Live|Guide|API) +(http://\S+)", printed)
+    assert len(addresses) == 4
     for address in addresses:
         assert address.startswith(installation.url)
         assert httpx.get(address, follow_redirects=True).status_code == 200

@@ -63,14 +63,14 @@ class Command(BaseCommand):
         return device.rotate_key(overlap=timedelta(seconds=OVERLAP_SECONDS_DEFAULT), now=timezone.now())
 
     def print_summary(self, password: str | None, demo_key: str | None) -> None:
-        lines = ["", f"  Console    {local_url()}/admin/"]
+        lines = ["", "  It runs. Open the console and sign in:", "", f"  Console    {local_url()}/"]
         if password:
             lines += [f"  Account    {OPERATOR}", f"  Password   {password}   (shown this once)"]
         else:
             lines += ["  Account    as before; forgotten: .venv/bin/python manage.py changepassword admin"]
         if demo_key:
-            lines += [f"  Live       {local_url()}/live/{DEMO_DEVICE}/"]
-        lines += [f"  API        {local_url()}/docs", ""]
+            lines += [f"  Live       {local_url()}/live/{DEMO_DEVICE}/   (a device that measures by itself)"]
+        lines += [f"  Guide      {local_url()}/guide", f"  API        {local_url()}/docs", ""]
         if demo_key:
             lines += [
                 "  Post a reading of your own and see it on the live page (the demo gets a new key at each start):",

@@ -48,7 +48,8 @@ export class Period {
   shift(part) {
     const { start, end } = this.bounds();
     const by = (end - start) * part;
-    if (end + by >= Date.now() / 1000 && part > 0) return this.choose(this.name);
+    const almost = (end - start) / 10;
+    if (part > 0 && end + by >= Date.now() / 1000 - almost) return this.choose(this.name);
     this.zoom(start + by, end + by);
   }
 
