@@ -167,9 +167,9 @@ def text_of(results: dict[str, Figures]) -> str:
     lines = [
         "## Pages",
         "",
-        f"`make bench-pages`: the fleet page with {DEVICES:,} devices, to which {READINGS_PER_SECOND} readings "
-        f"a second are posted one by one meanwhile; Chromium 1280 × 860, on the server's own machine. Medians of {LOADS} loads; "
-        f"main thread traced for {WATCHED_SECONDS} s after the page is live.",
+        f"`make bench-pages`: the fleet page with {DEVICES:,} devices, while {READINGS_PER_SECOND} readings a second "
+        "are posted one by one; Chromium 1280 × 860, on the server's own machine. "
+        f"Medians of {LOADS} loads; main thread traced for {WATCHED_SECONDS} s after the page is live.",
         "",
         report.machine(),
         "",

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -58,3 +59,12 @@ def sign_in(page: Page, url: str, password: str) -> None:
     page.fill("#id_username", "admin")
     page.fill("#id_password", password)
     page.click("input[type=submit]")
+
+
+def session(browser: Browser, url: str, password: str) -> Any:
+    """The cookies of an account that has signed in, for contexts to begin with."""
+    page = browser.new_page()
+    sign_in(page, url, password)
+    state = page.context.storage_state()
+    page.context.close()
+    return state

@@ -3,12 +3,13 @@
 import re
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
-from telemetry.tests.browser import CHROMIUM, chromium, faults_of, serious, sign_in
+from telemetry.tests.browser import CHROMIUM, chromium, faults_of, serious, session
 from telemetry.tests.server import Server
 
 pytestmark = [
@@ -30,13 +31,20 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def account(browser: Browser, server: Server) -> Any:
+    return session(browser, server.url, server.printed(r"Password\s+(\S+)"))
+
+
 @pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
+def page(browser: Browser, server: Server, account: Any) -> Iterator[Page]:
     """A signed-in page, on which nothing may go wrong until the test is over."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, permissions=["clipboard-write"])
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 800}, permissions=["clipboard-write"], storage_state=account
+    )
     page = context.new_page()
     faults = faults_of(page)
-    sign_in(page, server.url, server.printed(r"Password\s+(\S+)"))
+    page.goto(f"{server.url}/admin/")
     yield page
     context.close()
     assert serious(faults) == []
@@ -47,6 +55,7 @@ def add_device(page: Page, device_id: str) -> str:
     page.goto(page.url.split("/admin")[0] + "/admin/devices/device/add/")
     page.fill("#id_device_id", device_id)
     page.click("input[name=_save]")
+    page.wait_for_selector("#tab-curl[tabindex='0']")  # it has one once the page's script has begun
     return (page.text_content("#api-key") or "").strip()
 
 
@@ -100,7 +109,7 @@ def test_the_code_on_the_page_has_the_address_and_the_key_in_it_and_works_as_pas
 
 def test_tabs_go_by_the_arrow_keys(page):
     add_device(page, "keyboard")
-    page.get_by_role("tab", name="curl").focus()
+    page.locator("#tab-curl").focus()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("tab", name="Python", exact=True)).to_be_focused()
     expect(page.locator("#code-python")).to_be_visible()

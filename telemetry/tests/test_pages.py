@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from telemetry.tests.browser import CHROMIUM, barriers, chromium, faults_of, serious, sign_in
+from telemetry.tests.browser import CHROMIUM, barriers, chromium, faults_of, serious, session
 from telemetry.tests.server import ADMIN_KEY, FLEET_KEY, Server
 
 pytestmark = [
@@ -69,21 +70,29 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
-    with_size = signed_in(browser, server)
-    yield from with_size
+@pytest.fixture(scope="module")
+def account(browser: Browser, server: Server) -> Any:
+    return session(browser, server.url, server.printed(r"Password\s+(\S+)"))
 
 
-def signed_in(browser: Browser, server: Server, *, size: str = "wide", scheme: str = "light") -> Iterator[Page]:
+@contextmanager
+def signed_in(browser: Browser, account: Any, *, size: str = "wide", scheme: Any = "light") -> Iterator[Page]:
+    """A page on which nothing may go wrong until the end, but that an address is asked for which is not there."""
     width, height = SIZES[size]
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, storage_state=account
+    )
     page = context.new_page()
-    sign_in(page, server.url, server.printed(r"Password\s+(\S+)"))
     faults = faults_of(page)
     yield page
     context.close()
     assert [fault for fault in serious(faults) if "404 (Not Found)" not in fault] == []
+
+
+@pytest.fixture
+def page(browser: Browser, account: Any) -> Iterator[Page]:
+    with signed_in(browser, account) as page:
+        yield page
 
 
 def post(server: Server, device_id: str, **reading: float) -> None:
@@ -98,8 +107,8 @@ def settled(page: Page, address: str) -> None:
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("wide", "light"), ("narrow", "dark")])
-def test_nobody_is_kept_out_of_any_page_and_none_is_wider_than_the_screen(browser, server, size, scheme):
-    for page in signed_in(browser, server, size=size, scheme=scheme):
+def test_nobody_is_kept_out_of_any_page_and_none_is_wider_than_the_screen(browser, server, account, size, scheme):
+    with signed_in(browser, account, size=size, scheme=scheme) as page:
         found, wide = {}, []
         for path in PAGES:
             settled(page, f"{server.url}{path}")
