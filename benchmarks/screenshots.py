@@ -26,6 +26,7 @@ class Shot(NamedTuple):
     name: str
     path: str
     act: Callable[[Page], None] = lambda page: None
+    whole: bool = True  # down to its end; of a list that is as long as the screen, only that
 
 
 def add(page: Page) -> None:
@@ -69,7 +70,7 @@ EMPTY = [
 ]
 FULL = [
     Shot("overview", "/admin/"),
-    Shot("fleet", "/live/"),
+    Shot("fleet", "/live/", whole=False),
     Shot("fleet-nothing", "/live/", nothing),
     Shot("device-1h", DEVICE),
     Shot("device-24h", f"{DEVICE}?range=24h"),
@@ -101,7 +102,7 @@ BEST = {
 def report_in(url: str, stop_after: int = len(NAMES)) -> None:
     """The devices that are to be online say so."""
     readings = [
-        {"device_id": device_id(n), "temperature": 18 + n % 7 - 2.5, "humidity": 61.2, "voltage": 4.0, "rssi": -60 - n}
+        {"device_id": device_id(n), "temperature": 18 + n % 7 - 2.5, "humidity": 58.5 + n % 5, "voltage": 4.02 - n % 9 / 40, "rssi": -55 - n}
         for n in ONLINE[:stop_after]
     ]
     httpx.post(f"{url}/api/v1/ingest/batch", json=readings, headers={"X-API-Key": FLEET_KEY}).raise_for_status()
@@ -112,7 +113,7 @@ def take(browser: Browser, url: str, shots: list[Shot], *, size: str, scheme: st
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
     sign_in(context, url)
     for shot in shots:
-        picture(context.new_page(), url, shot, FOLDER / f"{shot.name}-{size}-{scheme}.png", whole=True)
+        picture(context.new_page(), url, shot, FOLDER / f"{shot.name}-{size}-{scheme}.png", whole=shot.whole)
     context.close()
 
 

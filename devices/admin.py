@@ -19,6 +19,7 @@ from devices.models import Device
 from devices.querysets import DeviceQuerySet
 from devices.status import Status
 
+DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It stays for good."
 # As many keys as anyone can put into devices from one page.
 ROTATED_AT_ONCE = 500
 
@@ -118,6 +119,12 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
 
     def has_delete_permission(self, request: HttpRequest, obj: Device | None = None) -> bool:
         return False
+
+    def get_form(self, request: HttpRequest, obj: Device | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        if "device_id" in form.base_fields:
+            form.base_fields["device_id"].help_text = DEVICE_ID_HELP
+        return form
 
     def save_model(self, request: HttpRequest, obj: Device, form: Any, change: bool) -> None:
         if change:
