@@ -102,7 +102,13 @@ BEST = {
 def report_in(url: str, stop_after: int = len(NAMES)) -> None:
     """The devices that are to be online say so."""
     readings = [
-        {"device_id": device_id(n), "temperature": 18 + n % 7 - 2.5, "humidity": 58.5 + n % 5, "voltage": 4.02 - n % 9 / 40, "rssi": -55 - n}
+        {
+            "device_id": device_id(n),
+            "temperature": 18 + n % 7 - 2.5,
+            "humidity": 58.5 + n % 5,
+            "voltage": 4.02 - n % 9 / 40,
+            "rssi": -55 - n,
+        }
         for n in ONLINE[:stop_after]
     ]
     httpx.post(f"{url}/api/v1/ingest/batch", json=readings, headers={"X-API-Key": FLEET_KEY}).raise_for_status()

@@ -106,6 +106,7 @@ class RejectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ordering = ("-last_at", "-id")
     list_per_page = 100
     actions = None
+    show_facets = admin.ShowFacets.NEVER
 
     @admin.display(ordering="last_at")
     def last(self, rejection: Rejection) -> str:

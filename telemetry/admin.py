@@ -20,6 +20,7 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     ordering = ("-id",)
     show_full_result_count = False
     actions = None
+    show_facets = admin.ShowFacets.NEVER
 
     @admin.display(ordering="id")
     def when(self, entry: LogEntry) -> str:

@@ -6,10 +6,12 @@ from html.parser import HTMLParser
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.contrib.staticfiles import finders
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
-from devices.tests.fixtures import staff_client
+from devices.tests.fixtures import client_with, staff_client
 from readings.tests.logs import new, store
 
 pytestmark = pytest.mark.django_db
@@ -120,3 +122,50 @@ def test_all_it_loads_is_served_from_here(viewer, device):
         assert address
         assert address.startswith("/static/")
         assert finders.find(address.removeprefix("/static/"))
+
+
+def test_it_costs_a_handful_of_queries_however_long_the_log_is(viewer, device):
+    def queries():
+        with CaptureQueriesContext(connection) as captured:
+            page_of(viewer)
+        return len(captured)
+
+    few = queries()
+    store([new() for _ in range(200)])
+    assert queries() <= few <= 8
+
+
+def test_it_says_what_was_refused_and_why(viewer, device, as_device):
+    as_device.post("/api/v1/ingest", {"temperature": "<b>warm</b>"})
+    for path in (PAGE, f"{PAGE}refused/"):
+        html = viewer.get(path).content.decode()
+        assert "422 invalid" in html
+        assert "<b>warm" not in html
+
+
+def test_while_nothing_has_come_it_lists_posts_of_nobody_too(viewer, device):
+    client_with("tlm_zzzz" + "x" * 28).post("/api/v1/ingest", {"temperature": 1})
+    assert "tlm_zzzz…" in viewer.get(PAGE).content.decode()
+    store([new()])
+    assert "tlm_zzzz…" not in viewer.get(PAGE).content.decode()
+
+
+def test_only_who_may_change_devices_is_led_to_rotating(viewer, device):
+    assert "Rotate key" not in viewer.get(PAGE).content.decode()
+    operator = staff_client("operator", "readings.view_reading", "devices.change_device", "devices.view_device")
+    assert "Rotate key" in operator.get(PAGE).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("host", "listens", "address"),
+    [
+        ("127.0.0.1:8000", "127.0.0.1", "http://127.0.0.1:8000"),
+        ("127.0.0.1:8000", "0.0.0.0", "http://192.168.1.5:8000"),
+        ("testserver", "0.0.0.0", "http://testserver"),
+    ],
+)
+def test_the_code_has_an_address_that_the_device_reaches(viewer, device, settings, host, listens, address):
+    settings.HOST, settings.PORT = listens, 8000
+    settings.ALLOWED_HOSTS = ["testserver", "127.0.0.1", "192.168.1.5"]
+    html = viewer.get(PAGE, headers={"Host": host}).content.decode()
+    assert f"curl -X POST {address}/api/v1/ingest" in html

@@ -143,6 +143,7 @@ function onStatus(status) {
 
 function tick() {
   showStatus(element("status"), told ?? statusOf(seen, device.interval));
+  element("last-seen").parentElement.hidden = !seen;
   if (seen) setTime(element("last-seen"), seen);
   if (held || !loaded || document.hidden) return;
   if (!period.following) return;
