@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import psycopg
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from benchmarks import report
 from benchmarks.console import FLEET_KEY, chromium, console, sign_in
@@ -135,7 +135,7 @@ def measure(url: str) -> Figures:
             frames: list[int] = []
             page.on("websocket", lambda socket: socket.on("framereceived", lambda text: frames.append(count(text))))
             page.goto(f"{url}/live/")
-            page.wait_for_function("document.getElementById('connection').textContent === 'live'")
+            expect(page.locator("#connection")).to_have_text("live")
             page.wait_for_timeout(2000)
             page.evaluate("window.longTasks.length = 0")
             frames.clear()
@@ -206,6 +206,7 @@ def main() -> None:
     showcase = [f"--devices={DEVICES}"]
     with tempfile.TemporaryDirectory() as folder, console(Path(folder), showcase) as server:
         results["SQLite, channels in memory"] = measure(server.url)
+        print(results)  # noqa: T201
     if not options.quick:
         postgresql("DROP DATABASE IF EXISTS {name}")
         postgresql("CREATE DATABASE {name}")
