@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 from benchmarks.servers import Server
 from telemetry.tests.browser import ARGUMENTS, CHROMIUM
@@ -56,10 +56,11 @@ def chromium(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 
 
-def sign_in(context: BrowserContext, url: str) -> None:
+def sign_in(context: BrowserContext, url: str) -> Page:
+    """A page of the signed-in account. Keep it: Chromium may hang where a context's last page is closed."""
     page = context.new_page()
     page.goto(f"{url}/admin/login/")
     page.fill("#id_username", "admin")
     page.fill("#id_password", PASSWORD)
     page.click("input[type=submit]")
-    page.close()
+    return page

@@ -119,9 +119,9 @@ def report_in(url: str, stop_after: int = len(NAMES)) -> None:
 def take(browser: Browser, url: str, shots: list[Shot], *, size: str, scheme: Any) -> None:
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    sign_in(context, url)
+    page = sign_in(context, url)
     for shot in shots:
-        picture(context.new_page(), url, shot, FOLDER / f"{shot.name}-{size}-{scheme}.png", whole=shot.whole)
+        picture(page, url, shot, FOLDER / f"{shot.name}-{size}-{scheme}.png", whole=shot.whole)
     context.close()
 
 
@@ -130,15 +130,14 @@ def picture(page: Page, url: str, shot: Shot, file: Path, *, whole: bool) -> Non
     shot.act(page)
     page.wait_for_timeout(SETTLED_MS)
     page.screenshot(path=file, full_page=whole)
-    page.close()
 
 
 def best(browser: Browser, url: str) -> None:
     for name, (shot, scheme) in BEST.items():
         context = browser.new_context(viewport={"width": 1280, "height": 860}, color_scheme=scheme)
-        sign_in(context, url)
+        page = sign_in(context, url)
         report_in(url)
-        picture(context.new_page(), url, shot, ROOT / "docs" / f"{name}.png", whole=False)
+        picture(page, url, shot, ROOT / "docs" / f"{name}.png", whole=False)
         context.close()
 
 
