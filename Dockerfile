@@ -17,8 +17,6 @@ COPY telemetry telemetry
 COPY devices devices
 COPY readings readings
 COPY realtime realtime
-# The guide shows them.
-COPY docs docs
 USER telemetry
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 ENV_FILE=/data/.env DATABASE_URL=sqlite:////data/telemetry.sqlite3 HOST=0.0.0.0 PORT=8000
 VOLUME /data
