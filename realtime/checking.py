@@ -41,6 +41,7 @@ class Checker:
         self.listener = listener
         self.subscriptions = subscriptions
         self.away = False
+        self.asked = self.answered = 0  # checks, numbered: one that was overtaken by a later one has old news of status
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -106,6 +107,8 @@ class Checker:
         Raises DatabaseError.
         """
         logs = self.stream.logs
+        self.asked += 1
+        number = self.asked
         before = {log: log.position for log in logs.values()}
         found = await in_database(positions, device_ids, now=timezone.now()) if device_ids is None or device_ids else []
         if device_ids is None:
@@ -120,16 +123,21 @@ class Checker:
             end = ends.get(log.device_id)
             if (end is None or end.last_seq < heard) and logs.get(log.device_id) is log:
                 self.replace(log)
+        if number > self.answered:
+            self.answered = number
+            self.say_statuses(found)
         known = [(logs[position.device_id], position) for position in found if position.device_id in logs]
-        return [(log, position.last_seq) for log, position in known if self.behind(log, position)]
+        return [(log, position.last_seq) for log, position in known if log.position < position.last_seq]
 
-    def behind(self, log: Log, position: Position) -> bool:
-        """Whether the database has more of the log; says the device's status where it has changed."""
-        if position.status != log.status:
+    def say_statuses(self, found: Collection[Position]) -> None:
+        """Tells who watches of each status that has changed."""
+        for position in found:
+            log = self.stream.logs.get(position.device_id)
+            if log is None or log.status == position.status:
+                continue
             log.status = position.status
             for subscription in self.stream.audience(log):
                 subscription.outgoing.put(frames.status(log.device_id, position.status))
-        return log.position < position.last_seq
 
     def replace(self, log: Log) -> None:
         """The device was erased, or the database restored from a backup: whoever followed the log begins again."""

@@ -77,6 +77,7 @@ async def test_a_device_that_falls_silent_is_late_then_offline_each_said_once(de
     await heard(seconds_ago=0)
     async with watching("mote-1") as socket, watching("") as fleet:
         assert (await socket.frame())["status"] == "online"
+        assert (await frame_of(fleet, "positions"))["devices"][0]["status"] == "online"
         for silence, status in ((25, "late"), (60, "offline")):
             await heard(seconds_ago=silence)
             said = {"type": "status", "device_id": "mote-1", "status": status}
