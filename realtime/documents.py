@@ -1,6 +1,7 @@
 """The documents in `docs/` as the pages show them: written once, in Markdown, with this server's address in them."""
 
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +28,9 @@ PAGES = {
     "live": ("Live protocol", "live.md"),
     "recipes": ("Recipes", "recipes.md"),
     "rollups-and-retention": ("Rollups and retention", "rollups-and-retention.md"),
+    "operations": ("Operations", "operations.md"),
+    "observability": ("Observability", "observability.md"),
+    "security": ("Security", "security.md"),
     "migrations": ("Upgrades", "migrations.md"),
 }
 PAGES_BY_FILE = {file: page for page, (_, file) in PAGES.items()}
@@ -78,13 +82,25 @@ def rendered(file: str, address: str) -> Document:
     tokens = markdown.parse(text_of(file, address))
     headings = list(mark_headings(tokens))
     for token in tokens:
-        for child in token.children or ():
-            if child.type == "link_open":
-                child.attrSet("href", resolved(str(child.attrGet("href"))))
+        token.children = list(with_links(token.children or ())) if token.children else token.children
     html = markdown.renderer.render(tokens, markdown.options, {})
     # A table may be wider than a phone.
     html = html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("</table>", "</table></div>")
     return Document(mark_safe(html), headings)  # noqa: S308  rendered from our own files, without HTML of theirs
+
+
+def with_links(children: Sequence[Token]) -> Iterator[Token]:
+    """A line's tokens with links that lead somewhere on the server; one to a file that it does not serve is text."""
+    kept: list[bool] = []
+    for child in children:
+        if child.type == "link_open":
+            target = resolved(str(child.attrGet("href")))
+            child.attrSet("href", target)
+            kept.append(target.startswith(("/", "#", "http://", "https://")))
+        if child.type not in ("link_open", "link_close") or kept[-1]:
+            yield child
+        if child.type == "link_close":
+            kept.pop()
 
 
 def mark_headings(tokens: list[Token]) -> list[Heading]:
@@ -126,9 +142,7 @@ def snippets(*, address: str, key: str | None) -> list[Snippet]:
         if token.type == "heading_open" and token.tag == "h2":
             heading, intro = next(titles), ""
         elif token.type == "inline" and heading and token.content != heading.title:
-            for child in token.children or ():
-                if child.type == "link_open":
-                    child.attrSet("href", resolved(str(child.attrGet("href"))))
+            token.children = list(with_links(token.children or ()))
             intro = markdown.renderer.render([token], markdown.options, {})
         elif token.type == "fence" and heading:
             code = token.content.rstrip()

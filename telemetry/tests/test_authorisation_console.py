@@ -6,12 +6,15 @@ Keys count for nothing there. Every route is asked with GET by everyone, and wit
 import uuid
 
 import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
 from django.urls import reverse
+from django.utils import timezone
 
 from devices.models import Device
-from readings.models import Reading
+from readings.models import Reading, Rejection
+from readings.rejections import Times, keep, refused_post
 from telemetry.tests.callers import World
 from telemetry.tests.routes import routes
 
@@ -42,6 +45,16 @@ readings_reading_add        302  302  302   302   302    403   403   403   readi
 readings_reading_change     302  302  302   302   302    403   200   200   readings.view_reading
 readings_reading_history    302  302  302   302   302    403   200   200   readings.view_reading
 readings_reading_delete     302  302  302   302   302    403   403   403   readings.delete_reading
+readings_rejection_changelist 302 302 302  302   302    403   200   200   readings.view_rejection
+readings_rejection_add      302  302  302   302   302    403   403   403   readings.add_rejection
+readings_rejection_change   302  302  302   302   302    403   200   200   readings.view_rejection
+readings_rejection_history  302  302  302   302   302    403   200   200   readings.view_rejection
+readings_rejection_delete   302  302  302   302   302    403   403   403   readings.delete_rejection
+admin_logentry_changelist   302  302  302   302   302    403   200   200   admin.view_logentry
+admin_logentry_add          302  302  302   302   302    403   403   403   admin.add_logentry
+admin_logentry_change       302  302  302   302   302    403   200   200   admin.view_logentry
+admin_logentry_history      302  302  302   302   302    403   200   200   admin.view_logentry
+admin_logentry_delete       302  302  302   302   302    403   403   403   admin.delete_logentry
 auth_user_changelist        302  302  302   302   302    403   200   200   auth.view_user
 auth_user_add               302  302  302   302   302    403   403   200   auth.add_user
 auth_user_change            302  302  302   302   302    403   200   200   auth.view_user
@@ -95,6 +108,21 @@ def object_of(model):
         return Group.objects.get_or_create(name="operators")[0].pk
     if model == "user":
         return User.objects.get_or_create(username="colleague", is_superuser=False)[0].pk
+    if model == "rejection":
+        now = timezone.now()
+        keep(
+            {
+                refused_post(unknown_key=None, device_id="mote-1", address="", status=422, code="x", detail=""): Times(
+                    now
+                )
+            }
+        )
+        return Rejection.objects.get().pk
+    if model == "logentry":
+        kind = ContentType.objects.get_for_model(Device)
+        colleague = object_of("user")
+        known = {"user_id": colleague, "content_type": kind, "action_flag": CHANGE, "object_repr": "mote-1"}
+        return LogEntry.objects.get_or_create(**known)[0].pk
     return (Device if model == "device" else Reading).objects.get(device_id="mote-1").pk
 
 
