@@ -1,7 +1,7 @@
-"""The sockets: ASGI applications of their own, one small state machine a connection.
+"""The sockets: Channels consumers, one small state machine a connection.
 
-Not channels' consumers: those give each message a thread's turn (`AsyncConsumer.dispatch` closes old connections), and
-each socket a subscription to the channel layer. Here a process has one (`realtime.hub`).
+Without two things that `AsyncConsumer` does: `dispatch` gives each message a thread's turn, to close old connections to
+the database, and each socket has a channel of its own in the layer. Here a process has one (`realtime.hub`).
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
+from channels.consumer import AsyncConsumer
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import parse_cookie
@@ -44,19 +45,11 @@ class Disconnected(Exception):
     """The client is gone, or the socket closed."""
 
 
-class Consumer:
+class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
     """One connection. It refuses in a way a browser can read: a handshake's own error is never shown to a page."""
 
-    def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        self.scope = scope
-        self.receive = receive
-        self.send = send
-
-    @classmethod
-    async def as_asgi(cls, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        await cls(scope, receive, send).run()
-
-    async def run(self) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        self.scope, self.receive, self.base_send = scope, receive, send
         await self.receive()  # websocket.connect
         calling_device.set(self.scope["url_route"]["kwargs"].get("device_id", ""))
         headers = {name: value.decode("latin-1") for name, value in self.scope["headers"]}

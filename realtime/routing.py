@@ -8,8 +8,8 @@ from realtime.consumers import DeviceConsumer, FleetConsumer, NowhereConsumer
 
 # Django's paths lead to views; channels' router takes ASGI applications in their place.
 applications: list[tuple[str, Any]] = [
-    (rf"^api/v1/realtime/subscribe/(?P<device_id>{DEVICE_ID_PATTERN})/?$", DeviceConsumer.as_asgi),
-    (r"^api/v1/realtime/subscribe/?$", FleetConsumer.as_asgi),
-    (r"", NowhereConsumer.as_asgi),
+    (rf"^api/v1/realtime/subscribe/(?P<device_id>{DEVICE_ID_PATTERN})/?$", DeviceConsumer.as_asgi()),
+    (r"^api/v1/realtime/subscribe/?$", FleetConsumer.as_asgi()),
+    (r"", NowhereConsumer.as_asgi()),
 ]
 websocket_application = URLRouter([re_path(pattern, application) for pattern, application in applications])
