@@ -52,6 +52,7 @@ async function sendTestReading() {
 
 element("copy-key").addEventListener("click", (event) => copy(event.currentTarget, key));
 element("test-reading").addEventListener("click", sendTestReading);
+for (const id of ["copy-key", "test-reading"]) element(id).disabled = false; // not before there is somebody to hear them
 watch(deviceId, { after: Number(lastSeq), onReadings, onState });
 keepFresh(element("refused"), (html) => {
   element("refused").hidden = arrived || !html.includes("<table");
