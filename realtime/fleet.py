@@ -24,7 +24,7 @@ SPARKLINES_MAX = 200
 @for_watchers
 def fleet_page(request: HttpRequest) -> HttpResponse:
     """`/live/`: every device with status, latest values and the last 24 hours; found, filtered, sorted; live."""
-    fleet = {"devices": fleet_rows(), "units": UNITS, "now": timezone.now()}
+    fleet = {"devices": fleet_rows(), "units": UNITS, "interval": settings.DEFAULT_REPORT_INTERVAL}
     return render(request, "realtime/fleet.html", {"fleet": fleet, "empty": not fleet["devices"]})
 
 

@@ -253,6 +253,21 @@ class TestFleetPage:
         expect(row.locator(".status")).to_have_text("online")
         expect(row.locator(".seen")).to_have_text(re.compile("just now|s ago"))
 
+    def test_a_device_that_is_added_meanwhile_comes_by_itself(self, page, server):
+        settled(page, f"{server.url}/live/")
+        expect(page.locator("#connection")).to_have_text("live")
+        before = int(page.get_by_role("button", name=re.compile("^All")).locator(".figure").text_content() or "")
+        key = server.register("newcomer")
+        httpx.patch(
+            f"{server.url}/api/v1/devices/newcomer", json={"name": "Late one"}, headers={"X-API-Key": ADMIN_KEY}
+        )
+        httpx.post(f"{server.url}/api/v1/ingest", json={"temperature": 8.25}, headers={"X-API-Key": key})
+        row = page.locator("#rows .fleet-row", has_text="newcomer")
+        expect(row).to_contain_text("Late one")
+        expect(row).to_contain_text("8.25 °C")
+        expect(row.locator(".status")).to_have_text("online")
+        expect(page.get_by_role("button", name=re.compile("^All")).locator(".figure")).to_have_text(str(before + 1))
+
     def test_a_row_leads_to_its_device(self, page, server):
         settled(page, f"{server.url}/live/")
         page.locator("#rows .fleet-row", has_text="south").click(position={"x": 300, "y": 20})

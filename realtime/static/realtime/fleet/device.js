@@ -7,12 +7,18 @@ const NOT_METRICS = new Set(["id", "seq", "timestamp"]);
 
 export class Device {
   constructor([id, name, active, interval, seen, values]) {
-    Object.assign(this, { id, name, active, interval, values });
+    Object.assign(this, { id, active, values });
     this.seen = seen === null ? null : seen * 1000;
-    this.text = `${id} ${name}`.toLowerCase();
+    this.describe(name, interval);
     this.line = undefined; // the sparkline's values, once they were asked for
     this.told = null; // the status that the socket told; until then it is judged here
     this.judge();
+  }
+
+  // What operators call it, and how often it should report, in seconds.
+  describe(name, interval) {
+    Object.assign(this, { name, interval });
+    this.text = `${this.id} ${name}`.toLowerCase();
   }
 
   // Judges the status anew; whether it has changed.

@@ -28,8 +28,9 @@ export class Row {
   }
 
   show(device, place) {
-    if (this.of !== device) {
+    if (this.of !== device || this.name !== device.name) {
       this.of = device;
+      this.name = device.name;
       this.link.href = `/live/${encodeURIComponent(device.id)}/`;
       this.link.textContent = this.link.title = device.name || device.id;
       this.small.textContent = device.name ? device.id : "";

@@ -9,7 +9,7 @@ import { metricName, whole } from "../format.js";
 import { watchFleet } from "../live.js";
 import { showConnection } from "../status.js";
 
-const { devices: given, units } = JSON.parse(document.getElementById("fleet").textContent);
+const { devices: given, units, interval } = JSON.parse(document.getElementById("fleet").textContent);
 const element = (id) => document.getElementById(id);
 const devices = new Map(given.map((fields) => [fields[0], new Device(fields)]));
 const all = [...devices.values()];
@@ -18,6 +18,7 @@ const sparklines = new Sparklines((changed) => list.refresh(changed));
 const list = new List(element("rows"), () => new Row(units), (visible) => sparklines.want(visible));
 const chips = new Map();
 const changed = new Set();
+let grown = false;
 let frame = 0;
 
 function apply() {
@@ -68,16 +69,33 @@ function sorts() {
   for (const [value, label] of options) element("sort").add(new Option(label, value, false, value === choice.sort));
 }
 
+// Registered since the page was loaded: there at once by its id, a moment later by its name.
+function newcomer(deviceId) {
+  const device = new Device([deviceId, "", true, interval, null, {}]);
+  devices.set(deviceId, device);
+  all.push(device);
+  grown = true;
+  describe(device);
+  return device;
+}
+
+async function describe(device) {
+  const answer = await fetch(`/api/v1/devices/${encodeURIComponent(device.id)}`);
+  if (!answer.ok) return; // an account that may watch, and not see what operators edit
+  const found = await answer.json();
+  device.describe(found.name, found.report_interval ?? interval);
+  grown = true;
+  touch(device);
+}
+
 function onReadings(deviceId, readings) {
-  const device = devices.get(deviceId);
-  if (!device) return; // added since: it is there when the page is loaded again
+  const device = devices.get(deviceId) ?? newcomer(deviceId);
   device.take(readings);
   touch(device);
 }
 
 function onStatus(deviceId, status) {
-  const device = devices.get(deviceId);
-  if (!device) return;
+  const device = devices.get(deviceId) ?? newcomer(deviceId);
   device.told = status;
   touch(device);
 }
@@ -91,7 +109,11 @@ function touch(device) {
     for (const device of changed) moved = device.judge() || moved;
     list.refresh(changed);
     changed.clear();
-    if (moved) statusesChanged();
+    if (grown) {
+      showCounts();
+      apply();
+    } else if (moved) statusesChanged();
+    grown = false;
   });
 }
 
