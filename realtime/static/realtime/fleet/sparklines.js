@@ -2,6 +2,7 @@
 
 const WAIT_MS = 120; // until scrolling rests
 const RENEW_MS = 300_000;
+const NONE_YET_MS = 10_000; // of a device that had no line: its first hour may be rolled up by now
 const AT_ONCE = 100; // devices of one question
 
 export class Sparklines {
@@ -19,7 +20,7 @@ export class Sparklines {
   async ask() {
     this.timer = null;
     const now = Date.now();
-    const due = this.wanted.filter((device) => device.metric && now - (this.asked.get(device) ?? -Infinity) > RENEW_MS);
+    const due = this.wanted.filter((device) => device.metric && now - (this.asked.get(device) ?? -Infinity) > (device.line ? RENEW_MS : NONE_YET_MS));
     const byMetric = Map.groupBy ? Map.groupBy(due, (device) => device.metric) : grouped(due);
     for (const [metric, devices] of byMetric) {
       for (let n = 0; n < devices.length; n += AT_ONCE) await this.load(metric, devices.slice(n, n + AT_ONCE), now);

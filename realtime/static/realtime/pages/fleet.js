@@ -128,6 +128,7 @@ function tick() {
   let moved = false;
   for (const device of all) moved = device.judge(now) || moved;
   list.refresh(list.rows.keys());
+  sparklines.want([...list.rows.keys()]);
   if (moved) statusesChanged();
 }
 
