@@ -36,10 +36,12 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             self.channel.loseConnection()
 
     def handle_reply(self, message: dict[str, Any]) -> None:
-        if draining.is_set() and message["type"] == "http.response.start" and self.channel is not None:
-            # Said before it is done: a proxy would send its next request down this connection while it is being closed.
-            self.responseHeaders.setRawHeaders(b"connection", [b"close"])
-            self.channel.persistent = False
+        if message["type"] == "http.response.start" and self.channel is not None:
+            self.channel.factory.answered.add(self.channel)
+            if draining.is_set():
+                # Said before it is done: a proxy would send its next request down this connection while it is closed.
+                self.responseHeaders.setRawHeaders(b"connection", [b"close"])
+                self.channel.persistent = False
         super().handle_reply(message)
 
 
@@ -49,6 +51,8 @@ class BoundedFactory(HTTPFactory):  # type: ignore[misc]
     def __init__(self, server: Any) -> None:
         super().__init__(server)
         self.protocols: WeakSet[Any] = WeakSet()
+        # Channels that have had an answer.
+        self.answered: WeakSet[Any] = WeakSet()
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)

@@ -11,8 +11,9 @@ from twisted.python.failure import Failure
 
 # Within the 25 s after which process managers are told to kill.
 DRAIN_SECONDS = 20
-# So long a connection without a request may still send one: it was let in before, or is a proxy's that it keeps open.
-# With the answer it is told that it ends (telemetry.daphne).
+# So long a connection that was let in may take to send its first request, and one that a client or a proxy keeps open
+# to send another; with the answer it is told that it ends (telemetry.daphne).
+FIRST_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 CANCELLED_SECONDS = 2
 LOOK_SECONDS = 0.02
@@ -36,7 +37,8 @@ async def drain(server: Any) -> None:
     closing: set[Any] = set()
     while (channels := server.http_factory.open_channels()) and loop.time() < started + DRAIN_SECONDS:
         for channel in channels:
-            if not channel.requests and channel not in closing and loop.time() > started + IDLE_SECONDS:
+            patience = IDLE_SECONDS if channel in server.http_factory.answered else FIRST_SECONDS
+            if not channel.requests and channel not in closing and loop.time() > started + patience:
                 closing.add(channel)
                 channel.loseConnection()
         await asyncio.sleep(LOOK_SECONDS)
