@@ -14,6 +14,8 @@ import httpx
 
 from telemetry.tests.server import Server
 
+ANSWER_SECONDS = 15
+
 
 class Verdict(NamedTuple):
     """Numbers of readings; `strange` are stored and were never sent."""
@@ -100,6 +102,13 @@ class Fleet:
             return False
         self.answers.append((time.monotonic(), answer.status_code, time.monotonic() - started))
         return answer.is_success
+
+    def wait_for_an_answer(self) -> None:
+        """Until one more has come; fails where none does."""
+        before, deadline = len(self.answers), time.monotonic() + ANSWER_SECONDS
+        while len(self.answers) == before:
+            assert time.monotonic() < deadline, "No answer from the server."
+            time.sleep(0.01)
 
     def check(self) -> None:
         """Asserts that what was sent is stored, each once: everybody went on until it was acknowledged."""

@@ -1,7 +1,10 @@
 """A server that is told to stop answers what it has taken in, and has stored what it acknowledged."""
 
+import errno
+import select
 import signal
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from telemetry.draining import begin_no_more
 from telemetry.tests.server import Server
 
 pytestmark = pytest.mark.e2e
@@ -107,3 +111,27 @@ def test_a_client_that_was_let_in_has_time_to_send_its_request(tmp_path: Path) -
             late.sendall(head.encode() + body)
             assert late.recv(65536).startswith(b"HTTP/1.1 201 ")
         server.process.wait(STOP_SECONDS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a kernel that filters what reaches a listening socket")
+def test_a_door_that_closes_lets_in_who_has_begun_and_turns_nobody_away_who_comes_then() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        address = door.getsockname()
+        with socket.create_connection(address) as early:
+            begin_no_more(door)
+            with socket.socket() as late:
+                late.setblocking(False)
+                assert late.connect_ex(address) == errno.EINPROGRESS
+
+                early.sendall(b"a request")
+                accepted, _ = door.accept()
+                with accepted:
+                    assert accepted.recv(100) == b"a request"
+                    accepted.sendall(b"an answer")
+                assert early.recv(100) == b"an answer"
+
+                door.close()
+                with socket.create_server(address):  # the process that comes next
+                    _, writable, _ = select.select([], [late], [], STOP_SECONDS)
+                    assert writable
+                    assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
