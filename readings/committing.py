@@ -80,9 +80,7 @@ class GroupCommitter:
 
         Raises Overloaded, OutcomeUnknown, and what `recording.record` raises.
         """
-        if self.queued_readings and self.queued_readings + len(readings) > QUEUED_READINGS_MAX:
-            instruments.OVERLOADS.inc()
-            raise Overloaded
+        self.check_room(len(readings))
         devices = frozenset([reading.device_id for reading in readings])
         submission = Submission(readings, received_at, devices, asyncio.get_running_loop().create_future())
         self.waiting.append(submission)
@@ -93,6 +91,12 @@ class GroupCommitter:
                 return await submission.outcome
         except TimeoutError as error:
             raise OutcomeUnknown from error
+
+    def check_room(self, size: int) -> None:
+        """Raises Overloaded where so many readings more may not wait; any number may where nothing does."""
+        if self.queued_readings and self.queued_readings + size > QUEUED_READINGS_MAX:
+            instruments.OVERLOADS.inc()
+            raise Overloaded
 
     def begin(self) -> None:
         """Gives what waits to the idle writers."""

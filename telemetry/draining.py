@@ -23,8 +23,9 @@ FIRST_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 CANCELLED_SECONDS = 2
 LOOK_SECONDS = 0.02
-# More than the connections that may wait to be accepted.
-BACKLOG = 1000
+# Connections that may wait to be accepted (`listen(2)`). Of those beyond, the kernel resets some that it has let in:
+# Twisted's 50 are few for a fleet that comes back at once.
+BACKLOG = 2048
 GONE: Any = Failure(CONNECTION_DONE)  # type: ignore[no-untyped-call]  # Twisted's types leave it out
 
 # Linux's, which Python does not name.

@@ -67,9 +67,12 @@ class RequestLane:
     async def body(self) -> tuple[bytes, str]:
         try:
             encoding = bodies.content_encoding(self.scope["headers"])
-            return bodies.decode(await bodies.read(self.receive, self.limit), encoding, self.limit), ""
+            body = bodies.decode(await bodies.read(self.receive, self.limit), encoding, self.limit)
         except bodies.BodyRefused as refusal:
             return b"", refusal.code
+        # Each reading is an object. What has no room is refused before it is decoded, which is most of the work.
+        self.ways.committer.check_room(body.count(b"{"))
+        return body, ""
 
 
 # The headers that ingest, and what answers its errors, ask for; and that of the id, which is none of Django's.

@@ -34,10 +34,12 @@ def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
 
     from telemetry.asgi import application
     from telemetry.daphne import Server
+    from telemetry.draining import BACKLOG
 
+    (endpoint,) = build_endpoint_description_strings(host=settings.HOST, port=settings.PORT)
     Server(
         application=application,
-        endpoints=build_endpoint_description_strings(host=settings.HOST, port=settings.PORT),
+        endpoints=[f"{endpoint}:backlog={BACKLOG}"],
         ready_callable=ready,
         server_name="",
         lead=lead,

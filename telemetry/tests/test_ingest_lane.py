@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from devices.models import Device
 from devices.tests.fixtures import FLEET_KEY
-from readings import committing, recording
+from devices.wire import decode_body
+from readings import committing, ingest, recording
 from readings.models import Reading
 from telemetry.tests.lanes import through_the_lane
 
@@ -162,6 +163,39 @@ def test_a_full_queue_is_a_503_at_once(fleet_of_twenty, monkeypatch):
     assert {answer.json()["code"] for answer in refused} == {"overloaded"}
     assert {answer.headers["Retry-After"] for answer in refused} == {"1"}
     assert Reading.objects.count() == 20 - len(refused)
+
+
+def test_what_a_full_queue_refuses_is_not_decoded(mote, monkeypatch):
+    monkeypatch.setattr(committing, "QUEUED_READINGS_MAX", 5)
+    decoded = []
+
+    def decode(body, **about):
+        decoded.append(body)
+        return decode_body(body, **about)
+
+    monkeypatch.setattr(ingest, "decode_body", decode)
+    stored = threading.Event()
+
+    def wait(readings, **when):
+        stored.wait(5)
+        return recording.store(readings, **when)
+
+    monkeypatch.setattr(committing, "store", wait)
+
+    async def post_until_some_are_refused(client):
+        headers = {"X-API-Key": mote[1]}
+        posts = [
+            asyncio.create_task(client.post("/ingest", json={"temperature": number}, headers=headers))
+            for number in range(8)
+        ]
+        await asyncio.wait(posts, return_when=asyncio.FIRST_COMPLETED)
+        stored.set()
+        return await asyncio.gather(*posts)
+
+    answers = through_the_lane(post_until_some_are_refused)
+
+    assert sorted(answer.status_code for answer in answers) == [201] * 6 + [503] * 2
+    assert len(decoded) == 6
 
 
 def test_a_database_that_never_answers_is_a_503_in_time(mote, monkeypatch):
