@@ -7,7 +7,7 @@ from asgiref.sync import sync_to_async
 
 from devices.models import Device
 from readings.tests.logs import new, store
-from realtime import frames, replays
+from realtime import frames
 from realtime.tests.sockets import Socket, in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -114,30 +114,17 @@ async def test_who_had_not_yet_heard_of_all_devices_gets_the_others_from_now_on(
 
 
 @in_a_loop
-async def test_what_many_devices_missed_is_read_many_devices_at_a_time(monkeypatch):
+async def test_what_many_devices_missed_is_read_many_devices_at_a_time(reads):
     names = [f"mote-{number}" for number in range(30)]
     for name in names:
         await sync_to_async(Device.objects.register)(device_id=name)
     await sync_to_async(store)([new(name) for name in names for _ in range(2)])
-    asked = counting_reads(monkeypatch)
     async with watching("?resume=true") as socket:
         await socket.frame()
         await resume(socket, {})
         await positions(socket)
         assert await logs(socket, 60) == {name: [1, 2] for name in names}
-    assert len(asked) == 1
-
-
-def counting_reads(monkeypatch):
-    asked = []
-    read = replays.read
-
-    def counting(after, until):
-        asked.append(dict(after))
-        return read(after, until)
-
-    monkeypatch.setattr(replays, "read", counting)
-    return asked
+    assert len(reads) == 1
 
 
 @pytest.mark.parametrize(

@@ -17,20 +17,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WATCHERS = 5
 
 
-@pytest.fixture
-def reads(monkeypatch):
-    """What is read of logs from now on: the positions behind which it is asked for."""
-    asked = []
-    read = replays.read
-
-    def counting(after, until):
-        asked.append(dict(after))
-        return read(after, until)
-
-    monkeypatch.setattr(replays, "read", counting)
-    return asked
-
-
 async def watchers(stack: AsyncExitStack, address: str) -> list[Socket]:
     sockets = [await stack.enter_async_context(watching(address)) for _ in range(WATCHERS)]
     for socket in sockets:

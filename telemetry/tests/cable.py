@@ -3,39 +3,28 @@
 import asyncio
 import contextlib
 import threading
-from typing import Self
 
-from telemetry.tests.server import Server, free_port
+from telemetry.tests.relay import Relay, until_either_ends
+from telemetry.tests.server import Server
 
 
-class Cable:
+class Cable(Relay):
     """While it is pulled nothing passes, and nobody is told; what was under way then ends when it is plugged in."""
 
     def __init__(self, server: Server) -> None:
+        super().__init__()
         self.server = server
-        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        ready = threading.Event()
-        self.thread = threading.Thread(target=lambda: asyncio.run(self.run(ready)))
-        self.thread.start()
-        ready.wait()
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.plug_in()
-        self.loop.call_soon_threadsafe(self.unplugged.set)
-        self.thread.join()
+        super().__exit__()
 
     async def run(self, ready: threading.Event) -> None:
-        self.loop, self.unplugged, self.plugged = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+        self.plugged = asyncio.Event()
         self.plugged.set()
         self.ends: set[asyncio.StreamWriter] = set()
-        listening = await asyncio.start_server(self.connect, "127.0.0.1", self.port)
-        ready.set()
-        await self.unplugged.wait()
-        listening.close()
+        await super().run(ready)
         for end in self.ends:
             end.close()
 
@@ -57,10 +46,7 @@ class Cable:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self.server.port)
             self.ends.add(to_server)
             ways = [self.carry(reader, to_server), self.carry(from_server, writer)]
-            tasks = [asyncio.create_task(way) for way in ways]
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                task.cancel()
+            await until_either_ends(*map(asyncio.create_task, ways))
             to_server.close()
             self.ends.discard(to_server)
         finally:

@@ -1,10 +1,29 @@
 import os
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
 from django.db import connection
+from playwright.sync_api import Browser
 
 from devices.tests.fixtures import *  # noqa: F403  pytest finds fixtures where they stand
+from telemetry.tests.browser import chromium, session
+from telemetry.tests.server import Server
 
 # About PostgreSQL alone: the suite's second run, on PostgreSQL and Redis, has them.
 collect_ignore = [] if connection.vendor == "postgresql" else ["test_postgresql_stops.py"]
 if "PROVE" not in os.environ:  # `make prove`
     collect_ignore.append("proofs")
+
+
+# Not for the whole run: while it is there, the thread has an event loop that others would trip over.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def account(browser: Browser, server: Server) -> Any:
+    """The cookies of the console's account on the module's `server`."""
+    return session(browser, server.url, server.password())

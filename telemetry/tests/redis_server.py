@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Self
 
 import redis
 
+from telemetry.tests.relay import Relay, until_either_ends
 from telemetry.tests.server import free_port
 
 START_SECONDS = 10
@@ -53,43 +53,23 @@ class Redis:
         self.process.wait()
 
 
-class Proxy:
+class Proxy(Relay):
     """Stands before a Redis. `loses` is asked of each message to a subscriber; what clients send waits `delay` s."""
 
     def __init__(
         self, upstream: Redis, *, loses: Callable[[], bool] = lambda: False, delay: Callable[[], float] = lambda: 0.0
     ) -> None:
+        super().__init__()
         self.upstream, self.loses, self.delay = upstream, loses, delay
         self.lost = 0
-        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-
-    def __enter__(self) -> Self:
-        ready = threading.Event()
-        self.thread = threading.Thread(target=lambda: asyncio.run(self.run(ready)))
-        self.thread.start()
-        ready.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.loop.call_soon_threadsafe(self.stopped.set)
-        self.thread.join()
-
-    async def run(self, ready: threading.Event) -> None:
-        self.loop, self.stopped = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self.connect, "127.0.0.1", self.port)
-        ready.set()
-        await self.stopped.wait()
-        server.close()
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self.upstream.port)
-        tasks = [asyncio.create_task(self.ask(reader, to_redis)), asyncio.create_task(self.answer(from_redis, writer))]
+        ways = [self.ask(reader, to_redis), self.answer(from_redis, writer)]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await until_either_ends(*map(asyncio.create_task, ways))
         finally:
-            for task in tasks:
-                task.cancel()
             for end in (writer, to_redis):
                 end.close()
 

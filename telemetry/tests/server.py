@@ -138,6 +138,10 @@ class Server:
         assert match, self.log.read_text()
         return match[1]
 
+    def password(self) -> str:
+        """The first account's, which is printed once."""
+        return self.printed(r"Password\s+(\S+)")
+
 
 def free_port() -> int:
     with socket.socket() as probe:

@@ -65,7 +65,7 @@ def test_a_page_moves_to_https_and_the_api_does_not(proxied: Proxied) -> None:
 
 
 def test_an_operator_signs_in_without_more_settings(server: Server, proxied: Proxied) -> None:
-    response = sign_in(proxied(), server.printed(r"Password\s+(\S+)"))
+    response = sign_in(proxied(), server.password())
 
     assert (response.status_code, response.headers["Location"]) == (302, "/admin/")
     assert "; Secure" in response.headers["Set-Cookie"]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
-from telemetry.tests.browser import CHROMIUM, chromium, faults_of, serious, session
+from telemetry.tests.browser import CHROMIUM, faults_of, serious
 from telemetry.tests.server import Server
 
 pytestmark = [
@@ -23,17 +23,6 @@ pytestmark = [
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("server")) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def account(browser: Browser, server: Server) -> Any:
-    return session(browser, server.url, server.printed(r"Password\s+(\S+)"))
 
 
 @pytest.fixture

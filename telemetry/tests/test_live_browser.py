@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from telemetry.tests.browser import CHROMIUM, chromium, sign_in
+from telemetry.tests.browser import CHROMIUM, sign_in
 from telemetry.tests.cable import Cable
 from telemetry.tests.server import ADMIN_KEY, FLEET_KEY, Server
 
@@ -49,12 +49,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def cable(server: Server) -> Iterator[Cable]:
     with Cable(server) as cable:
@@ -66,13 +60,9 @@ def page(browser: Browser, server: Server, cable: Cable) -> Iterator[Page]:
     """A signed-in page, whose network goes by the cable."""
     context = browser.new_context(bypass_csp=True)  # wait_for_function evaluates text in the page
     page = context.new_page()
-    sign_in(page, cable.url, password_of(server))
+    sign_in(page, cable.url, server.password())
     yield page
     context.close()
-
-
-def password_of(server: Server) -> str:
-    return server.printed(r"Password\s+(\S+)")
 
 
 def post(server: Server, device: str, count: int = 1) -> None:

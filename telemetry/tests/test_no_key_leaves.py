@@ -101,7 +101,7 @@ def test_no_key_is_printed_or_answered_back(tmp_path: Path, output: str) -> None
     with ExitStack() as stack:
         up, daphne, uvicorn = started = servers(stack, tmp_path, output)
         key = up.register("mote-1")
-        password = up.printed(r"Password\s+(\S+)")
+        password = up.password()
         keys, answers = (key, "tlm_" + "Wr0ng-" * 6, ADMIN_KEY, FLEET_KEY), []
         secrets = {*keys, PASSWORD, up.environment["SECRET_KEY"]}
         for server in started:

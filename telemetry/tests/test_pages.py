@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from telemetry.tests.browser import CHROMIUM, barriers, chromium, faults_of, serious, session
+from telemetry.tests.browser import CHROMIUM, barriers, faults_of, serious
 from telemetry.tests.server import ADMIN_KEY, FLEET_KEY, Server
 
 pytestmark = [
@@ -62,17 +62,6 @@ def fill(server: Server) -> None:
         assert httpx.post(f"{server.url}/api/v1/ingest/batch", json=readings, headers=gateway).status_code == 201
     httpx.post(f"{server.url}/api/v1/ingest", json={"device_id": "north", "temperature": "warm"}, headers=gateway)
     httpx.post(f"{server.url}/api/v1/ingest", json={"temperature": 1}, headers={"X-API-Key": "tlm_wrong"})
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def account(browser: Browser, server: Server) -> Any:
-    return session(browser, server.url, server.printed(r"Password\s+(\S+)"))
 
 
 @contextmanager
