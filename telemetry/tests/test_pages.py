@@ -109,6 +109,13 @@ def test_nobody_is_kept_out_of_any_page_and_none_is_wider_than_the_screen(browse
         assert wide == []
 
 
+def test_the_list_of_devices_fits_a_phone(browser, server, account):
+    with signed_in(browser, account, size="narrow") as page:
+        page.goto(f"{server.url}/admin/devices/device/")
+        expect(page.locator("#result_list .field-last_seen").first).to_be_visible()
+        assert page.evaluate("(list => list.scrollWidth - list.clientWidth)(document.querySelector('.results'))") == 0
+
+
 def test_nobody_is_kept_out_of_signing_in(browser, server):
     page = browser.new_page()
     page.goto(f"{server.url}/admin/login/")
