@@ -5,6 +5,7 @@ Of itself it cancels the requests under way, whose clients cannot know then whet
 
 import asyncio
 import ctypes
+import logging
 import socket
 import struct
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
+
+logger = logging.getLogger(__name__)
 
 # Within the 25 s after which process managers are told to kill.
 DRAIN_SECONDS = 20
@@ -45,13 +48,16 @@ def begin_no_more(listener: socket.socket) -> None:
 
     The kernel resets whoever it has let in between the last accept() and close(), so nobody may come between these two.
     A client whose SYN is dropped sends it again a second later, and finds the port closed or another process there.
-    Linux alone can do that; elsewhere a client may be reset.
+    Linux alone can do that; elsewhere, and where a sandbox forbids it, a client may be reset.
     """
     if sys.platform != "linux":
         return
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in BEGINNINGS_ARE_DROPPED))
     described = struct.pack("HP", len(BEGINNINGS_ARE_DROPPED), ctypes.addressof(program))
-    listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)
+    except OSError as error:
+        logger.warning("Cannot keep connections from beginning (%s): some may be reset as the port closes", error)
 
 
 async def drain(server: Any) -> None:

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.e2e
 
 DEVICES = 32
 STOP_SECONDS = 10
+of_linux = pytest.mark.skipif(sys.platform != "linux", reason="no kernel that filters what reaches a listening socket")
+SO_LOCK_FILTER = 44  # Linux's: from here on nobody attaches one
 
 
 class Poster:
@@ -113,7 +115,7 @@ def test_a_client_that_was_let_in_has_time_to_send_its_request(tmp_path: Path) -
         server.process.wait(STOP_SECONDS)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a kernel that filters what reaches a listening socket")
+@of_linux
 def test_a_door_that_closes_lets_in_who_has_begun_and_turns_nobody_away_who_comes_then() -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         address = door.getsockname()
@@ -135,3 +137,11 @@ def test_a_door_that_closes_lets_in_who_has_begun_and_turns_nobody_away_who_come
                     _, writable, _ = select.select([], [late], [], STOP_SECONDS)
                     assert writable
                     assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
+
+@of_linux
+def test_a_kernel_that_forbids_it_is_told_of_and_the_door_closes_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        door.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
+        begin_no_more(door)
+    assert "Operation not permitted" in caplog.text
