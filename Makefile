@@ -1,7 +1,7 @@
 # make run    sets up what is missing and serves the product
 # make test   sets up what is missing and runs every test that can run here
 # make fuzz   the fuzzers alone, for some minutes: FUZZ_EXAMPLES requests an operation, FUZZ_BODIES bent bodies
-# make prove  shows under fire that the promises hold; needs root, PostgreSQL, Redis, libfaketime and an hour and a half
+# make prove  shows under fire that the promises hold; needs root, PostgreSQL, Redis, libfaketime and 45 minutes
 # make bench-ingest   measures the ingest beside its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
 # make bench-live     measures the live stream beside the stock way; needs PostgreSQL, redis-server, wrk and Chromium
 # make bench-queries  measures questions on 1 and 20 million readings; needs PostgreSQL, some 10 GB and half an hour
