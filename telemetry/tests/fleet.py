@@ -117,3 +117,13 @@ class Fleet:
 
     def verdict(self) -> Verdict:
         return self.journal.verdict(self.server, list(self.keys))
+
+
+def seconds_until_acknowledged(answers: list[tuple[float, int, float]], since: float, *, within: float) -> float:
+    """From `since` to the next 2xx among a fleet's answers. Raises AssertionError where none comes in time."""
+    deadline = since + within
+    while True:
+        if found := [when for when, status, _ in list(answers) if status < 300 and when > since]:
+            return min(found) - since
+        assert time.monotonic() < deadline, f"nothing was acknowledged within {within:.0f} s"
+        time.sleep(0.05)

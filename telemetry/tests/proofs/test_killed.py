@@ -9,10 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from telemetry.tests.fleet import Fleet, Verdict
+from telemetry.tests.fleet import Fleet, Verdict, seconds_until_acknowledged
 from telemetry.tests.postgresql import PostgreSQL, children_of
 from telemetry.tests.proofs.conftest import Record
-from telemetry.tests.proofs.watching import seconds_until_acknowledged
 from telemetry.tests.server import Server
 from telemetry.tests.test_stopping import Poster
 

@@ -17,10 +17,10 @@ import httpx
 import psycopg
 import pytest
 
-from telemetry.tests.fleet import Fleet
+from telemetry.tests.fleet import Fleet, seconds_until_acknowledged
 from telemetry.tests.postgresql import PostgreSQL
 from telemetry.tests.proofs.conftest import Record
-from telemetry.tests.proofs.watching import Watch, seconds_until_acknowledged, usage
+from telemetry.tests.proofs.watching import Watch, usage
 from telemetry.tests.server import FLEET_KEY, Server
 
 pytestmark = pytest.mark.prove
