@@ -5,10 +5,15 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from channels_redis.pubsub import RedisPubSubChannelLayer
+from django.conf import settings
+from django.utils.crypto import salted_hmac
 
 
 class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels has no types
     """`group_send` costs a round trip a group, one after the other; a commit may have a thousand groups to tell."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, prefix=f"telemetry-{installation()}.", **options)
 
     async def heard(self, groups: Collection[str]) -> set[str]:
         """Those of these groups that somebody listens to, in any process. Raises RedisError."""
@@ -46,3 +51,12 @@ class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels h
             channel = layer._get_group_channel_name(group)
             shards[layer._get_shard(channel)][channel] = group
         return shards
+
+
+def installation() -> str:
+    """What the processes of one installation have in common, and with no other on the same Redis.
+
+    The number in a Redis address keeps nobody apart: published messages know no databases.
+    """
+    database = str(settings.DATABASES["default"]["NAME"])
+    return salted_hmac("realtime.layers", database, algorithm="sha256").hexdigest()[:16]

@@ -44,3 +44,22 @@ async def test_messages_to_many_groups_arrive_each_in_its_own_in_order(servers):
         assert received == [number, number + 3, number + 6]
     assert await layer.heard([*channels, "group.nobody"]) == set(channels)
     await layer.flush()
+
+
+@in_a_loop
+@pytest.mark.parametrize("differing", ["SECRET_KEY", "database"])
+async def test_another_installation_on_the_same_redis_hears_nothing(monkeypatch, differing):
+    configuration: Any = settings.CHANNEL_LAYERS["default"]
+    with monkeypatch.context() as patch:
+        if differing == "database":
+            patch.setitem(settings.DATABASES["default"], "NAME", "another")
+        else:
+            patch.setattr(settings, "SECRET_KEY", "another")
+        others = ChannelLayer(**configuration["CONFIG"])
+    ours = ChannelLayer(**configuration["CONFIG"])
+    await others.group_add("fleet", await others.new_channel())
+
+    assert await others.heard(["fleet"]) == {"fleet"}
+    assert await ours.heard(["fleet"]) == set()
+    await others.flush()
+    await ours.flush()
