@@ -71,17 +71,21 @@ def test_it_stops_under_load_and_has_what_it_acknowledged(tmp_path: Path, how: s
                 assert len(poster.acknowledged) == len(stored)
 
 
+def head_and_body(key: str) -> tuple[bytes, bytes]:
+    """Of a post of one reading."""
+    body = b'{"temperature": 21.5}'
+    head = f"POST /api/v1/ingest HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
+    return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode(), body
+
+
 def test_it_waits_for_a_body_that_is_under_way_and_not_for_a_connection_that_idles(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
-        key = server.register("d-1")
-        body = b'{"temperature": 21.5}'
-        head = f"POST /api/v1/ingest HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head, body = head_and_body(server.register("d-1"))
         with (
             socket.create_connection(("127.0.0.1", server.port)) as idle,
             socket.create_connection(("127.0.0.1", server.port)) as slow,
         ):
-            slow.sendall(head.encode() + body[:5])
+            slow.sendall(head + body[:5])
             idle.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
             time.sleep(0.3)
@@ -102,15 +106,12 @@ def test_it_waits_for_a_body_that_is_under_way_and_not_for_a_connection_that_idl
 
 def test_a_client_that_was_let_in_has_time_to_send_its_request(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
-        key = server.register("d-1")
-        body = b'{"temperature": 21.5}'
-        head = f"POST /api/v1/ingest HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head, body = head_and_body(server.register("d-1"))
         with socket.create_connection(("127.0.0.1", server.port)) as late:
             time.sleep(0.3)
             server.process.terminate()
             time.sleep(2)
-            late.sendall(head.encode() + body)
+            late.sendall(head + body)
             assert late.recv(65536).startswith(b"HTTP/1.1 201 ")
         server.process.wait(STOP_SECONDS)
 
