@@ -13,7 +13,7 @@ from devices.tests.fixtures import ADMIN_KEY
 from readings.tests.logs import new, store
 from realtime.routing import websocket_application
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 5
 
 # Headers that say whose page opens the socket.
 OWN = {"host": "testserver", "origin": "http://testserver"}
