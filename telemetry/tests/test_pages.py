@@ -116,6 +116,15 @@ def test_the_list_of_devices_fits_a_phone(browser, server, account):
         assert page.evaluate("(list => list.scrollWidth - list.clientWidth)(document.querySelector('.results'))") == 0
 
 
+@pytest.mark.parametrize("path", ["/admin/devices/device/add/", "/admin/password_change/"])
+def test_a_form_fits_a_phone(browser, server, account, path):
+    with signed_in(browser, account, size="narrow") as page:
+        page.goto(f"{server.url}{path}")
+        expect(page.locator(".form-row").first).to_be_visible()
+        overflowing = "rows => rows.filter(row => row.scrollWidth > row.clientWidth).map(row => row.className)"
+        assert page.locator(".form-row").evaluate_all(overflowing) == []
+
+
 def test_nobody_is_kept_out_of_signing_in(browser, server):
     page = browser.new_page()
     page.goto(f"{server.url}/admin/login/")
