@@ -1,42 +1,66 @@
 """daphne's WebSockets, with what they lack: bounds both ways, the pace of a reader, the registry's close codes."""
 
 import asyncio
+from functools import lru_cache
 from typing import Any
 
+from autobahn.websocket.protocol import PreparedMessage
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer  # type: ignore[import-untyped]
 
 from realtime.conversations import MESSAGE_MAX
+from telemetry.pacing import LINGER_SECONDS, bound_unsent
 
 # Of those that RFC 6455 (7.4.1) and the registry let a server send, the ones that autobahn's `sendClose` refuses.
 REGISTERED_CODES = range(1001, 1015)
 
-# What a client has to take in the close and what waits before it, until the connection is dropped.
-LINGER_SECONDS = 10
+
+@lru_cache(maxsize=8)
+def framed(text: str) -> bytes:
+    """The text as RFC 6455 puts it on the wire: the same bytes for all sockets, as a server does not mask."""
+    return bytes(PreparedMessage(text.encode(), isBinary=False, applyMask=False, doNotCompress=True).payloadHybi)
 
 
-@implementer(IPushProducer)
+@implementer(IPullProducer)
 class PacedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
-    """Twisted says when more than 64 KiB wait to be taken in by the client, and when no more; so does `writable`."""
+    """`writable`: nothing that was sent still waits here for the kernel to take it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writable = asyncio.Event()
 
     def onConnect(self, request: Any) -> Any:  # noqa: N802  autobahn's name
-        self.writable = asyncio.Event()
-        self.writable.set()
+        bound_unsent(self.transport.getHandle())
         # The HTTP channel, which the connection was before, has registered itself for the same news.
         self.transport.unregisterProducer()
-        self.transport.registerProducer(self, True)
+        self.transport.registerProducer(self, False)
         return super().onConnect(request)
 
-    def pauseProducing(self) -> None:  # noqa: N802
-        self.writable.clear()
-
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:  # noqa: N802  Twisted's name
+        """All is written."""
         self.writable.set()
+        if self.transport.disconnecting:
+            self.transport.unregisterProducer()  # for which it waits
 
     def stopProducing(self) -> None:  # noqa: N802
         self.writable.set()
+
+    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
+        if binary or self.state != self.STATE_OPEN:
+            super().serverSend(content, binary)
+        else:
+            self.sendData(framed(content))
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802
+        """Hands it to the kernel at once, without a turn of the reactor; what that does not take waits here."""
+        if self.writable.is_set():
+            sent = self.transport.writeSomeData(data)  # or what is wrong, which Twisted will find again
+            data = data[sent:] if isinstance(sent, int) and sent > 0 else data
+        if data:
+            self.writable.clear()
+            self.transport.write(data)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
         self.writable.set()

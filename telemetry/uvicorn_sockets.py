@@ -10,15 +10,17 @@ from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from realtime.conversations import MESSAGE_MAX
-
-# What a client has to take in the close and what waits before it, until the connection is dropped.
-LINGER_SECONDS = 10.0
+from telemetry.pacing import LINGER_SECONDS, bound_unsent
 
 
 class Socket(WebSocketsSansIOProtocol):
     def __init__(self, config: Config, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
         self.conn.max_message_size = 2 * MESSAGE_MAX
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        bound_unsent(transport.get_extra_info("socket"))
 
     async def run_asgi(self) -> None:
         await super().run_asgi()
