@@ -14,7 +14,7 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     list_display = ("when", "user", "content_type", "object_repr", "what")
     list_display_links = None
     list_select_related = ("user", "content_type")
-    list_filter = ("action_flag", "content_type")
+    list_filter = ("action_flag", ("content_type", admin.RelatedOnlyFieldListFilter))  # most kinds never change here
     search_fields = ("object_repr", "user__username")
     search_help_text = "What was changed, or by whom"
     ordering = ("-id",)

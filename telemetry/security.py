@@ -15,7 +15,7 @@ POLICY = {
     "frame-ancestors": "'none'",
 }
 # Redoc's bundle writes its styles into the page (styled-components) and searches in a worker made of a string. It shows
-# the schema and nothing else: no session, no data.
+# the schema and the bar, no data.
 REDOC = POLICY | {"style-src": "'self' 'unsafe-inline'", "worker-src": "blob:"}
 
 

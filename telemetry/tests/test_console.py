@@ -1,6 +1,9 @@
 """The console's first page, its history of changes, and what its two groups may."""
 
+import re
+
 import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group, User
 
 from devices.models import Device
@@ -78,6 +81,18 @@ def test_what_operators_changed_can_be_looked_up_by_whoever_may(device):
         assert "operator" in shown
     assert staff_client("viewer", *VIEW).get("/admin/admin/logentry/").status_code == 403
     assert operator.get("/admin/admin/logentry/add/").status_code == 403
+
+
+def test_changes_can_be_narrowed_to_the_kinds_that_were_changed(device):
+    operator = staff_client("operator", *VIEW, "admin.view_logentry")
+    account = User.objects.get(username="operator")
+    LogEntry.objects.log_actions(account.pk, [device], CHANGE, "Deactivated.")
+    LogEntry.objects.log_actions(account.pk, [account], CHANGE, "Renamed.")
+    address = "/admin/admin/logentry/"
+    kinds = re.findall(r'href="(\?content_type__id__exact=\d+)"', page(operator, address))
+    assert len(kinds) == 2
+    shown = [page(operator, address + kind) for kind in kinds]
+    assert sorted(("Deactivated." in text, "Renamed." in text) for text in shown) == [(False, True), (True, False)]
 
 
 def test_operators_may_change_the_groups_for_good(django_db_blocker):
