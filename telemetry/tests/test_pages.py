@@ -105,10 +105,19 @@ def test_nobody_is_kept_out_of_any_page_and_none_is_wider_than_the_screen(browse
         assert wide == []
 
 
-def test_the_list_of_devices_fits_a_phone(browser, server, account):
+@pytest.mark.parametrize(
+    ("path", "column"),
+    [
+        ("/admin/devices/device/", "last_seen"),
+        ("/admin/readings/reading/?q=north", "temperature"),
+        ("/admin/readings/rejection/", "detail"),
+        ("/admin/auth/user/", "username"),
+    ],
+)
+def test_a_list_fits_a_phone(browser, server, account, path, column):
     with signed_in(browser, account, size="narrow") as page:
-        page.goto(f"{server.url}/admin/devices/device/")
-        expect(page.locator("#result_list .field-last_seen").first).to_be_visible()
+        page.goto(f"{server.url}{path}")
+        expect(page.locator(f"#result_list .field-{column}").first).to_be_visible()
         assert page.evaluate("(list => list.scrollWidth - list.clientWidth)(document.querySelector('.results'))") == 0
 
 
