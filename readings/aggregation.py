@@ -16,8 +16,9 @@ from devices.models import DeviceState
 from readings.buckets import EPOCH, Bucket
 from readings.dialects import PostgreSQL, SQLite, moment
 from readings.metrics import COLUMNS
+from readings.models import Reading, Rollup
 from readings.rollups import HOURS, MINUTES, Tier
-from readings.spans import Plan, Span, plan
+from readings.spans import Plan, Span, floor, plan
 
 # From what SQL says of a bucket to its start.
 Start = Callable[[Any], datetime]
@@ -112,6 +113,17 @@ def aggregate(question: Question, state: DeviceState) -> Answer:
             continue
         return Answer(found, chosen.widened)
     raise AssertionError("retention moves once an hour")
+
+
+def earliest(state: DeviceState) -> datetime | None:
+    """Where a device's statistics begin: at its oldest reading or, where retention has deleted older ones, at the
+    oldest hour that is rolled up. None: nothing was ever measured."""
+    readings = Reading.objects.filter(device_id=state.device_id).order_by("timestamp")
+    reading = readings.values_list("timestamp", flat=True).first()
+    if reading is None or state.raw_from is None:
+        return reading
+    hours = Rollup.objects.filter(device_id=state.device_id, seconds=HOURS.seconds, start__lt=floor(reading, HOURS))
+    return hours.order_by("start").values_list("start", flat=True).first() or reading
 
 
 def usable_tiers(state: DeviceState) -> list[Tier]:

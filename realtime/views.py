@@ -12,12 +12,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from devices.models import Device
+from readings.aggregation import earliest
 from readings.metrics import UNITS
 from readings.models import Rejection
 from realtime.credentials import WATCH_PERMISSION
 from realtime.documents import device_address, snippets
 
-RANGES = [("1h", "1 h"), ("24h", "24 h"), ("7d", "7 d"), ("30d", "30 d"), ("1y", "1 y")]
+RANGES = [("1h", "1 h"), ("24h", "24 h"), ("7d", "7 d"), ("30d", "30 d"), ("1y", "1 y"), ("all", "All")]
 REFUSED_SHOWN = 10
 STRANGERS_SHOWN = 5
 
@@ -39,6 +40,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "device_id": device.device_id,
         "last_seq": device.state.last_seq,
         "last_seen_at": device.state.last_seen_at,
+        "began_at": earliest(device.state),
         "report_interval": device.report_interval,
         "interval": device.report_interval or settings.DEFAULT_REPORT_INTERVAL,
         "units": UNITS,

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from devices.models import Device, DeviceState
 from readings import retention
+from readings.aggregation import earliest
 from readings.models import Reading, Rollup
 from readings.rollups import HOURS, roll_up
 from readings.tests.logs import at, new, state_of, store
@@ -102,6 +103,18 @@ def test_aggregates_over_the_deleted_past_answer_from_rollups_and_say_their_reso
     fine = ask(**whole, bucket="30m")
     assert fine["resolution"] == "1h"
     assert [part["start"][11:16] for part in fine["buckets"]] == ["12:00", "18:00", "00:00", "06:00"]
+
+
+def test_the_earliest_is_the_oldest_reading_or_what_is_left_of_older_ones(log, settings):
+    store([new(timestamp=at(-HOUR + 60))])
+    assert earliest(state_of()) == at(-HOUR + 60)
+    roll_all_up()
+    assert earliest(state_of()) == at(-HOUR + 60)
+    settings.RETENTION_DAYS = 4
+    expire()
+    assert earliest(state_of()) == at(-HOUR)
+    Device.objects.register(device_id="silent")
+    assert earliest(state_of("silent")) is None
 
 
 def test_the_rollups_of_minutes_go_with_their_readings(device, settings):

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
 from devices.tests.fixtures import client_with, staff_client
-from readings.tests.logs import new, store
+from readings.tests.logs import at, new, store
 
 pytestmark = pytest.mark.django_db
 
@@ -94,6 +94,12 @@ def test_it_names_the_device_and_its_position(viewer, device):
     store([new(), new(), new()])
     facts = facts_of(page_of(viewer))
     assert (facts["device_id"], facts["last_seq"], facts["interval"]) == ("mote-1", 3, 60)
+
+
+def test_it_knows_since_when_there_are_readings(viewer, device):
+    assert facts_of(page_of(viewer))["began_at"] is None
+    store([new(timestamp=at(60)), new(timestamp=at(0))])
+    assert facts_of(page_of(viewer))["began_at"] == "2026-05-09T12:00:00Z"
 
 
 def test_it_shows_a_name_as_text_whatever_it_is(viewer):

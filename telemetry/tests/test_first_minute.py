@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -51,6 +52,13 @@ def add_device(page: Page, device_id: str) -> str:
 def post(server: Server, key: str, reading: dict[str, float]) -> None:
     response = httpx.post(f"{server.url}/api/v1/ingest", json=reading, headers={"X-API-Key": key})
     assert response.status_code == 201, response.text
+
+
+def seconds_shown(page: Page) -> float:
+    """The length of the visible window, as the CSV link has it."""
+    query = httpx.URL(page.get_attribute("#csv", "href") or "").params
+    start, end = (datetime.fromisoformat(query[name]) for name in ("start", "end"))
+    return (end - start).total_seconds()
 
 
 def value(metric: str) -> str:
@@ -124,6 +132,11 @@ def test_a_new_devices_page_waits_and_shows_whatever_it_measures(page, server):
     expect(page.locator(value("soil_moisture"))).to_have_text("0.31")
     expect(page.locator("#empty")).to_be_hidden()
     expect(page.locator("#arrived")).to_be_visible()
+    expect(page.get_by_role("button", name="All")).to_have_attribute("aria-pressed", "true")
+    assert seconds_shown(page) == 60
+    page.reload()
+    expect(page.locator(value("humidity"))).to_have_text("61.5")
+    assert 60 <= seconds_shown(page) < 90
 
 
 def test_the_page_ends_complete_after_its_connection_was_lost(page, server):

@@ -161,6 +161,18 @@ class TestDevicePage:
         assert abs(int(self.statistic(page, "temperature", "count").replace(",", "")) - answer["count"]) <= 1
         expect(page.locator('[data-metric="temperature"] canvas')).to_be_visible()
 
+    def test_all_is_from_the_first_reading_to_now(self, page, server):
+        settled(page, f"{server.url}/live/south/")
+        expect(page.locator('[data-range="1h"]')).to_have_attribute("aria-pressed", "true")
+        page.click('[data-range="all"]')
+        page.wait_for_load_state("networkidle")
+        log = httpx.get(
+            f"{server.url}/api/v1/devices/south/history", params={"order": "asc"}, headers={"X-API-Key": ADMIN_KEY}
+        ).json()
+        first = datetime.fromisoformat(log["results"][0]["timestamp"])
+        assert 0 <= (first - self.window(page)["start"]).total_seconds() < 0.002
+        assert self.statistic(page, "temperature", "count") == page.text_content("#last-seq")
+
     def test_dragging_over_a_chart_zooms_in_and_a_double_click_goes_back(self, page, server):
         settled(page, f"{server.url}/live/south/?range=24h")
         box = page.locator('[data-metric="temperature"] .u-over').bounding_box()

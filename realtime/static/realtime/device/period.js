@@ -1,28 +1,38 @@
 // Which stretch of time the page shows: a range that ends now and moves on, or a fixed one after zooming.
 
-export const RANGES = { "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "1y": 365 * 86_400 };
+export const RANGES = { "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "1y": 365 * 86_400, all: null };
 const SHORTEST_SECONDS = 10;
+const SHORTEST_LOG_SECONDS = 60;
 const EARLIEST = Date.UTC(1970, 0, 2) / 1000;
 
-// All moments in seconds since the epoch.
+// All moments in seconds since the epoch. `began`: of the first reading; null while there is none.
 export class Period {
-  constructor(onChange) {
+  constructor(onChange, began) {
     this.onChange = onChange;
-    this.name = new URL(location).searchParams.get("range") ?? "1h";
-    if (!Object.hasOwn(RANGES, this.name)) this.name = "1h";
+    this.began = began;
+    this.name = new URL(location).searchParams.get("range");
+    if (!Object.hasOwn(RANGES, this.name)) this.name = this.usual();
     this.fixed = null;
+  }
+
+  // Of a log that is younger than an hour, an hour would be mostly empty.
+  usual() {
+    return this.began !== null && this.began < Date.now() / 1000 - RANGES["1h"] ? "1h" : "all";
   }
 
   get following() {
     return this.fixed === null;
   }
 
-  get seconds() {
-    return this.following ? RANGES[this.name] : this.fixed.end - this.fixed.start;
+  bounds(now = Date.now() / 1000) {
+    if (this.fixed) return this.fixed;
+    if (this.name !== "all") return { start: now - RANGES[this.name], end: now };
+    return { start: Math.max(Math.min(this.began ?? now, now - SHORTEST_LOG_SECONDS), EARLIEST), end: now };
   }
 
-  bounds(now = Date.now() / 1000) {
-    return this.fixed ?? { start: now - RANGES[this.name], end: now };
+  // A reading of that moment: the log begins no later.
+  include(moment) {
+    this.began = Math.min(this.began ?? moment, moment);
   }
 
   choose(name) {

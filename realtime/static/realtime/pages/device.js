@@ -19,7 +19,7 @@ const device = JSON.parse(document.getElementById("device").textContent);
 const element = (id) => document.getElementById(id);
 const panels = new Map();
 const recent = new Recent(element("recent"));
-const period = new Period(periodChanged);
+const period = new Period(periodChanged, device.began_at && Date.parse(device.began_at) / 1000);
 const interval = { told: device.report_interval, usual: device.interval };
 let loaded = null;
 let loading = null;
@@ -100,6 +100,7 @@ function onReadings(readings) {
     element("pause").textContent = `Resume · ${whole(held.length)} new`;
     return;
   }
+  for (const { timestamp } of readings) period.include(Date.parse(timestamp) / 1000);
   begin();
   const touched = new Set();
   for (const reading of readings) {
@@ -127,7 +128,7 @@ function begin() {
   element("empty").hidden = true;
   element("readings").hidden = false;
   element("arrived").hidden = false;
-  reload();
+  periodChanged();
 }
 
 function onState(state, detail) {
