@@ -20,7 +20,7 @@ from django.db import connection
 from telemetry.tests.fleet import Fleet
 from telemetry.tests.server import FLEET_KEY, Server, free_port
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 WRITERS = 64
 KILLS = 20

@@ -15,6 +15,7 @@ from telemetry.tests.server import ADMIN_KEY, FLEET_KEY, Server
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium (Debian: apt-get install chromium)"),
 ]

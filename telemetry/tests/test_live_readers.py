@@ -17,7 +17,11 @@ from websockets.exceptions import ConnectionClosed
 from telemetry.tests.audience import HEADERS, Audience
 from telemetry.tests.server import FLEET_KEY, Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"])]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.alone,
+    pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"]),
+]
 
 STOPPED = 50
 # Each batch is a frame of 300 KB; all of them would be 18 MB a socket, 900 MB in all.

@@ -15,7 +15,7 @@ import pytest
 from telemetry.draining import begin_no_more
 from telemetry.tests.server import Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 DEVICES = 32
 STOP_SECONDS = 10
