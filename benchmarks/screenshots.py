@@ -81,6 +81,7 @@ FULL = [
     Shot("device-arduino", DEVICE, tab("Arduino")),
     Shot("device-never", "/live/node-0034/"),
     Shot("devices", "/admin/devices/device/"),
+    Shot("devices-nothing", "/admin/devices/device/?q=zzz"),
     Shot("rotate", "/admin/devices/device/", choose_rotation),
     Shot("readings", f"/admin/readings/reading/?q={device_id(0)}"),
     Shot("refused", "/admin/readings/rejection/"),

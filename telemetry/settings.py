@@ -177,6 +177,7 @@ SESSION_ENGINE = "telemetry.sessions"
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
+USE_THOUSAND_SEPARATOR = True  # on pages alone; JSON and CSV have numbers as they are
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

@@ -114,3 +114,22 @@ def test_its_numbers_are_for_people():
 def test_deactivated_devices_are_not_offline(device):
     Device.objects.update(is_active=False)
     assert "No device is offline" in page(staff_client("viewer", *VIEW))
+
+
+def test_an_empty_list_says_so_and_offers_nothing_to_do_with_it():
+    shown = page(staff_client("operator", *VIEW, "devices.change_device"), "/admin/devices/device/")
+    assert "Nothing here yet." in shown
+    for absent in ("changelist-filter-header", 'name="action"', "0 found", "Show all"):
+        assert absent not in shown
+
+
+@pytest.mark.parametrize("query", ["?q=zzz", "?status=offline"])
+def test_a_list_that_was_narrowed_to_nothing_leads_back(device, query):
+    shown = page(staff_client("viewer", *VIEW), f"/admin/devices/device/{query}")
+    assert 'Nothing here is like that. <a href="?">Show all</a>' in shown
+
+
+def test_what_has_no_readings_is_named(device):
+    viewer = staff_client("viewer", *VIEW)
+    assert "No readings of mote-1." in page(viewer, "/admin/readings/reading/?q=mote-1")
+    assert "No readings." in page(viewer, "/admin/readings/reading/")
