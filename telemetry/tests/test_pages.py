@@ -337,4 +337,6 @@ def test_a_page_that_is_not_there_says_so(browser: Any, server: Server) -> None:
     page = browser.new_page()
     page.goto(f"{server.url}/nowhere")
     expect(page.locator("h1")).to_have_text("Not found")
+    page.get_by_role("link", name="Guide").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Quick start")
     page.close()
