@@ -7,7 +7,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
-from devices.models import Device
+from devices.models import Device, DeviceState
 from devices.tests.fixtures import client_with, staff_client
 
 pytestmark = pytest.mark.django_db
@@ -119,6 +119,12 @@ def test_a_rotated_key_is_kept_nowhere_and_the_act_is_written_down(operator, dev
         "Rotated the API key.",
         "operator",
     )
+
+
+def test_the_page_of_a_rotated_key_waits_for_what_comes_after_the_log_as_it_is(operator, device):
+    DeviceState.objects.filter(device=device).update(last_seq=1234)
+    response = operator.post(rotate_url(device), {"overlap": 0, "replaced": device.key_hint}, format="multipart")
+    assert 'data-last-seq="1234"' in response.content.decode()
 
 
 def test_looking_at_the_rotation_page_rotates_nothing(operator, mote):
