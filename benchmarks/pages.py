@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 from playwright.sync_api import Page, expect, sync_playwright
+from rich.console import Console
 
 from benchmarks import report
 from benchmarks.console import FLEET_KEY, chromium, console, sign_in
@@ -33,6 +34,8 @@ LOADS = 7
 POSTERS = 10
 POSTGRESQL = os.environ.get("BENCH_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/bench_pages")
 REDIS = os.environ.get("BENCH_REDIS_URL", "redis://127.0.0.1:6379/0")
+
+terminal = Console()
 
 
 class Figures(NamedTuple):
@@ -206,7 +209,7 @@ def main() -> None:
     showcase = [f"--devices={DEVICES}"]
     with tempfile.TemporaryDirectory() as folder, console(Path(folder), showcase) as server:
         results["SQLite, channels in memory"] = measure(server.url)
-        print(results)  # noqa: T201
+        terminal.print(results)
     if not options.quick:
         postgresql("DROP DATABASE IF EXISTS {name}")
         postgresql("CREATE DATABASE {name}")
@@ -215,7 +218,7 @@ def main() -> None:
             results["PostgreSQL, channels on Redis"] = measure(server.url)
         postgresql("DROP DATABASE {name} WITH (FORCE)")
     text = text_of(results)
-    print(text)  # noqa: T201
+    terminal.print(text, markup=False)
     if not options.quick:
         report.write("pages", text)
 

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from devices.models import Device
+from devices.models import Device, DeviceState
 from devices.tests.fixtures import client_with, staff_client
 from readings.tests.logs import at, new, store
 
@@ -94,6 +94,11 @@ def test_it_names_the_device_and_its_position(viewer, device):
     store([new(), new(), new()])
     facts = facts_of(page_of(viewer))
     assert (facts["device_id"], facts["last_seq"], facts["interval"]) == ("mote-1", 3, 60)
+
+
+def test_its_numbers_are_for_people(viewer, device):
+    DeviceState.objects.filter(device=device).update(last_seq=26931)
+    assert ">26,931</span> readings in the log" in viewer.get(PAGE).content.decode()
 
 
 def test_it_knows_since_when_there_are_readings(viewer, device):
