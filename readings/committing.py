@@ -7,15 +7,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from weakref import WeakSet
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
+from devices.database import Work
+from devices.runner import DatabaseRunner, own_copy
 from readings import instruments
 from readings.payloads import NewReading
 from readings.recording import Recorded, announce, store
@@ -28,6 +29,8 @@ QUEUED_READINGS_MAX = 20_000
 # Readings of one transaction, unless a single request has more.
 GROUP_READINGS_MAX = 2_000
 ANSWER_SECONDS = 5
+# How long a transaction may take before its thread is replaced, in seconds.
+COMMIT_SECONDS = 6.0
 # Transactions under way at a time: SQLite has one writer. On PostgreSQL a second group is made ready while the first is
 # stored, where enough waits: for fewer readings, one larger group is quicker than two.
 WRITERS = {"postgresql": 2, "sqlite": 1}
@@ -68,8 +71,10 @@ class GroupCommitter:
     def __init__(self) -> None:
         self.waiting: deque[Submission] = deque()
         self.queued_readings = 0
-        # The writers that have nothing to do: each a thread with its own connection.
-        self.idle = [ThreadPoolExecutor(1, "group-commit") for _ in range(WRITERS[connection.vendor])]
+        self.writers = WRITERS[connection.vendor]
+        self.runner = DatabaseRunner(
+            "group-commit", work=Work.INGEST, threads=self.writers, seconds=COMMIT_SECONDS, waiting_max=self.writers
+        )
         self.writing = 0
         self.locked: set[str] = set()  # the devices of the transactions under way
         self.tasks: set[asyncio.Task[None]] = set()
@@ -100,36 +105,29 @@ class GroupCommitter:
 
     def begin(self) -> None:
         """Gives what waits to the idle writers."""
-        while self.idle and (self.writing == 0 or self.queued_readings >= PARALLEL_READINGS_MIN):
+        while self.writing < self.writers and (self.writing == 0 or self.queued_readings >= PARALLEL_READINGS_MIN):
             if not (group := self.take()):
                 return
             self.writing += 1
             self.locked |= devices_of(group)
-            task = asyncio.create_task(self.write(group, self.idle.pop()))
+            task = asyncio.create_task(self.write(group))
             self.tasks.add(task)  # or it may be collected under way
             task.add_done_callback(self.tasks.discard)
 
-    async def write(self, group: list[Submission], writer: ThreadPoolExecutor) -> None:
+    async def write(self, group: list[Submission]) -> None:
         """Commits a group; announces it while the next is committed."""
-        in_thread = asyncio.get_running_loop().run_in_executor
+        appended: list[Appended] = []
         try:
-            appended = await in_thread(writer, self.commit_then_rest, group)
+            appended = await self.runner.run(self.commit, group)
+        except DatabaseError as error:  # the transaction hangs: its callers are told that the outcome is unknown
+            for submission in group:
+                answer(submission, OutcomeUnknown())
+            logger.warning("A transaction of %s requests has no outcome yet: %s", len(group), error)
         finally:
             self.writing -= 1
             self.locked -= devices_of(group)
-            self.idle.append(writer)
             self.begin()
-            if writer in self.idle:  # what waited when it ended has gone to another
-                await in_thread(writer, lambda: connection.close())  # each thread has its own
         await announce(appended)
-
-    def commit_then_rest(self, group: list[Submission]) -> list[Appended]:
-        """In the thread: commits, and gives the connection back where nothing waits for the next group."""
-        try:
-            return self.commit(group)
-        finally:
-            if not self.waiting:
-                connection.close()
 
     def take(self) -> list[Submission]:
         """The next group: what waits, in order, up to GROUP_READINGS_MAX readings, at least one submission.
@@ -159,7 +157,7 @@ class GroupCommitter:
         except (OperationalError, InterfaceError) as error:
             connection.close()
             for submission in group:
-                answer(submission, error)
+                answer(submission, own_copy(error))
             return []
         except Exception as error:
             if len(group) == 1:

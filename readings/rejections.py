@@ -7,19 +7,22 @@ later, by a thread of its own, many at a time, equal ones as one row with a coun
 import asyncio
 import logging
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
+from devices.database import Work
 from devices.keys import PREFIX, hash_key, key_hint
 from devices.models import Device
+from devices.runner import DatabaseRunner
 
 logger = logging.getLogger(__name__)
 
 WRITE_SECONDS = 1.0
+# How long writing them may take, in seconds, before they are dropped.
+ANSWER_SECONDS = 5.0
 # Kinds of refusals that wait to be written; beyond that they are forgotten. A flood is mostly of one kind.
 WAITING_MAX = 200
 KEPT_OF_A_DEVICE = 20
@@ -92,7 +95,7 @@ class RejectionKeeper:
     def __init__(self) -> None:
         self.noted: Noted = {}
         self.writing: asyncio.Task[None] | None = None
-        self.thread = ThreadPoolExecutor(1, "rejections")
+        self.runner = DatabaseRunner("rejections", work=Work.INGEST, threads=1, seconds=ANSWER_SECONDS, waiting_max=1)
 
     def note(self, refusal: Refused, *, now: datetime) -> None:
         note(self.noted, refusal, now=now)
@@ -104,7 +107,10 @@ class RejectionKeeper:
             while self.noted:
                 await asyncio.sleep(WRITE_SECONDS)
                 noted, self.noted = self.noted, {}
-                await asyncio.get_running_loop().run_in_executor(self.thread, keep_or_drop, noted)
+                try:
+                    await self.runner.run(keep_or_drop, noted)
+                except DatabaseError as error:
+                    logger.debug("Refused posts were not kept: %s", error)
         finally:
             self.writing = None
 

@@ -1,27 +1,23 @@
-"""Database work of the sockets, in threads of their own: outside a request Django's async code shares one thread."""
+"""Database work of the sockets."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from django.db import connection
+from devices.database import Work
+from devices.runner import DatabaseRunner
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# One for what may take longer, as a replay of a whole log, and one beside it.
-threads = ThreadPoolExecutor(2, "realtime")
+# How long a socket, or a check of all of them, waits for the database, in seconds.
+ANSWER_SECONDS = 12.0
+# Questions that may wait; a server that restarts has as many sockets that want to be admitted at once.
+WAITING_MAX = 10_000
+
+# One thread for what may take longer, as a replay of a whole log, and one beside it.
+runner = DatabaseRunner("realtime", work=Work.LIVE, threads=2, seconds=ANSWER_SECONDS, waiting_max=WAITING_MAX)
 
 
 async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Runs the function where it may use the ORM, and gives its connection back. Raises what it raises."""
-    return await asyncio.get_running_loop().run_in_executor(threads, partial(run, function, *args, **kwargs))
-
-
-def run(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    try:
-        return function(*args, **kwargs)
-    finally:
-        connection.close()  # each thread has its own
+    """Runs the function where it may use the ORM. Raises what it raises, and DatabaseTimeout."""
+    return await runner.run(function, *args, **kwargs)

@@ -6,8 +6,8 @@ from django.core.exceptions import ImproperlyConfigured
 from telemetry.environment import database
 
 BASE = Path("/srv/telemetry")
-POSTGRESQL = "django.db.backends.postgresql"
-SQLITE = "django.db.backends.sqlite3"
+POSTGRESQL = "telemetry.databases.postgresql"
+SQLITE = "telemetry.databases.sqlite"
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg"])

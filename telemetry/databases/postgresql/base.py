@@ -1,0 +1,164 @@
+"""PostgreSQL with a pool for each kind of work, and connections that notice when nobody answers on them."""
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
+from weakref import WeakSet
+
+import psycopg
+from django.db.backends.base.base import NO_DB_ALIAS
+from django.db.backends.postgresql import base
+from psycopg_pool import ConnectionPool
+
+from devices import instruments
+from devices.database import CONNECT_SECONDS, POOL_SIZES, STATEMENT_SECONDS, Work, current_work
+
+logger = logging.getLogger(__name__)
+
+# How long the server may take to say that it has ended a statement at its `statement_timeout`, in seconds.
+GRACE_SECONDS = 1.0
+# A connection from the pool is asked whether it still lives; so long it has for the answer, in seconds.
+CHECK_SECONDS = 1.0
+# How often a connection that waits for an answer is looked up at the server, in seconds.
+LOOK_SECONDS = 4.0
+
+# Of a session that has sent its answer, or has never got the statement, the client waits in vain.
+AT_WORK = """
+SELECT state = 'active' AND wait_event_type IS DISTINCT FROM 'Client' FROM pg_stat_activity WHERE pid = %s
+"""
+
+# The connections of this process, to be cut when it has to end.
+open_connections: "WeakSet[Connection]" = WeakSet()
+connections_lock = threading.Lock()
+
+
+class Connection(psycopg.Connection[Any]):
+    """Closes itself where the database does not answer in time.
+
+    A connection can hang although the server is well: after a failover, or behind a firewall that has lost its state,
+    nothing arrives any more and nobody says so. So a long wait is looked into: over a connection of its own the server
+    is asked whether it still works at the statement.
+    """
+
+    work = Work.QUESTION
+    # How long a statement may take.
+    seconds = float(CONNECT_SECONDS)
+    # Whether `pg_stat_activity` knows this session; a pooler in between may hide it.
+    traceable = False
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """As psycopg's, which every statement, COPY, COMMIT and fetch goes through, with a deadline."""
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        deadline = time.monotonic() + self.seconds
+        while True:
+            left = deadline - time.monotonic()
+            asked_for = min(left, LOOK_SECONDS) if self.traceable else left
+            began = time.monotonic()
+            try:
+                return super().wait(gen, interval, max(asked_for, 0.001))
+            except psycopg.OperationalError as error:
+                if self.closed or error.sqlstate or time.monotonic() - began < asked_for:
+                    raise  # the server's own error, not the end of our patience
+                if asked_for < left and self.is_worked_at():
+                    continue
+                self.close()
+                instruments.CONNECTIONS_REPLACED.labels(self.work.value).inc()
+                logger.error("PostgreSQL does not answer (%s): the connection is closed and replaced", self.work.value)
+                raise psycopg.OperationalError("PostgreSQL does not answer: the connection was closed") from error
+
+    def is_worked_at(self) -> bool:
+        """Whether the server says that it still works at what was asked here; False where it cannot be reached."""
+        try:
+            with psycopg.connect(
+                self.info.dsn, password=self.info.password, connect_timeout=CONNECT_SECONDS, autocommit=True
+            ) as other:
+                row = other.execute(AT_WORK, [self.info.backend_pid]).fetchone()
+        except psycopg.Error:
+            return False
+        return bool(row and row[0])
+
+    def cut(self) -> None:
+        """From another thread: ends the connection, so that whoever waits on it gets an error at once."""
+        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.fileno())) as half:
+            half.shutdown(socket.SHUT_RDWR)
+
+
+class Pool(ConnectionPool[Connection]):
+    """The connections of one kind of work."""
+
+    def __init__(self, work: Work, parameters: dict[str, Any], configure: Callable[[Any], Any]) -> None:
+        """`configure` is Django's, for a new connection."""
+        self.work = work
+        self.seconds = STATEMENT_SECONDS[work]
+        self.configure_for_django = configure
+        options = f"{parameters.pop('options', '')} -c statement_timeout={self.seconds * 1000:.0f}".strip()
+        super().__init__(
+            kwargs=parameters | {"options": options, "autocommit": True},
+            connection_class=Connection,
+            open=False,
+            name=f"database-{work.value}",
+            min_size=0,
+            max_size=POOL_SIZES[work],
+            timeout=CONNECT_SECONDS,
+            configure=self.prepare,
+            check=self.check_lives,
+        )
+
+    def prepare(self, connection: Connection) -> None:
+        """Of a new connection."""
+        self.configure_for_django(connection)
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        connection.traceable = bool(row and row[0] == connection.info.backend_pid)
+        connection.work, connection.seconds = self.work, self.seconds + GRACE_SECONDS
+        with connections_lock:
+            open_connections.add(connection)
+
+    def check_lives(self, connection: Connection) -> None:
+        """Raises where the connection is dead, or does not answer; then the other idle ones are not trusted either."""
+        traceable = connection.traceable
+        connection.seconds, connection.traceable = CHECK_SECONDS, False
+        try:
+            self.check_connection(connection)
+        except psycopg.Error:
+            self.drain()
+            raise
+        connection.seconds, connection.traceable = self.seconds + GRACE_SECONDS, traceable
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's backend, with a pool for each kind of work in the place of its one pool."""
+
+    pools: ClassVar[dict[tuple[str, Work], Pool]] = {}
+
+    @property
+    def pool(self) -> Pool | None:
+        """The one of `current_work`; None where Django connects past it, as to make a test's database."""
+        if self.alias == NO_DB_ALIAS or not self.settings_dict["OPTIONS"].get("pool"):
+            return None
+        key = (self.alias, current_work.get())
+        if (pool := self.pools.get(key)) is None:
+            # Where several threads make one at a time, the first that is kept is used. None of them is open yet.
+            pool = self.pools.setdefault(key, Pool(key[1], self.get_connection_params(), self.configure))
+        return pool
+
+    def configure(self, connection: Any) -> None:
+        """What Django does to a new connection."""
+        self._configure_connection(connection)  # type: ignore[attr-defined]  # the stubs leave it out
+
+    def close_pool(self) -> None:
+        for key in [key for key in self.pools if key[0] == self.alias]:
+            self.pools.pop(key).close()
+
+
+def cut_connections() -> None:
+    """Ends every connection of this process, so that no thread keeps it from its end."""
+    with connections_lock:
+        connections = list(open_connections)
+    for connection in connections:
+        connection.cut()

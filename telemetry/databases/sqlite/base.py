@@ -1,0 +1,108 @@
+"""SQLite, whose statements are interrupted at the deadline of the work they are for."""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from sqlite3 import Connection, OperationalError
+from typing import Any
+
+from django.db.backends.sqlite3 import base
+
+from devices import instruments
+from devices.database import STATEMENT_SECONDS, Work, current_work
+
+# How often it is looked for statements that are past their deadline, in seconds.
+LOOK_SECONDS = 0.25
+# How long a statement waits for its turn to write, in seconds. SQLite has one writer.
+LOCK_SECONDS = {Work.INGEST: 4.0, Work.LIVE: 4.0, Work.QUESTION: 10.0, Work.UPKEEP: 20.0}
+
+
+class Watch:
+    """Interrupts statements at their deadline, from a thread that ends when there is none for a while."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.numbers = itertools.count()
+        # By number: the deadline (of `time.monotonic`), and whose statement it is.
+        self.running: dict[int, tuple[float, Connection]] = {}
+        self.thread: threading.Thread | None = None
+
+    def begin(self, connection: Connection, seconds: float) -> int:
+        number = next(self.numbers)
+        self.running[number] = (time.monotonic() + seconds, connection)
+        if self.thread is None:
+            with self.lock:
+                if self.thread is None:
+                    self.thread = threading.Thread(target=self.look, name="sqlite-deadlines", daemon=True)
+                    self.thread.start()
+        return number
+
+    def end(self, number: int) -> None:
+        self.running.pop(number, None)
+
+    def look(self) -> None:
+        quiet = 0
+        while True:
+            time.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            overdue = [connection for deadline, connection in list(self.running.values()) if deadline < now]
+            for connection in overdue:
+                connection.interrupt()
+            quiet = 0 if self.running else quiet + 1
+            if quiet > 40:
+                with self.lock:
+                    if not self.running:
+                        self.thread = None
+                        return
+
+
+watch = Watch()
+
+
+class Cursor(base.SQLiteCursorWrapper):
+    """SQLite finds rows as they are fetched, so a fetch has a deadline as a statement has."""
+
+    @contextmanager
+    def deadline(self) -> Iterator[None]:
+        work = current_work.get()
+        number = watch.begin(self.connection, STATEMENT_SECONDS[work])
+        try:
+            yield
+        except OperationalError as error:
+            if str(error) == "interrupted":
+                instruments.DATABASE_TIMEOUTS.labels(work.value).inc()
+                raise OperationalError(f"interrupted: it took longer than {STATEMENT_SECONDS[work]:g} s") from error
+            raise
+        finally:
+            watch.end(number)
+
+    def execute(self, query: str, params: Any = None) -> Any:
+        with self.deadline():
+            return super().execute(query, params)
+
+    def executemany(self, query: str, param_list: Any) -> Any:
+        with self.deadline():
+            return super().executemany(query, param_list)
+
+    def fetchone(self) -> Any:
+        with self.deadline():
+            return super().fetchone()
+
+    def fetchmany(self, size: int | None = 1) -> Any:
+        with self.deadline():
+            return super().fetchmany(size)
+
+    def fetchall(self) -> Any:
+        with self.deadline():
+            return super().fetchall()
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    def get_connection_params(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = super().get_connection_params()
+        return parameters | {"timeout": LOCK_SECONDS[current_work.get()]}
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        return self.connection.cursor(factory=Cursor)
