@@ -1,5 +1,7 @@
 # make run    sets up what is missing and serves the product
-# make test   sets up what is missing and runs every test that can run here
+# make test   sets up what is missing and runs the tests that answer within three minutes
+# make test-all   those, and the slow ones: real servers in trouble, every page in a browser, fuzzers
+# make test-on PYTHON=/usr/bin/python3   the quick suite on that Python
 # make fuzz   the fuzzers alone, for some minutes: FUZZ_EXAMPLES requests an operation, FUZZ_BODIES bent bodies
 # make prove  shows under fire that the promises hold; needs root, PostgreSQL, Redis, libfaketime and 45 minutes
 # make bench-ingest   measures the ingest beside its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
@@ -11,17 +13,24 @@
 VENV := .venv
 PYTHON ?= python3
 
-.PHONY: run test fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-pages screenshots
+.PHONY: run test test-all test-on fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-pages screenshots
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
 
 test: $(VENV)/dev.installed
-	@.ci/test $(ARGS)
+	@.ci/test quick $(ARGS)
+
+test-all: test
+	@.ci/test slow
+
+# The quick suite on another Python, in a virtual environment of its own: make test-on PYTHON=/usr/bin/python3
+test-on:
+	@.ci/test-on $(PYTHON)
 
 fuzz: $(VENV)/dev.installed
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} FUZZ_BODIES=$${FUZZ_BODIES:-10000} \
-	  .ci/test telemetry/tests/test_schema_fuzzing.py telemetry/tests/test_mutated_bodies.py $(ARGS)
+	  .ci/test slow telemetry/tests/test_schema_fuzzing.py telemetry/tests/test_mutated_bodies.py $(ARGS)
 
 lint: $(VENV)/dev.installed
 	@.ci/lint

@@ -40,6 +40,33 @@ WITH_BODY = {
     "422": "Invalid values.",
 }
 
+HEALTH = {
+    "type": "object",
+    "properties": {
+        "status": {"type": "string", "enum": ["ok", "degraded", "unavailable"]},
+        "checks": {
+            "type": "object",
+            "description": "What was checked, and how it is; `ok` where all is well.",
+            "additionalProperties": {"type": "string"},
+        },
+    },
+    "required": ["status", "checks"],
+}
+# A plain view, which drf-spectacular does not see.
+HEALTH_PATH = "/api/v1/health"
+HEALTH_OPERATION = {
+    "operationId": "health",
+    "summary": "Health of this process",
+    "description": "200 `ok`; 200 `degraded` where all is stored but something else is away or late; 503 `unavailable` "
+    "where nothing can be stored. Open to anyone. The same at `/health`.",
+    "tags": ["health"],
+    "security": [{}],
+    "responses": {
+        status: {"description": description, "content": {"application/json": {"schema": HEALTH}}}
+        for status, description in (("200", "It works, if need be degraded."), ("503", "Nothing can be stored."))
+    },
+}
+
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "devices.authentication.KeyAuthentication"
@@ -85,4 +112,5 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
             for parameter in parameters:
                 if parameter["name"] == "device_id" and parameter["in"] == "path":
                     parameter["schema"] = {"type": "string", "pattern": f"^{DEVICE_ID_PATTERN}$"}
+    result["paths"][HEALTH_PATH] = {"get": HEALTH_OPERATION}
     return result

@@ -15,6 +15,7 @@ urlpatterns = [
     path("health", health.health, name="health"),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
+    path("api/v1/health", health.health, name="api-health"),
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("api/v1/", include("readings.urls")),
     path("api/v1/", include("realtime.api_urls")),

@@ -65,6 +65,7 @@ def value(metric: str) -> str:
     return f'[data-metric="{metric}"] .number'
 
 
+@pytest.mark.main
 def test_from_nothing_to_the_first_reading(page, server):
     """First of all: the only test that finds no device. The address is the one without a path."""
     page.goto(server.url)

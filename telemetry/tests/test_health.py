@@ -39,6 +39,14 @@ def test_all_is_well(anyone):
     assert response.json() == {"status": "ok", "checks": {"database": "ok", "channel_layer": "ok"}}
 
 
+@pytest.mark.parametrize("path", ["/api/v1/health", "/api/v1/health/", "/health", "/health/"])
+def test_it_is_at_each_of_its_addresses(anyone, path):
+    response = anyone.get(path)
+
+    assert response.status_code == 200
+    assert response.json()["status"] == "ok"
+
+
 def test_it_asks_the_database(anyone, django_assert_num_queries):
     with django_assert_num_queries(1):
         anyone.get("/health")

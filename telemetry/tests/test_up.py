@@ -90,6 +90,7 @@ def account(printed: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
+@pytest.mark.main
 def test_the_first_start_writes_secrets_that_only_their_owner_reads(installation, printed):
     secrets = installation.secrets()
     assert secrets.keys() == SECRETS
@@ -100,12 +101,14 @@ def test_the_first_start_writes_secrets_that_only_their_owner_reads(installation
     assert not any(secret in printed for secret in secrets.values())
 
 
+@pytest.mark.main
 def test_it_prints_an_account_that_signs_in(installation, printed):
     username, password = account(printed)
     assert signs_in(installation, username, password)
     assert not signs_in(installation, username, password + "x")
 
 
+@pytest.mark.main
 def test_the_addresses_it_prints_are_there(installation, printed):
     addresses = re.findall(r"(?:Console|Live|Guide|API) +(http://\S+)", printed)
     assert len(addresses) == 4
@@ -114,6 +117,7 @@ def test_the_addresses_it_prints_are_there(installation, printed):
         assert httpx.get(address, follow_redirects=True).status_code == 200
 
 
+@pytest.mark.main
 def test_the_curl_it_prints_posts_a_reading(installation, printed):
     match = re.search(r"curl -X POST .*?'\{.*?\}'", printed, re.DOTALL)
     assert match, printed
