@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from weakref import WeakSet
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, connection
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from devices.database import Work
+from devices.database_errors import trouble_of
 from devices.runner import DatabaseRunner, own_copy
 from readings import instruments
 from readings.payloads import NewReading
-from readings.recording import Recorded, announce, store
+from readings.recording import OutcomeUnknown, Recorded, announce, store
 from readings.stored import Appended
 
 logger = logging.getLogger(__name__)
@@ -43,16 +44,11 @@ committers: "WeakSet[GroupCommitter]" = WeakSet()
 class Overloaded(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "overloaded"
-    default_detail = "More arrives than can be stored. Nothing of this request was; send it again."
+    default_detail = (
+        f"More arrives than can be stored: at most {QUEUED_READINGS_MAX} readings wait. Nothing of this request was "
+        "stored; send it again."
+    )
     wait = 1
-
-
-class OutcomeUnknown(APIException):
-    """The database has not answered in time: the readings may be stored or not."""
-
-    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_code = "database_unavailable"
-    default_detail = "The database does not answer. Send it again, with the same ids."
 
 
 @dataclass(eq=False)
@@ -154,12 +150,16 @@ class GroupCommitter:
         try:
             with instruments.COMMIT_FAILURES.count_exceptions(), instruments.COMMIT_SECONDS.time():
                 outcomes, appended = store(readings, received_at=max(submission.received_at for submission in group))
-        except (OperationalError, InterfaceError) as error:
-            connection.close()
+        except OutcomeUnknown:
             for submission in group:
-                answer(submission, own_copy(error))
+                answer(submission, OutcomeUnknown())
             return []
         except Exception as error:
+            if trouble_of(error) is not None:  # it ails the database, so it would fail for each of them
+                connection.close()
+                for submission in group:
+                    answer(submission, own_copy(error))
+                return []
             if len(group) == 1:
                 answer(group[0], error)
                 return []

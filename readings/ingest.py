@@ -79,6 +79,8 @@ class IngestViewSet(AsyncViewSet):
     throttle_classes = [DeviceThrottle]
     admin_permissions: dict[str, str] = {}
     open_to = {"create": (Role.DEVICE, Role.FLEET), "batch": (Role.DEVICE, Role.FLEET)}
+    # Whatever fails before the commit; where the commit itself has no answer, that is an OutcomeUnknown.
+    when_unavailable = "Nothing was stored; send it again."
     posted: Any = None  # the decoded body, once it was read
 
     def throttled(self, request: Request, wait: float) -> NoReturn:

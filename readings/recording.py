@@ -6,8 +6,11 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
+from rest_framework import status
+from rest_framework.exceptions import APIException
 
+from devices.database_errors import is_undone
 from devices.models import DeviceState
 from devices.states import Advance, LogEnd
 from readings import instruments
@@ -25,6 +28,17 @@ FOREIGN_ID = Refusal("id", "id_taken", "Another device has stored a reading of t
 ATTEMPTS = 3
 
 
+class OutcomeUnknown(APIException):
+    """The connection ended, or the deadline passed, before the database said whether it has committed."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "outcome_unknown"
+    default_detail = (
+        "The database has not said whether it stored this. Send it again with the same ids, which are stored once; "
+        "without ids it may be stored twice."
+    )
+
+
 class Recorded(msgspec.Struct, frozen=True, gc=False):
     """What became of one reading: stored now, stored before (`duplicate`), or refused."""
 
@@ -37,7 +51,8 @@ def record(readings: Sequence[NewReading], *, received_at: datetime | None) -> l
     """Stores readings of any number of devices in one transaction and says, in order, what became of each.
 
     A reading whose `id` its device has stored already is a duplicate, also within one call. Returns after the
-    commit and after `readings_recorded`; what it raises (DatabaseError) means that nothing was stored.
+    commit and after `readings_recorded`. A DatabaseError means that nothing was stored, OutcomeUnknown that nobody
+    knows.
     `received_at` is None where the devices themselves were not heard from, as in an import.
     """
     outcomes, appended = store(readings, received_at=received_at)
@@ -55,12 +70,18 @@ async def announce(appended: list[Appended]) -> None:
 def store(readings: Sequence[NewReading], *, received_at: datetime | None) -> tuple[list[Recorded], list[Appended]]:
     """`record` without the signal: also returns what is to be announced."""
     for attempt in range(1, ATTEMPTS + 1):
+        committing = False
         try:
             with transaction.atomic(durable=True):
                 outcomes, appended = append(readings, received_at=received_at)
+                committing = True
         except IntegrityError:
             if attempt == ATTEMPTS:
                 raise
+        except (DatabaseError, InterfaceError) as error:
+            if committing and not is_undone(error):
+                raise OutcomeUnknown from error
+            raise
         else:
             accepted = sum(len(log.readings) for log in appended)
             instruments.count_stored(outcomes if accepted != len(outcomes) else (), accepted)

@@ -3,19 +3,28 @@
 import asyncio
 import logging
 import threading
+import time
 
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
+
+from devices.database import Work, working_at
+from devices.database_errors import Trouble, words_of
+from telemetry import problems
+from telemetry.models import HealthProbe
 
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 2
-# Longer than a connection that is not there waits to find out (telemetry.environment.DATABASE_WAIT_SECONDS).
+# Longer than a connection attempt or a statement of ingest may take (devices.database), in seconds.
 DATABASE_PROBE_SECONDS = 5
+# How long what was found out about the database is answered again, in seconds.
+FRESH_SECONDS = 2.0
 
 # Set once this process has been told to stop: what it has, it finishes; more, it shall not get.
 draining = threading.Event()
@@ -23,8 +32,8 @@ draining = threading.Event()
 
 @require_safe
 async def health(request: HttpRequest) -> JsonResponse:
-    """`/health`, for people and alerts: 503 without the database; 200 "degraded" without the channel layer."""
-    checks = {"database": await probe_database(), "channel_layer": await probe_channel_layer()}
+    """`/health`, for people and alerts: 503 where nothing can be stored; 200 "degraded" without the channel layer."""
+    checks = {"database": await database_probe.look(), "channel_layer": await probe_channel_layer()}
     status = "ok" if checks["channel_layer"] == "ok" else "degraded"
     if checks["database"] != "ok":
         status = "unavailable"
@@ -39,12 +48,12 @@ async def live(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 async def ready(request: HttpRequest) -> JsonResponse:
-    """`/health/ready`, for whoever sends it requests: 503 without a database, before it is migrated, while draining.
+    """`/health/ready`, for whoever sends it requests: 503 where nothing can be stored, unmigrated, or while draining.
 
     The channel layer does not count: without it all is stored, and a proxy that turned away from every process at
     once would make an outage of it.
     """
-    checks = {"database": await probe_database(), "migrations": "unknown", "draining": "no"}
+    checks = {"database": await database_probe.look(), "migrations": "unknown", "draining": "no"}
     if checks["database"] == "ok":
         checks["migrations"] = await probe_migrations()
     if draining.is_set():
@@ -60,19 +69,57 @@ def answer(status: str, checks: dict[str, str], *, ready: bool) -> JsonResponse:
     return response
 
 
-async def probe_database() -> str:
-    try:
-        async with asyncio.timeout(DATABASE_PROBE_SECONDS):
-            await sync_to_async(select_one)()
-    except (DatabaseError, InterfaceError, TimeoutError) as error:
-        logger.error("Health: the database cannot be reached (%s)", str(error).strip() or repr(error))
-        return "unavailable"
-    return "ok"
+class DatabaseProbe:
+    """What the last look at the database found.
+
+    Anyone may ask for health as often as they like, so a process looks at most every FRESH_SECONDS, once at a time.
+    """
+
+    def __init__(self) -> None:
+        self.answer = ""
+        self.looked_at = 0.0
+        self.looking = False
+
+    async def look(self) -> str:
+        """`ok`, or `unavailable`, `read_only`, `full`, `busy`, `timeout`, `failed`, `no_tables`."""
+        if self.answer and (self.looking or time.monotonic() - self.looked_at < FRESH_SECONDS):
+            return self.answer
+        self.looking = True
+        try:
+            async with asyncio.timeout(DATABASE_PROBE_SECONDS):
+                await sync_to_async(write_probe)()
+            self.answer = "ok"
+        except (DatabaseError, InterfaceError, TimeoutError) as error:
+            self.answer = name_of(error)
+            logger.error("Health: nothing can be stored in the database (%s: %s)", self.answer, words_of(error))
+        finally:
+            self.looking, self.looked_at = False, time.monotonic()
+        return self.answer
 
 
-def select_one() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+database_probe = DatabaseProbe()
+
+
+def name_of(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        code = Trouble.TIMEOUT.value
+    else:
+        unavailable = problems.as_unavailable(error)
+        code = str(unavailable.detail.code) if unavailable else Trouble.FAILED.value
+    return code.removeprefix("database_")
+
+
+def write_probe() -> None:
+    """Writes where ingest writes, by a connection of ingest's."""
+    with working_at(Work.INGEST):
+        HealthProbe.objects.bulk_create(
+            [HealthProbe(id=1, written_at=timezone.now())],
+            update_conflicts=True,
+            unique_fields=["id"],
+            update_fields=["written_at"],
+        )
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 class Migrations:

@@ -14,7 +14,9 @@ from telemetry.requests import Middleware
 logger = logging.getLogger("telemetry.requests")
 
 # So many come of these, and all alike, that the metrics tell more than lines: only at DEBUG, while all is well.
-QUIET = frozenset(("ingest", "ingest-batch", "static", "health", "api-health", "health-live", "health-ready", "metrics"))
+QUIET = frozenset(
+    ("ingest", "ingest-batch", "static", "health", "api-health", "health-live", "health-ready", "metrics")
+)
 PATH_CHARACTERS = 256
 
 

@@ -8,7 +8,7 @@ import msgspec
 from django.conf import settings
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError, DataError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -17,6 +17,7 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from devices.database_errors import WORDS, Trouble, attribute_of, trouble_of, words_of
 from telemetry.logs import request_id
 from telemetry.redaction import credentials_in, redacted
 from telemetry.requests import Middleware
@@ -44,14 +45,13 @@ RETRY_AFTER_SECONDS = 5
 NO_TABLES = "The database has no tables yet (no such table). Create them: python manage.py migrate"
 NOT_JSON = "Send JSON, with the header Content-Type: application/json."
 NO_KEY = "Bring an API key in the header X-API-Key."
-UNREACHABLE = "The database cannot be reached. Check DATABASE_URL and that the server runs; nothing was stored."
 
 
 class Unavailable(exceptions.APIException):
     detail: exceptions.ErrorDetail
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_code = "unavailable"
-    default_detail = UNREACHABLE
+    default_code = Trouble.UNREACHABLE.value
+    default_detail = WORDS[Trouble.UNREACHABLE]
 
 
 class Problems(Middleware):
@@ -82,17 +82,16 @@ class Problems(Middleware):
 
 
 def as_unavailable(error: BaseException) -> Unavailable | None:
-    """The 503 that a database error stands for; None for errors that are faults of ours."""
-    if not isinstance(error, DatabaseError | InterfaceError):
-        return None
-    text = str(error)
-    if "no such table" in text or getattr(error.__cause__, "sqlstate", None) == UNDEFINED_TABLE:
+    """The 503 that a database error stands for, where it may pass; None for errors that are faults of ours."""
+    if isinstance(error, DatabaseError) and (
+        "no such table" in str(error) or attribute_of(error, "sqlstate") == UNDEFINED_TABLE
+    ):
         logger.error(NO_TABLES, exc_info=error)
         return Unavailable(NO_TABLES, code="no_tables")
-    if isinstance(error, OperationalError | InterfaceError):
-        logger.error("%s (%s)", UNREACHABLE, text.strip())
-        return Unavailable(UNREACHABLE, code="database_unavailable")
-    return None
+    if (trouble := trouble_of(error)) is None:
+        return None
+    logger.error("%s (%s)", WORDS[trouble], words_of(error))
+    return Unavailable(WORDS[trouble], code=trouble.value)
 
 
 def document(*, status_code: int, code: str, detail: str, **members: Any) -> dict[str, Any]:
@@ -121,7 +120,11 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         error.detail = exceptions.ErrorDetail(NO_KEY, code="not_authenticated")
     elif isinstance(error, DjangoPermissionDenied):
         error = exceptions.PermissionDenied()
-    error = as_unavailable(error) or error
+    if (unavailable := as_unavailable(error)) is not None:
+        # What a view knows of its effects in that case.
+        if consequence := getattr(context.get("view"), "when_unavailable", ""):
+            unavailable.detail = exceptions.ErrorDetail(f"{unavailable.detail} {consequence}", unavailable.detail.code)
+        error = unavailable
     if not isinstance(error, exceptions.APIException):
         return None
     set_rollback()

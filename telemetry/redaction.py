@@ -16,6 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 
 HIDDEN = "[hidden]"
+# PostgreSQL's second lines, which quote rows: "Failing row contains (…)", "COPY readings_reading, line 1: …".
+QUOTED_ROWS = re.compile(r"((?:DETAIL|CONTEXT):\s+)(?:(?!\\n)[^\r\n])+")
 # What is shorter is no secret of ours, and would be hidden out of every other word.
 SECRET_CHARACTERS = 16
 SECRETS = ("SECRET_KEY", "API_SECRET_KEY", "DEVICE_API_KEYS")
@@ -91,4 +93,4 @@ def redact_access_log(entry_writer: type[Any]) -> None:
 
 def redact_line(_logger: Any, _method: str, line: str) -> str:
     """The last of structlog's processors."""
-    return redacted(line)
+    return QUOTED_ROWS.sub(rf"\g<1>{HIDDEN}", redacted(line))

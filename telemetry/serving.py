@@ -7,6 +7,10 @@ from collections.abc import Callable
 from django.conf import settings
 
 from readings.maintenance import keep_maintaining
+from telemetry.databases.ending import end_database_work
+
+# How long maintenance may take to end its step when the server stops, in seconds; then the step is interrupted.
+STOP_SECONDS = 4.0
 
 
 class CannotListen(Exception):
@@ -44,15 +48,19 @@ def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
         server_name="",
         lead=lead,
     ).run()
+    # What is still under way has outlived the draining; its threads would keep the process from its end.
+    end_database_work()
 
 
 def serve_and_maintain(*, ready: Callable[[], None]) -> None:
     """As `serve`, with maintenance in a thread."""
     stop = threading.Event()
-    maintainer = threading.Thread(target=keep_maintaining, args=[stop], name="maintenance")
+    maintainer = threading.Thread(target=keep_maintaining, args=[stop], name="maintenance", daemon=True)
     maintainer.start()
     try:
         serve(ready=ready)
     finally:
         stop.set()
-        maintainer.join()
+        maintainer.join(STOP_SECONDS)
+        end_database_work()
+        maintainer.join(STOP_SECONDS)

@@ -16,6 +16,12 @@ if "PROVE" not in os.environ:  # `make prove`
     collect_ignore.append("proofs")
 
 
+@pytest.fixture(autouse=True)
+def health_looks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what an earlier test found out."""
+    monkeypatch.setattr("telemetry.health.FRESH_SECONDS", 0.0)
+
+
 # Not for the whole run: while it is there, the thread has an event loop that others would trip over.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

@@ -1,7 +1,10 @@
 import pytest
-from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from django.db import IntegrityError, InterfaceError, InternalError, OperationalError, ProgrammingError
+from psycopg import errors
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
+from devices.database import DatabaseTimeout
+from devices.runner import RunnerBusy
 from devices.tests.fixtures import problem, staff_client
 
 pytestmark = pytest.mark.django_db
@@ -105,3 +108,44 @@ def test_a_database_that_is_away_is_a_page_in_a_browser(device, database_away, p
     assert response["Content-Type"].startswith("text/html")
     assert "cannot be reached" in response.content.decode()
     assert "Retry-After" in response
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (raised_from(InternalError("cannot execute INSERT"), errors.ReadOnlySqlTransaction()), "database_read_only"),
+        (raised_from(OperationalError("No space left on device"), errors.DiskFull()), "database_full"),
+        (raised_from(OperationalError("canceling statement"), errors.QueryCanceled()), "database_timeout"),
+        (raised_from(OperationalError("lock timeout"), errors.LockNotAvailable()), "database_busy"),
+        (raised_from(OperationalError("deadlock detected"), errors.DeadlockDetected()), "database_busy"),
+        (raised_from(OperationalError("too many clients"), errors.TooManyConnections()), "database_busy"),
+        (OperationalError("couldn't get a connection after 4.00 sec"), "database_busy"),
+        (raised_from(OperationalError("terminating connection"), errors.AdminShutdown()), "database_unavailable"),
+        (raised_from(OperationalError("could not read block"), errors.IoError()), "database_failed"),
+        (DatabaseTimeout("The database did not answer within 5 s."), "database_timeout"),
+        (RunnerBusy("More database work waits than may wait."), "database_busy"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_error_that_may_pass_is_a_503_that_says_what_it_is(admin, as_device, database_fails, error, code):
+    database_fails(error)
+
+    for response in (
+        admin.get(DEVICES),
+        admin.post(DEVICES, {"device_id": "mote-9"}),
+        admin.post(f"{DEVICES}/mote-1/rotate-key", {}),
+        admin.post("/api/v1/realtime/tickets", {}),
+        as_device.post("/api/v1/ingest", {"temperature": 1}),
+    ):
+        document = unavailable(response, code)
+        assert ("DATABASE_URL" in document["detail"]) == (code == "database_unavailable")
+
+
+def test_only_ingest_claims_that_nothing_was_stored(admin, as_device, database_away):
+    database_away()
+
+    posted = as_device.post("/api/v1/ingest", {"temperature": 1}).json()
+    asked = admin.get(DEVICES).json()
+
+    assert posted["detail"].endswith("Nothing was stored; send it again.")
+    assert "stored" not in asked["detail"]

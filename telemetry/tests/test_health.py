@@ -10,10 +10,10 @@ AWAY = "connection refused at 10.0.0.7"
 
 @pytest.fixture
 def database_away(monkeypatch):
-    def select_one():
+    def write_probe():
         raise OperationalError(AWAY)
 
-    monkeypatch.setattr("telemetry.health.select_one", select_one)
+    monkeypatch.setattr("telemetry.health.write_probe", write_probe)
 
 
 class Layer:
@@ -72,10 +72,10 @@ def test_without_the_database_it_is_unavailable(anyone, database_away):
 
 
 def test_a_closed_connection_is_no_database_either(anyone, monkeypatch):
-    def select_one():
+    def write_probe():
         raise InterfaceError("connection already closed")
 
-    monkeypatch.setattr("telemetry.health.select_one", select_one)
+    monkeypatch.setattr("telemetry.health.write_probe", write_probe)
 
     assert anyone.get("/health").status_code == 503
 

@@ -219,7 +219,7 @@ class TestReadiness:
         def away():
             raise OperationalError("gone")
 
-        monkeypatch.setattr("telemetry.health.select_one", away)
+        monkeypatch.setattr("telemetry.health.write_probe", away)
 
         assert anyone.get("/health/live").status_code == 200
         response = anyone.get("/health/ready")

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from devices.keys import key_hint
 from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY
 from telemetry.logs import logging_config
-from telemetry.redaction import redacted
+from telemetry.redaction import redact_line, redacted
 
 KEY = "tlm_k3Y-k3Y_k3Y-k3Y_k3Y-k3Y_k3Y-k3Y_"
 TICKET = "Gq3-_ticketticketticketticket"
@@ -97,7 +97,7 @@ def test_with_debug_on_an_error_page_shows_none(settings, anyone, monkeypatch):
         raise ValueError(f"{api_secret} {key_in_a_variable}")
 
     settings.DEBUG = True
-    monkeypatch.setattr("telemetry.health.probe_database", lambda: fail(HttpRequest()))
+    monkeypatch.setattr("telemetry.health.database_probe.look", lambda: fail(HttpRequest()))
 
     page = anyone.get(f"/health?ticket={TICKET}", HTTP_X_API_KEY=FLEET_KEY, HTTP_ACCEPT="text/html")
     missing = anyone.get(f"/nothing?api_key={KEY}", HTTP_ACCEPT="text/html")
@@ -107,3 +107,17 @@ def test_with_debug_on_an_error_page_shows_none(settings, anyone, monkeypatch):
     assert "Traceback" in page.content.decode()
     for secret in (KEY, ADMIN_KEY, FLEET_KEY, TICKET):
         assert secret not in page.content.decode() + missing.content.decode()
+
+
+@pytest.mark.parametrize("end", ["\n", "\\n", ""])
+def test_no_line_quotes_a_row_that_postgresql_refused(end):
+    quoted = [
+        'canceling statement\nCONTEXT:  COPY readings_reading, line 1: "0198\tmote-1\t7\t21.5"',
+        "violates check\nDETAIL:  Failing row contains (0198, mote-1, 7, 21.5).",
+    ]
+
+    for text in quoted:
+        line = redact_line(None, "error", f"{text}{end}Traceback follows" if end else text)
+        assert "21.5" not in line
+        assert "mote-1" not in line
+        assert ("Traceback follows" in line) == bool(end)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from readings.importing import Imported, InvalidFile, Problem, read_rows, store_rows
+from readings.recording import OutcomeUnknown
 
 PROBLEMS_SHOWN = 100
 GZIP_MAGIC = b"\x1f\x8b"
@@ -47,7 +48,7 @@ class Command(BaseCommand):
             raise CommandError(f"{file} cannot be read: {error}. So far: {done}.") from error
         except KeyboardInterrupt as error:
             raise CommandError(f"Stopped. So far: {done}. Start it again to go on; nothing is doubled.") from error
-        except (DatabaseError, InterfaceError) as error:
+        except (DatabaseError, InterfaceError, OutcomeUnknown) as error:
             again = "Start it again to go on; nothing is doubled."
             raise CommandError(f"{str(error).strip()}. So far: {done}. {again}") from error
         if shown > PROBLEMS_SHOWN:

@@ -32,6 +32,10 @@ AT_WORK = """
 SELECT state = 'active' AND wait_event_type IS DISTINCT FROM 'Client' FROM pg_stat_activity WHERE pid = %s
 """
 
+BACKEND = "SELECT pg_backend_pid()"
+# From version 14 on the server can also look whether its client is still there, and ends the statement if not.
+INTRODUCTION = "SELECT pg_backend_pid(), set_config('client_connection_check_interval', '5s', false)"
+
 # The connections of this process, to be cut when it has to end.
 open_connections: "WeakSet[Connection]" = WeakSet()
 connections_lock = threading.Lock()
@@ -113,7 +117,7 @@ class Pool(ConnectionPool[Connection]):
     def prepare(self, connection: Connection) -> None:
         """Of a new connection."""
         self.configure_for_django(connection)
-        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        row = connection.execute(INTRODUCTION if connection.info.server_version >= 140_000 else BACKEND).fetchone()
         connection.traceable = bool(row and row[0] == connection.info.backend_pid)
         connection.work, connection.seconds = self.work, self.seconds + GRACE_SECONDS
         with connections_lock:

@@ -1,6 +1,7 @@
 """SQLite, whose statements are interrupted at the deadline of the work they are for."""
 
 import itertools
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from sqlite3 import Connection, OperationalError
 from typing import Any
 
+import django.db
 from django.db.backends.sqlite3 import base
 
 from devices import instruments
@@ -57,6 +59,10 @@ class Watch:
                         self.thread = None
                         return
 
+    def interrupt_all(self) -> None:
+        for _, connection in list(self.running.values()):
+            connection.interrupt()
+
 
 watch = Watch()
 
@@ -100,6 +106,32 @@ class Cursor(base.SQLiteCursorWrapper):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's backend, which also notices when the file is no longer the one it has open.
+
+    What is written to a file that was removed goes nowhere, and SQLite does not tell.
+    """
+
+    file: tuple[int, int] | None = None
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
+        connection: Connection = super().get_new_connection(conn_params)
+        self.file = self.file_on_disk()
+        return connection
+
+    def file_on_disk(self) -> tuple[int, int] | None:
+        """Device and inode; None where there is no file."""
+        try:
+            status = os.stat(self.settings_dict["NAME"])
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _start_transaction_under_autocommit(self) -> None:
+        if self.file is not None and self.file_on_disk() != self.file:
+            self.close()
+            raise django.db.OperationalError("the database's file was removed or replaced")
+        super()._start_transaction_under_autocommit()  # type: ignore[misc]
+
     def get_connection_params(self) -> dict[str, Any]:
         parameters: dict[str, Any] = super().get_connection_params()
         return parameters | {"timeout": LOCK_SECONDS[current_work.get()]}

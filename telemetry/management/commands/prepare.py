@@ -4,10 +4,10 @@ from typing import Any, TextIO
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 
+from devices.database_errors import WORDS, trouble_of, words_of
 from telemetry.preparing import OPERATOR, missing_secrets, prepare_database, write_secrets
-from telemetry.problems import UNREACHABLE
 
 
 class Command(BaseCommand):
@@ -23,8 +23,10 @@ class Command(BaseCommand):
         self.check()
         try:
             password = prepare_database()
-        except (OperationalError, InterfaceError) as error:
-            raise CommandError(f"{UNREACHABLE} ({str(error).strip()})") from error
+        except (DatabaseError, InterfaceError) as error:
+            if (trouble := trouble_of(error)) is None:
+                raise
+            raise CommandError(f"{WORDS[trouble]} ({words_of(error)})") from error
         if password:
             self.stdout.write(f"Account {OPERATOR}, password {password} (shown this once).")
         self.stdout.write("Ready.")

@@ -8,15 +8,15 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
+from devices.database_errors import WORDS, trouble_of, words_of
 from devices.models import Device
 from devices.serializers import OVERLAP_SECONDS_DEFAULT
 from readings.simulation import SimulationError, VirtualDevice, server_url, simulate
 from telemetry.management.commands.prepare import start_over_with_secrets
 from telemetry.preparing import OPERATOR, prepare_database
-from telemetry.problems import UNREACHABLE
 from telemetry.serving import CannotListen, check_address, serve_and_maintain
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,10 @@ class Command(BaseCommand):
             demo_key = None if options["no_demo"] else self.prepare_demo()
         except CannotListen as error:
             raise CommandError(str(error)) from error
-        except (OperationalError, InterfaceError) as error:
-            raise CommandError(f"{UNREACHABLE} ({str(error).strip()})") from error
+        except (DatabaseError, InterfaceError) as error:
+            if (trouble := trouble_of(error)) is None:
+                raise
+            raise CommandError(f"{WORDS[trouble]} ({words_of(error)})") from error
         connection.close()
 
         def ready() -> None:

@@ -1,0 +1,14 @@
+from django.db import models
+
+
+class HealthProbe(models.Model):
+    """One row, which `/health` writes: a database that can be read is not yet one that can store readings."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    written_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.written_at:%Y-%m-%d %H:%M:%S}"
