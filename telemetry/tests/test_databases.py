@@ -82,10 +82,11 @@ if connection.vendor == "sqlite":
             batch = [{"temperature": number} for number in range(5_000)]
             with connection.cursor() as cursor:
                 cursor.execute(f"PRAGMA {pragma}")
-                try:
-                    response = as_device.post("/api/v1/ingest/batch", batch)
-                    health = anyone.get("/health")
-                finally:
+            try:
+                response = as_device.post("/api/v1/ingest/batch", batch)
+                health = anyone.get("/health")
+            finally:
+                with connection.cursor() as cursor:  # the connection may be another one by now
                     cursor.execute(f"PRAGMA {undo}")
 
             assert (response.status_code, response.json()["code"]) == (503, code)
