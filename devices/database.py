@@ -23,6 +23,9 @@ class Work(StrEnum):
 
 # How long one statement may take, in seconds. The database ends it then (PostgreSQL: `statement_timeout`).
 STATEMENT_SECONDS = {Work.INGEST: 4.0, Work.LIVE: 10.0, Work.QUESTION: 30.0, Work.UPKEEP: 600.0}
+# How long a transaction may be open while nothing is asked in it, in seconds. The locks of one whose client is gone
+# without a word are released then.
+IDLE_IN_TRANSACTION_SECONDS = {Work.INGEST: 5.0, Work.LIVE: 5.0, Work.QUESTION: 10.0, Work.UPKEEP: 60.0}
 # How long taking a connection from the pool, and opening one, may take, in seconds.
 CONNECT_SECONDS = 4
 # Connections of one process, at most.

@@ -10,8 +10,7 @@ from telemetry.tests.relay import Relay, until_either_ends
 class HangingProxy(Relay):
     """Passes everything on to `target`, until `hang`: then the connections that are open pass nothing any more.
 
-    Nobody is told, and nothing is closed. New connections work. `passing_max`: a connection hangs by itself once it has
-    passed so many bytes to the server.
+    Nobody is told, and nothing is closed. New connections work.
     """
 
     def __init__(self, target: int) -> None:
@@ -19,6 +18,8 @@ class HangingProxy(Relay):
         self.target = target
         self.opened = 0
         self.ways: set[asyncio.Event] = set()
+        self.hanging: set[asyncio.Event] = set()
+        self.connections: set[asyncio.Task[None]] = set()
         self.ends: set[asyncio.StreamWriter] = set()
         # What a client must have sent for its connection to hang from there on, as b"COMMIT".
         self.hangs_at: bytes | None = None
@@ -27,6 +28,10 @@ class HangingProxy(Relay):
         await super().run(ready)
         for end in self.ends:
             end.transport.abort()
+        for way in self.hanging:
+            way.set()
+        if self.connections:
+            await asyncio.wait(self.connections, timeout=5)
 
     def hang(self) -> None:
         """Every connection that is open now."""
@@ -35,6 +40,7 @@ class HangingProxy(Relay):
         def stop() -> None:
             for way in self.ways:
                 way.clear()
+            self.hanging |= self.ways
             self.ways.clear()
             done.set()
 
@@ -43,6 +49,10 @@ class HangingProxy(Relay):
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self.connections.add(task)
+        task.add_done_callback(self.connections.discard)
         passes = asyncio.Event()
         passes.set()
         self.ways.add(passes)
@@ -74,4 +84,5 @@ class HangingProxy(Relay):
                 if not answers and self.hangs_at is not None and self.hangs_at in chunk:
                     # The server gets this, and does it; its answer goes nowhere.
                     self.hangs_at = None
+                    self.hanging.add(passes)
                     passes.clear()

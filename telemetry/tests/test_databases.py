@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError, connections, transaction
 from django.db import connection as default_connection
 
-from devices.database import POOL_SIZES, STATEMENT_SECONDS, Work, working_at
+from devices.database import IDLE_IN_TRANSACTION_SECONDS, POOL_SIZES, STATEMENT_SECONDS, Work, working_at
 from devices.models import Device
 from readings.models import Reading
 from readings.payloads import NewReading
@@ -211,14 +211,22 @@ if connection.vendor == "postgresql":
             connection.close()
             assert Reading.objects.count() == 1
 
-        def test_what_hangs_before_the_commit_is_not_stored(self, proxy, device):
+        def test_what_hangs_before_the_commit_is_not_stored_and_its_locks_are_soon_released(
+            self, proxy, device, monkeypatch
+        ):
+            """The server does not hear that its client has given up: the connection is open as ever on its side."""
+            monkeypatch.setitem(IDLE_IN_TRANSACTION_SECONDS, Work.QUESTION, 0.5)
+            connection.close()
+            connection.close_pool()
             proxy.hangs_at = b"readings_reading"
 
             with pytest.raises(OperationalError):
                 store([reading()], received_at=NOW)
-
             connection.close()
-            assert Reading.objects.count() == 0
+
+            (stored,) = store([reading()], received_at=NOW)[0]
+            assert stored.reading is not None
+            assert stored.reading.seq == 1
 
         def test_a_backend_that_is_ended_while_its_commit_waits_for_a_standby_leaves_the_outcome_unknown(self, device):
             """The transaction is committed locally; only the answer is missing."""

@@ -16,7 +16,14 @@ from django.db.backends.postgresql import base
 from psycopg_pool import ConnectionPool
 
 from devices import instruments
-from devices.database import CONNECT_SECONDS, POOL_SIZES, STATEMENT_SECONDS, Work, current_work
+from devices.database import (
+    CONNECT_SECONDS,
+    IDLE_IN_TRANSACTION_SECONDS,
+    POOL_SIZES,
+    STATEMENT_SECONDS,
+    Work,
+    current_work,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +108,9 @@ class Pool(ConnectionPool[Connection]):
         self.work = work
         self.seconds = STATEMENT_SECONDS[work]
         self.configure_for_django = configure
-        options = f"{parameters.pop('options', '')} -c statement_timeout={self.seconds * 1000:.0f}".strip()
+        options = " ".join(
+            [parameters.pop("options", ""), *(f"-c {name}={value}" for name, value in settings_of(work))]
+        )
         super().__init__(
             kwargs=parameters | {"options": options, "autocommit": True},
             connection_class=Connection,
@@ -133,6 +142,22 @@ class Pool(ConnectionPool[Connection]):
             self.drain()
             raise
         connection.seconds, connection.traceable = self.seconds + GRACE_SECONDS, traceable
+
+
+def settings_of(work: Work) -> list[tuple[str, int]]:
+    """PostgreSQL's settings of a session, in milliseconds and seconds as it counts them.
+
+    The server looks for a client that is gone as we look for a server that is: a session of which nobody knows any more
+    would keep its locks.
+    """
+    return [
+        ("statement_timeout", round(STATEMENT_SECONDS[work] * 1000)),
+        ("idle_in_transaction_session_timeout", round(IDLE_IN_TRANSACTION_SECONDS[work] * 1000)),
+        ("tcp_keepalives_idle", 10),
+        ("tcp_keepalives_interval", 5),
+        ("tcp_keepalives_count", 3),
+        ("tcp_user_timeout", 10_000),
+    ]
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
