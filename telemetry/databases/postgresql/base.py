@@ -24,6 +24,7 @@ from devices.database import (
     Work,
     current_work,
 )
+from devices.database_errors import words_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +35,15 @@ CHECK_SECONDS = 1.0
 # How often a connection that waits for an answer is looked up at the server, in seconds.
 LOOK_SECONDS = 4.0
 
-# Of a session that has sent its answer, or has never got the statement, the client waits in vain.
+# Of a session that has sent its answer, or waits for what its client is to send, the client waits in vain.
 AT_WORK = """
-SELECT state = 'active' AND wait_event_type IS DISTINCT FROM 'Client' FROM pg_stat_activity WHERE pid = %s
+SELECT state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'
+FROM pg_stat_activity WHERE pid = %s AND backend_start = %s
 """
-
-BACKEND = "SELECT pg_backend_pid()"
-# From version 14 on the server can also look whether its client is still there, and ends the statement if not.
-INTRODUCTION = "SELECT pg_backend_pid(), set_config('client_connection_check_interval', '5s', false)"
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"
+INTRODUCTION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+# From version 14 on the server can look whether its client is still there, and ends the statement if not.
+LOOK_FOR_CLIENT = "SET client_connection_check_interval = '5s'"
 
 # The connections of this process, to be cut when it has to end.
 open_connections: "WeakSet[Connection]" = WeakSet()
@@ -59,8 +61,8 @@ class Connection(psycopg.Connection[Any]):
     work = Work.QUESTION
     # How long a statement may take.
     seconds = float(CONNECT_SECONDS)
-    # Whether `pg_stat_activity` knows this session; a pooler in between may hide it.
-    traceable = False
+    # The session's process and start, by which the server can be asked about it; None where a pooler hides it.
+    session: tuple[int, Any] | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """As psycopg's, which every statement, COPY, COMMIT and fetch goes through, with a deadline."""
@@ -69,7 +71,7 @@ class Connection(psycopg.Connection[Any]):
         deadline = time.monotonic() + self.seconds
         while True:
             left = deadline - time.monotonic()
-            asked_for = min(left, LOOK_SECONDS) if self.traceable else left
+            asked_for = min(left, LOOK_SECONDS) if self.session else left
             began = time.monotonic()
             try:
                 return super().wait(gen, interval, max(asked_for, 0.001))
@@ -84,15 +86,22 @@ class Connection(psycopg.Connection[Any]):
                 raise psycopg.OperationalError("PostgreSQL does not answer: the connection was closed") from error
 
     def is_worked_at(self) -> bool:
-        """Whether the server says that it still works at what was asked here; False where it cannot be reached."""
+        """Whether the server says that it still works at what was asked here; False where it cannot be reached.
+
+        A session that does not is ended there: it would keep its locks, and in the middle of a COPY no timeout of the
+        server's own ends it.
+        """
         try:
             with psycopg.connect(
                 self.info.dsn, password=self.info.password, connect_timeout=CONNECT_SECONDS, autocommit=True
             ) as other:
-                row = other.execute(AT_WORK, [self.info.backend_pid]).fetchone()
-        except psycopg.Error:
-            return False
-        return bool(row and row[0])
+                row = other.execute(AT_WORK, self.session).fetchone()
+                if row and row[0]:
+                    return True
+                other.execute(TERMINATE, self.session)
+        except psycopg.Error as error:
+            logger.warning("A connection that hangs could not be looked up: %s", words_of(error))
+        return False
 
     def cut(self) -> None:
         """From another thread: ends the connection, so that whoever waits on it gets an error at once."""
@@ -126,22 +135,23 @@ class Pool(ConnectionPool[Connection]):
     def prepare(self, connection: Connection) -> None:
         """Of a new connection."""
         self.configure_for_django(connection)
-        row = connection.execute(INTRODUCTION if connection.info.server_version >= 140_000 else BACKEND).fetchone()
-        connection.traceable = bool(row and row[0] == connection.info.backend_pid)
+        if connection.info.server_version >= 140_000:
+            connection.execute(LOOK_FOR_CLIENT)
+        session = connection.execute(INTRODUCTION).fetchone()
+        connection.session = session if session and session[0] == connection.info.backend_pid else None
         connection.work, connection.seconds = self.work, self.seconds + GRACE_SECONDS
         with connections_lock:
             open_connections.add(connection)
 
     def check_lives(self, connection: Connection) -> None:
         """Raises where the connection is dead, or does not answer; then the other idle ones are not trusted either."""
-        traceable = connection.traceable
-        connection.seconds, connection.traceable = CHECK_SECONDS, False
+        connection.seconds = CHECK_SECONDS  # less than LOOK_SECONDS, so nobody else is asked
         try:
             self.check_connection(connection)
         except psycopg.Error:
             self.drain()
             raise
-        connection.seconds, connection.traceable = self.seconds + GRACE_SECONDS, traceable
+        connection.seconds = self.seconds + GRACE_SECONDS
 
 
 def settings_of(work: Work) -> list[tuple[str, int]]:
