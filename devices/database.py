@@ -38,6 +38,10 @@ class DatabaseTimeout(OperationalError):
     """The database did not answer within the deadline of this kind of work."""
 
 
+class NotBegun(DatabaseTimeout):
+    """The deadline passed while the work waited for its turn: nothing of it was or will be done."""
+
+
 @contextmanager
 def working_at(work: Work) -> Iterator[None]:
     """Takes connections for this kind of work within the block. The thread should hold none when it begins."""

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from django.db import OperationalError, connection
 
 from devices import instruments
-from devices.database import DatabaseTimeout, Work, current_work
+from devices.database import DatabaseTimeout, NotBegun, Work, current_work
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,8 @@ class DatabaseRunner:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The function's outcome. It may use the ORM; its thread's connection is closed once it is idle.
 
-        Raises what the function raises, DatabaseTimeout where the deadline passes first, and RunnerBusy.
+        Raises what the function raises, DatabaseTimeout where the deadline passes first (NotBegun, if before the
+        function was called), and RunnerBusy.
         """
         loop = asyncio.get_running_loop()
         job = Job(partial(function, *args, **kwargs), loop.create_future(), loop)
@@ -83,10 +84,13 @@ class DatabaseRunner:
         except TimeoutError as error:
             instruments.DATABASE_TIMEOUTS.labels(self.work.value).inc()
             loop.call_later(GRACE_SECONDS, self.replace_thread_of, job)
-            raise DatabaseTimeout(f"The database did not answer within {self.seconds:g} s.") from error
+            kind = DatabaseTimeout if job.begun else NotBegun
+            raise kind(f"The database did not answer within {self.seconds:g} s.") from error
 
     def submit(self, job: Job) -> None:
         with self.changed:
+            while self.waiting and self.waiting[0].outcome.done():  # given up by its caller
+                self.waiting.popleft()
             if len(self.waiting) >= self.waiting_max or self.lost >= LOST_MAX:
                 raise RunnerBusy(f"More database work waits than may wait ({self.name}: {self.waiting_max} jobs).")
             self.waiting.append(job)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from weakref import WeakSet
 
-from django.db import DatabaseError, connection
+from django.db import connection
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from devices.database import Work
+from devices.database import DatabaseTimeout, NotBegun, Work
 from devices.database_errors import trouble_of
-from devices.runner import DatabaseRunner, own_copy
+from devices.runner import DatabaseRunner, RunnerBusy, own_copy
 from readings import instruments
 from readings.payloads import NewReading
 from readings.recording import OutcomeUnknown, Recorded, announce, store
@@ -115,7 +115,10 @@ class GroupCommitter:
         appended: list[Appended] = []
         try:
             appended = await self.runner.run(self.commit, group)
-        except DatabaseError as error:  # the transaction hangs: its callers are told that the outcome is unknown
+        except (NotBegun, RunnerBusy) as error:
+            for submission in group:
+                answer(submission, own_copy(error))
+        except DatabaseTimeout as error:
             for submission in group:
                 answer(submission, OutcomeUnknown())
             logger.warning("A transaction of %s requests has no outcome yet: %s", len(group), error)

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection as default_connection
 
 from devices import runner as runner_module
-from devices.database import DatabaseTimeout, Work, current_work
+from devices.database import DatabaseTimeout, NotBegun, Work, current_work
 from devices.models import Device
 from devices.runner import DatabaseRunner, RunnerBusy
 
@@ -102,7 +102,7 @@ def test_no_more_waits_than_may(hanging):
             await small.run(time.monotonic)
         return await asyncio.gather(first, *waiting, return_exceptions=True)
 
-    assert {type(outcome) for outcome in asyncio.run(story())} == {DatabaseTimeout}
+    assert {type(outcome) for outcome in asyncio.run(story())} == {DatabaseTimeout, NotBegun}
 
 
 def test_with_many_threads_lost_it_takes_no_more(hanging, monkeypatch):
@@ -138,6 +138,38 @@ def test_what_nobody_waits_for_any_more_is_not_begun(hanging):
     asyncio.run(story())
 
     assert begun == []
+
+
+def test_a_deadline_that_passes_before_the_work_begins_says_so(hanging):
+    hang, called = hanging
+    one = runner(seconds=0.2)
+
+    async def story():
+        first = asyncio.create_task(one.run(hang))
+        await asyncio.to_thread(called.wait, 5)
+        return await asyncio.gather(first, one.run(time.monotonic), return_exceptions=True)
+
+    first, second = asyncio.run(story())
+
+    assert type(first) is DatabaseTimeout
+    assert type(second) is NotBegun
+
+
+def test_what_its_callers_gave_up_takes_no_place(hanging):
+    hang, called = hanging
+    one = runner(seconds=1.0, waiting_max=1)
+
+    async def story():
+        first = asyncio.create_task(one.run(hang))
+        await asyncio.to_thread(called.wait, 5)
+        for _ in range(3):
+            waiting = asyncio.create_task(one.run(time.monotonic))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        first.cancel()
+
+    asyncio.run(story())
 
 
 def test_several_run_beside_each_other_but_no_more_than_its_threads():
