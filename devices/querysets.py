@@ -45,6 +45,10 @@ WHERE device.is_active AND device.retiring_key_expires_at > %s
 class DeviceIdTaken(Exception):
     """There is a device of this id already."""
 
+    def __init__(self, device_id: str) -> None:
+        super().__init__(device_id)
+        self.device_id = device_id
+
 
 class DeviceQuerySet(models.QuerySet["Device"]):
     def register(self, *, device_id: str, name: str = "", report_interval: int | None = None) -> tuple["Device", str]:
