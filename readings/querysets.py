@@ -125,12 +125,12 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
 class RejectionQuerySet(models.QuerySet["Rejection"]):
     def of_device(self, device_id: str, *, key_hint: str) -> Self:
         """What was refused of a device, the latest first; also what came with a key that begins as its own does."""
-        own = Q(device_id=device_id) | Q(device_id="", key_hint=key_hint)
+        own = Q(device_id=device_id) | Q(caller="nobody", device_id="", key_hint=key_hint)
         return self.filter(own).order_by("-last_at", "-id")
 
     def of_nobody(self) -> Self:
         """What came without a key, or with one that nobody has; the latest first."""
-        return self.filter(device_id="").order_by("-last_at", "-id")
+        return self.filter(caller="nobody", device_id="").order_by("-last_at", "-id")
 
 
 def copy_text(readings: Sequence[StoredReading]) -> str:
