@@ -12,7 +12,7 @@ from devices.validators import validate_device_id
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400
 RETENTION_DAYS_MAX = 36_500
 # What a rotation changes of a device.
-KEY_FIELDS = ("api_key_hash", "key_hint", "retiring_key_hash", "retiring_key_expires_at")
+KEY_FIELDS = ("api_key_hash", "key_hint", "previous_key_hint", "retiring_key_hash", "retiring_key_expires_at")
 
 
 class RotationUnderWay(Exception):
@@ -50,6 +50,8 @@ class Device(models.Model):
     )
     api_key_hash = models.CharField(max_length=128, unique=True, editable=False)
     key_hint = models.CharField("key starts with", max_length=16, editable=False)
+    # Of the key before this one, whether or not that still works: a device may go on posting with it.
+    previous_key_hint = models.CharField(max_length=16, blank=True, editable=False)
     # Null, not empty, where there is none: it is unique.
     retiring_key_hash = models.CharField(max_length=128, unique=True, null=True, editable=False)  # noqa: DJ001
     retiring_key_expires_at = models.DateTimeField(null=True, editable=False)
@@ -82,8 +84,13 @@ class Device(models.Model):
         self.retiring_key_hash = self.api_key_hash if overlap else None
         self.retiring_key_expires_at = now + overlap if overlap else None
         self.api_key_hash = hash_key(key)
-        self.key_hint = key_hint(key)
+        self.previous_key_hint, self.key_hint = self.key_hint, key_hint(key)
         return key
+
+    @property
+    def key_hints(self) -> list[str]:
+        """How its last two keys begin, as far as that is known."""
+        return [hint for hint in (self.key_hint, self.previous_key_hint) if hint]
 
     def has_earlier_key(self, *, now: datetime) -> bool:
         """Whether a key that was rotated away is still within its overlap."""

@@ -13,6 +13,7 @@ from readings.metrics import COLUMNS
 from readings.stored import StoredReading
 
 if TYPE_CHECKING:
+    from devices.models import Device
     from readings.models import Reading, Rejection  # noqa: F401  named in the base classes
 
 STORED = "SELECT id FROM readings_reading WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)::uuid))"
@@ -123,10 +124,10 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
 
 
 class RejectionQuerySet(models.QuerySet["Rejection"]):
-    def of_device(self, device_id: str, *, key_hint: str) -> Self:
-        """What was refused of a device, the latest first; also what came with a key that begins as its own does."""
-        own = Q(device_id=device_id) | Q(caller="nobody", device_id="", key_hint=key_hint)
-        return self.filter(own).order_by("-last_at", "-id")
+    def of_device(self, device: "Device") -> Self:
+        """What was refused of a device, the latest first; also what came with a key that begins as one of its own."""
+        alike = Q(caller="nobody", device_id="", key_hint__in=device.key_hints)
+        return self.filter(Q(device_id=device.device_id) | alike).order_by("-last_at", "-id")
 
     def of_nobody(self) -> Self:
         """What came without a key, or with one that nobody has; the latest first."""

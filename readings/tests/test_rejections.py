@@ -138,9 +138,16 @@ def test_a_key_whose_overlap_is_over_is_known_for_whose_it_was(as_device, device
 def test_a_device_is_shown_what_came_with_a_key_that_begins_like_its_own(device):
     client_with(device.key_hint + "x" * 28).post(INGEST, {"temperature": 1})
     client_with("tlm_zzzz" + "x" * 28).post(INGEST, {"temperature": 1})
-    found = Rejection.objects.of_device("mote-1", key_hint=device.key_hint)
+    found = Rejection.objects.of_device(device)
     assert [rejection.key_hint for rejection in found] == [device.key_hint]
     assert Rejection.objects.of_nobody().count() == 2
+
+
+def test_a_device_that_goes_on_with_a_revoked_key_is_shown_what_came_with_it(mote):
+    device, revoked = mote
+    device.rotate_key(overlap=timedelta(0), now=timezone.now())
+    client_with(revoked).post(INGEST, {"temperature": 1})
+    assert [rejection.key_hint for rejection in Rejection.objects.of_device(device)] == [revoked[:8]]
 
 
 def test_no_more_than_the_last_are_kept_of_a_device(device):
