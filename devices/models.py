@@ -5,8 +5,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
 from devices.keys import generate_key, hash_key, key_hint
-from devices.querysets import DeviceQuerySet
-from devices.states import DeviceStateQuerySet
+from devices.querysets import DeviceManager
+from devices.states import DeviceStateManager
 from devices.validators import validate_device_id
 
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400
@@ -57,7 +57,7 @@ class Device(models.Model):
     retiring_key_expires_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = DeviceQuerySet.as_manager()
+    objects = DeviceManager()
 
     def __str__(self) -> str:
         return self.device_id
@@ -123,7 +123,7 @@ class DeviceState(models.Model):
     latest_seq = models.BigIntegerField(null=True)
     latest_at = models.DateTimeField(null=True)
 
-    objects = DeviceStateQuerySet.as_manager()
+    objects = DeviceStateManager()
 
     def __str__(self) -> str:
         return f"{self.device_id} at {self.last_seq}"

@@ -2,7 +2,7 @@ from django.db import models
 
 from devices.models import Device
 from readings.ids import uuid7
-from readings.querysets import ReadingQuerySet, RejectionQuerySet
+from readings.querysets import ReadingManager, RejectionQuerySet
 
 
 class Reading(models.Model):
@@ -17,7 +17,7 @@ class Reading(models.Model):
         Device,
         to_field="device_id",
         on_delete=models.PROTECT,
-        related_name="readings",
+        related_name="+",  # `device.readings` would have the manager's methods, which know nothing of the device
         db_column="device_id",
         db_index=False,  # both indexes below begin with it
     )
@@ -28,7 +28,7 @@ class Reading(models.Model):
     voltage = models.FloatField("voltage (V)", null=True)
     extra = models.JSONField("other metrics", default=dict)
 
-    objects = ReadingQuerySet.as_manager()
+    objects = ReadingManager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["device", "seq"], name="readings_reading_device_seq")]

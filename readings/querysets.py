@@ -40,21 +40,6 @@ INSERT_COLUMNS = ("id", "device_id", "seq", "timestamp", "temperature", "humidit
 
 
 class ReadingQuerySet(models.QuerySet["Reading"]):
-    def insert(self, readings: Sequence[StoredReading]) -> None:
-        """Stores numbered readings; to be called by `readings.recording` alone, which holds the locks."""
-        if not readings:
-            return
-        connection = connections[self.db]
-        if connection.vendor == "postgresql":
-            statement = f"COPY {self.model._meta.db_table} ({', '.join(INSERT_COLUMNS)}) FROM STDIN"
-            # Django wraps the errors of execute(), not of copy().
-            with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
-                copy.write(copy_text(readings))
-        else:
-            self.bulk_create(
-                [self.model(**{name: getattr(r, name) for name in INSERT_COLUMNS}) for r in readings], batch_size=100
-            )
-
     def in_window(self, start: datetime | None, end: datetime | None) -> Self:
         """Readings of `[start, end)`; None leaves that side open."""
         readings = self
@@ -87,20 +72,6 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
         """The next `limit` entries of a device's log, in order."""
         return self.filter(device=device_id, seq__gt=after).order_by("seq")[:limit]
 
-    def logs_after(self, positions: Mapping[str, int], *, limit: int) -> list[StoredReading]:
-        """The next entries of these logs, behind a position each: by device, in order, `limit` of them in all."""
-        if len(positions) == 1:
-            ((device_id, after),) = positions.items()
-            values = self.log_after(device_id, after, limit=limit).values_list(*INSERT_COLUMNS)
-            return [StoredReading(*row) for row in values]
-        asked = encode([{"device_id": device_id, "after": after} for device_id, after in positions.items()]).decode()
-        columns = ", ".join(f"reading.{name}" for name in INSERT_COLUMNS)
-        if connections[self.db].vendor == "postgresql":
-            found = self.raw(LOGS_AFTER.format(columns=columns), [asked, asked, limit])
-        else:
-            found = self.raw(LOGS_AFTER_SQLITE.format(columns=columns), [asked, limit])
-        return [StoredReading(*(getattr(entry, name) for name in INSERT_COLUMNS)) for entry in found]
-
     def latest_of(self, device_ids: Iterable[str]) -> Self:
         """The reading newest by its own time of each of these devices, at most one a device.
 
@@ -121,6 +92,42 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
             stored = [UUID(str(identifier)) for (identifier,) in cursor.fetchall()]
         found = self.filter(id__in=stored).values_list(*INSERT_COLUMNS) if stored else ()
         return {values[0]: StoredReading(*values) for values in found}
+
+
+ReadingsByQuerySet = models.Manager.from_queryset(ReadingQuerySet)
+
+
+class ReadingManager(ReadingsByQuerySet["Reading"]):
+    """What is asked of, or done to, all logs at a time: it would ignore a QuerySet's filters, so none has it."""
+
+    def insert(self, readings: Sequence[StoredReading]) -> None:
+        """Stores numbered readings; to be called by `readings.recording` alone, which holds the locks."""
+        if not readings:
+            return
+        connection = connections[self.db]
+        if connection.vendor == "postgresql":
+            statement = f"COPY {self.model._meta.db_table} ({', '.join(INSERT_COLUMNS)}) FROM STDIN"
+            # Django wraps the errors of execute(), not of copy().
+            with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
+                copy.write(copy_text(readings))
+        else:
+            self.bulk_create(
+                [self.model(**{name: getattr(r, name) for name in INSERT_COLUMNS}) for r in readings], batch_size=100
+            )
+
+    def logs_after(self, positions: Mapping[str, int], *, limit: int) -> list[StoredReading]:
+        """The next entries of these logs, behind a position each: by device, in order, `limit` of them in all."""
+        if len(positions) == 1:
+            ((device_id, after),) = positions.items()
+            values = self.log_after(device_id, after, limit=limit).values_list(*INSERT_COLUMNS)
+            return [StoredReading(*row) for row in values]
+        asked = encode([{"device_id": device_id, "after": after} for device_id, after in positions.items()]).decode()
+        columns = ", ".join(f"reading.{name}" for name in INSERT_COLUMNS)
+        if connections[self.db].vendor == "postgresql":
+            found = self.raw(LOGS_AFTER.format(columns=columns), [asked, asked, limit])
+        else:
+            found = self.raw(LOGS_AFTER_SQLITE.format(columns=columns), [asked, limit])
+        return [StoredReading(*(getattr(entry, name) for name in INSERT_COLUMNS)) for entry in found]
 
 
 class RejectionQuerySet(models.QuerySet["Rejection"]):

@@ -18,7 +18,7 @@ from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY
 from readings import importing
 from readings.models import Reading
-from readings.querysets import ReadingQuerySet
+from readings.querysets import ReadingManager
 from readings.recording import record
 from readings.tests.logs import NOON, at, new, state_of, store
 
@@ -183,7 +183,7 @@ def test_no_device_is_made_without_its_readings(bring, monkeypatch):
         raise OperationalError("the database went away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ReadingQuerySet, "insert", fail)
+        patched.setattr(ReadingManager, "insert", fail)
         assert "the database went away" in bring(NEW_DEVICES, "--register").failure
     assert not Device.objects.exists()
     assert bring(NEW_DEVICES, "--register").said.startswith("2 stored")
