@@ -113,15 +113,16 @@ def silent(number: int, since: datetime) -> None:
 def refusals(now: datetime) -> None:
     """What devices get wrong."""
     misspelt = refused_post(
-        unknown_key="tlm_Qm7x" + "x" * 28, device_id="", address="192.168.1.57", status=401, code="invalid_key",
+        caller="nobody", unknown_key="tlm_Qm7x" + "x" * 28, device_id="", address="192.168.1.57", status=401,
+        code="invalid_key",
         detail="Invalid key: it is unknown, expired, revoked, or its device is inactive.",
     )  # fmt: skip
     nan = refused_post(
-        unknown_key=None, device_id=device_id(0), address="192.168.1.40", status=400, code="malformed",
+        caller="device", device_id=device_id(0), address="192.168.1.40", status=400, code="malformed",
         detail="The body is not JSON: JSON is malformed: invalid character (byte 16)",
     )  # fmt: skip
     text = refused_post(
-        unknown_key=None, device_id=device_id(0), address="192.168.1.40", status=422, code="invalid",
+        caller="device", device_id=device_id(0), address="192.168.1.40", status=422, code="invalid",
         field="humidity", detail="humidity: A value is a finite number.",
     )  # fmt: skip
     keep(

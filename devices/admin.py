@@ -1,10 +1,12 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -14,9 +16,9 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 
-from devices.keys import hash_key
-from devices.models import Device
+from devices.models import Device, RotationUnderWay
 from devices.querysets import DeviceQuerySet
+from devices.rotation import KeysReplaced, fingerprint, rotate_keys
 from devices.status import Status
 
 DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It stays for good."
@@ -38,7 +40,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class RotationForm(forms.Form):
-    """`replaced` names the keys to be replaced: a page sent again must not rotate again."""
+    """`replaced` is the fingerprint of the keys to be replaced: a page sent again must not rotate again."""
 
     replaced = forms.CharField(widget=forms.HiddenInput)
     overlap = forms.TypedChoiceField(
@@ -48,21 +50,17 @@ class RotationForm(forms.Form):
         initial=86_400,
         widget=forms.RadioSelect,
     )
-
-    def __init__(self, *args: Any, replaced: str) -> None:
-        super().__init__(*args)
-        self.initial = {"replaced": replaced}
-        self.expected = replaced
-
-    def clean_replaced(self) -> str:
-        if self.cleaned_data["replaced"] != self.expected:
-            raise forms.ValidationError("The key was rotated already, and shown that once. Start again for another.")
-        return self.expected
+    force = forms.BooleanField(required=False)
 
 
-def keys_of(devices: Sequence[Device]) -> str:
-    """Short for the keys that these devices have now."""
-    return hash_key(" ".join(device.api_key_hash for device in devices))[:16]
+# Makes the page that shows devices their new keys.
+KeysPage = Callable[[Sequence[tuple[Device, str]]], TemplateResponse]
+
+
+def with_earlier_key(devices: Sequence[Device]) -> list[Device]:
+    """Those of which a key that was rotated away still works: another rotation would end it early."""
+    now = timezone.now()
+    return [device for device in devices if device.has_earlier_key(now=now)]
 
 
 class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -144,7 +142,8 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
 
     def response_add(self, request: HttpRequest, obj: Device, post_url_continue: str | None = None) -> Any:
         """The key, in the answer itself: a message would keep it in a cookie or the session."""
-        return self.key_page(request, obj, request.new_api_key)  # type: ignore[attr-defined]
+        # Rendered here, in the transaction that registers the device: a key that cannot be shown is not stored.
+        return self.key_page(request, obj, request.new_api_key).render()  # type: ignore[attr-defined]
 
     def key_page(self, request: HttpRequest, device: Device, key: str) -> TemplateResponse:
         """The key and how to use it. The template is `realtime`'s: it waits for the device's next reading."""
@@ -167,13 +166,49 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         device = get_object_or_404(Device, pk=pk)
         if not self.has_change_permission(request, device):
             raise PermissionDenied
-        form = RotationForm(request.POST or None, replaced=device.key_hint)
-        if form.is_valid():
-            key = device.rotate_key(overlap=form.cleaned_data["overlap"], now=timezone.now())
-            self.log_change(request, device, "Rotated the API key.")
-            return self.key_page(request, device, key)
+        form = RotationForm(request.POST or None, initial={"replaced": fingerprint([device])})
+
+        def page(keys: Sequence[tuple[Device, str]]) -> TemplateResponse:
+            return self.key_page(request, *keys[0])
+
+        if shown := self.page_of_new_keys(request, [device], form, page):
+            return shown
         context = self.page_context(request, device, title=f"Rotate the key of {device.device_id}")
-        return TemplateResponse(request, "admin/devices/device/rotate_key.html", context | {"form": form})
+        context |= {"form": form, "devices": [device], "earlier": with_earlier_key([device])}
+        return TemplateResponse(request, "admin/devices/device/rotate_key.html", context)
+
+    def page_of_new_keys(
+        self, request: HttpRequest, devices: Sequence[Device], form: RotationForm, page: KeysPage
+    ) -> HttpResponse | None:
+        """Rotates the keys of these devices as the form says; None where it cannot, and then the form has the errors.
+
+        Keys, log entries and the page are made in one transaction, and the page is sent after the commit: no device has
+        a key that nobody has seen.
+        """
+        if not form.is_valid():
+            return None
+        wanted = form.cleaned_data
+        try:
+            with transaction.atomic():
+                keys = rotate_keys(
+                    [device.device_id for device in devices],
+                    replaced=wanted["replaced"],
+                    overlap=wanted["overlap"],
+                    now=timezone.now(),
+                    force=wanted["force"],
+                )
+                self.log_changes(request, devices, "Rotated the API key.")
+                return page(keys).render()
+        except KeysReplaced:
+            form.add_error("replaced", "The key was rotated already, and shown that once. Start again for another.")
+        except RotationUnderWay:
+            form.add_error("force", "Choose this, or that old keys do not go on working at all.")
+        return None
+
+    def log_changes(self, request: HttpRequest, devices: Sequence[Device], message: str) -> None:
+        """One entry a device, in one statement."""
+        assert request.user.pk is not None
+        LogEntry.objects.log_actions(request.user.pk, devices, CHANGE, message)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Device]) -> Any:  # type: ignore[override]
         try:
@@ -189,18 +224,26 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         if len(chosen) > ROTATED_AT_ONCE:
             self.message_user(request, f"Choose at most {ROTATED_AT_ONCE} devices at a time.", messages.ERROR)
             return None
-        form = RotationForm(request.POST if "replaced" in request.POST else None, replaced=keys_of(chosen))
+        form = RotationForm(
+            request.POST if "replaced" in request.POST else None, initial={"replaced": fingerprint(chosen)}
+        )
         context = self.admin_site.each_context(request) | {"opts": self.opts, "devices": chosen, "form": form}
-        if not form.is_valid():
-            title = f"Rotate the keys of {len(chosen)} devices"
-            selected = {"title": title, "select_across": request.POST.get("select_across", "0")}
-            return TemplateResponse(request, "admin/devices/device/rotate_keys.html", context | selected)
-        keys = []
-        for device in chosen:
-            keys.append((device.device_id, device.rotate_key(overlap=form.cleaned_data["overlap"], now=timezone.now())))
-            self.log_change(request, device, "Rotated the API key.")
-        context |= {"title": f"New keys of {len(keys)} devices", "keys": keys}
-        return TemplateResponse(request, "admin/devices/device/keys.html", context)
+
+        def page(keys: Sequence[tuple[Device, str]]) -> TemplateResponse:
+            shown = {
+                "title": f"New keys of {len(keys)} devices",
+                "keys": [(device.device_id, key) for device, key in keys],
+            }
+            return TemplateResponse(request, "admin/devices/device/keys.html", context | shown)
+
+        if shown := self.page_of_new_keys(request, chosen, form, page):
+            return shown
+        context |= {
+            "title": f"Rotate the keys of {len(chosen)} devices",
+            "earlier": with_earlier_key(chosen),
+            "select_across": request.POST.get("select_across", "0"),
+        }
+        return TemplateResponse(request, "admin/devices/device/rotate_keys.html", context)
 
     @admin.action(description="Deactivate: refuse their keys from now on", permissions=["change"])
     def deactivate(self, request: HttpRequest, devices: QuerySet[Device]) -> None:
@@ -211,9 +254,11 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         self.set_active(request, devices, active=True)
 
     def set_active(self, request: HttpRequest, devices: QuerySet[Device], *, active: bool) -> None:
-        changed = list(Device.objects.filter(pk__in=devices.values("pk")).exclude(is_active=active))
-        Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_active=active)
         word = "Activated" if active else "Deactivated"
-        for device in changed:
-            self.log_change(request, device, f"{word}.")
+        others = Device.objects.filter(pk__in=devices.values("pk")).exclude(is_active=active)
+        with transaction.atomic():
+            # By id, as rotations lock them too.
+            changed = list(others.select_for_update(no_key=True).order_by("device_id"))
+            Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_active=active)
+            self.log_changes(request, changed, f"{word}.")
         self.message_user(request, f"{word} {len(changed)} of the chosen devices.", messages.SUCCESS)

@@ -5,12 +5,22 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
 from devices.keys import generate_key, hash_key, key_hint
-from devices.querysets import DeviceQuerySet
-from devices.states import DeviceStateQuerySet
+from devices.querysets import DeviceManager
+from devices.states import DeviceStateManager
 from devices.validators import validate_device_id
 
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400
 RETENTION_DAYS_MAX = 36_500
+# What a rotation changes of a device.
+KEY_FIELDS = ("api_key_hash", "key_hint", "previous_key_hint", "retiring_key_hash", "retiring_key_expires_at")
+
+
+class RotationUnderWay(Exception):
+    """An earlier key of the device works until `until`; another rotation with an overlap would end it early."""
+
+    def __init__(self, device_id: str, until: datetime) -> None:
+        super().__init__(f"An earlier key of {device_id} works until {until.isoformat()}.")
+        self.device_id, self.until = device_id, until
 
 
 class Device(models.Model):
@@ -40,30 +50,51 @@ class Device(models.Model):
     )
     api_key_hash = models.CharField(max_length=128, unique=True, editable=False)
     key_hint = models.CharField("key starts with", max_length=16, editable=False)
+    # Of the key before this one, whether or not that still works: a device may go on posting with it.
+    previous_key_hint = models.CharField(max_length=16, blank=True, editable=False)
     # Null, not empty, where there is none: it is unique.
     retiring_key_hash = models.CharField(max_length=128, unique=True, null=True, editable=False)  # noqa: DJ001
     retiring_key_expires_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = DeviceQuerySet.as_manager()
+    objects = DeviceManager()
 
     def __str__(self) -> str:
         return self.device_id
 
-    def rotate_key(self, *, overlap: timedelta, now: datetime) -> str:
-        """Gives the device a new key and returns it; the one it had works until `now + overlap`.
+    def rotate_key(self, *, overlap: timedelta, now: datetime, force: bool = False) -> str:
+        """Gives the device a new key and returns it; the key it had works until `now + overlap`.
 
-        A key that was retiring already ends at once: no more than two work at a time.
+        At most two keys work at a time. Without an overlap every earlier key ends at once, always. With one, a key that
+        is still within its own overlap would end early: this raises RotationUnderWay, unless `force`.
         """
-        key = generate_key()
         with transaction.atomic():
-            current = Device.objects.select_for_update(no_key=True).get(pk=self.pk)
-            self.retiring_key_hash = current.api_key_hash if overlap else None
-            self.retiring_key_expires_at = now + overlap if overlap else None
-            self.api_key_hash = hash_key(key)
-            self.key_hint = key_hint(key)
-            self.save(update_fields=["retiring_key_hash", "retiring_key_expires_at", "api_key_hash", "key_hint"])
+            locked = Device.objects.select_for_update(no_key=True)
+            self.refresh_from_db(fields=KEY_FIELDS, from_queryset=locked)
+            key = self.replace_key(overlap=overlap, now=now, force=force)
+            self.save(update_fields=KEY_FIELDS)
         return key
+
+    def replace_key(self, *, overlap: timedelta, now: datetime, force: bool) -> str:
+        """`rotate_key` in memory alone: for a caller that has locked the device's row, and saves KEY_FIELDS."""
+        if overlap and not force and self.has_earlier_key(now=now):
+            assert self.retiring_key_expires_at is not None
+            raise RotationUnderWay(self.device_id, self.retiring_key_expires_at)
+        key = generate_key()
+        self.retiring_key_hash = self.api_key_hash if overlap else None
+        self.retiring_key_expires_at = now + overlap if overlap else None
+        self.api_key_hash = hash_key(key)
+        self.previous_key_hint, self.key_hint = self.key_hint, key_hint(key)
+        return key
+
+    @property
+    def key_hints(self) -> list[str]:
+        """How its last two keys begin, as far as that is known."""
+        return [hint for hint in (self.key_hint, self.previous_key_hint) if hint]
+
+    def has_earlier_key(self, *, now: datetime) -> bool:
+        """Whether a key that was rotated away is still within its overlap."""
+        return self.retiring_key_expires_at is not None and self.retiring_key_expires_at > now
 
 
 class DeviceState(models.Model):
@@ -92,7 +123,7 @@ class DeviceState(models.Model):
     latest_seq = models.BigIntegerField(null=True)
     latest_at = models.DateTimeField(null=True)
 
-    objects = DeviceStateQuerySet.as_manager()
+    objects = DeviceStateManager()
 
     def __str__(self) -> str:
         return f"{self.device_id} at {self.last_seq}"

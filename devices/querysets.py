@@ -45,8 +45,52 @@ WHERE device.is_active AND device.retiring_key_expires_at > %s
 class DeviceIdTaken(Exception):
     """There is a device of this id already."""
 
+    def __init__(self, device_id: str) -> None:
+        super().__init__(device_id)
+        self.device_id = device_id
+
 
 class DeviceQuerySet(models.QuerySet["Device"]):
+    def search(self, text: str) -> Self:
+        return self.filter(Q(device_id__icontains=text) | Q(name__icontains=text))
+
+    def with_status(self, *, now: datetime) -> Self:
+        """Annotates `status`, a value of `devices.status.Status`."""
+        interval = Coalesce(F("report_interval"), Value(settings.DEFAULT_REPORT_INTERVAL), output_field=IntegerField())
+
+        def silent_for(intervals: int) -> LessThanOrEqual:
+            # SQLite has to be told the type of every step, or it adds numbers to text.
+            allowed = ExpressionWrapper(interval * Value(timedelta(seconds=intervals)), output_field=DurationField())
+            deadline = ExpressionWrapper(F("state__last_seen_at") + allowed, output_field=DateTimeField())
+            return LessThanOrEqual(deadline, Value(now, output_field=DateTimeField()))
+
+        return self.annotate(
+            status=Case(
+                When(state__last_seen_at=None, then=Value(Status.NEVER)),
+                When(silent_for(OFFLINE_AFTER_INTERVALS), then=Value(Status.OFFLINE)),
+                When(silent_for(LATE_AFTER_INTERVALS), then=Value(Status.LATE)),
+                default=Value(Status.ONLINE),
+                output_field=CharField(),
+            )
+        )
+
+    def counts_by_status(self, *, now: datetime) -> dict[Status, int]:
+        """How many active devices there are of each status; in one query."""
+        judged: models.QuerySet[Any] = self.filter(is_active=True).with_status(now=now).order_by()
+        counted = judged.values_list("status").annotate(Count("pk"))
+        return dict.fromkeys(Status, 0) | {Status(status): count for status, count in counted}
+
+    def of_status(self, status: Status) -> Self:
+        """Of devices `with_status`, those that have this one."""
+        return self.filter(Q(("status", status)))
+
+
+DevicesByQuerySet = models.Manager.from_queryset(DeviceQuerySet)
+
+
+class DeviceManager(DevicesByQuerySet["Device"]):
+    """What is asked of, or done to, all devices at a time: it would ignore a QuerySet's filters, so none has it."""
+
     def register(self, *, device_id: str, name: str = "", report_interval: int | None = None) -> tuple["Device", str]:
         """A new device with its empty log, and its API key, which nobody can ever show again.
 
@@ -91,36 +135,3 @@ class DeviceQuerySet(models.QuerySet["Device"]):
                 digest: self.model.from_db(self.db, ["id", "device_id"], [pk if postgresql else UUID(pk), device_id])
                 for digest, pk, device_id in cursor.fetchall()
             }
-
-    def search(self, text: str) -> Self:
-        return self.filter(Q(device_id__icontains=text) | Q(name__icontains=text))
-
-    def with_status(self, *, now: datetime) -> Self:
-        """Annotates `status`, a value of `devices.status.Status`."""
-        interval = Coalesce(F("report_interval"), Value(settings.DEFAULT_REPORT_INTERVAL), output_field=IntegerField())
-
-        def silent_for(intervals: int) -> LessThanOrEqual:
-            # SQLite has to be told the type of every step, or it adds numbers to text.
-            allowed = ExpressionWrapper(interval * Value(timedelta(seconds=intervals)), output_field=DurationField())
-            deadline = ExpressionWrapper(F("state__last_seen_at") + allowed, output_field=DateTimeField())
-            return LessThanOrEqual(deadline, Value(now, output_field=DateTimeField()))
-
-        return self.annotate(
-            status=Case(
-                When(state__last_seen_at=None, then=Value(Status.NEVER)),
-                When(silent_for(OFFLINE_AFTER_INTERVALS), then=Value(Status.OFFLINE)),
-                When(silent_for(LATE_AFTER_INTERVALS), then=Value(Status.LATE)),
-                default=Value(Status.ONLINE),
-                output_field=CharField(),
-            )
-        )
-
-    def counts_by_status(self, *, now: datetime) -> dict[Status, int]:
-        """How many active devices there are of each status; in one query."""
-        judged: models.QuerySet[Any] = self.filter(is_active=True).with_status(now=now).order_by()
-        counted = judged.values_list("status").annotate(Count("pk"))
-        return dict.fromkeys(Status, 0) | {Status(status): count for status, count in counted}
-
-    def of_status(self, status: Status) -> Self:
-        """Of devices `with_status`, those that have this one."""
-        return self.filter(Q(("status", status)))

@@ -104,7 +104,12 @@ class RotationSerializer(StrictSerializer):
         min_value=0,
         max_value=OVERLAP_SECONDS_MAX,
         default=OVERLAP_SECONDS_DEFAULT,
-        help_text="How long the old key goes on working; 0 ends it at once.",
+        help_text="How long the key that the device has now goes on working. 0 ends every earlier key at once.",
+    )
+    force = StrictBooleanField(
+        default=False,
+        help_text="Rotate although an earlier key is still within its overlap: that key ends at once, and the one the "
+        "device has now works for `overlap_seconds`.",
     )
 
 

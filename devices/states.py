@@ -67,7 +67,9 @@ class Advance(msgspec.Struct, frozen=True, gc=False):
     latest_at: datetime | None
 
 
-class DeviceStateQuerySet(models.QuerySet["DeviceState"]):
+class DeviceStateManager(models.Manager["DeviceState"]):
+    """Takes the devices by their ids: on a QuerySet these methods would ignore its filters."""
+
     def lock(self, device_ids: Collection[str]) -> dict[str, LogEnd]:
         """Where these devices' logs end; nobody else can append to them until the transaction ends."""
         connection = connections[self.db]

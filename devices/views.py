@@ -2,6 +2,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -16,7 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from devices.authentication import caller_of
 from devices.callers import Role
-from devices.models import Device
+from devices.models import Device, RotationUnderWay
 from devices.permissions import CallerPermission
 from devices.querysets import DeviceIdTaken, DeviceQuerySet
 from devices.serializers import (
@@ -28,6 +29,11 @@ from devices.serializers import (
     RotationSerializer,
 )
 from devices.validators import DEVICE_ID_PATTERN
+
+UNDER_WAY = (
+    "An earlier key of this device works until {until:%Y-%m-%dT%H:%M:%S.%fZ}, as the last rotation promised. "
+    'To end that key now and rotate again, send "force": true. To end every earlier key, send "overlap_seconds": 0.'
+)
 
 
 class Conflict(APIException):
@@ -128,10 +134,12 @@ class DeviceViewSet(DeviceScope):
         values = NewDeviceSerializer(data=request.data)
         values.is_valid(raise_exception=True)
         try:
-            device, key = Device.objects.register(**values.validated_data)
+            # With the look-up of the answer: a key that cannot be shown must not be stored.
+            with transaction.atomic():
+                device, key = Device.objects.register(**values.validated_data)
+                return self.with_key(device, key, status_code=status.HTTP_201_CREATED)
         except DeviceIdTaken as error:
             raise Conflict from error
-        return self.with_key(device, key, status_code=status.HTTP_201_CREATED)
 
     @extend_schema(operation_id="device", summary="Look up a device")
     def retrieve(self, request: Request, device_id: str) -> Response:
@@ -162,12 +170,23 @@ class DeviceViewSet(DeviceScope):
     )
     @action(detail=True, methods=["post"], url_path="rotate-key")
     def rotate_key(self, request: Request, device_id: str) -> Response:
-        """Gives the device a new key; the old one works until the overlap ends."""
+        """Gives the device a new key; the old one works until the overlap ends.
+
+        At most two keys work at a time, so a second rotation within that overlap is refused (409,
+        `rotation_under_way`) unless `force` is true. With `overlap_seconds` 0 it is never refused.
+        """
         device = self.get_object()
         values = RotationSerializer(data=request.data)
         values.is_valid(raise_exception=True)
         overlap = timedelta(seconds=values.validated_data["overlap_seconds"])
-        return self.with_key(device, device.rotate_key(overlap=overlap, now=timezone.now()))
+        force = values.validated_data["force"]
+        try:
+            with transaction.atomic():
+                return self.with_key(device, device.rotate_key(overlap=overlap, now=timezone.now(), force=force))
+        except RotationUnderWay as error:
+            raise Conflict(UNDER_WAY.format(until=error.until), code="rotation_under_way") from error
+        except Device.DoesNotExist as error:  # erased since it was looked up
+            raise NotFound from error
 
     def with_key(self, device: Device, key: str, status_code: int = status.HTTP_200_OK) -> Response:
         shown = self.get_queryset().get(pk=device.pk)

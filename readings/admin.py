@@ -98,7 +98,7 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
 class RejectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Recent refused posts of all devices, and of nobody; a bounded number, so counting them is cheap."""
 
-    list_display = ("last", "device_id", "status", "code", "field", "detail", "key_hint", "address", "count")
+    list_display = ("last", "device_id", "status", "code", "field", "detail", "caller", "key_hint", "address", "count")
     list_display_links = None
     list_filter = ("code",)
     search_fields = ("device_id", "key_hint", "address")

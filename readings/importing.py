@@ -11,10 +11,11 @@ from uuid import UUID
 import msgspec
 
 from devices.models import Device
+from devices.querysets import DeviceIdTaken
 from devices.validators import DEVICE_ID_PATTERN, is_device_id
 from readings.metrics import COLUMNS, EXTRA_METRICS_MAX, is_metric_name
 from readings.payloads import InvalidReading, NewReading, metric_value, reading_id, whole
-from readings.recording import UNKNOWN_DEVICE, record
+from readings.recording import UNKNOWN_DEVICE, Recorded, record
 from readings.windows import EARLIEST, UNIX_SECONDS, InvalidMoment, parse_moment
 
 BATCH_READINGS = 5_000
@@ -183,9 +184,9 @@ def store_rows(
 ) -> Iterator[tuple[Imported, list[Problem]]]:
     """Stores the rows by thousands, a transaction each; yields how far it has come, and what was refused since.
 
-    `register` makes the devices there are not; their keys are nobody's until they are rotated. With `dry_run` nothing
-    is stored. Devices are not "seen" by it. Raises DatabaseError: what was stored before it stays stored, and to start
-    again doubles nothing.
+    `register` makes the devices there are not, in the transaction of their first readings; nobody has their keys until
+    they are rotated. With `dry_run` nothing is stored. Devices are not "seen" by it. Raises DatabaseError: what was
+    stored before it stays stored, and to start again doubles nothing.
     """
     rows = iter(rows)
     done = Imported()
@@ -195,15 +196,13 @@ def store_rows(
         good = [item for item in batch if isinstance(item, Row)]
         named = {row.reading.device_id for row in good} - known
         known |= set(Device.objects.filter(device_id__in=named).values_list("device_id", flat=True))
-        for device_id in sorted(named - known) if register else ():
-            if not dry_run:
-                Device.objects.register(device_id=device_id)
-            known.add(device_id)
+        missing = named - known if register else set()
+        known |= missing
         if dry_run:
             refusals = [None if row.reading.device_id in known else UNKNOWN_DEVICE for row in good]
             done.stored += refusals.count(None)
         else:
-            outcomes = record([row.reading for row in good], received_at=None)
+            outcomes = record_of(missing, [row.reading for row in good])
             refusals = [outcome.refusal for outcome in outcomes]
             done.duplicates += sum(outcome.duplicate for outcome in outcomes)
             done.stored += sum(not outcome.duplicate and outcome.refusal is None for outcome in outcomes)
@@ -215,3 +214,12 @@ def store_rows(
                 problems.append(Problem(row.line, refusal.field, detail))
         done.refused += len(problems)
         yield done, sorted(problems)
+
+
+def record_of(missing: set[str], readings: list[NewReading]) -> list[Recorded]:
+    """Stores readings of devices of which these have to be registered first, unless somebody else is quicker."""
+    while True:
+        try:
+            return record(readings, received_at=None, register=sorted(missing))
+        except DeviceIdTaken as taken:
+            missing = missing - {taken.device_id}

@@ -26,7 +26,7 @@ from devices.wire import decode_body
 from readings import documentation, instruments
 from readings.asynchronous import AsyncViewSet, JSONResponse
 from readings.payloads import BATCH_READINGS_MAX, InvalidReading, NewReading, Refusal, parse_reading
-from readings.recording import INACTIVE_DEVICE, Recorded, announce, store
+from readings.recording import INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded, announce, store
 from readings.rejections import Refused, Times, keep_or_drop, refused_post
 
 REJECTIONS_LISTED = 100
@@ -119,8 +119,11 @@ class IngestViewSet(AsyncViewSet):
         if "rejected" in problem:
             await self.note_rejected(response.status_code, problem["rejected"])
             return
-        error = (problem.get("errors") or [{"field": ""}])[0]
-        await self.note(response.status_code, problem["code"], error["field"], problem["detail"])
+        error = (problem.get("errors") or [{"field": "", "code": problem["code"]}])[0]
+        unknown = error["code"] == UNKNOWN_DEVICE.code
+        await self.note(
+            response.status_code, problem["code"], error["field"], problem["detail"], unknown_device=unknown
+        )
 
     async def note_rejected(self, status_code: int, rejected: list[dict[str, Any]]) -> None:
         """Of a batch the first reading refused for each reason, of at most REASONS_NOTED."""
@@ -128,13 +131,26 @@ class IngestViewSet(AsyncViewSet):
         for rejection in rejected:
             reasons.setdefault((rejection["code"], rejection["field"]), rejection)
         for (code, field), rejection in list(reasons.items())[:REASONS_NOTED]:
-            await self.note(status_code, code, field, rejection["detail"], index=rejection["index"])
+            unknown = code == UNKNOWN_DEVICE.code
+            await self.note(
+                status_code, code, field, rejection["detail"], index=rejection["index"], unknown_device=unknown
+            )
 
-    async def note(self, status_code: int, code: str, field: str, detail: str, *, index: int | None = None) -> None:
+    async def note(
+        self,
+        status_code: int,
+        code: str,
+        field: str,
+        detail: str,
+        *,
+        index: int | None = None,
+        unknown_device: bool = False,
+    ) -> None:
         meta = self.request.META
         caller = self.request.auth if isinstance(self.request.auth, Caller) else None
         key = key_in(api_key=meta.get("HTTP_X_API_KEY"), authorization=meta.get("HTTP_AUTHORIZATION"))
         refusal = refused_post(
+            caller=caller.role.value if caller else "nobody",
             # Only an unknown key may be shown how it begins: gateways' and the administrator's are secrets of ours.
             unknown_key=key if caller is None else None,
             device_id=own_device_id(caller) or named_device_id(self.posted, index) if caller else "",
@@ -143,6 +159,7 @@ class IngestViewSet(AsyncViewSet):
             code=code,
             field=field,
             detail=detail,
+            unknown_device=unknown_device,
         )
         if (lane := lane_of(self.request)) is not None:
             lane.note(refusal, now=timezone.now())

@@ -2,7 +2,7 @@ from django.db import models
 
 from devices.models import Device
 from readings.ids import uuid7
-from readings.querysets import ReadingQuerySet, RejectionQuerySet
+from readings.querysets import ReadingManager, RejectionQuerySet
 
 
 class Reading(models.Model):
@@ -17,7 +17,7 @@ class Reading(models.Model):
         Device,
         to_field="device_id",
         on_delete=models.PROTECT,
-        related_name="readings",
+        related_name="+",  # `device.readings` would have the manager's methods, which know nothing of the device
         db_column="device_id",
         db_index=False,  # both indexes below begin with it
     )
@@ -28,7 +28,7 @@ class Reading(models.Model):
     voltage = models.FloatField("voltage (V)", null=True)
     extra = models.JSONField("other metrics", default=dict)
 
-    objects = ReadingQuerySet.as_manager()
+    objects = ReadingManager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["device", "seq"], name="readings_reading_device_seq")]
@@ -68,11 +68,13 @@ class Rollup(models.Model):
 class Rejection(models.Model):
     """Posts that were refused lately, equal ones in one row; kept by `readings.rejections`, a bounded number of them.
 
-    `device_id` is text, not a reference: it is empty where the key told no device, and may be of one there is not.
-    `key_hint` is how an unknown key begins. `address` is where the post came from.
+    `caller` is who sent it, a `readings.rejections.CallerRole`. `device_id` is text, not a reference: it is empty where
+    no device is known, and may be of one there is not. `key_hint` is how an unknown key begins. `address` is where the
+    post came from.
     """
 
     id = models.BigAutoField(primary_key=True)
+    caller = models.CharField("sent by", max_length=8)
     device_id = models.CharField("device id", max_length=64, blank=True)
     key_hint = models.CharField("key starts with", max_length=16, blank=True)
     address = models.CharField(max_length=45, blank=True)
@@ -90,7 +92,7 @@ class Rejection(models.Model):
         verbose_name = "refused post"
         constraints = [
             models.UniqueConstraint(
-                fields=["device_id", "key_hint", "address", "code", "field"], name="readings_rejection_kind"
+                fields=["caller", "device_id", "key_hint", "address", "code", "field"], name="readings_rejection_kind"
             )
         ]
 

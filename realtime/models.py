@@ -3,7 +3,7 @@ from django.db import models
 
 from devices.models import Device
 from realtime.credentials import Credential
-from realtime.querysets import TicketQuerySet
+from realtime.querysets import TicketManager
 
 
 class Ticket(models.Model):
@@ -19,7 +19,7 @@ class Ticket(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
     expires_at = models.DateTimeField(db_index=True)
 
-    objects = TicketQuerySet.as_manager()
+    objects = TicketManager()
 
     def __str__(self) -> str:
         return f"Ticket for {self.device or 'the fleet'}"

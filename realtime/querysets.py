@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 LIFETIME = timedelta(seconds=30)
 
 
-class TicketQuerySet(models.QuerySet["Ticket"]):
+class TicketManager(models.Manager["Ticket"]):
     def issue(
         self, *, device: Device | None, key_hash: str | None = None, user: User | None = None, now: datetime
     ) -> tuple[str, datetime]:

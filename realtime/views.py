@@ -63,7 +63,7 @@ def refused_posts(request: HttpRequest, device_id: str) -> HttpResponse:
 
 def refused_of(device: Device) -> dict[str, Any]:
     """The device's refused posts; those of nobody too, while nothing of the device has come: it may be one of them."""
-    refused = list(Rejection.objects.of_device(device.device_id, key_hint=device.key_hint)[:REFUSED_SHOWN])
+    refused = list(Rejection.objects.of_device(device)[:REFUSED_SHOWN])
     strangers: list[Rejection] = []
     if not device.state.last_seq and not refused:
         strangers = list(Rejection.objects.of_nobody()[:STRANGERS_SHOWN])

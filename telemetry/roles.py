@@ -4,6 +4,7 @@ from typing import Any
 
 from django.apps import apps as installed
 from django.apps.registry import Apps
+from django.db import transaction
 
 VIEW = ("view_device", "view_devicestate", "view_reading", "view_rejection")
 ROLES = {
@@ -19,6 +20,8 @@ def make_roles(apps: Apps = installed, **_: Any) -> None:
     except LookupError:  # migrated back to before there were any
         return
     for name, codenames in ROLES.items():
-        group, made = Group.objects.get_or_create(name=name)
-        if made:
-            group.permissions.set(Permission.objects.filter(codename__in=codenames))
+        # A group without its permissions would stay without them: the next time it is there already.
+        with transaction.atomic():
+            group, made = Group.objects.get_or_create(name=name)
+            if made:
+                group.permissions.set(Permission.objects.filter(codename__in=codenames))

@@ -107,6 +107,8 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
                 errors |= {"429": "The device posts more often than DEVICE_RATE_LIMIT allows; see Retry-After."}
             if path.endswith("/devices") and "requestBody" in operation:
                 errors |= {"409": "There is a device of this id already."}
+            if path.endswith("/rotate-key"):
+                errors |= {"409": "An earlier key is still within its overlap, and `force` is not true."}
             for status, description in errors.items():
                 operation["responses"].setdefault(status, {"description": description, "content": content})
             for parameter in parameters:

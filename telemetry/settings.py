@@ -168,11 +168,13 @@ AXES_LOCKOUT_CALLABLE = "telemetry.logins.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-# Not written down: who is in a hurry types the password where the name belongs.
-AXES_SENSITIVE_PARAMETERS = ["username"]
+# Not written down: who is in a hurry types the password where the name belongs, and `next` names devices.
+AXES_SENSITIVE_PARAMETERS = ["username", "next"]
 
 LOGIN_URL = "admin:login"
 SESSION_ENGINE = "telemetry.sessions"
+# Not in sessions, which the database keeps: messages name devices, and an erased one must be in no table.
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

@@ -1,6 +1,7 @@
 """Rotating the keys of many devices from the console's list."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -54,6 +55,26 @@ def test_the_old_keys_work_on_where_that_is_chosen(operator, mote):
     device, key = mote
     ask(operator, device, overlap="3600", replaced=replaced_in(ask(operator, device)))
     assert Device.objects.for_key(key, now=timezone.now()) == device
+
+
+def test_of_devices_with_an_earlier_key_that_works_none_is_rotated_unless_that_is_chosen(operator, mote, other_device):
+    device, first = mote
+    second = device.rotate_key(overlap=timedelta(hours=1), now=timezone.now())
+    asked = ask(operator, device, other_device[0])
+    page = asked.content.decode()
+    assert f"<code>mote-1</code> works until {device.retiring_key_expires_at:%Y-%m-%d %H:%M} UTC" in page
+    assert "<code>mote-2</code> works until" not in page
+    sent = {"overlap": "3600", "replaced": replaced_in(asked)}
+
+    refused = ask(operator, device, other_device[0], **sent)
+    assert keys_in(refused) == {}
+    assert refused.context["form"].errors.keys() == {"force"}
+    assert not LogEntry.objects.exists()
+
+    keys = keys_in(ask(operator, device, other_device[0], **sent, force="on"))
+    found = [Device.objects.for_key(key, now=timezone.now()) for key in (first, second, keys["mote-1"])]
+    assert found == [None, device, device]
+    assert Device.objects.for_key(other_device[1], now=timezone.now()) == other_device[0]
 
 
 def test_a_page_that_is_sent_again_does_not_rotate_again(operator, mote):

@@ -8,6 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from devices.models import Device, DeviceState
+from devices.rotation import fingerprint
 from devices.tests.fixtures import client_with, staff_client
 
 pytestmark = pytest.mark.django_db
@@ -100,7 +101,9 @@ def test_adding_takes_leave_to_add(device):
 def test_rotating_ends_the_old_key_after_the_chosen_overlap(operator, mote, seconds):
     device, old = mote
     before = timezone.now()
-    response = operator.post(rotate_url(device), {"overlap": seconds, "replaced": device.key_hint}, format="multipart")
+    response = operator.post(
+        rotate_url(device), {"overlap": seconds, "replaced": fingerprint([device])}, format="multipart"
+    )
     after = timezone.now()
     key = key_in(response)
     assert "no-store" in response["Cache-Control"]
@@ -111,7 +114,9 @@ def test_rotating_ends_the_old_key_after_the_chosen_overlap(operator, mote, seco
 
 
 def test_a_rotated_key_is_kept_nowhere_and_the_act_is_written_down(operator, device):
-    key = key_in(operator.post(rotate_url(device), {"overlap": 0, "replaced": device.key_hint}, format="multipart"))
+    key = key_in(
+        operator.post(rotate_url(device), {"overlap": 0, "replaced": fingerprint([device])}, format="multipart")
+    )
     assert kept_nowhere(operator, key)
     entry = LogEntry.objects.get()
     assert (entry.object_repr, entry.change_message, entry.user.username) == (
@@ -123,7 +128,7 @@ def test_a_rotated_key_is_kept_nowhere_and_the_act_is_written_down(operator, dev
 
 def test_the_page_of_a_rotated_key_waits_for_what_comes_after_the_log_as_it_is(operator, device):
     DeviceState.objects.filter(device=device).update(last_seq=1234)
-    response = operator.post(rotate_url(device), {"overlap": 0, "replaced": device.key_hint}, format="multipart")
+    response = operator.post(rotate_url(device), {"overlap": 0, "replaced": fingerprint([device])}, format="multipart")
     assert 'data-last-seq="1234"' in response.content.decode()
 
 
@@ -138,7 +143,9 @@ def test_looking_at_the_rotation_page_rotates_nothing(operator, mote):
 @pytest.mark.parametrize("overlap", ["", "x", "-1", "5", "999999999999"])
 def test_an_overlap_that_is_not_offered_rotates_nothing(operator, mote, overlap):
     device, key = mote
-    response = operator.post(rotate_url(device), {"overlap": overlap, "replaced": device.key_hint}, format="multipart")
+    response = operator.post(
+        rotate_url(device), {"overlap": overlap, "replaced": fingerprint([device])}, format="multipart"
+    )
     assert response.status_code == 200
     assert not re.search(r"tlm_[\w-]{32}", response.content.decode())  # a key; the page names the old one by its hint
     assert works(key)
@@ -156,11 +163,15 @@ def test_rotating_takes_leave_to_change_devices(mote, anyone):
     viewer = staff_client("viewer", "devices.view_device", "devices.add_device")
     assert viewer.get(rotate_url(device)).status_code == 403
     assert (
-        viewer.post(rotate_url(device), {"overlap": 0, "replaced": device.key_hint}, format="multipart").status_code
+        viewer.post(
+            rotate_url(device), {"overlap": 0, "replaced": fingerprint([device])}, format="multipart"
+        ).status_code
         == 403
     )
     assert (
-        anyone.post(rotate_url(device), {"overlap": 0, "replaced": device.key_hint}, format="multipart").status_code
+        anyone.post(
+            rotate_url(device), {"overlap": 0, "replaced": fingerprint([device])}, format="multipart"
+        ).status_code
         == 302
     )
     assert rotate_url(device) not in viewer.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
@@ -171,7 +182,9 @@ def test_rotating_is_safe_from_other_sites_forms(mote):
     device, key = mote
     operator = staff_client("operator", "devices.change_device", enforce_csrf=True)
     assert (
-        operator.post(rotate_url(device), {"overlap": 0, "replaced": device.key_hint}, format="multipart").status_code
+        operator.post(
+            rotate_url(device), {"overlap": 0, "replaced": fingerprint([device])}, format="multipart"
+        ).status_code
         == 403
     )
     assert works(key)
@@ -183,7 +196,7 @@ def test_there_is_nothing_to_rotate_where_there_is_no_device(operator):
 
 def test_a_page_that_is_sent_again_does_not_rotate_again(operator, mote):
     device, _ = mote
-    sent = {"overlap": 0, "replaced": device.key_hint}
+    sent = {"overlap": 0, "replaced": fingerprint([device])}
     key = key_in(operator.post(rotate_url(device), sent, format="multipart"))
 
     again = operator.post(rotate_url(device), sent, format="multipart")
@@ -198,3 +211,34 @@ def test_the_form_for_a_new_device_offers_no_way_past_its_key(operator):
     assert "_save" in page
     assert "_addanother" not in page
     assert "_continue" not in page
+
+
+def test_an_earlier_key_that_still_works_is_shown_and_not_ended_unless_that_is_chosen(operator, mote):
+    device, first = mote
+    second = device.rotate_key(overlap=timedelta(hours=1), now=timezone.now())
+    page = operator.get(rotate_url(device)).content.decode()
+    assert f"works until {device.retiring_key_expires_at:%Y-%m-%d %H:%M} UTC" in page
+    assert 'name="force"' in page
+
+    sent = {"overlap": 3600, "replaced": fingerprint([device])}
+    refused = operator.post(rotate_url(device), sent, format="multipart")
+    assert refused.context["form"].errors.keys() == {"force"}
+    assert not re.search(r"tlm_[\w-]{32}", refused.content.decode())
+    assert [works(key) for key in (first, second)] == [True, True]
+
+    third = key_in(operator.post(rotate_url(device), sent | {"force": "on"}, format="multipart"))
+    now = timezone.now()
+    assert [Device.objects.for_key(key, now=now) is not None for key in (first, second, third)] == [False, True, True]
+
+
+def test_a_rotation_without_overlap_is_never_refused(operator, mote):
+    device, first = mote
+    second = device.rotate_key(overlap=timedelta(hours=1), now=timezone.now())
+    sent = {"overlap": 0, "replaced": fingerprint([device])}
+    third = key_in(operator.post(rotate_url(device), sent, format="multipart"))
+    now = timezone.now()
+    assert [Device.objects.for_key(key, now=now) is not None for key in (first, second, third)] == [False, False, True]
+
+
+def test_where_no_earlier_key_works_the_page_asks_nothing_about_it(operator, device):
+    assert 'name="force"' not in operator.get(rotate_url(device)).content.decode()

@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from devices.keys import hash_key
-from devices.models import Device
+from devices.models import Device, RotationUnderWay
 from devices.serializers import OVERLAP_SECONDS_MAX
 from devices.tests.fixtures import client_with, problem
 
@@ -93,10 +93,47 @@ def test_an_overlap_of_nothing_ends_the_old_key_at_once(admin, mote):
     assert device.retiring_key_expires_at is None
 
 
-def test_of_three_keys_the_first_ends_at_once(admin, mote):
-    first, second, third = mote[1], rotate(admin), rotate(admin)
+def test_a_second_rotation_within_the_overlap_is_refused_and_changes_nothing(admin, mote):
+    first, second = mote[1], rotate(admin)
+    expires_at = Device.objects.get().retiring_key_expires_at
+    assert expires_at is not None
+
+    refused = problem(admin.post(f"{URL}/rotate-key", {"overlap_seconds": 60}), 409)
+
+    assert refused["code"] == "rotation_under_way"
+    assert f"{expires_at:%Y-%m-%dT%H:%M:%S.%fZ}" in refused["detail"]
+    assert '"force": true' in refused["detail"]
+    assert [works(key) for key in (first, second)] == [True, True]
+    assert Device.objects.get().retiring_key_expires_at == expires_at
+
+
+def test_a_forced_rotation_ends_the_first_of_three_keys_at_once(admin, mote):
+    first, second, third = mote[1], rotate(admin), rotate(admin, force=True)
 
     assert [works(key) for key in (first, second, third)] == [False, True, True]
+
+
+def test_after_the_overlap_the_next_rotation_needs_no_force(admin, mote):
+    second = rotate(admin, overlap_seconds=60)
+    Device.objects.update(retiring_key_expires_at=timezone.now() - timedelta(seconds=1))
+
+    third = rotate(admin)
+
+    assert [works(key) for key in (mote[1], second, third)] == [False, True, True]
+
+
+def test_a_first_rotation_may_be_forced_too(admin, mote):
+    second = rotate(admin, force=True)
+
+    assert [works(key) for key in (mote[1], second)] == [True, True]
+
+
+def test_a_copy_of_the_device_from_before_the_first_rotation_is_refused_too(admin, mote):
+    stale = Device.objects.get()
+    rotate(admin)
+
+    with pytest.raises(RotationUnderWay):
+        stale.rotate_key(overlap=DAY, now=timezone.now())
 
 
 def test_an_overlap_of_nothing_ends_a_key_that_was_retiring_too(admin, mote):
@@ -157,6 +194,9 @@ def test_it_takes_an_overlap_up_to_its_bounds(admin, mote, seconds):
         ({"overlap_seconds": False}, "overlap_seconds", "invalid"),
         ({"overlap_seconds": None}, "overlap_seconds", "null"),
         ({"overlap": 60}, "overlap", "unknown_field"),
+        ({"force": 1}, "force", "invalid"),
+        ({"force": "true"}, "force", "invalid"),
+        ({"force": None}, "force", "null"),
     ],
 )
 def test_it_refuses_any_other_overlap_and_keeps_the_key(admin, mote, body, field, code):

@@ -18,6 +18,7 @@ from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY
 from readings import importing
 from readings.models import Reading
+from readings.querysets import ReadingManager
 from readings.recording import record
 from readings.tests.logs import NOON, at, new, state_of, store
 
@@ -172,6 +173,31 @@ def test_devices_are_made_where_one_asks_for_it(bring):
     assert not Device.objects.exists()
     assert bring(text, "--register").said.startswith("2 stored")
     assert set(Device.objects.values_list("device_id", flat=True)) == {"new-1", "new-2"}
+
+
+NEW_DEVICES = "device_id,timestamp,pm\nnew-1,2026-05-09T12:00:00Z,1\nnew-2,2026-05-09T12:00:00Z,1\n"
+
+
+def test_no_device_is_made_without_its_readings(bring, monkeypatch):
+    def fail(*_: Any) -> None:
+        raise OperationalError("the database went away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ReadingManager, "insert", fail)
+        assert "the database went away" in bring(NEW_DEVICES, "--register").failure
+    assert not Device.objects.exists()
+    assert bring(NEW_DEVICES, "--register").said.startswith("2 stored")
+
+
+def test_a_device_that_somebody_else_makes_meanwhile_is_taken_as_it_is(bring, monkeypatch):
+    def late(readings: Any, **given: Any) -> Any:
+        monkeypatch.setattr(importing, "record", record)
+        Device.objects.register(device_id="new-2", name="Theirs")
+        return record(readings, **given)
+
+    monkeypatch.setattr(importing, "record", late)
+    assert bring(NEW_DEVICES, "--register").said.startswith("2 stored")
+    assert dict(Device.objects.values_list("device_id", "name")) == {"new-1": "", "new-2": "Theirs"}
 
 
 def test_a_dry_run_checks_and_stores_nothing(device, bring):

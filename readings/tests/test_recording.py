@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
-from devices.states import DeviceStateQuerySet
+from devices.states import DeviceStateManager
 from readings.models import Reading
-from readings.querysets import ReadingQuerySet
+from readings.querysets import ReadingManager, ReadingQuerySet
 from readings.recording import FOREIGN_ID, INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded
 from readings.signals import readings_recorded
 from readings.tests.logs import at, make_devices, new, state_of, store
@@ -88,7 +88,7 @@ def test_an_id_that_another_device_has_stored_is_refused(device, other_device):
 
 def test_an_id_that_another_device_stores_meanwhile_is_found_at_the_second_look(device, other_device, monkeypatch):
     taken = uuid4()
-    insert = ReadingQuerySet.insert
+    insert = ReadingManager.insert
     tries: list[int] = []
 
     def insert_too_late(self, readings):
@@ -106,7 +106,7 @@ def test_an_id_that_another_device_stores_meanwhile_is_found_at_the_second_look(
         return {} if len(looked) == 1 else by_ids(self, ids)
 
     monkeypatch.setattr(ReadingQuerySet, "by_ids", look_too_early)
-    monkeypatch.setattr(ReadingQuerySet, "insert", insert_too_late)
+    monkeypatch.setattr(ReadingManager, "insert", insert_too_late)
     outcomes = store([new("mote-2", id=taken), new("mote-2", temperature=5.0)])
 
     assert outcomes[0] == Recorded(refusal=FOREIGN_ID)
@@ -118,7 +118,7 @@ def test_it_gives_up_when_the_database_refuses_again_and_again(device, monkeypat
     def refuse(self, readings):
         raise IntegrityError("no")
 
-    monkeypatch.setattr(ReadingQuerySet, "insert", refuse)
+    monkeypatch.setattr(ReadingManager, "insert", refuse)
     with pytest.raises(IntegrityError):
         store([new()])
     assert (state_of().last_seq, state_of().last_seen_at) == (0, None)
@@ -126,7 +126,7 @@ def test_it_gives_up_when_the_database_refuses_again_and_again(device, monkeypat
 
 @pytest.mark.parametrize("failing", ["insert", "advance"])
 def test_a_write_that_fails_leaves_nothing(device, other_device, heard, monkeypatch, failing):
-    insert, advance = ReadingQuerySet.insert, DeviceStateQuerySet.advance
+    insert, advance = ReadingManager.insert, DeviceStateManager.advance
 
     def insert_then_fail(self, readings):
         insert(self, readings)
@@ -137,9 +137,9 @@ def test_a_write_that_fails_leaves_nothing(device, other_device, heard, monkeypa
         raise DatabaseError("the disk is full")
 
     if failing == "insert":
-        monkeypatch.setattr(ReadingQuerySet, "insert", insert_then_fail)
+        monkeypatch.setattr(ReadingManager, "insert", insert_then_fail)
     else:
-        monkeypatch.setattr(DeviceStateQuerySet, "advance", advance_then_fail)
+        monkeypatch.setattr(DeviceStateManager, "advance", advance_then_fail)
     with pytest.raises(DatabaseError):
         store([new("mote-1"), new("mote-2")])
     monkeypatch.undo()

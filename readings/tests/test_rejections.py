@@ -10,8 +10,8 @@ from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with
 from readings import rejections
 from readings.models import Rejection
-from readings.rejections import Refused, Times, keep, refused_post
-from readings.tests.logs import post_raw
+from readings.rejections import Noted, Times, keep, refused_post
+from readings.tests.logs import make_devices, post_raw
 
 pytestmark = pytest.mark.django_db
 
@@ -23,10 +23,29 @@ def kept(*fields):
 
 
 def kind(n=0, device_id="mote-1", **given):
-    return refused_post(
-        **{"unknown_key": None, "device_id": device_id, "address": "", "status": 422, "code": f"code_{n}", "detail": ""}
-        | given
-    )
+    known = {
+        "caller": "device",
+        "device_id": device_id,
+        "address": "",
+        "status": 422,
+        "code": f"code_{n}",
+        "detail": "",
+    }
+    return refused_post(**known | given)
+
+
+def unknown(n, address="10.0.0.1"):
+    """A gateway's reading of a device that there is not."""
+    return kind(device_id=f"ghost-{n}", caller="fleet", address=address, unknown_device=True)
+
+
+def nobody(n, address="10.0.0.9"):
+    return kind(n, device_id="", caller="nobody", address=address)
+
+
+def at(n):
+    """One refusal, the later the greater `n` is."""
+    return Times(timezone.now() + timedelta(seconds=n))
 
 
 def test_a_value_that_is_refused_is_kept_with_its_reason(as_device):
@@ -119,25 +138,68 @@ def test_a_key_whose_overlap_is_over_is_known_for_whose_it_was(as_device, device
 def test_a_device_is_shown_what_came_with_a_key_that_begins_like_its_own(device):
     client_with(device.key_hint + "x" * 28).post(INGEST, {"temperature": 1})
     client_with("tlm_zzzz" + "x" * 28).post(INGEST, {"temperature": 1})
-    found = Rejection.objects.of_device("mote-1", key_hint=device.key_hint)
+    found = Rejection.objects.of_device(device)
     assert [rejection.key_hint for rejection in found] == [device.key_hint]
     assert Rejection.objects.of_nobody().count() == 2
 
 
-def test_no_more_than_the_last_are_kept_of_a_device_and_in_all(monkeypatch):
-    now = timezone.now()
+def test_a_device_that_goes_on_with_a_revoked_key_is_shown_what_came_with_it(mote):
+    device, revoked = mote
+    device.rotate_key(overlap=timedelta(0), now=timezone.now())
+    client_with(revoked).post(INGEST, {"temperature": 1})
+    assert [rejection.key_hint for rejection in Rejection.objects.of_device(device)] == [revoked[:8]]
 
-    def at(n):
-        return Times(now + timedelta(seconds=n))
 
+def test_no_more_than_the_last_are_kept_of_a_device(device):
     keep({kind(n): at(n) for n in range(30)})
     assert [code for (code,) in kept("code")] == [f"code_{n}" for n in range(10, 30)]
-    keep({kind(n, device_id=""): at(n) for n in range(130)})
-    assert Rejection.objects.filter(device_id="").count() == rejections.KEPT_OF_NOBODY
-    monkeypatch.setattr(rejections, "KEPT_IN_ALL", 50)
-    keep({kind(n, device_id=f"mote-{n}"): at(1000 + n) for n in range(60)})
-    assert Rejection.objects.count() == 50
-    assert Rejection.objects.filter(device_id="mote-59").exists()
+    keep({kind(n, caller="fleet", address="10.0.0.1"): at(n) for n in range(30)})
+    assert Rejection.objects.filter(caller="fleet").count() == rejections.KEPT_OF_A_DEVICE
+
+
+def test_no_more_than_the_last_are_kept_of_unknown_callers():
+    keep({nobody(n): at(n) for n in range(130)})
+    assert {code for (code,) in kept("code")} == {f"code_{n}" for n in range(30, 130)}
+
+
+def test_a_gateway_that_names_thousands_of_devices_there_are_not_pushes_out_nobody_else(device, other_device):
+    keep({kind(n, device_id=name): at(n) for n in range(5) for name in ("mote-1", "mote-2")})
+    keep({kind(n, caller="fleet", address="10.0.0.1"): at(n) for n in range(5)})
+    keep({nobody(n): at(n) for n in range(5)})
+    keep({unknown(n, address="10.0.0.2"): at(n) for n in range(5)})
+    before = set(kept("caller", "device_id", "address", "code"))
+
+    keep({unknown(n): at(1000 + n) for n in range(2600)})
+
+    assert set(kept("caller", "device_id", "address", "code")) >= before
+    flood = Rejection.objects.filter(address="10.0.0.1", device_id__startswith="ghost-").count()
+    assert flood == rejections.KEPT_OF_A_SHARE["unknown"] - 5
+
+
+def test_one_address_of_many_pushes_out_no_other_of_unknown_callers(device):
+    keep({nobody(n, address=f"10.0.1.{n}"): at(n) for n in range(50)})
+    keep({nobody(n): at(1000 + n) for n in range(2600)})
+    assert Rejection.objects.filter(address__startswith="10.0.1.").count() == 50
+    assert Rejection.objects.count() == rejections.KEPT_OF_A_SHARE["nobody"]
+
+
+def test_of_more_devices_than_there_is_room_for_the_last_to_be_refused_are_kept(monkeypatch):
+    monkeypatch.setitem(rejections.KEPT_OF_A_SHARE, "device", 50)
+    names = make_devices(60)
+    keep({kind(n, device_id=name): at(n) for n, name in enumerate(names)})
+    keep({kind(n, device_id=names[0]): at(-n) for n in range(1, 20)})
+    assert {name for (name,) in kept("device_id")} == {*names[10:]}
+
+
+def test_a_name_of_no_device_is_kept_only_where_that_was_the_reason(device):
+    keep({kind(device_id="ghost-1", caller="fleet", code="not_a_number"): at(0)})
+    keep({unknown(2): at(1)})
+    assert kept("device_id", "code") == [("", "not_a_number"), ("ghost-2", "code_0")]
+
+
+def test_what_a_device_sent_that_is_gone_meanwhile_is_not_kept(db):
+    keep({kind(): at(0)})
+    assert kept("code") == []
 
 
 def test_hostile_texts_fit_their_columns():
@@ -145,7 +207,14 @@ def test_hostile_texts_fit_their_columns():
     keep(
         {
             kind(
-                device_id="m", address=text, code=text, field=text, detail=text, unknown_key=text.replace("\ud800", "")
+                caller="fleet",
+                unknown_device=True,
+                device_id="m",
+                address=text,
+                code=text,
+                field=text,
+                detail=text,
+                unknown_key=text.replace("\ud800", ""),
             ): Times(timezone.now())
         }
     )
@@ -155,10 +224,26 @@ def test_hostile_texts_fit_their_columns():
 
 
 def test_a_flood_of_kinds_is_forgotten_beyond_the_bound():
-    noted: dict[Refused, Times] = {}
-    for n in range(1000):
-        rejections.note(noted, kind(n), now=timezone.now())
-    assert len(noted) == rejections.WAITING_MAX
+    noted = Noted()
+    for n in range(3000):
+        noted.note(unknown(n), now=timezone.now())
+    assert len(noted) == rejections.WAITING_OF_A_SENDER["fleet"]
+    for n in range(3000):
+        noted.note(nobody(n, address=f"10.{n // 250}.{n % 250}.1"), now=timezone.now())
+    assert noted.of_callers["nobody", False] == rejections.WAITING_OF_A_CALLER["nobody"]
+
+
+def test_a_flood_leaves_room_for_all_others_in_memory_too():
+    noted = Noted()
+    for n in range(3000):
+        noted.note(unknown(n), now=timezone.now())
+        noted.note(nobody(n), now=timezone.now())
+        noted.note(kind(n, device_id="mote-2"), now=timezone.now())
+    others = [kind(), unknown(1, address="10.0.0.2"), nobody(1, address="10.0.0.8")]
+    others.append(kind(caller="fleet", address="10.0.0.1"))
+    for other in others:
+        noted.note(other, now=timezone.now())
+    assert noted.keys() >= set(others)
 
 
 def test_what_cannot_be_kept_changes_no_answer(as_device, monkeypatch):

@@ -191,7 +191,7 @@ def test_erasing_asks_for_the_id(log, monkeypatch, typed):
 def test_erasing_can_be_foretold_and_needs_a_device(log):
     out = StringIO()
     call_command("erase_device", "mote-1", "--dry-run", stdout=out)
-    assert "Would erase 40 readings and 40 rollups of mote-1" in out.getvalue()
+    assert "Would erase 40 readings, 40 rollups and 0 kinds of refused posts of mote-1" in out.getvalue()
     assert len(times()) == 40
     with pytest.raises(CommandError, match="There is no device 'nobody'"):
         call_command("erase_device", "nobody", "--yes")

@@ -185,6 +185,8 @@ def test_a_new_device_is_registered_and_one_there_is_gets_a_new_key(backend):
         "/api/v1/devices/sim-002/rotate-key",
     ]
     assert {request.headers["X-API-Key"] for request in server.requests} == {"secret"}
+    # An earlier simulation's key may be within its overlap.
+    assert json.loads(server.requests[2].content) == {"force": True}
 
 
 @pytest.mark.parametrize(

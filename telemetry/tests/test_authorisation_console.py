@@ -111,11 +111,7 @@ def object_of(model):
     if model == "rejection":
         now = timezone.now()
         keep(
-            {
-                refused_post(unknown_key=None, device_id="mote-1", address="", status=422, code="x", detail=""): Times(
-                    now
-                )
-            }
+            {refused_post(caller="device", device_id="mote-1", address="", status=422, code="x", detail=""): Times(now)}
         )
         return Rejection.objects.get().pk
     if model == "logentry":

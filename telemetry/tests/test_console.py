@@ -3,8 +3,10 @@
 import re
 
 import pytest
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.auth.models import Group, User
+from django.contrib.admin.models import CHANGE, LogEntry, LogEntryManager
+from django.contrib.auth.models import Group, Permission, User
+from django.db import OperationalError
+from django.db.models import QuerySet
 
 from devices.models import Device
 from devices.tests.fixtures import client_with, new_client, staff_client
@@ -101,6 +103,56 @@ def test_operators_may_change_the_groups_for_good(django_db_blocker):
     Group.objects.get(name="Viewers").permissions.clear()
     make_roles()
     assert not Group.objects.get(name="Viewers").permissions.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_group_that_cannot_get_its_permissions_is_not_made(monkeypatch):
+    from telemetry.roles import make_roles
+
+    def fail(*_, **__):
+        raise OperationalError("no permissions")
+
+    Group.objects.filter(name="Viewers").delete()
+    with monkeypatch.context() as patched:
+        patched.setattr(Permission.objects, "filter", fail)
+        with pytest.raises(OperationalError):
+            make_roles()
+    assert not Group.objects.filter(name="Viewers").exists()
+    make_roles()
+    assert Group.objects.get(name="Viewers").permissions.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_accounts_change_only_with_their_log_entries(monkeypatch):
+    client = staff_client("root")
+    User.objects.filter(username="root").update(is_superuser=True)
+    account = User.objects.create_user("colleague", password="correct horse battery")
+    password = account.password
+
+    def fail(*_, **__):
+        raise OperationalError("no log entry")
+
+    monkeypatch.setattr(LogEntryManager, "log_actions", fail)
+    new = {"password1": "staple battery horse", "password2": "staple battery horse", "usable_password": "true"}
+    assert client.post(f"/admin/auth/user/{account.pk}/password/", new, format="multipart").status_code == 503
+    account.refresh_from_db()
+    assert account.password == password
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_accounts_cannot_be_deleted_the_log_does_not_say_they_were(monkeypatch):
+    client = staff_client("root")
+    User.objects.filter(username="root").update(is_superuser=True)
+    account = User.objects.create_user("colleague")
+
+    def fail(*_, **__):
+        raise OperationalError("not deleted")
+
+    monkeypatch.setattr(QuerySet, "delete", fail)
+    chosen = {"action": "delete_selected", "_selected_action": [str(account.pk)], "post": "yes"}
+    assert client.post("/admin/auth/user/", chosen, format="multipart").status_code == 503
+    assert User.objects.filter(pk=account.pk).exists()
+    assert not LogEntry.objects.exists()
 
 
 def test_its_numbers_are_for_people():

@@ -9,8 +9,8 @@ from readings.erasure import erase, holdings
 
 class Command(BaseCommand):
     help = (
-        "Erases every reading and every rollup of a device, for good; with --with-device also the device itself, its "
-        "key and its history in the console. Backups and logs are not touched."
+        "Erases every reading, every rollup and every refused post of a device, for good; with --with-device also the "
+        "device itself, its key and its history in the console. Backups and logs are not touched."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -22,8 +22,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, device_id: str, **options: Any) -> None:
         try:
             device = Device.objects.get(device_id=device_id)
-            held = holdings(device_id)
-            what = f"{held.readings:,} readings and {held.rollups:,} rollups of {device_id}"
+            held = holdings(device)
+            what = f"{held.readings:,} readings, {held.rollups:,} rollups and {held.refused_posts:,} kinds of refused "
+            what += f"posts of {device_id}"
             if options["with_device"]:
                 what += ", and the device itself"
             if options["dry_run"]:
@@ -36,7 +37,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no device {device_id!r}.") from error
         except (DatabaseError, InterfaceError) as error:
             raise CommandError(f"Not all is erased, run it again: {str(error).strip()}") from error
-        self.stdout.write(f"Erased {erased:,} readings of {device_id} and all its rollups.")
+        self.stdout.write(f"Erased {erased:,} readings of {device_id}, all its rollups and refused posts.")
         self.stdout.write("The device is gone." if options["with_device"] else "Its log goes on from its number.")
 
     def confirmed(self, what: str, device_id: str) -> bool:

@@ -1,0 +1,110 @@
+"""A method of a QuerySet keeps to the rows of that QuerySet; what cannot is a method of the manager alone."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import models
+from django.utils import timezone
+
+from devices.models import Device, DeviceState
+from devices.status import Status
+from devices.tests.fixtures import client_with
+from readings.models import Reading
+from realtime.models import Ticket
+
+pytestmark = pytest.mark.django_db
+
+OURS = ("devices", "readings", "realtime", "telemetry")
+
+
+def own_methods(kind: type) -> set[str]:
+    """What a class, or one of ours that it is made of, adds to Django's."""
+    bases = [base for base in inspect.getmro(kind) if base.__module__.partition(".")[0] in OURS]
+    return {name for base in bases for name, value in vars(base).items() if inspect.isfunction(value)}
+
+
+def our_models() -> Iterator[type[models.Model]]:
+    for model in apps.get_models():
+        if model.__module__.partition(".")[0] in OURS:
+            yield model
+
+
+def calls() -> dict[str, Callable[[Any], Any]]:
+    """Each of our QuerySet methods, so called that it would find the one device, or its one reading or refused post."""
+    now, reading, device = timezone.now(), Reading.objects.get(), Device.objects.get(device_id="mote-1")
+    earlier = reading.timestamp.replace(year=2001)
+    return {
+        "DeviceQuerySet.search": lambda devices: devices.search("mote-1"),
+        "DeviceQuerySet.with_status": lambda devices: devices.with_status(now=now),
+        "DeviceQuerySet.of_status": lambda devices: devices.with_status(now=now).of_status(Status.ONLINE),
+        "DeviceQuerySet.counts_by_status": lambda devices: [n for n in devices.counts_by_status(now=now).values() if n],
+        "ReadingQuerySet.in_window": lambda readings: readings.in_window(None, None),
+        "ReadingQuerySet.with_any_of": lambda readings: readings.with_any_of(["temperature"]),
+        "ReadingQuerySet.by_time": lambda readings: readings.by_time(descending=True),
+        "ReadingQuerySet.beyond": lambda readings: readings.beyond(earlier, 0, descending=False),
+        "ReadingQuerySet.log_after": lambda readings: readings.log_after("mote-1", 0, limit=9),
+        "ReadingQuerySet.latest_of": lambda readings: readings.latest_of(["mote-1"]),
+        "ReadingQuerySet.latest_of_all": lambda readings: readings.latest_of_all(),
+        "ReadingQuerySet.by_ids": lambda readings: readings.by_ids([reading.id]),
+        "RejectionQuerySet.of_device": lambda rejections: rejections.of_device(device),
+        "RejectionQuerySet.of_nobody": lambda rejections: rejections.of_nobody(),
+    }
+
+
+QUERY_SETS = {
+    f"{type(model._default_manager.all()).__name__}.{name}": model
+    for model in our_models()
+    for name in sorted(own_methods(type(model._default_manager.all())))
+}
+
+
+@pytest.fixture
+def stored(mote):
+    """A device with one reading, one refused post of it, and one of nobody."""
+    client_with(mote[1]).post("/api/v1/ingest", {"temperature": 21.5})
+    client_with(mote[1]).post("/api/v1/ingest", {"temperature": "warm"})
+    client_with(None).post("/api/v1/ingest", {"temperature": 1})
+
+
+def test_every_method_is_tried(stored):
+    assert calls().keys() == QUERY_SETS.keys()
+
+
+@pytest.mark.parametrize("method", QUERY_SETS)
+def test_a_method_finds_what_the_query_set_has_and_nothing_in_none_or_in_what_was_filtered_out(stored, method):
+    call, rows = calls()[method], QUERY_SETS[method]._default_manager.all()
+    assert len(call(rows)) == 1
+    assert len(call(rows.none())) == 0
+    assert len(call(rows.exclude(pk__in=rows.values("pk")))) == 0
+
+
+def test_what_is_the_managers_no_query_set_and_no_related_manager_has(mote):
+    of_managers = {model: own_methods(type(model._default_manager)) for model in our_models()}
+    assert {"for_key", "for_key_hashes", "register"} <= of_managers[Device]
+    assert {"lock", "advance"} <= of_managers[DeviceState]
+    assert {"insert", "logs_after"} <= of_managers[Reading]
+    assert {"issue", "redeem"} <= of_managers[Ticket]
+    for model, names in of_managers.items():
+        rows = model._default_manager.all()
+        assert [name for name in names - own_methods(type(rows)) if hasattr(rows, name)] == []
+        if names - own_methods(type(rows)):
+            # A related manager is made of the manager's class, and would have its methods.
+            relations = [field for field in model._meta.get_fields() if isinstance(field, models.ForeignKey)]
+            shown = [
+                field
+                for field in relations
+                if not field.one_to_one and not str(field.remote_field.related_name).endswith("+")
+            ]
+            assert shown == [], f"{model.__name__} is reached by {shown}"
+
+
+def test_a_revoked_device_is_not_found_by_its_key_through_a_filter(mote):
+    device, key = mote
+    with pytest.raises(AttributeError):
+        Device.objects.exclude(pk=device.pk).for_key(key, now=timezone.now())  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError):
+        DeviceState.objects.none().lock(["mote-1"])  # type: ignore[attr-defined]
+    assert Device.objects.for_key(key, now=timezone.now()) == device
