@@ -17,6 +17,7 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from telemetry.cancellation import ClientGone
 from telemetry.logs import request_id
 from telemetry.redaction import credentials_in, redacted
 from telemetry.requests import Middleware
@@ -35,6 +36,7 @@ TITLES = {
     415: "Unsupported media type",
     422: "Invalid values",
     429: "Too many requests",
+    499: "Client gone",
     500: "Internal error",
     503: "Unavailable",
 }
@@ -52,6 +54,14 @@ class Unavailable(exceptions.APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "unavailable"
     default_detail = UNREACHABLE
+
+
+class Abandoned(Unavailable):
+    """Nobody reads this answer; its status keeps it apart from failures in the log and the metrics."""
+
+    status_code = 499
+    default_code = "client_gone"
+    default_detail = "The client has left."
 
 
 class Problems(Middleware):
@@ -78,13 +88,16 @@ class Problems(Middleware):
         unavailable = as_unavailable(exception)
         if unavailable is None:
             return None
-        return answer(request, status_code=503, code=str(unavailable.detail.code), detail=str(unavailable.detail))
+        code, detail = str(unavailable.detail.code), str(unavailable.detail)
+        return answer(request, status_code=unavailable.status_code, code=code, detail=detail)
 
 
 def as_unavailable(error: BaseException) -> Unavailable | None:
     """The 503 that a database error stands for; None for errors that are faults of ours."""
     if not isinstance(error, DatabaseError | InterfaceError):
         return None
+    if isinstance(error, ClientGone):
+        return Abandoned()
     text = str(error)
     if "no such table" in text or getattr(error.__cause__, "sqlstate", None) == UNDEFINED_TABLE:
         logger.error(NO_TABLES, exc_info=error)
