@@ -51,7 +51,7 @@ UNREACHABLE = "The database cannot be reached. Check DATABASE_URL and that the s
 
 class Unavailable(exceptions.APIException):
     detail: exceptions.ErrorDetail
-    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    status_code: int = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "unavailable"
     default_detail = UNREACHABLE
 

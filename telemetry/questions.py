@@ -12,7 +12,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent
+from asgiref.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent
 from django.conf import settings
 from django.http import HttpRequest, parse_cookie
 from django.http.response import HttpResponseBase
@@ -121,7 +121,7 @@ class BoundedQuestions:
     count to their address, as those without any: who makes up keys gets no more places than one caller.
     """
 
-    def __init__(self, application: ASGI3Application, *, per_caller: int) -> None:
+    def __init__(self, application: Any, *, per_caller: int) -> None:
         self.application = application
         self.places = Places(total=QUESTIONS_PER_PROCESS, per_caller=per_caller)
         self.known: OrderedDict[str, None] = OrderedDict()

@@ -201,7 +201,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 def give_back(connection: Connection) -> None:
     """Returns a connection to its pool if nobody did. Closes it first, because a statement may still run on it."""
-    if (pool := connection._pool) is None:
+    pool: Any = connection._pool
+    if pool is None:
         return
     logger.warning("A connection to the database was not given back by its request; it is closed")
     connection.close()
