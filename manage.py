@@ -7,9 +7,13 @@ if __name__ == "__main__":
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
+
+        from devices.database import Work, current_work
     except ModuleNotFoundError:
         sys.exit("This python has no Django. Run `make run` once, then use .venv/bin/python manage.py …")
 
+    # A migration or an import takes longer than a question may. Requests of `up` and `serve` have their own deadlines.
+    current_work.set(Work.UPKEEP)
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

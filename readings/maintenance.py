@@ -10,6 +10,7 @@ import msgspec
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
+from devices.database import Work, current_work
 from readings import instruments
 from readings.exclusion import Busy, exclusively
 from readings.retention import expire
@@ -88,6 +89,7 @@ def keep_maintaining(
     stop: threading.Event, *, interval: float = INTERVAL_SECONDS, report: Callable[[Round], None] | None = None
 ) -> None:
     """Rounds until `stop` is set, `interval` seconds apart. A database that is away is tried again; so is a lock."""
+    current_work.set(Work.UPKEEP)
     away = False
     expired_at: float | None = None
     while not stop.is_set():

@@ -17,6 +17,7 @@ from realtime.routing import websocket_application
 from telemetry.bodies import BoundedBodies
 from telemetry.lane import IngestLane
 from telemetry.proxies import TrustedProxies
+from telemetry.questions import BoundedQuestions
 from telemetry.redaction import redact_access_log
 from telemetry.sockets import ObservedSockets
 
@@ -24,7 +25,8 @@ from telemetry.sockets import ObservedSockets
 BaseCommand().check()
 
 sockets = ObservedSockets(websocket_application)
-protocols = ProtocolTypeRouter({"http": django_application, "websocket": sockets})
+questions = BoundedQuestions(django_application, per_caller=settings.QUESTIONS_PER_CALLER)
+protocols = ProtocolTypeRouter({"http": questions, "websocket": sockets})
 lane = IngestLane(BoundedBodies(protocols, limit=settings.MAX_BODY_BYTES), limit=settings.MAX_BODY_BYTES)
 application = TrustedProxies(lane, trusted=settings.TRUSTED_PROXIES)
 

@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from devices.models import RETENTION_DAYS_MAX
 from devices.throttling import InvalidRate, parse_rate
 from telemetry.logs import FORMATS, LEVELS
+from telemetry.places import QUESTIONS_PER_PROCESS
 from telemetry.proxies import UNIX, parse_network
 
 ENVIRONMENTS = ("development", "production")
@@ -65,6 +66,7 @@ def choices() -> Iterator[CheckMessage]:
         ("DEFAULT_REPORT_INTERVAL", 1, 31 * 86_400, "telemetry.E010"),
         ("RETENTION_DAYS", 0, RETENTION_DAYS_MAX, "telemetry.E017"),
         ("HSTS_SECONDS", 0, 10 * 366 * 86_400, "telemetry.E019"),
+        ("QUESTIONS_PER_CALLER", 1, QUESTIONS_PER_PROCESS, "telemetry.E027"),
     ):
         if not low <= getattr(settings, name) <= high:
             yield Error(f"{name} is {getattr(settings, name)}.", f"Use a number from {low} to {high}.", id=identifier)

@@ -67,6 +67,18 @@ class Requests(Collector):
 REQUESTS = Requests()
 REGISTRY.register(REQUESTS)
 
+QUESTIONS = Gauge("telemetry_questions", "Questions under way, each of which holds a place.")
+QUESTIONS_REFUSED = Counter(
+    "telemetry_questions_refused_total",
+    "Questions refused because too many were under way: of their caller (429), or of the process (503).",
+    ["bound"],
+)
+for bound in ("caller", "process"):
+    QUESTIONS_REFUSED.labels(bound)
+REQUESTS_ABANDONED = Counter(
+    "telemetry_requests_abandoned_total",
+    "Requests whose client left before the answer; the statements of those that only read are interrupted.",
+)
 SOCKETS = Gauge("telemetry_live_sockets", "WebSockets that are open.")
 SOCKETS_CLOSED = Counter(
     "telemetry_live_sockets_closed_total",

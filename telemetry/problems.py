@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from devices.database_errors import WORDS, Trouble, attribute_of, trouble_of, words_of
+from telemetry.cancellation import ClientGone
 from telemetry.logs import request_id
 from telemetry.redaction import credentials_in, redacted
 from telemetry.requests import Middleware
@@ -36,6 +37,7 @@ TITLES = {
     415: "Unsupported media type",
     422: "Invalid values",
     429: "Too many requests",
+    499: "Client gone",
     500: "Internal error",
     503: "Unavailable",
 }
@@ -49,9 +51,17 @@ NO_KEY = "Bring an API key in the header X-API-Key."
 
 class Unavailable(exceptions.APIException):
     detail: exceptions.ErrorDetail
-    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    status_code: int = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = Trouble.UNREACHABLE.value
     default_detail = WORDS[Trouble.UNREACHABLE]
+
+
+class Abandoned(Unavailable):
+    """Nobody reads this answer; its status keeps it apart from failures in the log and the metrics."""
+
+    status_code = 499
+    default_code = "client_gone"
+    default_detail = "The client has left."
 
 
 class Problems(Middleware):
@@ -78,11 +88,14 @@ class Problems(Middleware):
         unavailable = as_unavailable(exception)
         if unavailable is None:
             return None
-        return answer(request, status_code=503, code=str(unavailable.detail.code), detail=str(unavailable.detail))
+        code, detail = str(unavailable.detail.code), str(unavailable.detail)
+        return answer(request, status_code=unavailable.status_code, code=code, detail=detail)
 
 
 def as_unavailable(error: BaseException) -> Unavailable | None:
     """The 503 that a database error stands for, where it may pass; None for errors that are faults of ours."""
+    if isinstance(error, ClientGone):
+        return Abandoned()
     if isinstance(error, DatabaseError) and (
         "no such table" in str(error) or attribute_of(error, "sqlstate") == UNDEFINED_TABLE
     ):

@@ -38,6 +38,8 @@ RETENTION_DAYS: int = env.number("RETENTION_DAYS", default=0)
 DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
 # How often a device should report, in seconds, where the device itself does not say.
 DEFAULT_REPORT_INTERVAL: int = env.number("DEFAULT_REPORT_INTERVAL", default=60)
+# Questions that one caller (key, session, or address of those without) may have under way in a process.
+QUESTIONS_PER_CALLER: int = env.number("QUESTIONS_PER_CALLER", default=4)
 
 DATABASES = {"default": database(env.str("DATABASE_URL", default="sqlite:///telemetry.sqlite3"), base=BASE_DIR)}
 
@@ -69,6 +71,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "telemetry.requests.RequestId",
     "telemetry.observing.Observed",
+    "telemetry.questions.KnownCallers",
     "telemetry.security.ContentSecurityPolicy",
     "telemetry.problems.Problems",
     "django.middleware.security.SecurityMiddleware",

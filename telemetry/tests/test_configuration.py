@@ -40,6 +40,8 @@ REFUSED = [
     ("E012", {"REDIS_URLS": ["redis://one:6379/0", ""]}),
     *(("E018", {"TRUSTED_PROXIES": [entry]}) for entry in ("proxy", "127.0.0.1:80", "10.0.0.0/33", "*", "::/0", "")),
     ("E019", {"HSTS_SECONDS": -1}),
+    ("E027", {"QUESTIONS_PER_CALLER": 0}),
+    ("E027", {"QUESTIONS_PER_CALLER": 11}),
     ("E013", {"IN_PRODUCTION": True, "LISTED_HOSTS": ["telemetry.example.org"], "DEBUG": True}),
     ("E014", {"IN_PRODUCTION": True, "LISTED_HOSTS": ["*"]}),
     ("E014", {"IN_PRODUCTION": True, "LISTED_HOSTS": []}),

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 import psycopg
 from django.db.backends.base.base import NO_DB_ALIAS
@@ -25,6 +25,7 @@ from devices.database import (
     current_work,
 )
 from devices.database_errors import words_of
+from telemetry.cancellation import current_cancellation, uncancelled
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ GRACE_SECONDS = 1.0
 CHECK_SECONDS = 1.0
 # How often a connection that waits for an answer is looked up at the server, in seconds.
 LOOK_SECONDS = 4.0
+# How long the server may take to accept the request to cancel a statement, in seconds.
+CANCEL_SECONDS = 1.0
 
 # Of a session that has sent its answer, or waits for what its client is to send, the client waits in vain.
 AT_WORK = """
@@ -65,7 +68,17 @@ class Connection(psycopg.Connection[Any]):
     session: tuple[int, Any] | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """As psycopg's, which every statement, COPY, COMMIT and fetch goes through, with a deadline."""
+        """As psycopg's, which every statement, COPY, COMMIT and fetch goes through, with a deadline.
+
+        Ends early, with ClientGone, where the request's client has left.
+        """
+        cancellation = current_cancellation.get()
+        if cancellation is None:
+            return self.wait_for_answer(gen, interval, timeout)
+        with cancellation.statement(self.interrupt):
+            return self.wait_for_answer(gen, interval, timeout)
+
+    def wait_for_answer(self, gen: Any, interval: float, timeout: float | None) -> Any:
         if timeout is not None:
             return super().wait(gen, interval, timeout)
         deadline = time.monotonic() + self.seconds
@@ -102,6 +115,18 @@ class Connection(psycopg.Connection[Any]):
         except psycopg.Error as error:
             logger.warning("A connection that hangs could not be looked up: %s", words_of(error))
         return False
+
+    def rollback(self) -> None:
+        # The connection has to be usable by the next request also where this one's client has left.
+        with uncancelled():
+            super().rollback()
+
+    def interrupt(self) -> None:
+        """From another thread: ends the running statement; the connection stays usable if the server answers."""
+        try:
+            self.cancel_safe(timeout=CANCEL_SECONDS)
+        except psycopg.Error:
+            self.cut()
 
     def cut(self) -> None:
         """From another thread: ends the connection, so that whoever waits on it gets an error at once."""
@@ -147,7 +172,8 @@ class Pool(ConnectionPool[Connection]):
         """Raises where the connection is dead, or does not answer; then the other idle ones are not trusted either."""
         connection.seconds = CHECK_SECONDS  # less than LOOK_SECONDS, so nobody else is asked
         try:
-            self.check_connection(connection)
+            with uncancelled():
+                self.check_connection(connection)
         except psycopg.Error:
             self.drain()
             raise
@@ -174,6 +200,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """Django's backend, with a pool for each kind of work in the place of its one pool."""
 
     pools: ClassVar[dict[tuple[str, Work], Pool]] = {}
+    left_open: "finalize[Any, Any] | None" = None
 
     @property
     def pool(self) -> Pool | None:
@@ -186,6 +213,22 @@ class DatabaseWrapper(base.DatabaseWrapper):
             pool = self.pools.setdefault(key, Pool(key[1], self.get_connection_params(), self.configure))
         return pool
 
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """From the pool, to which it returns even if this wrapper is garbage-collected before it is closed.
+
+        Django's wrappers are thread-local: if a server kills a request, nothing else closes its wrapper.
+        """
+        connection = super().get_new_connection(conn_params)
+        if self.pool:
+            self.left_open = finalize(self, give_back, connection)
+            self.left_open.atexit = False
+        return connection
+
+    def _close(self) -> None:
+        if self.left_open:
+            self.left_open.detach()
+        super()._close()  # type: ignore[misc]  # the stubs leave it out
+
     def configure(self, connection: Any) -> None:
         """What Django does to a new connection."""
         self._configure_connection(connection)  # type: ignore[attr-defined]  # the stubs leave it out
@@ -193,6 +236,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def close_pool(self) -> None:
         for key in [key for key in self.pools if key[0] == self.alias]:
             self.pools.pop(key).close()
+
+
+def give_back(connection: Connection) -> None:
+    """Returns a connection to its pool if nobody did. Closes it first, because a statement may still run on it."""
+    pool: Any = connection._pool
+    if pool is None:
+        return
+    logger.warning("A connection to the database was not given back by its request; it is closed")
+    connection.close()
+    pool.putconn(connection)
 
 
 def cut_connections() -> None:

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from sqlite3 import Connection, OperationalError
 from typing import Any
 
@@ -14,6 +14,7 @@ from django.db.backends.sqlite3 import base
 
 from devices import instruments
 from devices.database import STATEMENT_SECONDS, Work, current_work
+from telemetry.cancellation import current_cancellation
 
 # How often it is looked for statements that are past their deadline, in seconds.
 LOOK_SECONDS = 0.25
@@ -72,12 +73,20 @@ class Cursor(base.SQLiteCursorWrapper):
 
     @contextmanager
     def deadline(self) -> Iterator[None]:
+        cancellation = current_cancellation.get()
+        interruptible = cancellation.statement(self.connection.interrupt) if cancellation else nullcontext()
+        with interruptible, self.statement_deadline():
+            yield
+
+    @contextmanager
+    def statement_deadline(self) -> Iterator[None]:
         work = current_work.get()
         number = watch.begin(self.connection, STATEMENT_SECONDS[work])
         try:
             yield
         except OperationalError as error:
-            if str(error) == "interrupted":
+            cancellation = current_cancellation.get()
+            if str(error) == "interrupted" and not (cancellation and cancellation.requested):
                 instruments.DATABASE_TIMEOUTS.labels(work.value).inc()
                 raise OperationalError(f"interrupted: it took longer than {STATEMENT_SECONDS[work]:g} s") from error
             raise
