@@ -4,9 +4,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -174,13 +174,6 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
             return self.key_page(request, device, key)
         context = self.page_context(request, device, title=f"Rotate the key of {device.device_id}")
         return TemplateResponse(request, "admin/devices/device/rotate_key.html", context | {"form": form})
-
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Device]) -> Any:  # type: ignore[override]
-        try:
-            return super().response_action(request, queryset)
-        except ValidationError:  # Django leaves it to the database whether what was chosen can be an id
-            self.message_user(request, "What was chosen is no device.", messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
 
     @admin.action(description="Rotate keys", permissions=["change"])
     def rotate(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse | None:
