@@ -38,6 +38,17 @@ class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscripta
             self.message_user(request, NOTHING_CHOSEN, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """An object's changes are for whoever may view the list of all changes."""
+        if not may_view_changes(request):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
+
+
+def may_view_changes(request: HttpRequest) -> bool:
+    user: Any = request.user
+    return bool(user.has_perm("admin.view_logentry"))
+
 
 class Console(AdminSite):
     site_header = site_title = "Telemetry"
@@ -90,6 +101,17 @@ class Console(AdminSite):
         user: Any = request.user
         if user.has_perms(["devices.view_device", "readings.view_reading"]):
             context["fleet"] = overview(now=timezone.now())
-            changes = LogEntry.objects.select_related("user", "content_type").order_by("-id")
-            context["changes"] = list(changes[:CHANGES_LISTED])
+        if may_view_changes(request):
+            context["changes"] = list(self.get_log_entries(request).order_by("-id")[:CHANGES_LISTED])
         return super().index(request, context)
+
+    def get_log_entries(self, request: HttpRequest) -> QuerySet[LogEntry]:
+        """The changes that this account may read of: those of the kinds of objects that it may view."""
+        entries = super().get_log_entries(request)
+        if not may_view_changes(request):
+            return entries.none()
+        if request.user.is_superuser:
+            return entries
+        viewed = [model for model, registered in self._registry.items() if registered.has_view_permission(request)]
+        kinds = ContentType.objects.get_for_models(*viewed)
+        return entries.filter(content_type__in=[kind.pk for kind in kinds.values()])
