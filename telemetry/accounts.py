@@ -61,6 +61,16 @@ class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
         held = beyond(user).filter(Q(user=obj) | Q(group__user=obj))
         return not obj.is_superuser and not held.exists()
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Without the password, with its button to change it, where the account may not."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets
+        return [
+            (title, options | {"fields": [name for name in options["fields"] if name != "password"]})
+            for title, options in fieldsets
+        ]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
         return fields if request.user.is_superuser else (*fields, "is_superuser")

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from devices.callers import Caller
+from readings.rejections import plain
 from telemetry.instruments import METHODS, REQUESTS
 from telemetry.requests import Middleware
 
@@ -16,6 +17,8 @@ logger = logging.getLogger("telemetry.requests")
 # So many come of these, and all alike, that the metrics tell more than lines: only at DEBUG, while all is well.
 QUIET = frozenset(("ingest", "ingest-batch", "static", "health", "health-live", "health-ready", "metrics"))
 PATH_CHARACTERS = 256
+# Of what a request that could not be read was refused for.
+REASON_CHARACTERS = 200
 
 
 class Observed(Middleware):
@@ -56,6 +59,8 @@ def observe(request: HttpRequest, status: int, route: str, arrived_at: float) ->
     }
     if caller := caller_of(request):
         extra["caller"] = caller
+    if reason := getattr(request, "refused_because", ""):
+        extra["reason"] = plain(reason, REASON_CHARACTERS)
     logger.log(level, "%s %s %s", method, path, status, extra=extra)
 
 
