@@ -5,10 +5,10 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -209,13 +209,6 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         """One entry a device, in one statement."""
         assert request.user.pk is not None
         LogEntry.objects.log_actions(request.user.pk, devices, CHANGE, message)
-
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Device]) -> Any:  # type: ignore[override]
-        try:
-            return super().response_action(request, queryset)
-        except ValidationError:  # Django leaves it to the database whether what was chosen can be an id
-            self.message_user(request, "What was chosen is no device.", messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
 
     @admin.action(description="Rotate keys", permissions=["change"])
     def rotate(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse | None:

@@ -61,6 +61,8 @@ class LogChangeList(ChangeList):
 @admin.register(Reading)
 class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     list_display = ("device_id", "seq", "measured_at", "temperature", "humidity", "voltage", "others")
+    # Its device by id: Django makes a reference a link, also to what the account may not view.
+    fields = readonly_fields = ("device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "extra")
     list_per_page = 100
     sortable_by = ()
     search_fields = ("device_id",)

@@ -16,6 +16,8 @@ from devices.models import Device
 from readings.metrics import COLUMNS, UNITS
 from readings.models import Reading
 
+# Columns of the list that are for whoever may view readings.
+OF_READINGS = ("latest_values", "live")
 VALUES_SHOWN = 3
 EXPORTED_AT_ONCE = 20_000
 PAGE_DEVICES = 1000
@@ -27,7 +29,13 @@ class LatestChangeList(ChangeList):
         """The page's devices, and in one query more their latest readings."""
         super().get_results(request)
         self.result_list = list(self.result_list)
-        give_latest(self.result_list)
+        if may_view_readings(request):
+            give_latest(self.result_list)
+
+
+def may_view_readings(request: HttpRequest) -> bool:
+    user: Any = request.user
+    return bool(user.has_perm("readings.view_reading"))
 
 
 def give_latest(devices: Iterable[Any]) -> None:
@@ -52,6 +60,12 @@ class DeviceWithLatestAdmin(DeviceAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return LatestChangeList
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Without the latest values, and the link to the page that has them, where the account may view no readings."""
+        if may_view_readings(request):
+            return self.list_display
+        return tuple(name for name in self.list_display if name not in OF_READINGS)
+
     @admin.display(description="latest values", empty_value="")
     def latest_values(self, device: Any) -> str:
         shown = list(device.latest.items())[:VALUES_SHOWN]
@@ -63,11 +77,13 @@ class DeviceWithLatestAdmin(DeviceAdmin):
 
     @admin.action(description="Export as CSV", permissions=["view"])
     def export(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse:
-        """The chosen devices with status and latest values; their readings are the device's page's to give."""
+        """The chosen devices with status and, for whoever may view readings, latest values."""
         chosen: list[Any] = list(devices.order_by("device_id")[:EXPORTED_AT_ONCE])
-        for first in range(0, len(chosen), PAGE_DEVICES):
-            give_latest(chosen[first : first + PAGE_DEVICES])
-        metrics = [*COLUMNS, *sorted({name for device in chosen for name in device.latest}.difference(COLUMNS))]
+        metrics: list[str] = []
+        if may_view_readings(request):
+            for first in range(0, len(chosen), PAGE_DEVICES):
+                give_latest(chosen[first : first + PAGE_DEVICES])
+            metrics = [*COLUMNS, *sorted({name for device in chosen for name in device.latest}.difference(COLUMNS))]
         response = HttpResponse(content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="devices-{timezone.now():%Y-%m-%d}.csv"'
         writer = csv.writer(response)

@@ -90,7 +90,9 @@ READING: Schema = {
     "required": ["id", "seq", "timestamp"],
     "additionalProperties": {"type": "number"},
 }
-LATEST: Schema = nullable(READING)
+LATEST: Schema = nullable(READING) | {
+    "description": "The newest reading by time; null where there is none, or the account may not view readings."
+}
 
 ACCEPTED = record(
     {

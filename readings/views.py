@@ -12,6 +12,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from devices.authentication import caller_of
 from devices.callers import Role
 from devices.models import Device
 from devices.serializers import DeviceSerializer
@@ -24,6 +25,8 @@ from readings.models import Reading
 from readings.queries import AggregateQuery, CursorField, HistoryQuery, parsed
 from readings.querysets import ReadingQuerySet
 from readings.stored import reading_document
+
+VIEW_READING = "readings.view_reading"
 
 
 class DeviceWithLatestSerializer(DeviceSerializer):
@@ -45,17 +48,22 @@ class DeviceWithLatestViewSet(DeviceViewSet):
     serializer_class = DeviceWithLatestSerializer
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
-        """Looks up the latest readings of whatever is about to be shown, in one query."""
+        """Looks up the latest readings of whatever is about to be shown, in one query, if the caller may view it."""
         shown: Iterable[Device] = args[0] if args and kwargs.get("many") else args[:1]
-        latest = Reading.objects.latest_of([device.device_id for device in shown])
+        visible = [device.device_id for device in shown if self.may_view_readings()]
+        latest = Reading.objects.latest_of(visible)
         context = dict(kwargs.pop("context", None) or self.get_serializer_context())
         context["latest"] = {reading.device_id: reading for reading in latest}
         return DeviceWithLatestSerializer(*args, context=context, **kwargs)
 
+    def may_view_readings(self) -> bool:
+        caller = caller_of(self.request)
+        return caller.device is not None or caller.may(VIEW_READING)
+
 
 class DeviceReadingsViewSet(DeviceScope):
     queryset = Device.objects.select_related("state")
-    admin_permissions = dict.fromkeys(("history", "aggregate", "latest"), "readings.view_reading")
+    admin_permissions = dict.fromkeys(("history", "aggregate", "latest"), VIEW_READING)
     open_to = dict.fromkeys(("history", "aggregate", "latest"), (Role.DEVICE,))
 
     @documentation.history

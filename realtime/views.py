@@ -19,16 +19,25 @@ from realtime.credentials import WATCH_PERMISSION
 from realtime.documents import device_address, snippets
 
 RANGES = [("1h", "1 h"), ("24h", "24 h"), ("7d", "7 d"), ("30d", "30 d"), ("1y", "1 y"), ("all", "All")]
+# Refused posts have addresses, and the beginnings of keys.
+REFUSED_PERMISSION = "readings.view_rejection"
 REFUSED_SHOWN = 10
 STRANGERS_SHOWN = 5
 
 View = Callable[..., HttpResponse]
 
 
-def for_watchers(view: View) -> View:
-    """A page to look at, for staff that may view readings; anyone else has to sign in as such."""
-    permitted = permission_required(WATCH_PERMISSION, raise_exception=True)(view)
-    return require_safe(staff_member_required(permitted))
+def for_staff_with(permission: str) -> Callable[[View], View]:
+    """A page to look at, for staff that have the permission; anyone else has to sign in as such."""
+
+    def wrap(view: View) -> View:
+        permitted = permission_required(permission, raise_exception=True)(view)
+        return require_safe(staff_member_required(permitted))
+
+    return wrap
+
+
+for_watchers = for_staff_with(WATCH_PERMISSION)
 
 
 @for_watchers
@@ -51,10 +60,12 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "ranges": RANGES,
         "snippets": snippets(address=device_address(request), key=None),
     }
-    return render(request, "realtime/device.html", context | refused_of(device))
+    if request.user.has_perm(REFUSED_PERMISSION):
+        context |= refused_of(device)
+    return render(request, "realtime/device.html", context)
 
 
-@for_watchers
+@for_staff_with(REFUSED_PERMISSION)
 def refused_posts(request: HttpRequest, device_id: str) -> HttpResponse:
     """The part of the page that lists refused posts, for the page to keep fresh."""
     device = get_object_or_404(Device.objects.select_related("state"), device_id=device_id)

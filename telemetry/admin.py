@@ -2,13 +2,16 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
+
+from telemetry import accounts  # noqa: F401  registers accounts and groups
 
 
 @admin.register(LogEntry)
 class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Who changed what in the console, and when; to look at."""
+    """Who changed what in the console, and when, of the kinds that the account may view; to look at."""
 
     heading = "Changes"
     list_display = ("when", "user", "content_type", "object_repr", "what")
@@ -21,6 +24,9 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     show_full_result_count = False
     actions = None
     show_facets = admin.ShowFacets.NEVER
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
+        return self.admin_site.get_log_entries(request)
 
     @admin.display(ordering="id")
     def when(self, entry: LogEntry) -> str:

@@ -11,7 +11,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from devices.callers import Caller, Role
+from devices.callers import Caller
 from readings.lag import RollupLag
 
 # Each process answers for itself. Where one address leads to several, this tells which has answered.
@@ -20,19 +20,20 @@ PROCESS.info({"host": socket.gethostname(), "pid": str(os.getpid())})
 REGISTRY.register(RollupLag())
 
 
-class AdministratorOnly(BasePermission):
-    """The administrator's key, or any signed-in staff account: figures name no device."""
+# The one permission on how the server itself does; docs/decisions/0033-least-privilege-of-accounts.md
+METRICS_PERMISSION = "readings.view_maintenanceround"
+
+
+class MetricsPermission(BasePermission):
+    """The administrator's key, or a signed-in account with METRICS_PERMISSION."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        caller = request.auth
-        if not isinstance(caller, Caller) or caller.role is not Role.ADMIN:
-            return False
-        return caller.user is None or caller.user.is_staff
+        return isinstance(request.auth, Caller) and request.auth.may(METRICS_PERMISSION)
 
 
 @extend_schema(exclude=True)
 class MetricsView(APIView):
-    permission_classes = [AdministratorOnly]
+    permission_classes = [MetricsPermission]
 
     def get(self, request: Request) -> HttpResponse:
         return HttpResponse(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)

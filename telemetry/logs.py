@@ -14,7 +14,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS = ("console", "json")
 # What a line may have beside its text.
-EXTRAS = ("device_id", "method", "path", "route", "status", "status_code", "duration_ms", "client", "caller")
+EXTRAS = ("device_id", "method", "path", "route", "status", "status_code", "duration_ms", "client", "caller", "reason")
 
 
 def add_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -64,6 +64,8 @@ def logging_config(*, level: str, output: str) -> dict[str, Any]:
             "django.server": {"handlers": [], "propagate": True},
             # A refusal has its line already (telemetry.observing); what failed has its traceback from here.
             "django.request": {"level": "ERROR"},
+            # A traceback for each wrong Host or form, which anyone can send. The request's line has the reason.
+            "django.security": {"level": "CRITICAL"},
             # With every statement come its parameters: sessions and the hashes of keys.
             "django.db.backends": {"level": "INFO"},
             # What it does at each sign-in; failures and locks are warnings.

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from devices.callers import Caller
+from readings.rejections import plain
 from telemetry.instruments import METHODS, REQUESTS
 from telemetry.requests import Middleware
 
@@ -18,6 +19,8 @@ QUIET = frozenset(
     ("ingest", "ingest-batch", "static", "health", "api-health", "health-live", "health-ready", "metrics")
 )
 PATH_CHARACTERS = 256
+# Of what a request that could not be read was refused for.
+REASON_CHARACTERS = 200
 
 
 class Observed(Middleware):
@@ -58,6 +61,8 @@ def observe(request: HttpRequest, status: int, route: str, arrived_at: float) ->
     }
     if caller := caller_of(request):
         extra["caller"] = caller
+    if reason := getattr(request, "refused_because", ""):
+        extra["reason"] = plain(reason, REASON_CHARACTERS)
     logger.log(level, "%s %s %s", method, path, status, extra=extra)
 
 

@@ -191,10 +191,19 @@ def answer(request: HttpRequest, *, status_code: int, code: str, detail: str) ->
 
 @requires_csrf_token
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    # For the request's line in the log: Django's own, with a traceback, is switched off (telemetry.logs).
+    request.refused_because = f"{type(exception).__name__}: {exception}"  # type: ignore[attr-defined]
     if isinstance(exception, RequestDataTooBig):
         return answer(request, status_code=413, code="body_too_large", detail="The body is over the limit.")
     detail = "The request cannot be read. If the server was reached by a new name, add that to ALLOWED_HOSTS."
     return answer(request, status_code=400, code="bad_request", detail=detail)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """`CSRF_FAILURE_VIEW`: a form of the console that did not come from a page of ours, or from an old one."""
+    request.refused_because = reason  # type: ignore[attr-defined]
+    detail = "The form was sent without the token of its page, or from another address. Load the page again."
+    return answer(request, status_code=403, code="csrf_failed", detail=detail)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -71,10 +71,14 @@ class RequestId(Middleware):
 
 
 class Private(Middleware):
-    """What a key or a session was answered is kept by no cache: one keyed by address would give it to the next."""
+    """What a key or a session was answered is kept by no cache: one keyed by address would give it to the next.
+
+    Any answer counts that was made with a look at the session: the navigation on every page has the account's name.
+    """
 
     def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        if request.path_info.startswith(PRIVATE):
+        session = getattr(request, "session", None)
+        if request.path_info.startswith(PRIVATE) or (session is not None and session.accessed):
             response.headers.setdefault("Cache-Control", "private, no-store")
         return response
 

@@ -9,7 +9,7 @@ from django.db import transaction
 VIEW = ("view_device", "view_devicestate", "view_reading", "view_rejection")
 ROLES = {
     "Viewers": VIEW,
-    "Operators": (*VIEW, "add_device", "change_device", "delete_device", "view_logentry"),
+    "Operators": (*VIEW, "add_device", "change_device", "delete_device", "view_logentry", "view_maintenanceround"),
 }
 
 

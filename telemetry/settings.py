@@ -175,6 +175,8 @@ AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username", "next"]
 
 LOGIN_URL = "admin:login"
+# Where a sign-in leads whose `next` is of another host.
+LOGIN_REDIRECT_URL = "admin:index"
 SESSION_ENGINE = "telemetry.sessions"
 # Not in sessions, which the database keeps: messages name devices, and an erased one must be in no table.
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
@@ -197,6 +199,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 ABSOLUTE_URL_OVERRIDES = {"devices.device": lambda device: f"/live/{device.device_id}/"}
 
 CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
+CSRF_FAILURE_VIEW = "telemetry.problems.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IN_PRODUCTION
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

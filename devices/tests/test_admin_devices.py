@@ -20,12 +20,14 @@ COLUMNS = ["device_id", "name", "status", "last_seen", "latest_values", "last_se
 
 @pytest.fixture
 def operator(db):
-    return staff_client("operator", "devices.view_device", "devices.add_device", "devices.change_device")
+    return staff_client(
+        "operator", "devices.view_device", "devices.add_device", "devices.change_device", "readings.view_reading"
+    )
 
 
 @pytest.fixture
 def viewer(db):
-    return staff_client("viewer", "devices.view_device")
+    return staff_client("viewer", "devices.view_device", "readings.view_reading")
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ FORM = {"device_id": "mote-7", "name": "Attic", "report_interval": ""}
 
 @pytest.fixture
 def operator(db):
-    return staff_client("operator", "devices.view_device", "devices.add_device", "devices.change_device")
+    return staff_client(
+        "operator", "devices.view_device", "devices.add_device", "devices.change_device", "readings.view_reading"
+    )
 
 
 def rotate_url(device):

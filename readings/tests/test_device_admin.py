@@ -18,7 +18,7 @@ LIST = "/admin/devices/device/"
 
 @pytest.fixture
 def viewer(db):
-    return staff_client("viewer", "devices.view_device")
+    return staff_client("viewer", "devices.view_device", "readings.view_reading")
 
 
 def export(client, *devices):

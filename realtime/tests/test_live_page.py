@@ -40,7 +40,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture
 def viewer(db):
-    return staff_client("viewer", "readings.view_reading")
+    return staff_client("viewer", "readings.view_reading", "readings.view_rejection", "devices.view_device")
 
 
 def page_of(client, path=PAGE):

@@ -19,10 +19,10 @@ class World:
     """Two devices, of which the first has sent something; and everyone who may come."""
 
     def __init__(self, permission: str | None, permissions: Sequence[str]) -> None:
-        """`permission`: the one that what is asked for needs; `permissions`: all that anything needs."""
-        self.granted = [permission] if permission else []
+        """`permission`: what is needed for what is asked, several with + between; `permissions`: all there are."""
+        self.granted = permission.split("+") if permission else []
         # To the console, who may change may also look.
-        sufficient = {permission, (permission or "").replace(".view_", ".change_")}
+        sufficient = {*self.granted, *(granted.replace(".view_", ".change_") for granted in self.granted)}
         self.others = [other for other in permissions if other not in sufficient]
         self.mote, self.key = Device.objects.register(device_id="mote-1", name="North window")
         _, self.other_key = Device.objects.register(device_id="mote-2")

@@ -44,7 +44,7 @@ def test_who_may_add_none_is_told_so():
 def test_it_says_how_the_fleet_is(device, other_device):
     store([new()])
     client_with("tlm_zzzz" + "x" * 28).post("/api/v1/ingest", {"temperature": 1})
-    shown = page(staff_client("viewer", *VIEW))
+    shown = page(staff_client("viewer", *VIEW, "readings.view_rejection"))
     for text in ("Readings ever", "Storage", "tlm_zzzz…", 'href="/live/?status=offline"', "has not run yet"):
         assert text in shown
 
@@ -86,7 +86,7 @@ def test_what_operators_changed_can_be_looked_up_by_whoever_may(device):
 
 
 def test_changes_can_be_narrowed_to_the_kinds_that_were_changed(device):
-    operator = staff_client("operator", *VIEW, "admin.view_logentry")
+    operator = staff_client("operator", *VIEW, "auth.view_user", "admin.view_logentry")
     account = User.objects.get(username="operator")
     LogEntry.objects.log_actions(account.pk, [device], CHANGE, "Deactivated.")
     LogEntry.objects.log_actions(account.pk, [account], CHANGE, "Renamed.")

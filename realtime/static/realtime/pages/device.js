@@ -173,6 +173,6 @@ element("farther").addEventListener("click", () => period.scale(2));
 element("pause").addEventListener("click", pause);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => panels.forEach((panel) => panel.chart.recolor()));
 setInterval(tick, 1000);
-keepFresh(element("refused"));
+if (element("refused")) keepFresh(element("refused")); // for whoever may view refused posts
 if (device.last_seq) periodChanged();
 watch(device.device_id, { after: Math.max(0, device.last_seq - REPLAYED), onReadings, onState, onStatus });

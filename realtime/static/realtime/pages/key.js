@@ -13,6 +13,7 @@ const NOT_METRICS = new Set(["id", "seq", "timestamp"]);
 const element = (id) => document.getElementById(id);
 const { deviceId, lastSeq } = element("arrival").dataset;
 const key = element("api-key").textContent;
+const refused = element("refused"); // for whoever may view refused posts
 let arrived = false;
 
 function onReadings(readings) {
@@ -22,8 +23,8 @@ function onReadings(readings) {
   element("arrival").classList.add("green");
   element("arrival-word").lastElementChild.textContent = seq === 1 ? "The first reading is here." : "A reading is here.";
   say(`#${seq}: ${values.map(([name, value]) => `${metricName(name)} ${number(value)}`).join(", ")}`);
-  element("watch").classList.add("primary");
-  element("refused").hidden = true;
+  element("watch")?.classList.add("primary");
+  if (refused) refused.hidden = true;
 }
 
 function onState(state, detail) {
@@ -54,6 +55,8 @@ element("copy-key").addEventListener("click", (event) => copy(event.currentTarge
 element("test-reading").addEventListener("click", sendTestReading);
 for (const id of ["copy-key", "test-reading"]) element(id).disabled = false; // not before there is somebody to hear them
 watch(deviceId, { after: Number(lastSeq), onReadings, onState });
-keepFresh(element("refused"), (html) => {
-  element("refused").hidden = arrived || !html.includes("<table");
-});
+if (refused) {
+  keepFresh(refused, (html) => {
+    refused.hidden = arrived || !html.includes("<table");
+  });
+}

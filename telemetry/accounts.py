@@ -1,0 +1,84 @@
+"""Accounts and groups in the console: nobody gives, or takes over, more than they have themselves.
+
+Django's own pages let whoever may change accounts make themselves superuser, and set a superuser's password.
+"""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest
+
+
+def beyond(user: Any) -> QuerySet[Permission]:
+    """The permissions that this account does not have."""
+    if user.is_active and user.is_superuser:
+        return Permission.objects.none()
+    return Permission.objects.exclude(Q(user=user) | Q(group__user=user))
+
+
+def groups_within(user: Any) -> QuerySet[Group]:
+    """The groups that give no permission beyond this account's own."""
+    given = Group.permissions.through.objects.filter(group=OuterRef("pk"), permission__in=beyond(user))
+    return Group.objects.exclude(Exists(given))
+
+
+class WithinOneself(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Who is no superuser changes and deletes only what has no permission beyond their own, and gives no other."""
+
+    def within(self, user: Any, obj: Any) -> bool:
+        """Whether `obj`, of this admin's model, has no permission beyond this account's."""
+        raise NotImplementedError
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        permitted = super().has_change_permission(request, obj)
+        return permitted and (obj is None or self.within(request.user, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        permitted = super().has_delete_permission(request, obj)
+        return permitted and (obj is None or self.within(request.user, obj))
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        if db_field.related_model is Permission:
+            kwargs["queryset"] = Permission.objects.exclude(pk__in=beyond(request.user)).select_related("content_type")
+        elif db_field.related_model is Group:
+            kwargs["queryset"] = groups_within(request.user).order_by("name")
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
+    """Accounts. An inactive one counts with all that it would have again."""
+
+    def within(self, user: Any, obj: Any) -> bool:
+        if user.is_superuser:
+            return True
+        held = beyond(user).filter(Q(user=obj) | Q(group__user=obj))
+        return not obj.is_superuser and not held.exists()
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Without the password, with its button to change it, where the account may not."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets
+        return [
+            (title, options | {"fields": [name for name in options["fields"] if name != "password"]})
+            for title, options in fieldsets
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if request.user.is_superuser else (*fields, "is_superuser")
+
+
+@admin.register(Group)
+class AccountGroupAdmin(WithinOneself, GroupAdmin):
+    """Groups. Whoever changes one changes what its members may."""
+
+    def within(self, user: Any, obj: Any) -> bool:
+        return bool(user.is_superuser) or groups_within(user).filter(pk=obj.pk).exists()
