@@ -12,12 +12,13 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from readings import instruments
+from readings.clock import Uptime, as_noted, description, read_uptime, trusted_time
 from readings.exclusion import Busy, exclusively
-from readings.failures import FailureLog, TooManyFailures
+from readings.failures import REPEAT_SECONDS, FailureLog, TooManyFailures
 from readings.passes import Rotation
 from readings.retention import Expiry, expire
 from readings.rollups import HOURS, MINUTES, Stretch, catch_up
-from readings.rounds import note_round
+from readings.rounds import last_round, note_round
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Maintainer:
         self.expiring: Iterator[int] | None = None  # a pass of retention that had no time to end
         self.failed = 0  # devices, in the part of the round that is under way
         self.failures = FailureLog(logger)
+        self.clock_reported_at: float | None = None  # that it is held back, by time.monotonic()
 
     def device_failed(self, item: Stretch | Expiry, error: Exception) -> None:
         """Logs and counts it. Raises TooManyFailures."""
@@ -73,6 +75,18 @@ class Maintainer:
         self.failed += 1
         if self.failed > FAILED_DEVICES_MAX:
             raise TooManyFailures(f"{part} has failed for {self.failed} devices, the last: {item.device_id}") from error
+
+    def report_clock(self) -> None:
+        """Logs a clock that retention does not trust, once an hour, and when it is trusted again."""
+        last = last_round()
+        text = description(last) if last else ""
+        due = self.clock_reported_at is None or time.monotonic() - self.clock_reported_at >= REPEAT_SECONDS
+        if text and due:
+            logger.warning(text)
+            self.clock_reported_at = time.monotonic()
+        elif not text and self.clock_reported_at is not None:
+            logger.info("Retention goes by the clock again.")
+            self.clock_reported_at = None
 
 
 def maintain(
@@ -84,8 +98,11 @@ def maintain(
     deleted: Progress = lambda _: None,
     maintainer: Maintainer | None = None,
     part_seconds: float | None = None,
+    uptime: Uptime | None = None,
 ) -> Round:
     """One round: rolls up what there is at its start, then deletes what retention says. Ends early once `stop` is set.
+
+    Retention goes by `now` only as far as `readings.clock` trusts it; `uptime` is this machine's unless it is given.
 
     `part_seconds` limits each of its three parts; then the same `maintainer` has to be given to each round. A device
     that fails is logged and counted, the others go on, and the next round tries it again.
@@ -122,12 +139,14 @@ def maintain(
         deleted(readings)
 
     with exclusively("maintenance"):
+        uptime = uptime or read_uptime()
+        trusted = trusted_time(last_round(), now=now, uptime=uptime)
         for tier, rotation in maintainer.tiers.items():
             steps = catch_up(tier, rotation, failed=maintainer.device_failed)
             carry_out(steps, count_rolled_up if tier is HOURS else lambda _: None)
         if retention:
             pending = maintainer.expiring or expire(
-                now=now, rotation=maintainer.retention, failed=maintainer.device_failed
+                now=trusted.limit(now), rotation=maintainer.retention, failed=maintainer.device_failed
             )
             maintainer.expiring = None  # of a pass that fails nothing is left to go on with
             if not carry_out(pending, count_deleted):
@@ -138,7 +157,9 @@ def maintain(
             rolled_up=done.rolled_up,
             deleted=done.deleted,
             seconds=done.seconds,
+            **as_noted(trusted, uptime, seconds=done.seconds),
         )
+        maintainer.report_clock()
     instruments.ROLLED_UP.inc(done.rolled_up)
     instruments.DELETED.inc(done.deleted)
     instruments.MAINTENANCE_SECONDS.set(done.seconds)

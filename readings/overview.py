@@ -9,6 +9,7 @@ from django.db.models import F, Sum
 
 from devices.models import Device, DeviceState
 from devices.status import Status
+from readings.clock import description
 from readings.models import MaintenanceRound, Rejection
 from readings.rounds import is_late, last_round
 
@@ -20,6 +21,7 @@ LISTED = 5
 class Overview:
     """`readings` is how many ever came, `waiting` how many of them are in no rollup yet; `storage` in bytes.
 
+    `clock` says what is wrong with the clock, "" if nothing is: `readings.clock`.
     `per_minute` is None until two rounds of maintenance have passed. `gone`: devices offline, the latest first.
     """
 
@@ -32,6 +34,7 @@ class Overview:
     storage: int
     maintained: MaintenanceRound | None
     maintenance_is_late: bool
+    clock: str
     gone: list[Device]
     refused: list[Rejection]
 
@@ -53,6 +56,7 @@ def overview(*, now: datetime) -> Overview:
         storage=storage_bytes(),
         maintained=maintained,
         maintenance_is_late=is_late(maintained, now=now),
+        clock=description(maintained) if maintained else "",
         gone=list(offline.of_status(Status.OFFLINE).order_by("-state__last_seen_at", "device_id")[:LISTED]),
         refused=list(Rejection.objects.order_by("-last_at", "-id")[:LISTED]),
     )

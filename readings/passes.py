@@ -39,5 +39,7 @@ def random_device() -> str:
     """The id of any device that is registered, or "" where none is."""
     states = DeviceState.objects.order_by("device_id")
     count = states.count()
-    found = states.values_list("device_id", flat=True)[random.randrange(count) :][:1] if count else ()  # noqa: S311
-    return next(iter(found), "")
+    if count == 0:
+        return ""
+    chosen = next(iter(states[random.randrange(count) :][:1]), None)  # noqa: S311  no secret
+    return chosen.device_id if chosen else ""

@@ -141,4 +141,4 @@ def execute(statement: str, parameters: list[Any]) -> int:
     """How many rows it changed."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        return cursor.rowcount
+        return int(cursor.rowcount)

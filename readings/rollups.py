@@ -8,6 +8,7 @@ a late arrival is no special case. `readings.aggregation` adds the two up.
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import msgspec
 from django.db import connection, transaction
@@ -128,7 +129,7 @@ def behind(tier: Tier, *, readings: int, ids: IdRange = EVERY_ID) -> list[Stretc
     A device is either cut at `readings`, and alone, or taken to its end: else each step would end with a device cut.
     """
     until = "" if ids.until is None else "AND device_id <= %s"
-    parameters = [ids.after, STEP_DEVICES] if ids.until is None else [ids.after, ids.until, STEP_DEVICES]
+    parameters: list[Any] = [ids.after, STEP_DEVICES] if ids.until is None else [ids.after, ids.until, STEP_DEVICES]
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT device_id, {tier.position}, last_seq FROM devices_devicestate "

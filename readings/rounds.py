@@ -4,6 +4,7 @@ The length of a log is `last_seq`, so how much came in between two rounds is a d
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
@@ -17,10 +18,10 @@ KEPT = 360  # an hour of rounds
 LATE_AFTER = timedelta(minutes=30)
 
 
-def note_round(*, now: datetime, rolled_up: int, deleted: int, seconds: float) -> None:
-    """Keeps the round, and forgets those beyond the last KEPT."""
+def note_round(*, now: datetime, rolled_up: int, deleted: int, seconds: float, **clock: Any) -> None:
+    """Keeps the round, and forgets those beyond the last KEPT. `clock`: `readings.clock.as_noted`."""
     MaintenanceRound.objects.create(
-        finished_at=now, rolled_up=rolled_up, deleted=deleted, seconds=seconds, logs_length=logs_length()
+        finished_at=now, rolled_up=rolled_up, deleted=deleted, seconds=seconds, logs_length=logs_length(), **clock
     )
     oldest = MaintenanceRound.objects.order_by("-id").values_list("id", flat=True)[KEPT - 1 : KEPT]
     MaintenanceRound.objects.filter(id__lt=oldest.first() or 0).delete()

@@ -10,7 +10,9 @@ from django.db import DataError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import DeviceState
-from readings import failures, instruments, maintenance, passes, retention, rollups
+from readings import failures, instruments, maintenance, retention, rollups
+from readings.clock import TrustedTime
+from readings.exclusion import exclusively
 from readings.failures import FailureLog, concerns_whole_database, each_apart
 from readings.maintenance import Maintainer, keep_maintaining, maintain
 from readings.models import Reading
@@ -46,7 +48,7 @@ def behind() -> list[str]:
 
 def left() -> set[str]:
     """The devices that have their readings of noon."""
-    return set(Reading.objects.filter(timestamp=NOON).values_list("device_id", flat=True))
+    return {reading.device_id for reading in Reading.objects.filter(timestamp=NOON)}
 
 
 def poison(monkeypatch, *device_ids: str, error: Exception | None = None) -> None:
@@ -105,7 +107,7 @@ def test_rounds_that_are_ended_early_go_on_where_they_ended(names, monkeypatch):
 
 def test_each_process_begins_anywhere(names, monkeypatch):
     """Or one that is ended after each first step would never come to the last devices."""
-    monkeypatch.setattr(passes.random, "randrange", lambda count: 7)
+    monkeypatch.setattr("random.randrange", lambda count: 7)
     ranges = Rotation().ranges()
     assert next(ranges) == ("node-0007", None)
     assert next(ranges) == ("", "node-0007")
@@ -220,6 +222,7 @@ class TestRetention:
         store(new(name, when) for when in (NOON, TEN_DAYS_LATER) for name in names)
         maintain(now=NOON)
         monkeypatch.setattr(retention, "PAGE_DEVICES", 5)
+        monkeypatch.setattr(maintenance, "trusted_time", lambda last, *, now, uptime: TrustedTime(now, None))
 
     def test_a_device_that_fails_is_left_out_and_tried_again(self, names, monkeypatch):
         real = retention.deletions
@@ -307,16 +310,16 @@ class TestTheLoop:
 
     def test_it_outlives_a_lock_file_that_cannot_be_opened(self, names, monkeypatch, caplog):
         """The first seen of its kind: it ended maintenance, and nothing was logged."""
-        real = maintenance.exclusively
+        real = exclusively
         attempts = []
 
-        def exclusively(task: Any) -> Any:
+        def refused_at_first(task: Any) -> Any:
             attempts.append(task)
             if len(attempts) < 3:
                 raise PermissionError(13, "Permission denied", "telemetry.sqlite3-maintenance")
             return real(task)
 
-        monkeypatch.setattr(maintenance, "exclusively", exclusively)
+        monkeypatch.setattr(maintenance, "exclusively", refused_at_first)
         run_rounds(3, lambda number: None, monkeypatch)
         assert behind() == []
         assert caplog.text.count("[Errno 13]") == 1
@@ -339,7 +342,7 @@ class TestTheLoop:
 class TestTheLogOfFailures:
     def test_the_same_failure_is_written_once_an_hour(self, caplog, monkeypatch):
         clock = [0.0]
-        monkeypatch.setattr(failures.time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr("time.monotonic", lambda: clock[0])
         log = FailureLog(logging.getLogger("test"))
         for clock[0] in range(0, 7201, 600):
             log.write("It fails", OSError("again"))

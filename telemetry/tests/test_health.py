@@ -1,5 +1,5 @@
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import InterfaceError, OperationalError, connection
@@ -110,7 +110,7 @@ def test_it_tells_nobody_where_things_are(anyone, database_away, channel_layer_a
     assert AWAY not in anyone.get("/health").content.decode()
 
 
-def ago(minutes: float) -> timedelta:
+def ago(minutes: float) -> datetime:
     return timezone.now() - timedelta(minutes=minutes)
 
 

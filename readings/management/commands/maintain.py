@@ -9,10 +9,12 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from readings.clock import read_uptime, trusted_time
 from readings.exclusion import Busy
 from readings.maintenance import INTERVAL_SECONDS, Round, keep_maintaining, maintain
 from readings.retention import expiries
 from readings.rollups import waiting
+from readings.rounds import last_round
 
 
 class Command(BaseCommand):
@@ -55,8 +57,11 @@ class Command(BaseCommand):
 
     def foretell(self) -> None:
         total = 0
-        now = timezone.now()
-        for page in expiries(now=now):
+        clock = timezone.now()
+        trusted = trusted_time(last_round(), now=clock, uptime=read_uptime())
+        if trusted.held is not None:
+            self.stdout.write(f"The clock has jumped: retention goes by {trusted.limit(clock):%Y-%m-%d %H:%M} UTC.")
+        for page in expiries(now=trusted.limit(clock)):
             for expiry in page:
                 if count := expiry.count():
                     total += count
