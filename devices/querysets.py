@@ -23,7 +23,7 @@ from django.db.models.functions import Coalesce
 from django.db.models.lookups import LessThanOrEqual
 
 from devices.keys import generate_key, hash_key, key_hint
-from devices.status import LATE_AFTER_INTERVALS, OFFLINE_AFTER_INTERVALS, Status
+from devices.status import FUTURE_TOLERANCE, LATE_AFTER_INTERVALS, OFFLINE_AFTER_INTERVALS, Status
 
 if TYPE_CHECKING:
     from devices.models import Device
@@ -55,7 +55,11 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         return self.filter(Q(device_id__icontains=text) | Q(name__icontains=text))
 
     def with_status(self, *, now: datetime) -> Self:
-        """Annotates `status`, a value of `devices.status.Status`."""
+        """Annotates `status`, a value of `devices.status.Status`.
+
+        Where a wrong clock has dated the last receipt in the future, nobody knows when it was: such a device is offline
+        until it is heard from again.
+        """
         interval = Coalesce(F("report_interval"), Value(settings.DEFAULT_REPORT_INTERVAL), output_field=IntegerField())
 
         def silent_for(intervals: int) -> LessThanOrEqual:
@@ -67,6 +71,7 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         return self.annotate(
             status=Case(
                 When(state__last_seen_at=None, then=Value(Status.NEVER)),
+                When(state__last_seen_at__gt=now + FUTURE_TOLERANCE, then=Value(Status.OFFLINE)),
                 When(silent_for(OFFLINE_AFTER_INTERVALS), then=Value(Status.OFFLINE)),
                 When(silent_for(LATE_AFTER_INTERVALS), then=Value(Status.LATE)),
                 default=Value(Status.ONLINE),

@@ -4,12 +4,14 @@ Written in SQL: for a thousand devices the ORM takes longer than the database.
 """
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
 from django.db import connections, models
+
+from devices.status import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
     from devices.models import DeviceState  # noqa: F401  named in the base class
@@ -31,7 +33,7 @@ WHERE state.device_id IN (SELECT value FROM json_each(%s))
 ADVANCE = """
 UPDATE devices_devicestate AS state
 SET last_seq = new.last_seq,
-    last_seen_at = greatest(state.last_seen_at, %s::timestamptz),
+    last_seen_at = greatest(CASE WHEN state.last_seen_at < %s THEN state.last_seen_at END, %s::timestamptz),
     latest_seq = CASE WHEN new.latest_at >= coalesce(state.latest_at, '-infinity')
                       THEN new.latest_seq ELSE state.latest_seq END,
     latest_at = greatest(state.latest_at, new.latest_at)
@@ -42,11 +44,12 @@ WHERE state.device_id = new.device_id
 ADVANCE_SQLITE = """
 UPDATE devices_devicestate
 SET last_seq = %s,
-    last_seen_at = nullif(max(coalesce(last_seen_at, ''), coalesce(%s, '')), ''),
+    last_seen_at = nullif(max(CASE WHEN last_seen_at < %s THEN last_seen_at ELSE '' END, coalesce(%s, '')), ''),
     latest_seq = CASE WHEN %s >= coalesce(latest_at, '') THEN %s ELSE latest_seq END,
     latest_at = CASE WHEN %s >= coalesce(latest_at, '') THEN %s ELSE latest_at END
 WHERE device_id = %s
 """
+NEVER_REACHED = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class LogEnd(msgspec.Struct, gc=False):
@@ -82,21 +85,23 @@ class DeviceStateManager(models.Manager["DeviceState"]):
             }
 
     def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> None:
-        """Moves locked states on; `last_seen_at` and the newest reading only ever forward.
+        """Moves locked states on; `last_seen_at` and the newest reading only forward.
 
-        `seen_at` is None where the device itself was not heard from.
+        But where `last_seen_at` is further in the future than clocks may differ, a wrong clock has set it, and
+        `seen_at` replaces it. `seen_at` is None where the device itself was not heard from.
         """
         if not advances:
             return
+        until = seen_at + FUTURE_TOLERANCE if seen_at else NEVER_REACHED
         connection = connections[self.db]
         moment = connection.ops.adapt_datetimefield_value
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":
-                cursor.execute(ADVANCE, [seen_at, msgspec.json.encode(list(advances)).decode()])
+                cursor.execute(ADVANCE, [until, seen_at, msgspec.json.encode(list(advances)).decode()])
                 return
-            seen = moment(seen_at)
+            seen, before = moment(seen_at), moment(until)
             rows = []
             for a in advances:
                 at = moment(a.latest_at)
-                rows.append((a.last_seq, seen, at, a.latest_seq, at, at, a.device_id))
+                rows.append((a.last_seq, before, seen, at, a.latest_seq, at, at, a.device_id))
             cursor.executemany(ADVANCE_SQLITE, rows)

@@ -28,6 +28,13 @@ MAINTAINED = Gauge(
 )
 MAINTENANCE_SECONDS = Gauge("telemetry_maintenance_last_run_seconds", "How long that round took.")
 ROLLED_UP = Counter("telemetry_maintenance_rolled_up_readings_total", "Readings that this process has rolled up.")
+FAILED_ROUNDS = Counter(
+    "telemetry_maintenance_failed_rounds_total", "Rounds that an error has ended; each is tried again."
+)
+FAILED_DEVICES = Counter(
+    "telemetry_maintenance_failed_devices_total",
+    "How often a round had to leave out a device for which it failed; each is tried again.",
+)
 DELETED = Counter("telemetry_maintenance_deleted_readings_total", "Readings that this process deleted, being too old.")
 
 

@@ -1,4 +1,4 @@
-"""How far rollups lag behind the logs: for `/metrics`."""
+"""How far rollups lag behind the logs, and the clock is off: for `/metrics`, asked of the database."""
 
 import logging
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from readings.rollups import waiting
+from readings.rounds import last_round
 
 logger = logging.getLogger(__name__)
 
@@ -26,3 +27,21 @@ class RollupLag(Collector):
             yield GaugeMetricFamily(self.name, self.text, value=waiting())
         except (DatabaseError, InterfaceError) as error:
             logger.warning("Metrics: the database does not say how far rollups lag (%s)", str(error).strip())
+
+
+class ClockAhead(Collector):
+    """As the last round of maintenance noted it, which may have been another process's."""
+
+    name = "telemetry_retention_clock_ahead_seconds"
+    text = "How far the clock is ahead of the time that retention goes by; negative: behind, 0: retention trusts it."
+
+    def describe(self) -> Iterable[Metric]:
+        return [GaugeMetricFamily(self.name, self.text)]
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            last = last_round()
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Metrics: the database does not say how the clock is (%s)", str(error).strip())
+        else:
+            yield GaugeMetricFamily(self.name, self.text, value=last.clock_ahead.total_seconds() if last else 0)

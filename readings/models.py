@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from django.db import models
 
 from devices.models import Device
@@ -101,7 +103,11 @@ class Rejection(models.Model):
 
 
 class MaintenanceRound(models.Model):
-    """One round of maintenance; kept by `readings.rounds`, the last of them alone. `logs_length`: readings ever."""
+    """One round of maintenance; kept by `readings.rounds`, the last of them alone. `logs_length`: readings ever.
+
+    `trusted_at` is the time that retention went by at the end of the round, `held_seconds` for how long the clock has
+    differed from it (None: it does not), `uptime` the seconds since `boot`: see `readings.clock`.
+    """
 
     id = models.BigAutoField(primary_key=True)
     finished_at = models.DateTimeField()
@@ -109,6 +115,21 @@ class MaintenanceRound(models.Model):
     deleted = models.BigIntegerField()
     seconds = models.FloatField()
     logs_length = models.BigIntegerField()
+    boot = models.CharField(max_length=64, blank=True, db_default="")
+    uptime = models.FloatField(null=True)
+    trusted_at = models.DateTimeField(null=True)
+    held_seconds = models.FloatField(null=True)
 
     def __str__(self) -> str:
         return f"{self.finished_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def held(self) -> timedelta | None:
+        return None if self.held_seconds is None else timedelta(seconds=self.held_seconds)
+
+    @property
+    def clock_ahead(self) -> timedelta:
+        """How far the clock is ahead of the time that retention goes by; negative: behind, 0: it is trusted."""
+        if self.held_seconds is None or self.trusted_at is None:
+            return timedelta(0)
+        return self.finished_at - self.trusted_at

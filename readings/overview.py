@@ -9,10 +9,11 @@ from django.db.models import F, Sum
 
 from devices.models import Device, DeviceState
 from devices.status import Status
+from readings.clock import description
 from readings.models import MaintenanceRound, Rejection
+from readings.rounds import is_late, last_round
 
 RATE_SECONDS = 60
-MAINTENANCE_STALE = timedelta(minutes=30)
 LISTED = 5
 
 
@@ -20,6 +21,7 @@ LISTED = 5
 class Overview:
     """`readings` is how many ever came, `waiting` how many of them are in no rollup yet; `storage` in bytes.
 
+    `clock` says what is wrong with the clock, "" if nothing is: `readings.clock`.
     `per_minute` is None until two rounds of maintenance have passed. `gone`: devices offline, the latest first.
     """
 
@@ -32,6 +34,7 @@ class Overview:
     storage: int
     maintained: MaintenanceRound | None
     maintenance_is_late: bool
+    clock: str
     gone: list[Device]
     refused: list[Rejection]
 
@@ -41,7 +44,7 @@ def overview(*, now: datetime) -> Overview:
     inactive = Device.objects.filter(is_active=False).count()
     logs = DeviceState.objects.aggregate(length=Sum("last_seq"), waiting=Sum(F("last_seq") - F("rolled_up_seq")))
     readings = logs["length"] or 0
-    maintained = MaintenanceRound.objects.order_by("-id").first()
+    maintained = last_round()
     offline = Device.objects.filter(is_active=True).select_related("state").with_status(now=now)
     return Overview(
         devices=sum(statuses.values()) + inactive,
@@ -52,7 +55,8 @@ def overview(*, now: datetime) -> Overview:
         per_minute=readings_per_minute(readings, now=now),
         storage=storage_bytes(),
         maintained=maintained,
-        maintenance_is_late=maintained is None or now - maintained.finished_at > MAINTENANCE_STALE,
+        maintenance_is_late=is_late(maintained, now=now),
+        clock=description(maintained) if maintained else "",
         gone=list(offline.of_status(Status.OFFLINE).order_by("-state__last_seen_at", "device_id")[:LISTED]),
         refused=list(Rejection.objects.order_by("-last_at", "-id")[:LISTED]),
     )

@@ -5,18 +5,24 @@ transaction. So whatever happens between steps, a reading is either in the rollu
 a late arrival is no special case. `readings.aggregation` adds the two up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import msgspec
 from django.db import connection, transaction
 
 from devices.models import DeviceState
+from readings.failures import each_apart
 from readings.metrics import COLUMNS
+from readings.passes import EVERY_ID, IdRange, Rotation
 
 # Readings that one transaction takes in. On SQLite ingest waits meanwhile.
 STEP_READINGS = {"postgresql": 50_000, "sqlite": 5_000}
 STEP_DEVICES = 5_000
+# How long a step waits for a device's row that somebody else has locked.
+LOCK_WAIT_SECONDS = 10
 
 # From so many values of a metric in an hour on, that is one in 10 s, minutes pay: docs/rollups-and-retention.md
 MINUTES_FROM = 360
@@ -45,25 +51,69 @@ class Stretch(msgspec.Struct, frozen=True):
     after: int
     until: int
 
+    @property
+    def length(self) -> int:
+        """In readings."""
+        return self.until - self.after
+
 
 class Outrun(Exception):
     """Another maintainer has moved a position meanwhile; nothing was changed."""
 
 
 def roll_up(tier: Tier) -> int:
-    """One step for whichever devices are behind; the number of readings taken in, 0 when nothing is left.
+    """One step for the first devices that are behind; the number of readings taken in, 0 when nothing is left.
 
     Raises Outrun, and DatabaseError; either means that nothing was changed.
     """
     stretches = behind(tier, readings=STEP_READINGS[connection.vendor])
-    if not stretches:
-        return 0
+    if stretches:
+        take_in(tier, stretches)
+    return sum(stretch.length for stretch in stretches)
+
+
+def catch_up(tier: Tier, rotation: Rotation, *, failed: Callable[[Stretch, Exception], None]) -> Iterator[int]:
+    """Steps for every device that is behind, until none is; yields after each how many readings it took in.
+
+    A pass takes no more than STEP_READINGS of a device, so that one with millions keeps nobody waiting; then the next
+    pass follows. A device whose step fails is handed to `failed` and left out of the passes that follow. What comes in
+    meanwhile may be left for the next call. Whoever stops between two steps loses nothing.
+    Raises DatabaseError where the whole database is concerned.
+    """
+    share = STEP_READINGS[connection.vendor]
+    left_out = set()
+
+    def leave_out(stretch: Stretch, error: Exception) -> None:
+        left_out.add(stretch.device_id)
+        failed(stretch, error)
+
+    more = True
+    while more:
+        more = False
+        for ids in rotation.ranges():
+            while stretches := behind(tier, readings=share, ids=IdRange(rotation.position or "", ids.until)):
+                rotation.position = stretches[-1].device_id
+                wanted = [stretch for stretch in stretches if stretch.device_id not in left_out]
+                taken = each_apart(wanted, partial(take_in, tier), leave_out) if wanted else []
+                more = more or any(stretch.length >= share for stretch in taken)
+                yield sum(stretch.length for stretch in taken)
+
+
+def take_in(tier: Tier, stretches: Sequence[Stretch]) -> None:
+    """Adds these stretches to the rollups, in one transaction. Raises Outrun, and DatabaseError: nothing changed."""
     with transaction.atomic(durable=True):
+        limit_lock_wait()
         fast = add(tier, stretches)
         advance(tier, stretches)
         if tier is HOURS and fast:
             begin_minutes(fast)
-    return sum(stretch.until - stretch.after for stretch in stretches)
+
+
+def limit_lock_wait() -> None:
+    """Lets this transaction wait for a row that is locked for LOCK_WAIT_SECONDS at most, then fail."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'")
 
 
 def waiting() -> int:
@@ -73,21 +123,27 @@ def waiting() -> int:
         return int(cursor.fetchone()[0])
 
 
-def behind(tier: Tier, *, readings: int) -> list[Stretch]:
-    """What one step takes in: the next stretch of as many devices as come to that many readings."""
+def behind(tier: Tier, *, readings: int, ids: IdRange = EVERY_ID) -> list[Stretch]:
+    """What one step takes in: the next stretch of the first devices of a range, `readings` in all at most.
+
+    A device is either cut at `readings`, and alone, or taken to its end: else each step would end with a device cut.
+    """
+    until = "" if ids.until is None else "AND device_id <= %s"
+    parameters: list[Any] = [ids.after, STEP_DEVICES] if ids.until is None else [ids.after, ids.until, STEP_DEVICES]
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT device_id, {tier.position}, last_seq FROM devices_devicestate "
-            f"WHERE {tier.position} < last_seq ORDER BY device_id LIMIT %s",
-            [STEP_DEVICES],
+            f"WHERE {tier.position} < last_seq AND device_id > %s {until} ORDER BY device_id LIMIT %s",
+            parameters,
         )
-        stretches = []
+        stretches: list[Stretch] = []
+        room = readings
         for device_id, after, last_seq in cursor.fetchall():
-            until = min(last_seq, after + readings)
-            stretches.append(Stretch(device_id, after, until))
-            readings -= until - after
-            if readings <= 0:
+            stretch = Stretch(device_id, after, min(last_seq, after + readings))
+            room -= stretch.length
+            if room < 0 and stretches:
                 break
+            stretches.append(stretch)
         return stretches
 
 

@@ -12,12 +12,13 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from devices.callers import Caller
-from readings.lag import RollupLag
+from readings.lag import ClockAhead, RollupLag
 
 # Each process answers for itself. Where one address leads to several, this tells which has answered.
 PROCESS = Info("telemetry_process", "The process that these figures are of.")
 PROCESS.info({"host": socket.gethostname(), "pid": str(os.getpid())})
 REGISTRY.register(RollupLag())
+REGISTRY.register(ClockAhead())
 
 
 # The one permission on how the server itself does; docs/decisions/0033-least-privilege-of-accounts.md

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from devices.database import Work, working_at
 from devices.database_errors import Trouble, words_of
+from readings.rounds import is_late, last_round
 from telemetry import problems
 from telemetry.models import HealthProbe
 
@@ -32,9 +33,14 @@ draining = threading.Event()
 
 @require_safe
 async def health(request: HttpRequest) -> JsonResponse:
-    """`/health`, for people and alerts: 503 where nothing can be stored; 200 "degraded" without the channel layer."""
+    """`/health`, for people and alerts: 503 where nothing can be stored; 200 "degraded" without the channel layer.
+
+    200 "degraded" with `"maintenance": "late"` where no process has completed a round of maintenance for too long.
+    """
     checks = {"database": await database_probe.look(), "channel_layer": await probe_channel_layer()}
-    status = "ok" if checks["channel_layer"] == "ok" else "degraded"
+    if checks["database"] == "ok" and await maintenance_is_late():
+        checks["maintenance"] = "late"
+    status = "ok" if checks["channel_layer"] == "ok" and "maintenance" not in checks else "degraded"
     if checks["database"] != "ok":
         status = "unavailable"
     return answer(status, checks, ready=status != "unavailable")
@@ -140,6 +146,16 @@ async def probe_migrations() -> str:
         return "ok" if await sync_to_async(Migrations.check)() else "missing"
     except (DatabaseError, InterfaceError):
         return "unknown"
+
+
+async def maintenance_is_late() -> bool:
+    """As the database has it, since the process that maintains may be another one; False where that does not answer."""
+    try:
+        async with asyncio.timeout(DATABASE_PROBE_SECONDS):
+            return await sync_to_async(lambda: is_late(last_round(), now=timezone.now()))()
+    except (DatabaseError, InterfaceError, TimeoutError) as error:
+        logger.warning("Health: the last round of maintenance is not known (%s)", str(error).strip() or repr(error))
+        return False
 
 
 async def probe_channel_layer() -> str:

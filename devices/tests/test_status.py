@@ -44,6 +44,12 @@ def test_two_intervals_of_silence_are_late_and_five_offline(device, interval):
     assert status_of(device, silent_for=timedelta(days=365)) == Status.OFFLINE
 
 
+def test_a_receipt_that_a_wrong_clock_has_dated_in_the_future_does_not_make_a_device_online(device):
+    assert status_of(device, silent_for=-timedelta(minutes=5)) == Status.ONLINE
+    assert status_of(device, silent_for=-timedelta(minutes=5) - INSTANT) == Status.OFFLINE
+    assert status_of(device, silent_for=-timedelta(days=1)) == Status.OFFLINE
+
+
 def test_without_an_interval_of_its_own_the_server_s_default_counts(device, settings):
     settings.DEFAULT_REPORT_INTERVAL = 10
 

@@ -26,7 +26,7 @@ def new(device_id: str = "mote-1", timestamp: datetime = NOON, **values: Any) ->
     return NewReading(device_id=device_id, timestamp=timestamp, **values)
 
 
-def store(readings: Iterable[NewReading], received_at: datetime = NOON) -> list[Recorded]:
+def store(readings: Iterable[NewReading], received_at: datetime | None = NOON) -> list[Recorded]:
     return record(list(readings), received_at=received_at)
 
 

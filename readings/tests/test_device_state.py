@@ -27,6 +27,14 @@ def test_when_a_device_was_seen_never_goes_back(device):
     assert state_of().last_seen_at == at(60)
 
 
+def test_a_receipt_replaces_one_that_a_wrong_clock_has_dated_in_the_future(device):
+    store([new()], received_at=at(86_400))
+    store([new()], received_at=None)
+    assert state_of().last_seen_at == at(86_400)
+    store([new()], received_at=at(30))
+    assert state_of().last_seen_at == at(30)
+
+
 def test_a_duplicate_is_a_sign_of_life_and_nothing_else(device):
     again = new(id=uuid4())
     store([again], received_at=NOON)

@@ -14,10 +14,9 @@ from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
-from readings import maintenance
+from readings import maintenance, rollups
 from readings.exclusion import Busy, exclusively
 from readings.maintenance import Round, keep_maintaining, maintain
-from readings.rollups import roll_up
 from readings.tests.logs import NOON, at, new, state_of, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -71,11 +70,13 @@ def test_the_command_says_that_another_is_at_it():
 def test_it_ends_though_readings_keep_coming(device, monkeypatch):
     """A round takes in what is there; what comes meanwhile is the next one's."""
 
-    def while_more_comes(tier):
+    def while_more_comes(*arguments):
         store([new(timestamp=at(1))])
-        return roll_up(tier)
+        return take_in(*arguments)
 
-    monkeypatch.setattr(maintenance, "roll_up", while_more_comes)
+    take_in = rollups.take_in
+    store([new()])
+    monkeypatch.setattr(rollups, "take_in", while_more_comes)
     assert maintain(now=NOON).rolled_up == 1
 
 

@@ -48,6 +48,11 @@ def test_storage_is_what_the_database_takes(now):
     assert overview(now=now).storage > 10_000
 
 
+def test_a_new_installation_has_half_an_hour_for_its_first_round(now):
+    assert not overview(now=now).maintenance_is_late
+    assert overview(now=now + timedelta(hours=1)).maintenance_is_late
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_round_of_maintenance_leaves_a_note(device, now):
     store([new(), new()])

@@ -129,7 +129,7 @@ def test_the_rollups_of_minutes_go_with_their_readings(device, settings):
 
 def test_the_command_foretells_what_would_go(log, settings):
     settings.RETENTION_DAYS = 4
-    store([new()])
+    store([new()], received_at=timezone.now())
     out = StringIO()
     call_command("maintain", "--dry-run", stdout=out)
     days = (timezone.now() - at(0)).days
@@ -142,7 +142,7 @@ def test_the_command_foretells_what_would_go(log, settings):
 
 def test_the_command_does_it_all(device, settings):
     settings.RETENTION_DAYS = 4
-    store([new(timestamp=at(0)), new(timestamp=at(1))])
+    store([new(timestamp=at(0)), new(timestamp=at(1))], received_at=timezone.now())
     out = StringIO()
     call_command("maintain", "--once", stdout=out)
     assert "2 readings rolled up" in out.getvalue()

@@ -68,7 +68,7 @@ class TestSteps:
         monkeypatch.setitem(rollups.STEP_READINGS, connection.vendor, 10)
         store(new(timestamp=at(n)) for n in range(25))
         store(new("mote-2", at(n)) for n in range(7))
-        assert [roll_up(HOURS) for _ in range(5)] == [10, 10, 10, 2, 0]
+        assert [roll_up(HOURS) for _ in range(5)] == [10, 10, 5, 7, 0]
         assert [state_of(name).rolled_up_seq for name in ("mote-1", "mote-2")] == [25, 7]
 
     def test_minutes_begin_where_a_device_reports_often(self, device, other_device):

@@ -1,7 +1,12 @@
 import asyncio
+from datetime import datetime, timedelta
 
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils import timezone
+
+from readings.rounds import note_round
 
 pytestmark = pytest.mark.django_db
 
@@ -48,7 +53,9 @@ def test_it_is_at_each_of_its_addresses(anyone, path):
 
 
 def test_it_asks_the_database(anyone, django_assert_num_queries):
-    with django_assert_num_queries(1):
+    """Whether it answers, and when maintenance last ran."""
+    note_round(now=timezone.now(), rolled_up=0, deleted=0, seconds=0)
+    with django_assert_num_queries(2):
         anyone.get("/health")
 
 
@@ -109,3 +116,48 @@ def test_without_either_it_is_unavailable(anyone, database_away, channel_layer_a
 
 def test_it_tells_nobody_where_things_are(anyone, database_away, channel_layer_away):
     assert AWAY not in anyone.get("/health").content.decode()
+
+
+def ago(minutes: float) -> datetime:
+    return timezone.now() - timedelta(minutes=minutes)
+
+
+def test_maintenance_that_has_completed_no_round_for_half_an_hour_is_late(anyone):
+    note_round(now=ago(29), rolled_up=0, deleted=0, seconds=0)
+    assert anyone.get("/health").json()["status"] == "ok"
+
+    note_round(now=ago(31), rolled_up=0, deleted=0, seconds=0)
+    response = anyone.get("/health")
+    assert response.status_code == 200
+    assert response.json() == {
+        "status": "degraded",
+        "checks": {"database": "ok", "channel_layer": "ok", "maintenance": "late"},
+    }
+
+    note_round(now=ago(0), rolled_up=0, deleted=0, seconds=0)
+    assert anyone.get("/health").json()["status"] == "ok"
+
+
+def test_a_new_installation_has_half_an_hour_for_its_first_round(anyone):
+    assert anyone.get("/health").json()["status"] == "ok"
+
+    MigrationRecorder(connection).migration_qs.update(applied=ago(31))
+    assert anyone.get("/health").json()["checks"]["maintenance"] == "late"
+
+
+def test_a_round_in_the_future_does_not_hide_that_maintenance_stands_still(anyone):
+    note_round(now=ago(-600 * 1440), rolled_up=0, deleted=0, seconds=0)
+    assert anyone.get("/health").json()["checks"]["maintenance"] == "late"
+
+
+def test_maintenance_that_cannot_be_asked_for_is_no_outage(anyone, monkeypatch):
+    def last_round():
+        raise OperationalError(AWAY)
+
+    monkeypatch.setattr("telemetry.health.last_round", last_round)
+    assert anyone.get("/health").status_code == 200
+
+
+def test_late_maintenance_takes_no_process_out_of_service(anyone):
+    note_round(now=ago(31), rolled_up=0, deleted=0, seconds=0)
+    assert anyone.get("/health/ready").status_code == 200

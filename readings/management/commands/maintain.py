@@ -9,10 +9,12 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from readings.clock import read_uptime, trusted_time
 from readings.exclusion import Busy
 from readings.maintenance import INTERVAL_SECONDS, Round, keep_maintaining, maintain
 from readings.retention import expiries
-from readings.rollups import Outrun, waiting
+from readings.rollups import waiting
+from readings.rounds import last_round
 
 
 class Command(BaseCommand):
@@ -50,15 +52,16 @@ class Command(BaseCommand):
                 self.loop(stop, options["interval"])
         except Busy as error:
             raise CommandError("Another process maintains this database just now.") from error
-        except Outrun as error:
-            raise CommandError("Somebody else has moved a position meanwhile; run it again.") from error
         except (DatabaseError, InterfaceError) as error:
             raise CommandError(f"The database does not do it: {str(error).strip()}") from error
 
     def foretell(self) -> None:
         total = 0
-        now = timezone.now()
-        for page in expiries(now=now):
+        clock = timezone.now()
+        trusted = trusted_time(last_round(), now=clock, uptime=read_uptime())
+        if trusted.held is not None:
+            self.stdout.write(f"The clock has jumped: retention goes by {trusted.limit(clock):%Y-%m-%d %H:%M} UTC.")
+        for page in expiries(now=trusted.limit(clock)):
             for expiry in page:
                 if count := expiry.count():
                     total += count
@@ -73,7 +76,7 @@ class Command(BaseCommand):
     def once(self, stop: threading.Event) -> None:
         console = Console()
         if not console.is_terminal:
-            self.stdout.write(str(maintain(now=timezone.now(), stop=stop)))
+            self.conclude(maintain(now=timezone.now(), stop=stop))
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
@@ -85,7 +88,12 @@ class Command(BaseCommand):
                 rolled_up=lambda count: progress.advance(rolling, count),
                 deleted=lambda count: progress.advance(deleting, count),
             )
+        self.conclude(done)
+
+    def conclude(self, done: Round) -> None:
         self.stdout.write(str(done))
+        if done.failed:
+            raise CommandError(f"{done.failed:,} devices failed: the log says why. The next round tries them again.")
 
     def loop(self, stop: threading.Event, interval: float) -> None:
         connection.ensure_connection()  # a database that is not there at the start is an error, later it is waited for

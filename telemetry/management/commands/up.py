@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.utils import timezone
 from devices.database_errors import WORDS, trouble_of, words_of
 from devices.models import Device
 from devices.serializers import OVERLAP_SECONDS_DEFAULT
+from readings.failures import FailureLog
 from readings.simulation import SimulationError, VirtualDevice, server_url, simulate
 from telemetry.management.commands.prepare import start_over_with_secrets
 from telemetry.preparing import OPERATOR, prepare_database
@@ -22,6 +24,7 @@ from telemetry.serving import CannotListen, check_address, serve_and_maintain
 logger = logging.getLogger(__name__)
 
 DEMO_DEVICE = "demo"
+DEMO_RETRY_SECONDS = 10.0
 
 
 class Command(BaseCommand):
@@ -101,8 +104,15 @@ def local_url() -> str:
 
 
 def run_demo(key: str) -> None:
-    """The demo device, for as long as the process lives."""
-    try:
-        asyncio.run(simulate([VirtualDevice(DEMO_DEVICE, key, acknowledged=None)], base_url=local_url(), interval=1.0))
-    except SimulationError as error:
-        logger.warning("The demo device stopped: %s", error)
+    """The demo device, for as long as the process lives, or until the server refuses it for good."""
+    failures = FailureLog(logger)
+    while True:
+        device = VirtualDevice(DEMO_DEVICE, key, acknowledged=None)
+        try:
+            asyncio.run(simulate([device], base_url=local_url(), interval=1.0))
+        except SimulationError as error:
+            logger.warning("The demo device stopped: %s", error)
+            return
+        except Exception as error:
+            failures.write("The demo device failed and begins again", error)
+        time.sleep(DEMO_RETRY_SECONDS)
