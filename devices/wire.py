@@ -1,6 +1,7 @@
 """JSON on the wire: strict in, quick out. What every endpoint speaks."""
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import IO, Any
 
@@ -11,6 +12,8 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.utils.mediatypes import media_type_matches
+
+from devices.cpu_pool import Pauses
 
 decoder = msgspec.json.Decoder()
 syntax = msgspec.json.Decoder(msgspec.Raw)  # reads a document without making objects of it
@@ -138,6 +141,16 @@ class JSONRenderer(BaseRenderer):
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         return b"" if data is None else msgspec.json.encode(data, enc_hook=str)
+
+
+def encoded_items(items: Iterable[Any]) -> list[msgspec.Raw]:
+    """The items of a large answer, each encoded by itself: to encode all at once would stop the event loop."""
+    pauses = Pauses()
+    encoded = []
+    for item in items:
+        encoded.append(msgspec.Raw(msgspec.json.encode(item)))
+        pauses.pause()
+    return encoded
 
 
 class JSONUnlessAsked(DefaultContentNegotiation):

@@ -65,6 +65,7 @@ def choices() -> Iterator[CheckMessage]:
         ("DEFAULT_REPORT_INTERVAL", 1, 31 * 86_400, "telemetry.E010"),
         ("RETENTION_DAYS", 0, RETENTION_DAYS_MAX, "telemetry.E017"),
         ("HSTS_SECONDS", 0, 10 * 366 * 86_400, "telemetry.E019"),
+        ("METRIC_NAMES_PER_DEVICE", 1, 10_000, "telemetry.E020"),
     ):
         if not low <= getattr(settings, name) <= high:
             yield Error(f"{name} is {getattr(settings, name)}.", f"Use a number from {low} to {high}.", id=identifier)

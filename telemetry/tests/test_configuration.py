@@ -40,6 +40,7 @@ REFUSED = [
     ("E012", {"REDIS_URLS": ["redis://one:6379/0", ""]}),
     *(("E018", {"TRUSTED_PROXIES": [entry]}) for entry in ("proxy", "127.0.0.1:80", "10.0.0.0/33", "*", "::/0", "")),
     ("E019", {"HSTS_SECONDS": -1}),
+    ("E020", {"METRIC_NAMES_PER_DEVICE": 0}),
     ("E013", {"IN_PRODUCTION": True, "LISTED_HOSTS": ["telemetry.example.org"], "DEBUG": True}),
     ("E014", {"IN_PRODUCTION": True, "LISTED_HOSTS": ["*"]}),
     ("E014", {"IN_PRODUCTION": True, "LISTED_HOSTS": []}),
