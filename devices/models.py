@@ -1,12 +1,13 @@
 import uuid
 from datetime import datetime, timedelta
 
+import msgspec
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
 from devices.keys import generate_key, hash_key, key_hint
 from devices.querysets import DeviceManager
-from devices.states import DeviceStateManager
+from devices.states import DeviceStateManager, LatestValue
 from devices.validators import validate_device_id
 
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400
@@ -21,6 +22,11 @@ class RotationUnderWay(Exception):
     def __init__(self, device_id: str, until: datetime) -> None:
         super().__init__(f"An earlier key of {device_id} works until {until.isoformat()}.")
         self.device_id, self.until = device_id, until
+
+
+# Up to here a double tells whole numbers apart.
+LARGEST_EXACT_INTEGER = 2**53
+latest_values = msgspec.json.Decoder(dict[str, LatestValue])
 
 
 class Device(models.Model):
@@ -100,8 +106,11 @@ class Device(models.Model):
 class DeviceState(models.Model):
     """What the machine writes of a device: one narrow, hot row, locked by whoever appends to the device's log.
 
-    `last_seq` is the length of the log. `latest_seq` and `latest_at` (both or neither) name the reading that is
-    newest by its own time, which a late arrival is not: docs/decisions/0002-latest-reading-in-the-state.md.
+    `last_seq` is the length of the log. `latest_seq`, `latest_id` and `latest_at` (all or none) name the reading that
+    is newest by its own time, which a late arrival is not: docs/decisions/0002-latest-reading-in-the-state.md. `latest`
+    is JSON: of each metric that the device has its newest value by the same rule, as `states.LatestValue`
+    (docs/decisions/0035-latest-values-as-json-text.md). `names_seq` is where in the log the set of those metrics last
+    changed; 0: it has none.
 
     Readings up to `rolled_up_seq` are in the hourly rollups, up to `rolled_up_minutes_seq` in those of minutes (None:
     the device has none). Readings from before `raw_from`, a whole hour, may have been deleted by retention.
@@ -122,8 +131,19 @@ class DeviceState(models.Model):
     raw_from = models.DateTimeField(null=True)
     latest_seq = models.BigIntegerField(null=True)
     latest_at = models.DateTimeField(null=True)
+    latest_id = models.UUIDField(null=True)
+    latest = models.TextField(default="{}")
+    names_seq = models.BigIntegerField(default=0)
 
     objects = DeviceStateManager()
 
     def __str__(self) -> str:
         return f"{self.device_id} at {self.last_seq}"
+
+    def latest_values(self) -> dict[str, LatestValue]:
+        """Of each metric that the device has its newest value, by name."""
+        # PostgreSQL writes 1e300 with 301 digits, which come back as a whole number.
+        return {
+            name: latest if abs(latest.value) <= LARGEST_EXACT_INTEGER else latest._replace(value=float(latest.value))
+            for name, latest in latest_values.decode(self.latest).items()
+        }

@@ -4,8 +4,8 @@ Written in SQL: for a thousand devices the ORM takes longer than the database.
 """
 
 from collections.abc import Collection
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # In the order of the ids, always, so no deadlock. FOR NO KEY UPDATE lets readings refer to the device meanwhile.
 LOCK = """
-SELECT state.device_id, device.id, device.is_active, state.last_seq
+SELECT state.device_id, device.id, device.is_active, state.last_seq, state.names_seq
 FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
 WHERE state.device_id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)))
 ORDER BY state.device_id
@@ -26,48 +26,144 @@ FOR NO KEY UPDATE OF state
 """
 # SQLite has no row locks and needs none: BEGIN IMMEDIATE has made this transaction the only writer.
 LOCK_SQLITE = """
-SELECT state.device_id, device.id, device.is_active, state.last_seq
+SELECT state.device_id, device.id, device.is_active, state.last_seq, state.names_seq
 FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
 WHERE state.device_id IN (SELECT value FROM json_each(%s))
 """
+# The values of `latest` are replaced where the new ones are of every metric that the device has and newer than all it
+# has; that is nearly always so, and no JSON is read for it. Arrays, since a JSON document of all rows takes longer. An
+# array that is NULL stands for as many NULLs as there are rows.
 ADVANCE = """
 UPDATE devices_devicestate AS state
 SET last_seq = new.last_seq,
-    last_seen_at = greatest(CASE WHEN state.last_seen_at < %s THEN state.last_seen_at END, %s::timestamptz),
-    latest_seq = CASE WHEN new.latest_at >= coalesce(state.latest_at, '-infinity')
-                      THEN new.latest_seq ELSE state.latest_seq END,
-    latest_at = greatest(state.latest_at, new.latest_at)
-FROM json_to_recordset(%s::json) AS new (device_id text, last_seq bigint, latest_seq bigint, latest_at timestamptz)
+    last_seen_at = greatest(
+        CASE WHEN state.last_seen_at < %(until)s THEN state.last_seen_at END, %(seen_at)s::timestamptz
+    ),
+    latest_seq = CASE WHEN new.latest_at >= coalesce(state.latest_at, '-infinity') OR state.latest_at >= %(until)s
+                      THEN coalesce(new.latest_seq, state.latest_seq) ELSE state.latest_seq END,
+    latest_id = CASE WHEN new.latest_at >= coalesce(state.latest_at, '-infinity') OR state.latest_at >= %(until)s
+                     THEN coalesce(new.latest_id, state.latest_id) ELSE state.latest_id END,
+    latest_at = CASE WHEN new.latest_at >= coalesce(state.latest_at, '-infinity') OR state.latest_at >= %(until)s
+                     THEN coalesce(new.latest_at, state.latest_at) ELSE state.latest_at END,
+    names_seq = coalesce(new.names_seq, state.names_seq),
+    latest = CASE
+        WHEN new.latest IS NULL THEN state.latest
+        WHEN coalesce(new.oldest_at, new.latest_at) < state.latest_at THEN (
+            SELECT json_object_agg(
+                coalesce(mine.key, old.key),
+                CASE WHEN mine.key IS NULL
+                       OR ((old.value->1, old.value->2) > (mine.value->1, mine.value->2)
+                           AND old.value->1 < to_jsonb(%(until_microseconds)s::bigint))
+                     THEN old.value ELSE mine.value END
+            )::text
+            FROM jsonb_each(state.latest::jsonb) AS old
+            FULL JOIN jsonb_each(new.latest::jsonb) AS mine ON mine.key = old.key
+        )
+        WHEN new.partial THEN (state.latest::jsonb || new.latest::jsonb)::text
+        ELSE new.latest
+    END
+FROM unnest(%(device_id)s::text[], %(last_seq)s::bigint[], %(latest_seq)s::bigint[], %(latest_id)s::uuid[],
+            %(latest_at)s::timestamptz[], %(latest)s::text[], %(oldest_at)s::timestamptz[], %(partial)s::boolean[],
+            %(names_seq)s::bigint[])
+    AS new (device_id, last_seq, latest_seq, latest_id, latest_at, latest, oldest_at, partial, names_seq)
 WHERE state.device_id = new.device_id
 """
 # Times are text that sorts as they do.
 ADVANCE_SQLITE = """
 UPDATE devices_devicestate
-SET last_seq = %s,
-    last_seen_at = nullif(max(CASE WHEN last_seen_at < %s THEN last_seen_at ELSE '' END, coalesce(%s, '')), ''),
-    latest_seq = CASE WHEN %s >= coalesce(latest_at, '') THEN %s ELSE latest_seq END,
-    latest_at = CASE WHEN %s >= coalesce(latest_at, '') THEN %s ELSE latest_at END
-WHERE device_id = %s
+SET last_seq = %(last_seq)s,
+    last_seen_at = nullif(
+        max(CASE WHEN last_seen_at < %(until)s THEN last_seen_at ELSE '' END, coalesce(%(seen_at)s, '')), ''
+    ),
+    latest_seq = CASE WHEN %(latest_at)s >= coalesce(latest_at, '') OR latest_at >= %(until)s
+                      THEN coalesce(%(latest_seq)s, latest_seq) ELSE latest_seq END,
+    latest_id = CASE WHEN %(latest_at)s >= coalesce(latest_at, '') OR latest_at >= %(until)s
+                     THEN coalesce(%(latest_id)s, latest_id) ELSE latest_id END,
+    latest_at = CASE WHEN %(latest_at)s >= coalesce(latest_at, '') OR latest_at >= %(until)s
+                     THEN coalesce(%(latest_at)s, latest_at) ELSE latest_at END,
+    names_seq = coalesce(%(names_seq)s, names_seq),
+    latest = CASE
+        WHEN %(latest)s IS NULL THEN latest
+        WHEN %(oldest_at)s < latest_at OR %(partial)s THEN (
+            SELECT json_group_object(key, json(value)) FROM (
+                SELECT key, value, row_number() OVER (
+                    PARTITION BY key ORDER BY mine AND future DESC, time DESC, seq DESC
+                ) AS place
+                FROM (
+                    SELECT key, value, mine, json_extract(value, '$[1]') AS time, json_extract(value, '$[2]') AS seq,
+                           max(json_extract(value, '$[1]')) OVER (PARTITION BY key) >= %(until_microseconds)s AS future
+                    FROM (
+                        SELECT key, value, 0 AS mine FROM json_each(latest)
+                        UNION ALL SELECT key, value, 1 FROM json_each(%(latest)s)
+                    )
+                )
+            ) WHERE place = 1
+        )
+        ELSE %(latest)s
+    END
+WHERE device_id = %(device_id)s
 """
+NAMES = """
+SELECT device_id, ARRAY(SELECT json_object_keys(latest::json)) FROM devices_devicestate
+WHERE device_id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)))
+"""
+NAMES_SQLITE = """
+SELECT device_id, (SELECT json_group_array(key) FROM json_each(latest)) FROM devices_devicestate
+WHERE device_id IN (SELECT value FROM json_each(%s))
+"""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER_REACHED = datetime(9999, 12, 31, tzinfo=UTC)
+# ADVANCE's arrays, in the order of `arrays`.
+ARRAYS = ["device_id", "last_seq", "latest_seq", "latest_id", "latest_at"]
+ARRAYS += ["latest", "oldest_at", "partial", "names_seq"]
+
+
+class LatestValue(NamedTuple):
+    """A metric's newest value by the reading's own time, which is in microseconds since 1970; 0: `seq` is unknown."""
+
+    value: float | int
+    microseconds: int
+    seq: int
+
+
+# As it is written: the members of a LatestValue.
+Value = tuple[float | int, int, int]
 
 
 class LogEnd(msgspec.Struct, gc=False):
-    """Where a device's log ends, while the row that says so is locked. `device_pk` is the device's UUID."""
+    """Where a device's log ends, while the row that says so is locked. `device_pk` is the device's UUID.
+
+    `names_seq`: where in the log the set of the device's metrics last changed; 0: it has none.
+    """
 
     device_id: str
     device_pk: UUID
     is_active: bool
     last_seq: int
+    names_seq: int
+
+
+class Latest(msgspec.Struct, frozen=True, gc=False):
+    """Of the readings that were stored: the newest by its own time, and of each metric its newest value.
+
+    `oldest_at`: the oldest time of those values. `partial`: the device has more metrics than these.
+    """
+
+    seq: int
+    id: UUID
+    at: datetime
+    values: dict[str, Value]
+    oldest_at: datetime
+    partial: bool
 
 
 class Advance(msgspec.Struct, frozen=True, gc=False):
-    """What a device's state moves on to: `latest_*` of the newest by its own time of what was stored, if anything."""
+    """What a device's state moves on to: `latest` where anything was stored, `names_seq` where a metric is new."""
 
     device_id: str
     last_seq: int
-    latest_seq: int | None
-    latest_at: datetime | None
+    latest: Latest | None = None
+    names_seq: int | None = None
 
 
 class DeviceStateManager(models.Manager["DeviceState"]):
@@ -80,28 +176,82 @@ class DeviceStateManager(models.Manager["DeviceState"]):
             statement = LOCK if connection.vendor == "postgresql" else LOCK_SQLITE
             cursor.execute(statement, [msgspec.json.encode(list(device_ids)).decode()])
             return {
-                device_id: LogEnd(device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last_seq)
-                for device_id, pk, is_active, last_seq in cursor.fetchall()
+                device_id: LogEnd(device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), *numbers)
+                for device_id, pk, is_active, *numbers in cursor.fetchall()
             }
 
     def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> None:
-        """Moves locked states on; `last_seen_at` and the newest reading only forward.
+        """Moves locked states on; `last_seen_at` and the newest reading and values only forward.
 
-        But where `last_seen_at` is further in the future than clocks may differ, a wrong clock has set it, and
-        `seen_at` replaces it. `seen_at` is None where the device itself was not heard from.
+        But what is dated further in the future than clocks may differ, a wrong clock has set, and it is replaced.
+        `seen_at` is None where the device itself was not heard from.
         """
         if not advances:
             return
         until = seen_at + FUTURE_TOLERANCE if seen_at else NEVER_REACHED
+        common: dict[str, Any] = {"until_microseconds": (until - EPOCH) // timedelta(microseconds=1)}
         connection = connections[self.db]
         moment = connection.ops.adapt_datetimefield_value
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":
-                cursor.execute(ADVANCE, [until, seen_at, msgspec.json.encode(list(advances)).decode()])
+                common |= {"seen_at": seen_at, "until": until}
+                cursor.execute(ADVANCE, common | dict(zip(ARRAYS, arrays(advances), strict=True)))
                 return
-            seen, before = moment(seen_at), moment(until)
+            common |= {"seen_at": moment(seen_at), "until": moment(until)}
             rows = []
-            for a in advances:
-                at = moment(a.latest_at)
-                rows.append((a.last_seq, before, seen, at, a.latest_seq, at, at, a.device_id))
+            for advance in advances:
+                latest = advance.latest
+                rows.append(
+                    common
+                    | {
+                        "device_id": advance.device_id,
+                        "last_seq": advance.last_seq,
+                        "names_seq": advance.names_seq,
+                        "latest_seq": latest and latest.seq,
+                        "latest_id": latest and latest.id.hex,
+                        "latest_at": latest and moment(latest.at),
+                        "oldest_at": latest and moment(latest.oldest_at),
+                        "partial": latest and latest.partial,
+                        "latest": latest and msgspec.json.encode(latest.values).decode(),
+                    }
+                )
             cursor.executemany(ADVANCE_SQLITE, rows)
+
+    def metric_names(self, device_ids: Collection[str]) -> dict[str, frozenset[str]]:
+        """The names of all metrics, columns too, that each of these devices has."""
+        connection = connections[self.db]
+        with connection.cursor() as cursor:
+            asked = [msgspec.json.encode(list(device_ids)).decode()]
+            if connection.vendor == "postgresql":
+                cursor.execute(NAMES, asked)
+                return {device_id: frozenset(names) for device_id, names in cursor.fetchall()}
+            cursor.execute(NAMES_SQLITE, asked)
+            return {device_id: frozenset(msgspec.json.decode(names)) for device_id, names in cursor.fetchall()}
+
+
+def arrays(advances: Collection[Advance]) -> list[str | None]:
+    """ADVANCE's arrays, as PostgreSQL writes them; nothing in them but device ids and names has to be quoted."""
+    times: dict[datetime, str] = {}
+    columns: list[list[str]] = [[] for _ in range(9)]
+    partial = late = named = False
+    for advance in advances:
+        latest = advance.latest
+        values = [f'"{advance.device_id}"', str(advance.last_seq), *["NULL"] * 7]
+        if latest is not None:
+            if (at := times.get(latest.at)) is None:
+                at = times[latest.at] = f'"{latest.at.isoformat()}"'
+            text = msgspec.json.encode(latest.values).decode().replace('"', '\\"')
+            values[2:6] = str(latest.seq), latest.id.hex, at, f'"{text}"'
+            if latest.oldest_at != latest.at:
+                late = True
+                values[6] = f'"{latest.oldest_at.isoformat()}"'
+            if latest.partial:
+                partial = True
+                values[7] = "true"
+        if advance.names_seq is not None:
+            named = True
+            values[8] = str(advance.names_seq)
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    needed = [True] * 6 + [late, partial, named]
+    return [f"{{{','.join(column)}}}" if used else None for column, used in zip(columns, needed, strict=True)]

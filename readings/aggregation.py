@@ -6,12 +6,14 @@ added. So the answer is that of plain SQL over all readings, whenever the last m
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from django.db import connection
+from django.db import connection, transaction
 
+from devices.cpu_pool import Pauses
 from devices.models import DeviceState
 from readings.buckets import EPOCH, Bucket
 from readings.dialects import PostgreSQL, SQLite, moment
@@ -31,7 +33,14 @@ BEHIND_MAX = 100_000
 ATTEMPTS = 3
 
 
-class Statistics(msgspec.Struct):
+# Of one answer, buckets times metrics: 24 MB of JSON.
+AGGREGATE_VALUES_MAX = 200_000
+# Answers that may have more values are fetched in pieces, and made one at a time: each takes up to 80 MB meanwhile.
+LARGE_ANSWER_VALUES = 50_000
+FETCHED_ROWS = 2_000
+
+
+class Statistics(msgspec.Struct, gc=False):
     """Of one metric's values; `min`, `max`, `avg` are None where `count` is 0."""
 
     count: int = 0
@@ -49,7 +58,7 @@ class Statistics(msgspec.Struct):
         self.max = largest if self.max is None else max(self.max, largest)
 
 
-class BucketStatistics(msgspec.Struct):
+class BucketStatistics(msgspec.Struct, gc=False):
     """`start` is the bucket's own, in UTC, which for the first bucket may lie before the window's."""
 
     start: datetime
@@ -78,24 +87,53 @@ class Answer(msgspec.Struct, frozen=True):
         found = self.by_bucket.get(question.start, {})
         return {name: found.get(name, Statistics()) for name in question.metrics or found}
 
-    def buckets(self, question: Question, *, fill: bool) -> list[BucketStatistics]:
-        """In order of time; only of what has values, or with `fill` of every bucket and metric."""
+    def buckets(self, question: Question, *, fill: bool) -> Iterator[BucketStatistics]:
+        """In order of time; only of what has values, or with `fill` of every bucket and metric.
+
+        Each is forgotten here once it is given.
+        """
         assert question.bucket is not None
         if not fill:
-            return [BucketStatistics(start, self.by_bucket[start]) for start in sorted(self.by_bucket)]
+            for start in sorted(self.by_bucket):
+                yield BucketStatistics(start, self.by_bucket.pop(start))
+            return
         names = sorted({*(question.metrics or ()), *(name for found in self.by_bucket.values() for name in found)})
-        return [
-            BucketStatistics(start, {name: self.by_bucket.get(start, {}).get(name, Statistics()) for name in names})
-            for start in question.bucket.starts(question.start, question.end)
-        ]
+        for start in question.bucket.starts(question.start, question.end):
+            found = self.by_bucket.pop(start, {})
+            yield BucketStatistics(start, {name: found.get(name) or Statistics() for name in names})
+
+
+class TooManyValues(Exception):
+    """The answer has more than AGGREGATE_VALUES_MAX values; the message says how many, and what to change."""
+
+    def __init__(self, count: str, *, fill: bool) -> None:
+        ways = ["larger buckets", "fewer metrics (metrics=…)", *(["no fill=null"] if fill else []), "or bucket=auto"]
+        super().__init__(
+            f"The answer would have {count}; at most {AGGREGATE_VALUES_MAX} are given (the constant "
+            f"AGGREGATE_VALUES_MAX). Ask for {', '.join(ways)}."
+        )
 
 
 class Outdated(Exception):
     """Retention has moved on between planning and asking."""
 
 
-def aggregate(question: Question, state: DeviceState) -> Answer:
-    """The statistics; `state` is the device's, as it was read a moment ago."""
+def check_size(question: Question, metrics: int, *, fill: bool) -> int:
+    """How many values the answer may have, `metrics` being all that may be in it.
+
+    Raises TooManyValues where that is too many already: with `fill` every bucket and metric is in the answer.
+    """
+    buckets = question.bucket.count(question.start, question.end) if question.bucket else 1
+    if fill and buckets * metrics > AGGREGATE_VALUES_MAX:
+        raise TooManyValues(f"{buckets} buckets of {metrics} metrics, {buckets * metrics} values", fill=True)
+    return buckets * metrics
+
+
+def aggregate(question: Question, state: DeviceState, *, large: bool = False) -> Answer:
+    """The statistics; `state` is the device's, as it was read a moment ago. `large`: the answer may be.
+
+    Raises TooManyValues.
+    """
     for _ in range(ATTEMPTS):
         chosen = plan(
             question.start,
@@ -105,9 +143,18 @@ def aggregate(question: Question, state: DeviceState) -> Answer:
             raw_from=state.raw_from,
         )
         found: dict[datetime, dict[str, Statistics]] = defaultdict(lambda: defaultdict(Statistics))
+        pauses = Pauses()
+        count = 0
         try:
-            for start, name, *values in rows(question, chosen, state):
-                found[start][name].add(*values)
+            for start, name, *values in rows(question, chosen, state, large=large):
+                bucket = found[start]
+                before = len(bucket)
+                bucket[name].add(*values)
+                count += len(bucket) - before
+                if count > AGGREGATE_VALUES_MAX:
+                    raise TooManyValues(f"more than {AGGREGATE_VALUES_MAX} values", fill=False)
+                if large:
+                    pauses.pause()
         except Outdated:
             state.refresh_from_db()
             continue
@@ -132,17 +179,35 @@ def usable_tiers(state: DeviceState) -> list[Tier]:
     return [tier for tier, position in positions if position is not None and state.last_seq - position <= BEHIND_MAX]
 
 
-def rows(question: Question, chosen: Plan, state: DeviceState) -> Iterator[tuple[Any, ...]]:
+def rows(question: Question, chosen: Plan, state: DeviceState, *, large: bool) -> Iterator[tuple[Any, ...]]:
     """(start of the bucket, metric, count, sum, min, max); a bucket and metric may come in several parts."""
     statement = Statement(question, chosen, state)
-    with connection.cursor() as cursor:
-        cursor.execute(*statement.built())
-        found = cursor.fetchall()
-    if not any(name == "" and unchanged for _, name, unchanged, *_ in found):
-        raise Outdated
-    for label, name, count, *numbers in found:
+    current = False
+    for label, name, count, *numbers in fetched(*statement.built(), large=large):
         if name:
             yield statement.start_of(label), name, int(count), *map(float, numbers)
+        else:
+            current = bool(count)
+    if not current:
+        raise Outdated
+
+
+def fetched(sql: str, parameters: list[Any], *, large: bool) -> Iterator[tuple[Any, ...]]:
+    """The rows; of a `large` result in pieces, so that it is never in memory as a whole."""
+    if not large:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            yield from cursor.fetchall()
+        return
+    # PostgreSQL keeps a cursor open in a transaction; outside of one it would write the whole result to disk first.
+    # SQLite gives rows as it finds them, and in a transaction would keep everybody else from writing.
+    with (
+        transaction.atomic() if connection.vendor == "postgresql" else nullcontext(),
+        connection.chunked_cursor() as cursor,
+    ):
+        cursor.execute(sql, parameters)
+        while piece := cursor.fetchmany(FETCHED_ROWS):
+            yield from piece
 
 
 class Statement:

@@ -93,6 +93,14 @@ READING: Schema = {
 LATEST: Schema = nullable(READING) | {
     "description": "The newest reading by time; null where there is none, or the account may not view readings."
 }
+LATEST_VALUES: Schema = {
+    "type": "object",
+    "description": "Of each metric that the device has its newest value by time, with the reading that has it. `seq` "
+    "is null where the reading is no longer kept and only the average of its hour is known.",
+    "additionalProperties": record(
+        {"value": {"type": "number"}, "timestamp": DATE_TIME, "seq": {"type": ["integer", "null"], "minimum": 1}}
+    ),
+}
 
 ACCEPTED = record(
     {
@@ -199,6 +207,9 @@ latest = extend_schema(
     summary="The latest reading",
     responses={
         (200, JSON): READING
-        | {"properties": {"device_id": STRING} | READING["properties"], "required": ["device_id", *READING["required"]]}
+        | {
+            "properties": {"device_id": STRING} | READING["properties"] | {"values": LATEST_VALUES},
+            "required": ["device_id", *READING["required"], "values"],
+        }
     },
 )

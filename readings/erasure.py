@@ -15,6 +15,17 @@ from readings.models import Reading, Rejection, Rollup
 
 CHUNK_ROWS = 5_000
 ERASED = "[erased]"
+# What the state of a device says of readings that are gone.
+STATE_OF_READINGS = [
+    "rolled_up_seq",
+    "rolled_up_minutes_seq",
+    "raw_from",
+    "latest_seq",
+    "latest_id",
+    "latest_at",
+    "latest",
+    "names_seq",
+]
 
 DELETE_CHUNK = f"""
 DELETE FROM readings_reading WHERE device_id = %s AND seq IN (
@@ -74,10 +85,9 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
                 state.rolled_up_seq = state.last_seq
                 if state.rolled_up_minutes_seq is not None:
                     state.rolled_up_minutes_seq = state.last_seq
-                state.latest_seq = state.latest_at = state.raw_from = None
-                state.save(
-                    update_fields=["rolled_up_seq", "rolled_up_minutes_seq", "latest_seq", "latest_at", "raw_from"]
-                )
+                state.latest_seq = state.latest_id = state.latest_at = state.raw_from = None
+                state.latest, state.names_seq = "{}", 0
+                state.save(update_fields=STATE_OF_READINGS)
         if rest:
             yield rest
 

@@ -1,7 +1,8 @@
 """`POST /ingest` and `/ingest/batch`: a view parses, `recording.store` stores, the view says what became of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import msgspec
@@ -16,21 +17,24 @@ from rest_framework.exceptions import APIException, AuthenticationFailed, ErrorD
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from devices import cpu_pool
 from devices.authentication import INVALID_KEY, KeyAuthentication, caller_of, key_in
 from devices.callers import Caller, Role, caller_for_key
 from devices.context import calling_device
 from devices.permissions import CallerPermission
 from devices.throttling import DeviceThrottle, TooManyPosts
-from devices.validators import is_device_id
-from devices.wire import decode_body
-from readings import documentation, instruments
+from devices.wire import is_light
+from readings import documentation
 from readings.asynchronous import AsyncViewSet, JSONResponse
-from readings.payloads import BATCH_READINGS_MAX, InvalidReading, NewReading, Refusal, parse_reading
+from readings.decoding import Posted, decode_batch, decode_reading
+from readings.payloads import NewReading, Refusal
 from readings.recording import INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded, announce, store
 from readings.rejections import Refused, Times, keep_or_drop, refused_post
 
 REJECTIONS_LISTED = 100
 REASONS_NOTED = 5
+# The answer to a batch of so many is made on the event loop, which takes a millisecond.
+LIGHT_READINGS_MAX = 2_000
 
 
 class NothingStored(APIException):
@@ -49,13 +53,36 @@ class NothingStored(APIException):
         self.problem_members = {"errors": errors} | result
 
 
+# From a body, and why it was not taken (`telemetry.bodies.BodyRefused`, empty if it was), to its readings.
+Decode = Callable[[bytes, str], Posted]
+
+
+class Body(Protocol):
+    """A request's body, not decoded yet."""
+
+    # By `decode`, in the thread of `devices.cpu_pool` where that takes long; there callers take turns.
+    async def decoded(self, decode: Decode, *, caller: str) -> Posted: ...
+
+
+class DjangoBody:
+    """The body of a request that came by Django's ordinary handler."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+
+    async def decoded(self, decode: Decode, *, caller: str) -> Posted:
+        scope: dict[str, Any] = getattr(self.request, "scope", {})
+        body, refused = self.request.body, scope.get("body_refused", "")
+        return decode(body, refused) if is_light(body) else await cpu_pool.run(caller, partial(decode, body, refused))
+
+
 class Lane(Protocol):
     """What a request has that came by the ingest lane (telemetry.lane): ways to the database that others share."""
 
     async def caller(self, key: str) -> Caller | None: ...
 
-    # The body, and why it was refused (`telemetry.bodies.BodyRefused`), if it was.
-    async def body(self) -> tuple[bytes, str]: ...
+    # The whole body, once it is in.
+    async def body(self) -> Body: ...
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]: ...
 
@@ -81,7 +108,7 @@ class IngestViewSet(AsyncViewSet):
     open_to = {"create": (Role.DEVICE, Role.FLEET), "batch": (Role.DEVICE, Role.FLEET)}
     # Whatever fails before the commit; where the commit itself has no answer, that is an OutcomeUnknown.
     when_unavailable = "Nothing was stored; send it again."
-    posted: Any = None  # the decoded body, once it was read
+    posted = Posted()  # the body, once it is decoded
 
     def throttled(self, request: Request, wait: float) -> NoReturn:
         rate = settings.DEVICE_RATE_LIMIT
@@ -143,7 +170,7 @@ class IngestViewSet(AsyncViewSet):
         field: str,
         detail: str,
         *,
-        index: int | None = None,
+        index: int = 0,
         unknown_device: bool = False,
     ) -> None:
         meta = self.request.META
@@ -153,7 +180,7 @@ class IngestViewSet(AsyncViewSet):
             caller=caller.role.value if caller else "nobody",
             # Only an unknown key may be shown how it begins: gateways' and the administrator's are secrets of ours.
             unknown_key=key if caller is None else None,
-            device_id=own_device_id(caller) or named_device_id(self.posted, index) if caller else "",
+            device_id=own_device_id(caller) or self.posted.device_of(index) if caller else "",
             address=meta.get("REMOTE_ADDR") or "",
             status=status_code,
             code=code,
@@ -166,14 +193,22 @@ class IngestViewSet(AsyncViewSet):
         else:
             await sync_to_async(keep_or_drop)({refusal: Times(timezone.now())})
 
-    async def document(self, request: Request) -> Any:
-        """The decoded body, read only now that its sender is known to be allowed."""
-        if (lane := lane_of(request)) is None:
-            self.posted = request.data
-        else:
-            body, refused = await lane.body()
-            self.posted = decode_body(body, content_type=request.META.get("CONTENT_TYPE", ""), refused=refused)
-        return self.posted
+    async def readings(
+        self, request: Request, decode: Callable[..., Posted]
+    ) -> tuple[list[NewReading | Refusal], datetime]:
+        """The posted readings, and when they were received. The body is read only now that its sender is allowed."""
+        lane = lane_of(request)
+        body: Body = DjangoBody(request._request) if lane is None else await lane.body()
+        received_at = timezone.now()
+        about = {
+            "content_type": request.META.get("CONTENT_TYPE", ""),
+            "device_id": own_device_id(caller_of(request)),
+            "received_at": received_at,
+        }
+        self.posted = await body.decoded(partial(decode, **about), caller=caller_name(request))
+        if self.posted.problem:
+            raise self.posted.problem
+        return self.posted.outcomes, received_at
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
         if (lane := lane_of(self.request)) is not None:
@@ -185,13 +220,9 @@ class IngestViewSet(AsyncViewSet):
 
     @documentation.ingest
     async def create(self, request: Request) -> JSONResponse:
-        document = await self.document(request)
-        received_at = timezone.now()
-        try:
-            reading = parse_reading(document, device_id=own_device_id(caller_of(request)), received_at=received_at)
-        except InvalidReading as error:
-            instruments.REJECTED.labels(error.refusal.code).inc()
-            raise refused(error.refusal) from error
+        (reading,), received_at = await self.readings(request, decode_reading)
+        if isinstance(reading, Refusal):
+            raise refused(reading)
         calling_device.set(reading.device_id)
         (recorded,) = await self.record([reading], received_at=received_at)
         if recorded.reading is None:
@@ -207,17 +238,13 @@ class IngestViewSet(AsyncViewSet):
 
     @documentation.ingest_batch
     async def batch(self, request: Request) -> JSONResponse:
-        items = batch_items(await self.document(request))
-        received_at = timezone.now()
-        own = own_device_id(caller_of(request))
-        outcomes: list[NewReading | Refusal] = [parse_item(item, own, received_at) for item in items]
+        outcomes, received_at = await self.readings(request, decode_batch)
         readings = [outcome for outcome in outcomes if isinstance(outcome, NewReading)]
-        recorded = iter(await self.record(readings, received_at=received_at) if readings else ())
-        results = [Recorded(refusal=o) if isinstance(o, Refusal) else next(recorded) for o in outcomes]
-        answer = batch_result(results, received_at)
-        if ignored := sorted({name for reading in readings for name in reading.ignored}):
-            answer["ignored"] = ignored
-        if answer["rejected_count"] == len(results):
+        recorded = await self.record(readings, received_at=received_at) if readings else []
+        answered = partial(batch_result, outcomes, recorded, received_at)
+        heavy = len(outcomes) > LIGHT_READINGS_MAX
+        answer = await cpu_pool.run(caller_name(request), answered) if heavy else answered()
+        if answer["rejected_count"] == len(outcomes):
             raise NothingStored(answer)
         if answer["rejected_count"]:
             await self.note_rejected(status.HTTP_207_MULTI_STATUS, answer["rejected"])
@@ -234,33 +261,13 @@ def own_device_id(caller: Caller) -> str | None:
     return caller.device.device_id if caller.device else None
 
 
-def named_device_id(posted: Any, index: int | None) -> str:
-    """The device that a fleet key's reading names: the whole body, or the reading at `index` of it."""
-    if index is not None:
-        posted = batch_items(posted)[index]
-    named = posted.get("device_id") if isinstance(posted, dict) else None
-    return named if isinstance(named, str) and is_device_id(named) else ""
-
-
-def batch_items(document: Any) -> list[Any]:
-    """The readings of a batch, unchecked. Raises ValidationError."""
-    if isinstance(document, dict) and set(document) == {"readings"}:
-        document = document["readings"]
-    if not isinstance(document, list):
-        expected = 'A batch is an array of readings, or {"readings": […]}. A single reading goes to /api/v1/ingest.'
-        raise ValidationError({"": ErrorDetail(expected, code="not_a_batch")})
-    if not 0 < len(document) <= BATCH_READINGS_MAX:
-        count = f"A batch has 1 to {BATCH_READINGS_MAX} readings; this one has {len(document)}."
-        raise ValidationError({"": ErrorDetail(count, code="batch_size")})
-    return document
-
-
-def parse_item(payload: Any, device_id: str | None, received_at: datetime) -> NewReading | Refusal:
-    try:
-        return parse_reading(payload, device_id=device_id, received_at=received_at)
-    except InvalidReading as error:
-        instruments.REJECTED.labels(error.refusal.code).inc()
-        return error.refusal
+def caller_name(request: Request) -> str:
+    """Whom the work for a request is counted to: a device, or a gateway's key."""
+    if own := own_device_id(caller_of(request)):
+        return own
+    meta = request.META
+    # Not the key itself, which is to be in as few places as possible.
+    return f"gateway {hash(key_in(api_key=meta.get('HTTP_X_API_KEY'), authorization=meta.get('HTTP_AUTHORIZATION')))}"
 
 
 def refused(refusal: Refusal) -> APIException:
@@ -273,13 +280,21 @@ def refused(refusal: Refusal) -> APIException:
     return error
 
 
-def batch_result(results: Sequence[Recorded], received_at: datetime) -> dict[str, Any]:
-    """What became of a batch: counts, the first rejections, and each device's new stretch of log."""
+def batch_result(
+    outcomes: Sequence[NewReading | Refusal], recorded: Iterable[Recorded], received_at: datetime
+) -> dict[str, Any]:
+    """What became of a batch: counts, the first rejections, and each device's new stretch of log.
+
+    `recorded`: what became of the valid readings, in order.
+    """
+    stored = iter(recorded)
+    results = [Recorded(refusal=o) if isinstance(o, Refusal) else next(stored) for o in outcomes]
     rejected = [(index, result.refusal) for index, result in enumerate(results) if result.refusal]
     stretches: dict[str, list[int]] = {}
     for result in results:
         if result.reading and not result.duplicate:
             stretches.setdefault(result.reading.device_id, []).append(result.reading.seq)
+    ignored = sorted({name for o in outcomes if isinstance(o, NewReading) and o.ignored for name in o.ignored})
     return {
         "accepted": sum(map(len, stretches.values())),
         "duplicates": sum(result.duplicate for result in results),
@@ -293,4 +308,4 @@ def batch_result(results: Sequence[Recorded], received_at: datetime) -> dict[str
             for device_id, seqs in stretches.items()
         ],
         "server_time": received_at,
-    }
+    } | ({"ignored": ignored} if ignored else {})

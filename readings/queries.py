@@ -12,6 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from devices.serializers import QuerySerializer
+from readings.aggregation import AGGREGATE_VALUES_MAX
 from readings.buckets import BUCKETS_MAX, POINTS_DEFAULT, InvalidBucket, parse_bucket
 from readings.metrics import EXTRA_METRICS_MAX, is_metric_name
 from readings.windows import EARLIEST, FORMS, LATEST, InvalidMoment, InvalidWindow, check_window, parse_moment
@@ -121,7 +122,8 @@ class HistoryQuery(WindowSerializer):
 class AggregateQuery(WindowSerializer):
     """The default window is the last 24 hours; `bucket` becomes a `readings.buckets.Bucket`.
 
-    `auto` chooses no less than whole hours where the window starts before the context's `raw_from`, if any.
+    `auto` chooses no less than whole hours where the window starts before the context's `raw_from`, if any, and buckets
+    so large that with `metric_count` metrics, the context's, the answer is not too large.
     """
 
     bucket = BucketField(required=False, help_text="`30s 5m 1h 1d 7d`, or `auto`.")
@@ -137,11 +139,12 @@ class AggregateQuery(WindowSerializer):
         if "bucket" in attrs:
             try:
                 raw_from = self.context["raw_from"]
+                metrics = len(attrs["metrics"]) if "metrics" in attrs else self.context["metric_count"]
                 attrs["bucket"] = parse_bucket(
                     attrs["bucket"],
                     start=attrs["start"],
                     end=attrs["end"],
-                    points=attrs["points"],
+                    points=max(1, min(attrs["points"], AGGREGATE_VALUES_MAX // max(1, metrics))),
                     tz=attrs["tz"],
                     whole_hours=raw_from is not None and attrs["start"] < raw_from,
                 )
@@ -151,8 +154,14 @@ class AggregateQuery(WindowSerializer):
         return attrs
 
 
-def parsed(query: type[WindowSerializer], parameters: Any, *, raw_from: datetime | None = None) -> dict[str, Any]:
-    """The validated parameters. `raw_from`: where the device's kept readings begin. Raises ValidationError, a 422."""
-    serializer = query(data=parameters, context={"now": timezone.now(), "raw_from": raw_from})
+def parsed(
+    query: type[WindowSerializer], parameters: Any, *, raw_from: datetime | None = None, metric_count: int = 0
+) -> dict[str, Any]:
+    """The validated parameters. Raises ValidationError, a 422.
+
+    `raw_from`: where the device's kept readings begin. `metric_count`: how many metrics it has.
+    """
+    context = {"now": timezone.now(), "raw_from": raw_from, "metric_count": metric_count}
+    serializer = query(data=parameters, context=context)
     serializer.is_valid(raise_exception=True)
     return dict(serializer.validated_data)

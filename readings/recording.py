@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -12,13 +12,16 @@ from rest_framework.exceptions import APIException
 
 from devices.database_errors import is_undone
 from devices.models import Device, DeviceState
-from devices.states import Advance, LogEnd
-from readings import instruments
+from devices.states import Advance, Latest, Value
+from readings import instruments, metric_names
 from readings.ids import uuid7s
+from readings.metric_names import Names
+from readings.metrics import COLUMNS
 from readings.models import Reading
 from readings.payloads import NewReading, Refusal
 from readings.signals import readings_recorded
 from readings.stored import Appended, StoredReading
+from readings.windows import EARLIEST
 
 UNKNOWN_DEVICE = Refusal("device_id", "unknown_device", "There is no device of this id.")
 INACTIVE_DEVICE = Refusal("device_id", "inactive_device", "This device is deactivated.")
@@ -26,6 +29,8 @@ FOREIGN_ID = Refusal("id", "id_taken", "Another device has stored a reading of t
 
 # Two transactions can give one id to two devices, whose locks do not meet; the second look finds it stored.
 ATTEMPTS = 3
+
+MICROSECOND = timedelta(microseconds=1)
 
 
 class OutcomeUnknown(APIException):
@@ -79,7 +84,7 @@ def store(
             with transaction.atomic(durable=True):
                 for device_id in register:
                     Device.objects.register(device_id=device_id)
-                outcomes, appended = append(readings, received_at=received_at)
+                outcomes, appended, changed = append(readings, received_at=received_at)
                 committing = True
         except IntegrityError:
             if attempt == ATTEMPTS:
@@ -89,42 +94,54 @@ def store(
                 raise OutcomeUnknown from error
             raise
         else:
+            metric_names.remember(changed)
             accepted = sum(len(log.readings) for log in appended)
             instruments.count_stored(outcomes if accepted != len(outcomes) else (), accepted)
             return outcomes, appended
     raise AssertionError("unreachable")
 
 
-def append(readings: Sequence[NewReading], *, received_at: datetime | None) -> tuple[list[Recorded], list[Appended]]:
-    """The transaction: lock, leave out duplicates, number, insert, advance the states."""
+def append(
+    readings: Sequence[NewReading], *, received_at: datetime | None
+) -> tuple[list[Recorded], list[Appended], list[Names]]:
+    """The transaction: lock, leave out duplicates, number, insert, advance the states.
+
+    Also returns the metric names of the devices that have new ones.
+    """
     ends = DeviceState.objects.lock({reading.device_id for reading in readings})
+    names = metric_names.of(ends.values())
     given = [reading.id for reading in readings if reading.id is not None]
     known: dict[UUID, StoredReading] = Reading.objects.by_ids(given) if given else {}
     fresh = iter(uuid7s(len(readings) - len(given)))
     outcomes: list[Recorded] = []
     new: dict[str, list[StoredReading]] = defaultdict(list)
     heard_from = set()
+    widened = set()  # the devices that have a new extra metric
     for reading in readings:
-        end = ends.get(reading.device_id)
+        device_id = reading.device_id
+        end = ends.get(device_id)
         if end is None:
             outcomes.append(Recorded(refusal=UNKNOWN_DEVICE))
             continue
         if not end.is_active:
             outcomes.append(Recorded(refusal=INACTIVE_DEVICE))
             continue
-        if reading.id is None:
-            identifier = next(fresh)
-        else:
-            identifier = reading.id
-            if before := known.get(identifier):
-                mine = before.device_id == reading.device_id
-                outcomes.append(Recorded(before, duplicate=True) if mine else Recorded(refusal=FOREIGN_ID))
-                if mine:
-                    heard_from.add(reading.device_id)
+        if reading.id is not None and (before := known.get(reading.id)):
+            mine = before.device_id == device_id
+            outcomes.append(Recorded(before, duplicate=True) if mine else Recorded(refusal=FOREIGN_ID))
+            if mine:
+                heard_from.add(device_id)
+            continue
+        if reading.extra and not reading.extra.keys() <= names[device_id]:
+            more = names[device_id].union(reading.extra)
+            if metric_names.too_many(more):
+                outcomes.append(Recorded(refusal=metric_names.refusal()))
                 continue
+            names[device_id] = more
+            widened.add(device_id)
         end.last_seq += 1
         stored = StoredReading(
-            identifier,
+            reading.id or next(fresh),
             end.device_id,
             end.last_seq,
             reading.timestamp,
@@ -134,25 +151,67 @@ def append(readings: Sequence[NewReading], *, received_at: datetime | None) -> t
             reading.extra,
         )
         if reading.id is not None:
-            known[identifier] = stored
-        new[end.device_id].append(stored)
+            known[reading.id] = stored
+        new[device_id].append(stored)
         outcomes.append(Recorded(stored))
     rows = [reading for log in new.values() for reading in log]
     if given:
         # Two transactions that bring the same ids for different devices wait for each other, but never in a ring.
         rows.sort(key=lambda reading: reading.id.int)
     Reading.objects.insert(rows)
-    DeviceState.objects.advance(
-        [advanced(ends[device_id], new.get(device_id, [])) for device_id in heard_from.union(new)],
-        seen_at=received_at,
-    )
+    advances, changed = [], []
+    for device_id in heard_from.union(new):
+        end, log = ends[device_id], new.get(device_id, [])
+        if not log:
+            advances.append(Advance(device_id, end.last_seq))
+            continue
+        latest = latest_of(log, names[device_id])
+        if device_id in widened or not latest.values.keys() <= names[device_id]:
+            changed.append(Names(end.device_pk, end.last_seq, names[device_id].union(latest.values)))
+            advances.append(Advance(device_id, end.last_seq, latest, end.last_seq))
+        else:
+            advances.append(Advance(device_id, end.last_seq, latest))
+    DeviceState.objects.advance(advances, seen_at=received_at)
     appended = [Appended(ends[device_id].device_pk, device_id, log) for device_id, log in new.items()]
-    return outcomes, appended
+    return outcomes, appended, changed
 
 
-def advanced(end: LogEnd, log: list[StoredReading]) -> Advance:
-    """The state of a device that was heard from, by what was stored of it, which may be nothing."""
-    if not log:
-        return Advance(end.device_id, end.last_seq, None, None)
-    latest = log[0] if len(log) == 1 else max(log, key=lambda reading: (reading.timestamp, reading.seq))
-    return Advance(end.device_id, end.last_seq, latest.seq, latest.timestamp)
+def latest_of(log: list[StoredReading], names: frozenset[str]) -> Latest:
+    """What was stored of a device that has these metrics, the extra ones of `log` among them."""
+    newest = log[0] if len(log) == 1 else max(log, key=by_time)
+    values, oldest_at = latest_values(newest, log)
+    return Latest(newest.seq, newest.id, newest.timestamp, values, oldest_at, not names <= values.keys())
+
+
+def by_time(reading: StoredReading) -> tuple[datetime, int]:
+    return reading.timestamp, reading.seq
+
+
+def latest_values(newest: StoredReading, log: Sequence[StoredReading]) -> tuple[dict[str, Value], datetime]:
+    """Of each metric in `log` its newest value, and the oldest time of those values. `newest` is the log's newest."""
+    values = values_of(newest)
+    if len(log) == 1:
+        return values, newest.timestamp
+    absent = [name for name in COLUMNS if name not in values]
+    others: dict[str, StoredReading] = {}  # of metrics that the newest reading has not
+    for reading in log:
+        names = [name for name in absent if getattr(reading, name) is not None] if absent else []
+        if reading.extra and not reading.extra.keys() <= values.keys():
+            names += reading.extra.keys() - values.keys()
+        for name in names:
+            if name not in others or by_time(reading) > by_time(others[name]):
+                others[name] = reading
+    for name, reading in others.items():
+        values[name] = values_of(reading)[name]
+    return values, min([newest.timestamp, *(reading.timestamp for reading in others.values())])
+
+
+def values_of(reading: StoredReading) -> dict[str, Value]:
+    at, seq = (reading.timestamp - EARLIEST) // MICROSECOND, reading.seq
+    values: dict[str, Value] = {}
+    for name in COLUMNS:
+        if (value := getattr(reading, name)) is not None:
+            values[name] = value, at, seq
+    for name, value in reading.extra.items():
+        values[name] = value, at, seq
+    return values

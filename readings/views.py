@@ -1,6 +1,8 @@
 """What can be asked of a device's readings; and the device endpoints, with the latest reading in them."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -8,23 +10,29 @@ from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from devices.authentication import caller_of
 from devices.callers import Role
-from devices.models import Device
+from devices.models import Device, DeviceState
 from devices.serializers import DeviceSerializer
 from devices.views import DeviceScope, DeviceViewSet
+from devices.wire import encoded_items
 from readings import documentation
-from readings.aggregation import Question, aggregate
-from readings.export import csv_lines, extra_metrics
+from readings.aggregation import LARGE_ANSWER_VALUES, Question, TooManyValues, aggregate, check_size
+from readings.export import csv_lines
+from readings.large_answers import large_answer
 from readings.metrics import COLUMNS
 from readings.models import Reading
 from readings.queries import AggregateQuery, CursorField, HistoryQuery, parsed
 from readings.querysets import ReadingQuerySet
 from readings.stored import reading_document
+from readings.windows import EARLIEST
+
+# A page of more readings is encoded piece by piece.
+LARGE_PAGE_READINGS = 500
 
 VIEW_READING = "readings.view_reading"
 
@@ -85,13 +93,14 @@ class DeviceReadingsViewSet(DeviceScope):
         found = list(readings.by_time(descending=descending)[: limit + 1])
         page = found[:limit]
         following = self.next_page(query, page[-1]) if len(found) > limit else None
+        documents = (reading_document(reading, query.get("metrics")) for reading in page)
         return Response(
             {
                 "device_id": device.device_id,
                 "start": query.get("start"),
                 "end": query.get("end"),
                 "order": query["order"],
-                "results": [reading_document(reading, query.get("metrics")) for reading in page],
+                "results": encoded_items(documents) if len(page) > LARGE_PAGE_READINGS else list(documents),
                 "next": following,
             }
         )
@@ -105,7 +114,8 @@ class DeviceReadingsViewSet(DeviceScope):
         return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(ends | metrics | rest)}"
 
     def csv(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> StreamingHttpResponse:
-        metrics = query.get("metrics") or [*COLUMNS, *extra_metrics(device, query.get("start"), query.get("end"))]
+        # Those of the device, not of the window: to find those of a window takes as long as its statistics.
+        metrics = query.get("metrics") or [*COLUMNS, *sorted(device.state.latest_values().keys() - set(COLUMNS))]
         lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc")
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="{device.device_id.replace(":", "-")}.csv"'
@@ -115,29 +125,48 @@ class DeviceReadingsViewSet(DeviceScope):
     def aggregate(self, request: Request, device_id: str) -> Response:
         """Count, minimum, maximum, average and sum of each metric in a window, in all or by buckets."""
         device = self.get_object()
-        query = parsed(AggregateQuery, request.query_params, raw_from=device.state.raw_from)
-        bucket = query.get("bucket")
+        state = device.state
+        metric_count = len(state.latest_values())
+        query = parsed(AggregateQuery, request.query_params, raw_from=state.raw_from, metric_count=metric_count)
+        bucket, fill = query.get("bucket"), "fill" in query
         question = Question(device.device_id, query["start"], query["end"], query.get("metrics"), bucket)
-        found = aggregate(question, device.state)
-        answer: dict[str, Any] = {"device_id": device.device_id, "start": question.start, "end": question.end}
+        try:
+            values = check_size(question, len(question.metrics or ()) or metric_count, fill=fill)
+            with large_answer() if values > LARGE_ANSWER_VALUES else nullcontext(False) as large:
+                return Response(self.statistics(question, state, fill=fill, large=large))
+        except TooManyValues as error:
+            raise ValidationError({"bucket": ErrorDetail(str(error), code="too_many_values")}) from error
+
+    def statistics(self, question: Question, state: DeviceState, *, fill: bool, large: bool) -> dict[str, Any]:
+        found = aggregate(question, state, large=large)
+        answer: dict[str, Any] = {"device_id": question.device_id, "start": question.start, "end": question.end}
         if found.widened:
             answer["resolution"] = "1h"
-        if bucket is None:
+        if question.bucket is None:
             answer["metrics"] = found.total(question)
         else:
-            answer["bucket"] = bucket.name
-            answer["tz"] = bucket.tz.key
-            answer["buckets"] = found.buckets(question, fill="fill" in query)
-        return Response(answer)
+            answer["bucket"] = question.bucket.name
+            answer["tz"] = question.bucket.tz.key
+            buckets = found.buckets(question, fill=fill)
+            answer["buckets"] = encoded_items(buckets) if large else list(buckets)
+        return answer
 
     @documentation.latest
     def latest(self, request: Request, device_id: str) -> Response:
-        """The reading that is newest by its own time."""
+        """The reading that is newest by its own time, and in `values` of each metric the newest value."""
         device = self.get_object()
-        reading = Reading.objects.latest_of([device.device_id]).first()
+        reading = Reading.objects.filter(device=device, seq=device.state.latest_seq).first()
         if reading is None:
             raise NotFound("The device has no readings yet.", code="no_readings")
-        return Response({"device_id": device.device_id} | reading_document(reading))
+        values = {
+            name: {
+                "value": float(latest.value) if name in COLUMNS else latest.value,
+                "timestamp": EARLIEST + timedelta(microseconds=latest.microseconds),
+                "seq": latest.seq or None,
+            }
+            for name, latest in device.state.latest_values().items()
+        }
+        return Response({"device_id": device.device_id} | reading_document(reading) | {"values": values})
 
 
 def asks_for_csv(request: Request) -> bool:

@@ -2,10 +2,14 @@
 
 import zlib
 from collections.abc import Iterable
+from functools import partial
 
 import msgspec
 from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, HTTPScope, Scope
 
+from devices import cpu_pool
+from devices.cpu_pool import TooManyLargeBodies
+from devices.wire import LIGHT_BYTES_MAX
 from telemetry.instruments import METHODS, REQUESTS
 from telemetry.problems import MEDIA_TYPE, document
 from telemetry.requests import begin_request
@@ -44,9 +48,14 @@ class BoundedBodies:
             await self.application(scope, receive, send)
             return
         body, code, headers = b"", "", list(scope["headers"])
+        client = scope.get("client")
         try:
-            body = decode(await read(receive, self.limit), content_encoding(headers), self.limit)
+            body = await read(receive, self.limit)
+            body = await inflate(body, content_encoding(headers), self.limit, caller=client[0] if client else "")
         except ClientDisconnected:
+            return
+        except TooManyLargeBodies as refusal:
+            await refuse(send, refusal.default_code, method=scope["method"])
             return
         except BodyRefused as refusal:
             code = refusal.code
@@ -81,6 +90,25 @@ async def read(receive: ASGIReceiveCallable, limit: int) -> bytes:
     if size > limit:
         raise BodyRefused("body_too_large")
     return b"".join(chunks)
+
+
+async def inflate(body: bytes, encoding: bytes, limit: int, *, caller: str) -> bytes:
+    """`decode`, in the thread of `devices.cpu_pool` for what becomes large. Raises BodyRefused, TooManyLargeBodies."""
+    if (light := decode_light(body, encoding)) is not None:
+        return light
+    return await cpu_pool.run(caller, partial(decode, body, encoding, limit))
+
+
+def decode_light(body: bytes, encoding: bytes) -> bytes | None:
+    """The decoded body where it costs next to nothing; None where it becomes large. Raises BodyRefused."""
+    if encoding in (b"", b"identity"):
+        return body
+    try:
+        return decode(body, encoding, LIGHT_BYTES_MAX)
+    except BodyRefused as refusal:
+        if refusal.code == "body_too_large":
+            return None
+        raise
 
 
 def decode(body: bytes, encoding: bytes, limit: int) -> bytes:
@@ -132,6 +160,7 @@ async def refuse(send: ASGISendCallable, code: str, *, method: str) -> None:
         "body_too_large": (413, "The body is over the limit."),
         "malformed_gzip": (400, "The body is no valid gzip."),
         "unsupported_encoding": (415, "Content-Encoding can be gzip or absent."),
+        TooManyLargeBodies.default_code: (429, TooManyLargeBodies.default_detail),
     }[code]
     identifier = begin_request("")
     REQUESTS.count("none", method if method in METHODS else "other", status, 0.0)
@@ -141,5 +170,7 @@ async def refuse(send: ASGISendCallable, code: str, *, method: str) -> None:
         (b"content-length", str(len(body)).encode()),
         (b"x-request-id", identifier.encode()),
     ]
+    if status == 429:
+        headers.append((b"retry-after", str(TooManyLargeBodies.wait).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -67,6 +67,7 @@ def choices() -> Iterator[CheckMessage]:
         ("RETENTION_DAYS", 0, RETENTION_DAYS_MAX, "telemetry.E017"),
         ("HSTS_SECONDS", 0, 10 * 366 * 86_400, "telemetry.E019"),
         ("QUESTIONS_PER_CALLER", 1, QUESTIONS_PER_PROCESS, "telemetry.E027"),
+        ("METRIC_NAMES_PER_DEVICE", 1, 10_000, "telemetry.E020"),
     ):
         if not low <= getattr(settings, name) <= high:
             yield Error(f"{name} is {getattr(settings, name)}.", f"Use a number from {low} to {high}.", id=identifier)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,10 +17,14 @@ from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallab
 from django.http import HttpRequest, HttpResponse
 from django.template.response import SimpleTemplateResponse
 
+from devices import cpu_pool
 from devices.callers import Caller
 from devices.resolving import KeyResolver
+from devices.wire import is_light
 from readings.committing import GroupCommitter
-from readings.ingest import IngestViewSet
+from readings.decoding import Posted
+from readings.ingest import Decode, IngestViewSet
+from readings.large_batches import LARGE_BATCH_READINGS_MIN, LargeBatches
 from readings.payloads import NewReading
 from readings.recording import Recorded
 from readings.rejections import Refused, RejectionKeeper
@@ -44,6 +49,7 @@ class Ways:
         self.resolver = KeyResolver()
         self.committer = GroupCommitter()
         self.rejections = RejectionKeeper()
+        self.large_batches = LargeBatches()
 
 
 class RequestLane:
@@ -59,20 +65,52 @@ class RequestLane:
         return await self.ways.resolver.caller(key)
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
-        return await self.ways.committer.record(readings, received_at=received_at)
+        if len(readings) <= LARGE_BATCH_READINGS_MIN:
+            return await self.ways.committer.record(readings, received_at=received_at)
+        async with self.ways.large_batches.turn(len(readings)):
+            return await self.ways.committer.record(readings, received_at=received_at)
 
     def note(self, refusal: Refused, *, now: datetime) -> None:
         self.ways.rejections.note(refusal, now=now)
 
-    async def body(self) -> tuple[bytes, str]:
+    async def body(self) -> "LaneBody":
         try:
-            encoding = bodies.content_encoding(self.scope["headers"])
-            body = bodies.decode(await bodies.read(self.receive, self.limit), encoding, self.limit)
+            return LaneBody(self, await bodies.read(self.receive, self.limit))
         except bodies.BodyRefused as refusal:
-            return b"", refusal.code
-        # Each reading is an object. What has no room is refused before it is decoded, which is most of the work.
-        self.ways.committer.check_room(body.count(b"{"))
-        return body, ""
+            return LaneBody(self, b"", refusal.code)
+
+
+class LaneBody:
+    """One request's `readings.ingest.Body`, as it was sent. `refused` is why it was not taken, if it was not."""
+
+    def __init__(self, lane: RequestLane, sent: bytes, refused: str = "") -> None:
+        self.lane, self.sent, self.refused = lane, sent, refused
+        self.encoding = bodies.content_encoding(lane.scope["headers"])
+
+    async def decoded(self, decode: Decode, *, caller: str) -> Posted:
+        if self.refused:
+            return decode(b"", self.refused)
+        try:
+            body = bodies.decode_light(self.sent, self.encoding)
+        except bodies.BodyRefused as refusal:
+            return decode(b"", refusal.code)
+        if body is None or not is_light(body):
+            return await cpu_pool.run(caller, partial(self.inflated_and_decoded, decode))
+        self.check_room(body)
+        return decode(body, "")
+
+    def inflated_and_decoded(self, decode: Decode) -> Posted:
+        """In the thread, in one go, so that of what waits there nothing is inflated yet."""
+        try:
+            body = bodies.decode(self.sent, self.encoding, self.lane.limit)
+        except bodies.BodyRefused as refusal:
+            return decode(b"", refusal.code)
+        self.check_room(body)
+        return decode(body, "")
+
+    def check_room(self, body: bytes) -> None:
+        """Each reading is an object. What has no room is refused before it is decoded, which is most of the work."""
+        self.lane.ways.committer.check_room(body.count(b"{"))
 
 
 # The headers that ingest, and what answers its errors, ask for; and that of the id, which is none of Django's.

@@ -35,6 +35,8 @@ LOG_FORMAT: str = env.str("LOG_FORMAT", default="console").lower()
 MAX_BODY_BYTES: int = env.number("MAX_BODY_BYTES", default=4 * 1024 * 1024)
 # Days; 0 keeps readings for ever.
 RETENTION_DAYS: int = env.number("RETENTION_DAYS", default=0)
+# Beside temperature, humidity and voltage.
+METRIC_NAMES_PER_DEVICE: int = env.number("METRIC_NAMES_PER_DEVICE", default=200)
 DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
 # How often a device should report, in seconds, where the device itself does not say.
 DEFAULT_REPORT_INTERVAL: int = env.number("DEFAULT_REPORT_INTERVAL", default=60)

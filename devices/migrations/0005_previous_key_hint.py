@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("devices", "0002_rollup_positions_and_retention"),
+        ("devices", "0003_latest_values"),
     ]
 
     operations = [

@@ -1,5 +1,6 @@
 """What the write path keeps of a device: the length of its log, when it was seen, which reading is the latest."""
 
+import random
 from datetime import timedelta
 from uuid import uuid4
 
@@ -69,3 +70,88 @@ def test_the_latest_reading_is_the_newest_by_its_own_time(device, calls, latest)
         store(new(timestamp=at(offset)) for offset in seconds)
     state = state_of()
     assert (state.latest_seq, state.latest_at) == (latest[0], NOON + timedelta(seconds=latest[1]))
+
+
+def values_of(device_id="mote-1"):
+    """Of each metric its latest value, and when it was measured, in seconds after noon, and its number."""
+    return {
+        name: (latest.value, latest.microseconds / 1e6 - NOON.timestamp(), latest.seq)
+        for name, latest in state_of(device_id).latest_values().items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("calls", "values"),
+    [
+        pytest.param([[(0, {"a": 1, "b": 2})]], {"a": (1, 0, 1), "b": (2, 0, 1)}, id="of one reading"),
+        pytest.param([[(0, {"a": 1})], [(5, {"b": 2})]], {"a": (1, 0, 1), "b": (2, 5, 2)}, id="of two readings"),
+        pytest.param([[(0, {"a": 1}), (5, {"b": 2})]], {"a": (1, 0, 1), "b": (2, 5, 2)}, id="of one call"),
+        pytest.param([[(5, {"a": 1})], [(0, {"a": 2})]], {"a": (1, 5, 1)}, id="a late arrival"),
+        pytest.param([[(5, {"a": 1})], [(0, {"a": 2, "b": 3})]], {"a": (1, 5, 1), "b": (3, 0, 2)}, id="late and new"),
+        pytest.param([[(5, {"a": 1})], [(5, {"a": 2})]], {"a": (2, 5, 2)}, id="of equal times the later in the log"),
+        pytest.param([[(5, {"a": 1}), (5, {"a": 2})]], {"a": (2, 5, 2)}, id="of equal times in one call"),
+        pytest.param(
+            [[(0, {"a": 1, "b": 1}), (5, {"a": 2}), (9, {"b": 3})], [(7, {"a": 4}), (8, {"b": 5})]],
+            {"a": (4, 7, 4), "b": (3, 9, 3)},
+            id="late for one metric alone",
+        ),
+        pytest.param(
+            [[(0, {"a": 1, "b": 1})], [(9, {"b": 2})], [(5, {"a": 3}), (12, {"c": 4})]],
+            {"a": (3, 5, 3), "b": (2, 9, 2), "c": (4, 12, 4)},
+            id="newer than the newest and late in one call",
+        ),
+        pytest.param([[(0.25, {"a": 1})], [(0, {"a": 2})], [(0.5, {"a": 3})]], {"a": (3, 0.5, 3)}, id="in a second"),
+    ],
+)
+def test_of_each_metric_the_newest_value_is_kept(device, calls, values):
+    for readings in calls:
+        store([new(timestamp=at(seconds), extra=extra) for seconds, extra in readings])
+    assert values_of() == values
+
+
+def test_columns_are_metrics_as_any(device):
+    store([new(temperature=1.5, humidity=40.0)])
+    store([new(timestamp=at(5), temperature=2.5, extra={"rssi": -67})])
+    assert values_of() == {"temperature": (2.5, 5, 2), "rssi": (-67, 5, 2), "humidity": (40.0, 0, 1)}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_values_are_those_of_the_whole_log_however_it_came(device, other_device, seed):
+    chance = random.Random(seed)
+    newest: dict[str, dict[str, tuple]] = {"mote-1": {}, "mote-2": {}}
+    names = ["temperature", "humidity", "a", "b", "c"]
+    for _ in range(12):
+        readings = []
+        for _ in range(chance.randrange(1, 4)):
+            chosen = chance.sample(names, chance.randrange(1, 5))
+            values = {name: float(chance.randrange(100)) for name in chosen}
+            columns = {name: values.pop(name) for name in ("temperature", "humidity") if name in values}
+            device_id = chance.choice(list(newest))
+            readings.append(new(device_id, at(chance.randrange(9)), extra=values, **columns))
+        for outcome in store(readings):
+            reading = outcome.reading
+            for name, value in {
+                "temperature": reading.temperature,
+                "humidity": reading.humidity,
+                **reading.extra,
+            }.items():
+                place = (reading.timestamp, reading.seq)
+                if value is not None and place > newest[reading.device_id].get(name, (at(-1), 0, 0))[:2]:
+                    newest[reading.device_id][name] = (*place, value)
+        for device_id, expected in newest.items():
+            assert values_of(device_id) == {
+                name: (value, (moment - NOON).total_seconds(), seq) for name, (moment, seq, value) in expected.items()
+            }
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, 5e-324, 0.1, 2**53, -(2**53)])
+def test_a_value_is_read_back_as_it_was_sent(device, value):
+    store([new(timestamp=at(5), extra={"a": value})])
+    store([new(timestamp=at(0), extra={"b": 1})])
+    assert values_of()["a"][0] == value
+
+
+def test_the_newest_reading_is_named_by_its_id(device):
+    (first,) = store([new(timestamp=at(5))])
+    store([new(timestamp=at(0))])
+    assert state_of().latest_id == first.reading.id

@@ -75,12 +75,26 @@ def test_an_empty_window_is_a_header_alone(device):
     assert download()[1] == [[*IDENTIFYING, "temperature", "humidity", "voltage"]]
 
 
-def test_every_extra_metric_of_the_window_has_a_column(device):
-    store([new(timestamp=at(n), extra={f"m{n}": n, "all": n}) for n in range(4)])
+def test_every_extra_metric_of_the_device_has_a_column(device):
+    store([new(timestamp=at(n), extra={f"m{n}": n, "all": n}) for n in range(3)])
     window = {"start": at(1).isoformat(), "end": at(3).isoformat(), "format": "csv"}
     _, rows = download(window)
-    assert rows[0][len(IDENTIFYING) :] == ["temperature", "humidity", "voltage", "all", "m1", "m2"]
+    assert rows[0][len(IDENTIFYING) :] == ["temperature", "humidity", "voltage", "all", "m0", "m1", "m2"]
     assert column(rows, "m2") == ["2", ""]
+    assert column(rows, "m0") == ["", ""]
+
+
+def test_the_columns_are_found_without_reading_the_log(device):
+    store([new(timestamp=at(n), extra={"a": n}) for n in range(3)])
+    with CaptureQueriesContext(connection) as queries:
+        download()
+    assert not any("readings_rollup" in query["sql"] or "json_each" in query["sql"] for query in queries)
+
+
+def test_lines_come_a_few_hundred_at_a_time(device):
+    store([new(timestamp=at(n), temperature=float(n)) for n in range(600)])
+    _, parts = async_to_sync(streamed)({"format": "csv"}, {})
+    assert [part.count(b"\r\n") for part in parts] == [1, 250, 250, 100]
 
 
 def test_the_metrics_asked_for_are_the_columns_in_that_order(device):

@@ -22,6 +22,26 @@ def test_it_shows_the_reading_and_whose_it_is(admin, device):
         "timestamp": "2026-05-09T12:00:00Z",
         "temperature": 21.5,
         "rssi": -67,
+        "values": {
+            "temperature": {"value": 21.5, "timestamp": "2026-05-09T12:00:00Z", "seq": 1},
+            "rssi": {"value": -67, "timestamp": "2026-05-09T12:00:00Z", "seq": 1},
+        },
+    }
+
+
+def test_it_shows_of_each_metric_the_newest_value(admin, device):
+    store([new(timestamp=at(0.5), temperature=21.0, extra={"pm": 3.5})])
+    store([new(timestamp=at(10), temperature=22.0)])
+    store([new(timestamp=at(5), temperature=19.0, humidity=40.0, extra={"rssi": -67})])
+
+    answer = admin.get(LATEST).json()
+
+    assert (answer["seq"], answer["temperature"], "humidity" in answer) == (2, 22.0, False)
+    assert answer["values"] == {
+        "temperature": {"value": 22.0, "timestamp": "2026-05-09T12:00:10Z", "seq": 2},
+        "humidity": {"value": 40.0, "timestamp": "2026-05-09T12:00:05Z", "seq": 3},
+        "pm": {"value": 3.5, "timestamp": "2026-05-09T12:00:00.500000Z", "seq": 1},
+        "rssi": {"value": -67, "timestamp": "2026-05-09T12:00:05Z", "seq": 3},
     }
 
 

@@ -42,6 +42,7 @@ REFUSED = [
     ("E019", {"HSTS_SECONDS": -1}),
     ("E027", {"QUESTIONS_PER_CALLER": 0}),
     ("E027", {"QUESTIONS_PER_CALLER": 11}),
+    ("E020", {"METRIC_NAMES_PER_DEVICE": 0}),
     ("E013", {"IN_PRODUCTION": True, "LISTED_HOSTS": ["telemetry.example.org"], "DEBUG": True}),
     ("E014", {"IN_PRODUCTION": True, "LISTED_HOSTS": ["*"]}),
     ("E014", {"IN_PRODUCTION": True, "LISTED_HOSTS": []}),

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from devices.models import Device
 from devices.tests.fixtures import FLEET_KEY
-from devices.wire import decode_body
 from readings import committing, ingest, recording
+from readings.decoding import decode_reading
 from readings.models import Reading
 from telemetry.tests.lanes import through_the_lane
 
@@ -169,11 +169,11 @@ def test_what_a_full_queue_refuses_is_not_decoded(mote, monkeypatch):
     monkeypatch.setattr(committing, "QUEUED_READINGS_MAX", 5)
     decoded = []
 
-    def decode(body, **about):
+    def decode(body, refused, **about):
         decoded.append(body)
-        return decode_body(body, **about)
+        return decode_reading(body, refused, **about)
 
-    monkeypatch.setattr(ingest, "decode_body", decode)
+    monkeypatch.setattr(ingest, "decode_reading", decode)
     stored = threading.Event()
 
     def wait(readings, **when):
