@@ -41,9 +41,9 @@ def filled(item: bytes) -> bytes:
 def refused_bodies() -> dict[str, tuple[str, bytes, bool]]:
     """Bodies that are costly to refuse: path, body and whether it is compressed, by what they are."""
     batch, single = "/api/v1/ingest/batch", "/api/v1/ingest"
-    names = ",".join(f'"n{number}":1' for number in range(INFLATED_BYTES // 11))
+    names = ",".join(f'"n{number}":1' for number in range(INFLATED_BYTES // 12))
     wide = ",".join("{" + ",".join(f'"n{number}":1' for number in range(100)) + "}" for _ in range(4000))
-    wrong = json.dumps([{"temperature": "warm", "humidity": "\u00e9" * 100}] * BATCH_READINGS_MAX)
+    wrong = json.dumps([{"temperature": "warm", "humidity": "\u00e9" * 50}] * BATCH_READINGS_MAX)
     many = json.dumps([{"temperature": 1}] * (BATCH_READINGS_MAX + 1))
     return {
         "empty arrays": (batch, filled(b"[]"), True),
@@ -73,7 +73,12 @@ def post(path: str, key: str, body: bytes, *, compressed: bool) -> Asking:
 def asks(device_id: str, key: str) -> list[Asking]:
     """The most expensive questions about a device, each also left early and with the answer compressed."""
     aggregate = f"aggregate?start=-{WINDOW_SECONDS}s&bucket=1s"
-    paths = [aggregate, f"{aggregate}&fill=null", "aggregate?start=-30d", "history?format=csv&order=asc"]
+    paths = [
+        aggregate,
+        f"{aggregate}&fill=null",
+        f"aggregate?start=-{WINDOW_SECONDS}s&bucket=auto&points=10000",
+        "history?format=csv&order=asc",
+    ]
     paths += ["history?format=csv", "history?limit=10000", "history?limit=10000&order=asc"]
     requests = []
     for path in paths:
