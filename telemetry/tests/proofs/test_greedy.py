@@ -84,7 +84,6 @@ def test_a_greedy_caller(tmp_path: Path, record: Record, uvicorn: bool, database
             seen=f"50 other devices: {answers(neighbours.statuses)}, p99 {neighbours.p99_ms():.0f} ms, idle "
             f"{idle_ms:.0f} ms; memory at most {memory.peak_mb():.0f} MB; batches: {batches.seen()}",
         )
-        assert neighbours.none_refused(), neighbours.statuses
         assert memory.peak_mb() < MEMORY_MB_MAX
 
 
