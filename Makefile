@@ -3,17 +3,18 @@
 # make test-all   those, and the slow ones: real servers in trouble, every page in a browser, fuzzers
 # make test-on PYTHON=/usr/bin/python3   the quick suite on that Python
 # make fuzz   the fuzzers alone, for some minutes: FUZZ_EXAMPLES requests an operation, FUZZ_BODIES bent bodies
-# make prove  shows under fire that the promises hold; needs root, PostgreSQL, Redis, libfaketime and 45 minutes
+# make prove  shows under fire that the promises hold; needs root, PostgreSQL, Redis, libfaketime and two hours
 # make bench-ingest   measures the ingest beside its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
 # make bench-live     measures the live stream beside the stock way; needs PostgreSQL, redis-server, wrk and Chromium
 # make bench-queries  measures questions on 1 and 20 million readings; needs PostgreSQL, some 10 GB and half an hour
 # make bench-pages    measures the fleet page in Chromium, on SQLite and on PostgreSQL with Redis
+# make bench-compare BEFORE=DIR  compares this checkout with another by CPU time; needs PostgreSQL, redis-server and wrk
 # make screenshots    takes pictures of every page into .cache/screenshots, and the four in docs/
 
 VENV := .venv
 PYTHON ?= python3
 
-.PHONY: run test test-all test-on fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-pages screenshots
+.PHONY: run test test-all test-on fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-pages bench-compare screenshots
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
@@ -55,6 +56,11 @@ bench-queries: $(VENV)/dev.installed
 
 bench-pages: $(VENV)/dev.installed
 	@$(VENV)/bin/python -m benchmarks.pages $(ARGS)
+
+bench-compare: $(VENV)/dev.installed
+	@test -n "$(BEFORE)" || { echo "Say what to compare with: make bench-compare BEFORE=/path/to/a/checkout"; exit 1; }
+	@command -v wrk >/dev/null || apt-get install -y -qq --no-install-recommends wrk || { echo "wrk is missing: install it."; exit 1; }
+	@$(VENV)/bin/python -m benchmarks.compare --before "$(BEFORE)" $(ARGS)
 
 screenshots: $(VENV)/dev.installed
 	@$(VENV)/bin/python -m benchmarks.screenshots $(ARGS)

@@ -16,16 +16,26 @@ STOP_SECONDS = 30
 class Server:
     """A process that listens on `port`; its peak memory is read before it is ended."""
 
-    def __init__(self, command: Sequence[str], *, port: int, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        port: int,
+        log: Path,
+        environment: Mapping[str, str],
+        folder: Path | None = None,
+    ) -> None:
+        """`folder`: where it runs; None for where the benchmark does."""
         self.command = command
         self.port = port
         self.log = log
+        self.folder = folder
         self.environment = {"PATH": os.environ["PATH"], **environment}
         self.url = f"http://127.0.0.1:{port}"
 
     def __enter__(self) -> Self:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=self.environment)
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=self.environment, cwd=self.folder)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             with socket.socket() as probe:
