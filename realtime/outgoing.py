@@ -40,7 +40,11 @@ UNAVAILABLE = Ending(TRY_AGAIN_LATER, "unavailable", "Nothing can be followed ju
 
 
 class Outgoing:
-    """`put` never waits; `run` sends, in order, until there is an ending."""
+    """`put` never waits; what waits is sent in order until there is an ending.
+
+    `task` ends when the socket is closed or its reader is gone. Only `sending` is cancelled to give a reader up: a
+    task that goes on after its own cancellation has no working `asyncio.timeout` on Python before 3.11.3 (gh-102780).
+    """
 
     def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         self.send = send
@@ -51,7 +55,7 @@ class Outgoing:
         self.changed = asyncio.Event()
         self.roomy = asyncio.Event()
         self.roomy.set()
-        self.gave_up = False
+        self.sending = asyncio.create_task(self.send_waiting())
         self.task = asyncio.create_task(self.run())
 
     def put(self, frame: str) -> None:
@@ -82,8 +86,7 @@ class Outgoing:
         if self.ending is None:
             self.end(ending)
             self.waiting.clear()
-            self.gave_up = True
-            self.task.cancel()
+            self.sending.cancel()
 
     def check(self) -> None:
         """To be called now and then: gives a reader up that takes nothing in."""
@@ -91,21 +94,25 @@ class Outgoing:
             self.give_up(TOO_SLOW)
 
     async def run(self) -> None:
-        """Returns when the socket is closed, or its reader gone."""
+        try:
+            await asyncio.wait([self.sending])
+        finally:
+            self.sending.cancel()
+            self.roomy.set()
+        if self.sending.cancelled() or self.sending.result():
+            with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+                await self.close()
+
+    async def send_waiting(self) -> bool:
+        """Sends what waits until there is an ending; returns whether the socket is still to be closed."""
         try:
             await self.drain()
-        except asyncio.CancelledError:
-            if not self.gave_up:
-                raise
         except (OSError, RuntimeError):  # uvicorn's: the client is gone, or was closed already
-            return
+            return False
         except Exception:  # a server that cannot send this must not leave a silent socket behind
             logger.exception("A frame could not be sent")
             self.ending = UNAVAILABLE
-        finally:
-            self.roomy.set()
-        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
-            await self.close()
+        return True
 
     async def drain(self) -> None:
         while True:
