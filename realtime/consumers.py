@@ -37,8 +37,8 @@ RESUMED_MAX = 500_000
 
 NO_SUCH_SOCKET = Ending(NOT_FOUND, "not_found", "There is no socket at this address.")
 MESSAGE_TOO_BIG = Ending(TOO_BIG, "message_too_big", f"A message has at most {MESSAGE_MAX} characters.")
-RESUME_TIMEOUT = Refused(BAD_REQUEST, "resume_timeout", f"The last position came not within {RESUME_SECONDS:.0f} s.")
-TOO_MANY_POSITIONS = Refused(BAD_REQUEST, "too_many_positions", f"At most {RESUMED_MAX} positions.")
+RESUME_TIMEOUT = Ending(BAD_REQUEST, "resume_timeout", f"The last position came not within {RESUME_SECONDS:.0f} s.")
+TOO_MANY_POSITIONS = Ending(BAD_REQUEST, "too_many_positions", f"At most {RESUMED_MAX} positions.")
 
 
 class Disconnected(Exception):
@@ -173,11 +173,11 @@ class FleetConsumer(Consumer):
         def add(message: Resume) -> bool:
             resuming.add(message)
             if len(resuming.positions) > RESUMED_MAX:
-                raise TOO_MANY_POSITIONS
+                raise Refused(TOO_MANY_POSITIONS)
             return not resuming.done
 
         try:
             async with asyncio.timeout(RESUME_SECONDS):
                 await self.listen(add)
         except TimeoutError as error:
-            raise RESUME_TIMEOUT from error
+            raise Refused(RESUME_TIMEOUT) from error
