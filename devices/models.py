@@ -5,7 +5,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
 from devices.keys import generate_key, hash_key, key_hint
-from devices.querysets import DeviceQuerySet
+from devices.querysets import AccessVersionQuerySet, DeviceQuerySet
 from devices.states import DeviceStateQuerySet
 from devices.validators import validate_device_id
 
@@ -96,3 +96,22 @@ class DeviceState(models.Model):
 
     def __str__(self) -> str:
         return f"{self.device_id} at {self.last_seq}"
+
+
+class AccessVersion(models.Model):
+    """One row: `version` rises with every commit that may end somebody's right to see readings.
+
+    The database itself raises it (migration 0003), so that no way of changing a key, device, account, permission or
+    session is left out. Each commit of readings notes it, and live sockets are checked again before they are sent
+    readings that were committed at a version which they were not checked at (`realtime.revocations`).
+    """
+
+    version = models.BigIntegerField()
+
+    objects = AccessVersionQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.version)

@@ -28,7 +28,9 @@ SELECT state.device_id, device.id, device.is_active, state.last_seq
 FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
 WHERE state.device_id IN (SELECT value FROM json_each(%s))
 """
+# The access version is read as late as possible, because the revocations that it counts are those committed before.
 ADVANCE = """
+WITH advanced AS (
 UPDATE devices_devicestate AS state
 SET last_seq = new.last_seq,
     last_seen_at = greatest(state.last_seen_at, %s::timestamptz),
@@ -37,6 +39,8 @@ SET last_seq = new.last_seq,
     latest_at = greatest(state.latest_at, new.latest_at)
 FROM json_to_recordset(%s::json) AS new (device_id text, last_seq bigint, latest_seq bigint, latest_at timestamptz)
 WHERE state.device_id = new.device_id
+)
+SELECT version FROM devices_accessversion
 """
 # Times are text that sorts as they do.
 ADVANCE_SQLITE = """
@@ -47,6 +51,7 @@ SET last_seq = %s,
     latest_at = CASE WHEN %s >= coalesce(latest_at, '') THEN %s ELSE latest_at END
 WHERE device_id = %s
 """
+ACCESS_VERSION_SQLITE = "SELECT version FROM devices_accessversion"
 
 
 class LogEnd(msgspec.Struct, gc=False):
@@ -79,22 +84,30 @@ class DeviceStateQuerySet(models.QuerySet["DeviceState"]):
                 for device_id, pk, is_active, last_seq in cursor.fetchall()
             }
 
-    def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> None:
+    def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
         """Moves locked states on; `last_seen_at` and the newest reading only ever forward.
 
-        `seen_at` is None where the device itself was not heard from.
+        `seen_at` is None where the device itself was not heard from. Returns the `AccessVersion` of the moment; 0
+        where there is nothing to move.
         """
         if not advances:
-            return
+            return 0
         connection = connections[self.db]
         moment = connection.ops.adapt_datetimefield_value
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute(ADVANCE, [seen_at, msgspec.json.encode(list(advances)).decode()])
-                return
+                return version_in(cursor.fetchone())
             seen = moment(seen_at)
             rows = []
             for a in advances:
                 at = moment(a.latest_at)
                 rows.append((a.last_seq, seen, at, a.latest_seq, at, at, a.device_id))
             cursor.executemany(ADVANCE_SQLITE, rows)
+            cursor.execute(ACCESS_VERSION_SQLITE)
+            return version_in(cursor.fetchone())
+
+
+def version_in(row: tuple[int] | None) -> int:
+    """The access version in its row, of which there is none before the first change."""
+    return row[0] if row else 0

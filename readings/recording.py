@@ -115,11 +115,11 @@ def append(readings: Sequence[NewReading], *, received_at: datetime | None) -> t
         # Two transactions that bring the same ids for different devices wait for each other, but never in a ring.
         rows.sort(key=lambda reading: reading.id.int)
     Reading.objects.insert(rows)
-    DeviceState.objects.advance(
+    access_version = DeviceState.objects.advance(
         [advanced(ends[device_id], new.get(device_id, [])) for device_id in heard_from.union(new)],
         seen_at=received_at,
     )
-    appended = [Appended(ends[device_id].device_pk, device_id, log) for device_id, log in new.items()]
+    appended = [Appended(ends[device_id].device_pk, device_id, log, access_version) for device_id, log in new.items()]
     return outcomes, appended
 
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 from devices.authentication import INVALID_KEY, key_in
 from devices.callers import Caller, Role, caller_for_key
 from devices.keys import hash_key
-from devices.models import Device
+from devices.models import AccessVersion, Device
 from realtime.credentials import WATCH_PERMISSION, Credential, revoked, users_of_sessions
 from realtime.models import Ticket
 from realtime.outgoing import Ending
@@ -52,14 +52,19 @@ class Handshake:
 
 @dataclass(frozen=True)
 class Admission:
-    """The device to watch, with its state, or None for the fleet; and on whose account."""
+    """The device to watch, with its state, or None for the fleet; and on whose account.
+
+    The account counted at `version` (of `AccessVersion`).
+    """
 
     device: Device | None
     credential: Credential
+    version: int
 
 
 def admit(handshake: Handshake, device_id: str | None, *, now: datetime) -> Admission:
     """Lets a socket in to a device, or (None) to the whole fleet. Raises Refused."""
+    version = AccessVersion.objects.current()  # before anything is looked at
     device = None
     if device_id is not None:
         device = Device.objects.select_related("state").filter(device_id=device_id).first()
@@ -72,7 +77,7 @@ def admit(handshake: Handshake, device_id: str | None, *, now: datetime) -> Admi
             raise Refused(NOT_THE_FLEET)
         if device_id is not None and (device is None or ticket.device not in (None, device)):
             raise Refused(UNKNOWN_DEVICE)
-        return Admission(device, ticket.credential)
+        return Admission(device, ticket.credential, version)
     if key is not None:
         caller = caller_for_key(key, now=now)
         credential = Credential(key_hash=hash_key(key) if caller and caller.role is Role.DEVICE else None)
@@ -86,7 +91,7 @@ def admit(handshake: Handshake, device_id: str | None, *, now: datetime) -> Admi
     check_may_watch(caller, device, fleet=device_id is None)
     if device_id is not None and device is None:
         raise Refused(UNKNOWN_DEVICE)
-    return Admission(device, credential)
+    return Admission(device, credential, version)
 
 
 def session_caller(session_key: str | None, *, now: datetime) -> Caller | None:

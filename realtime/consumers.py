@@ -92,6 +92,9 @@ class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
     async def admit(self, handshake: Handshake, device_id: str | None) -> Admission:
         return await in_database(admit, handshake, device_id, now=timezone.now())
 
+    def subscription(self, admission: Admission) -> Subscription:
+        return Subscription(self.outgoing, admission.credential, admission.version)
+
     async def message(self) -> Ping | Resume | None:
         """What the client says next; None for what cannot be read. Raises Disconnected."""
         received = await self.receive()
@@ -143,7 +146,7 @@ class DeviceConsumer(Consumer):
         after = parse_after(self.scope["query_string"])
         admission = await self.admit(handshake, self.scope["url_route"]["kwargs"]["device_id"])
         assert admission.device is not None
-        subscription, hub = Subscription(self.outgoing, admission.credential), current_hub()
+        subscription, hub = self.subscription(admission), current_hub()
         try:
             await hub.watch_device(subscription, admission.device, after=after)
             await self.listen()
@@ -157,7 +160,7 @@ class FleetConsumer(Consumer):
     async def serve(self, handshake: Handshake) -> None:
         resumes = parse_resume(self.scope["query_string"])
         admission = await self.admit(handshake, None)
-        subscription, hub = Subscription(self.outgoing, admission.credential), current_hub()
+        subscription, hub = self.subscription(admission), current_hub()
         self.outgoing.put(frames.subscribed(None, None, None))
         resuming = Resuming()
         if resumes:

@@ -19,8 +19,8 @@ WAITING_MAX = 1024 * 1024
 ROOM = 256 * 1024
 # A reader that has taken in nothing for so long, while something waits for it, is too slow.
 STALL_SECONDS = 10.0
-# How long the error frame may take, and the close behind it.
-CLOSE_SECONDS = 1.0
+# How long the error frame may take, and then the close: together with `revocations.LOOK_SECONDS` less than a second.
+CLOSE_SECONDS = 0.4
 
 # 1013 is the WebSocket registry's "try again later".
 TRY_AGAIN_LATER = 1013
@@ -75,18 +75,21 @@ class Outgoing:
         await self.roomy.wait()
 
     def end(self, ending: Ending) -> None:
-        """Closes the socket behind what waits."""
+        """Closes the socket behind what waits, for which its reader has STALL_SECONDS."""
         if self.ending is None:
             self.ending = ending
             self.changed.set()
             self.roomy.set()
+            asyncio.get_running_loop().call_later(STALL_SECONDS, self.give_up, ending)
 
     def give_up(self, ending: Ending) -> None:
-        """Closes the socket without what waits."""
-        if self.ending is None:
-            self.end(ending)
-            self.waiting.clear()
-            self.sending.cancel()
+        """Closes the socket without what waits, also one that was to be closed behind it."""
+        if self.sending.done():
+            return  # it is being closed, or its reader is gone
+        self.ending = ending
+        self.waiting.clear()
+        self.roomy.set()
+        self.sending.cancel()
 
     def check(self) -> None:
         """To be called now and then: gives a reader up that takes nothing in."""

@@ -126,3 +126,28 @@ async def test_who_is_cancelled_sends_nothing_more():
     assert queue.task.cancelled()
     assert queue.sending.cancelled()
     assert reader.taken == []
+
+
+@in_a_loop
+async def test_who_is_to_be_closed_behind_what_waits_can_still_be_given_up(monkeypatch):
+    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
+    reader = Reader(stuck=True)
+    queue = Outgoing(reader)
+    queue.put("one")
+    queue.end(BYE)
+    await asyncio.sleep(0)
+    queue.give_up(Ending(4401, "revoked", "No more."))
+    await queue.task
+    assert reader.taken == [4401]
+
+
+@in_a_loop
+async def test_a_close_behind_what_waits_waits_for_no_stuck_reader(monkeypatch):
+    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(outgoing, "STALL_SECONDS", 0.05)
+    reader = Reader(stuck=True)
+    queue = Outgoing(reader)
+    queue.put("one")
+    queue.end(BYE)
+    await asyncio.wait_for(queue.task, 1)
+    assert reader.taken == [4499]
