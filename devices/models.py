@@ -6,7 +6,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
 from devices.keys import generate_key, hash_key, key_hint
-from devices.querysets import DeviceManager
+from devices.querysets import AccessVersionQuerySet, DeviceManager
 from devices.states import DeviceStateManager, LatestValue
 from devices.validators import validate_device_id
 
@@ -147,3 +147,22 @@ class DeviceState(models.Model):
             name: latest if abs(latest.value) <= LARGEST_EXACT_INTEGER else latest._replace(value=float(latest.value))
             for name, latest in latest_values.decode(self.latest).items()
         }
+
+
+class AccessVersion(models.Model):
+    """One row: `version` rises with every commit that may end somebody's right to see readings.
+
+    The database itself raises it (migration 0006), so that no way of changing a key, device, account, permission or
+    session is left out. Each commit of readings notes it, and live sockets are checked again before they are sent
+    readings that were committed at a version which they were not checked at (`realtime.revocations`).
+    """
+
+    version = models.BigIntegerField()
+
+    objects = AccessVersionQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.version)

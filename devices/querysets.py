@@ -26,7 +26,7 @@ from devices.keys import generate_key, hash_key, key_hint
 from devices.status import FUTURE_TOLERANCE, LATE_AFTER_INTERVALS, OFFLINE_AFTER_INTERVALS, Status
 
 if TYPE_CHECKING:
-    from devices.models import Device
+    from devices.models import AccessVersion, Device  # noqa: F401  the first is named in a base class
 
 
 # Each half by its own unique index.
@@ -140,3 +140,10 @@ class DeviceManager(DevicesByQuerySet["Device"]):
                 digest: self.model.from_db(self.db, ["id", "device_id"], [pk if postgresql else UUID(pk), device_id])
                 for digest, pk, device_id in cursor.fetchall()
             }
+
+
+class AccessVersionQuerySet(models.QuerySet["AccessVersion"]):
+    def current(self) -> int:
+        """The version of every change committed so far; 0 before the first one."""
+        version: int | None = self.values_list("version", flat=True).first()
+        return version or 0

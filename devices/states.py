@@ -33,7 +33,9 @@ WHERE state.device_id IN (SELECT value FROM json_each(%s))
 # The values of `latest` are replaced where the new ones are of every metric that the device has and newer than all it
 # has; that is nearly always so, and no JSON is read for it. Arrays, since a JSON document of all rows takes longer. An
 # array that is NULL stands for as many NULLs as there are rows.
+# The access version is read as late as possible, because the revocations that it counts are those committed before.
 ADVANCE = """
+WITH advanced AS (
 UPDATE devices_devicestate AS state
 SET last_seq = new.last_seq,
     last_seen_at = greatest(
@@ -67,6 +69,8 @@ FROM unnest(%(device_id)s::text[], %(last_seq)s::bigint[], %(latest_seq)s::bigin
             %(names_seq)s::bigint[])
     AS new (device_id, last_seq, latest_seq, latest_id, latest_at, latest, oldest_at, partial, names_seq)
 WHERE state.device_id = new.device_id
+)
+SELECT version FROM devices_accessversion
 """
 # Times are text that sorts as they do.
 ADVANCE_SQLITE = """
@@ -128,6 +132,7 @@ class LatestValue(NamedTuple):
 
 # As it is written: the members of a LatestValue.
 Value = tuple[float | int, int, int]
+ACCESS_VERSION_SQLITE = "SELECT version FROM devices_accessversion"
 
 
 class LogEnd(msgspec.Struct, gc=False):
@@ -180,14 +185,15 @@ class DeviceStateManager(models.Manager["DeviceState"]):
                 for device_id, pk, is_active, *numbers in cursor.fetchall()
             }
 
-    def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> None:
+    def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
         """Moves locked states on; `last_seen_at` and the newest reading and values only forward.
 
         But what is dated further in the future than clocks may differ, a wrong clock has set, and it is replaced.
-        `seen_at` is None where the device itself was not heard from.
+        `seen_at` is None where the device itself was not heard from. Returns the `AccessVersion` of the moment; 0
+        where there is nothing to move.
         """
         if not advances:
-            return
+            return 0
         until = seen_at + FUTURE_TOLERANCE if seen_at else NEVER_REACHED
         common: dict[str, Any] = {"until_microseconds": (until - EPOCH) // timedelta(microseconds=1)}
         connection = connections[self.db]
@@ -196,7 +202,7 @@ class DeviceStateManager(models.Manager["DeviceState"]):
             if connection.vendor == "postgresql":
                 common |= {"seen_at": seen_at, "until": until}
                 cursor.execute(ADVANCE, common | dict(zip(ARRAYS, arrays(advances), strict=True)))
-                return
+                return version_in(cursor.fetchone())
             common |= {"seen_at": moment(seen_at), "until": moment(until)}
             rows = []
             for advance in advances:
@@ -216,6 +222,8 @@ class DeviceStateManager(models.Manager["DeviceState"]):
                     }
                 )
             cursor.executemany(ADVANCE_SQLITE, rows)
+            cursor.execute(ACCESS_VERSION_SQLITE)
+            return version_in(cursor.fetchone())
 
     def metric_names(self, device_ids: Collection[str]) -> dict[str, frozenset[str]]:
         """The names of all metrics, columns too, that each of these devices has."""
@@ -255,3 +263,8 @@ def arrays(advances: Collection[Advance]) -> list[str | None]:
             column.append(value)
     needed = [True] * 6 + [late, partial, named]
     return [f"{{{','.join(column)}}}" if used else None for column, used in zip(columns, needed, strict=True)]
+
+
+def version_in(row: tuple[int] | None) -> int:
+    """The access version in its row, of which there is none before the first change."""
+    return row[0] if row else 0

@@ -171,8 +171,8 @@ def append(
             advances.append(Advance(device_id, end.last_seq, latest, end.last_seq))
         else:
             advances.append(Advance(device_id, end.last_seq, latest))
-    DeviceState.objects.advance(advances, seen_at=received_at)
-    appended = [Appended(ends[device_id].device_pk, device_id, log) for device_id, log in new.items()]
+    access_version = DeviceState.objects.advance(advances, seen_at=received_at)
+    appended = [Appended(ends[device_id].device_pk, device_id, log, access_version) for device_id, log in new.items()]
     return outcomes, appended, changed
 
 

@@ -50,11 +50,15 @@ class StoredReading(msgspec.Struct, frozen=True, gc=False):
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """Readings just committed to one device's log, `seq` rising by one. `device_pk` is the device's UUID."""
+    """Readings just committed to one device's log, `seq` rising by one. `device_pk` is the device's UUID.
+
+    `access_version` counts the revocations committed before them (`devices.models.AccessVersion`).
+    """
 
     device_pk: UUID
     device_id: str
     readings: list[StoredReading]
+    access_version: int
 
 
 def reading_document(reading: ReadingLike, metrics: Collection[str] | None = None) -> dict[str, Any]:

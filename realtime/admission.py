@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 from devices.authentication import INVALID_KEY, key_in
 from devices.callers import Caller, Role, caller_for_key
 from devices.keys import hash_key
-from devices.models import Device
+from devices.models import AccessVersion, Device
 from realtime.credentials import WATCH_PERMISSION, Credential, revoked, users_of_sessions
 from realtime.models import Ticket
 from realtime.outgoing import Ending
@@ -17,15 +17,24 @@ BAD_REQUEST, NOT_AUTHENTICATED, NOT_ALLOWED, NOT_FOUND = 4400, 4401, 4403, 4404
 
 
 class Refused(Exception):
-    """The socket gets an error frame with `code` and `detail`, and closes with `close_code`."""
+    """The socket gets an error frame and closes, as `ending` says.
 
-    def __init__(self, close_code: int, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.ending = Ending(close_code, code, detail)
+    Raised anew each time: an exception that is a constant keeps the frames of every raise, with the keys in them.
+    """
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.detail)
+        self.ending = ending
 
 
-UNKNOWN = Refused(NOT_FOUND, "unknown_device", "There is no such device that the caller may see.")
-NOT_THE_FLEET = Refused(NOT_ALLOWED, "permission_denied", "This key, account or ticket may not watch the whole fleet.")
+UNKNOWN_DEVICE = Ending(NOT_FOUND, "unknown_device", "There is no such device that the caller may see.")
+NOT_THE_FLEET = Ending(NOT_ALLOWED, "permission_denied", "This key, account or ticket may not watch the whole fleet.")
+MAY_NOT_WATCH = Ending(NOT_ALLOWED, "permission_denied", "This key or account may not watch devices.")
+INVALID_TICKET = Ending(NOT_AUTHENTICATED, "invalid_ticket", "Invalid ticket: it is unknown, used or expired.")
+UNKNOWN_KEY = Ending(NOT_AUTHENTICATED, "invalid_key", INVALID_KEY)
+NO_CREDENTIALS = Ending(NOT_AUTHENTICATED, "not_authenticated", "Bring a key, a ticket or a signed-in session.")
+INVALID_AFTER = Ending(BAD_REQUEST, "invalid_after", "after is the seq of the last reading seen: 0, 1, 2, …")
+INVALID_RESUME = Ending(BAD_REQUEST, "invalid_resume", "resume is true or false.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +52,19 @@ class Handshake:
 
 @dataclass(frozen=True)
 class Admission:
-    """The device to watch, with its state, or None for the fleet; and on whose account."""
+    """The device to watch, with its state, or None for the fleet; and on whose account.
+
+    The account counted at `version` (of `AccessVersion`).
+    """
 
     device: Device | None
     credential: Credential
+    version: int
 
 
 def admit(handshake: Handshake, device_id: str | None, *, now: datetime) -> Admission:
     """Lets a socket in to a device, or (None) to the whole fleet. Raises Refused."""
+    version = AccessVersion.objects.current()  # before anything is looked at
     device = None
     if device_id is not None:
         device = Device.objects.select_related("state").filter(device_id=device_id).first()
@@ -58,26 +72,26 @@ def admit(handshake: Handshake, device_id: str | None, *, now: datetime) -> Admi
     if key is None and handshake.ticket is not None:
         ticket = Ticket.objects.redeem(handshake.ticket, now=now)
         if ticket is None or revoked([ticket.credential], now=now):
-            raise Refused(NOT_AUTHENTICATED, "invalid_ticket", "Invalid ticket: it is unknown, used or expired.")
+            raise Refused(INVALID_TICKET)
         if device_id is None and ticket.device is not None:
-            raise NOT_THE_FLEET
+            raise Refused(NOT_THE_FLEET)
         if device_id is not None and (device is None or ticket.device not in (None, device)):
-            raise UNKNOWN
-        return Admission(device, ticket.credential)
+            raise Refused(UNKNOWN_DEVICE)
+        return Admission(device, ticket.credential, version)
     if key is not None:
         caller = caller_for_key(key, now=now)
         credential = Credential(key_hash=hash_key(key) if caller and caller.role is Role.DEVICE else None)
         if caller is None:
-            raise Refused(NOT_AUTHENTICATED, "invalid_key", INVALID_KEY)
+            raise Refused(UNKNOWN_KEY)
     else:
         caller = session_caller(handshake.session_key, now=now)
         credential = Credential(session_key=handshake.session_key)
         if caller is None:
-            raise Refused(NOT_AUTHENTICATED, "not_authenticated", "Bring a key, a ticket or a signed-in session.")
+            raise Refused(NO_CREDENTIALS)
     check_may_watch(caller, device, fleet=device_id is None)
     if device_id is not None and device is None:
-        raise UNKNOWN
-    return Admission(device, credential)
+        raise Refused(UNKNOWN_DEVICE)
+    return Admission(device, credential, version)
 
 
 def session_caller(session_key: str | None, *, now: datetime) -> Caller | None:
@@ -89,11 +103,11 @@ def check_may_watch(caller: Caller, device: Device | None, *, fleet: bool) -> No
     """Raises Refused unless the caller may watch the device, or the fleet."""
     if caller.role is Role.DEVICE:
         if fleet:
-            raise NOT_THE_FLEET
+            raise Refused(NOT_THE_FLEET)
         if device != caller.device:
-            raise UNKNOWN
+            raise Refused(UNKNOWN_DEVICE)
     elif not caller.may(WATCH_PERMISSION):
-        raise Refused(NOT_ALLOWED, "permission_denied", "This key or account may not watch devices.")
+        raise Refused(MAY_NOT_WATCH)
 
 
 def parse_after(query_string: bytes) -> int | None:
@@ -102,7 +116,7 @@ def parse_after(query_string: bytes) -> int | None:
     if not values:
         return None
     if not (values[-1].isascii() and values[-1].isdigit() and len(values[-1]) <= 18):
-        raise Refused(BAD_REQUEST, "invalid_after", "after is the seq of the last reading seen: 0, 1, 2, …")
+        raise Refused(INVALID_AFTER)
     return int(values[-1])
 
 
@@ -110,5 +124,5 @@ def parse_resume(query_string: bytes) -> bool:
     """Whether a watcher of the fleet is going to say where it was (`?resume=true`). Raises Refused."""
     values = parse_qs(query_string.decode("ascii", "replace"), keep_blank_values=True).get("resume", ["false"])
     if values[-1] not in ("true", "false"):
-        raise Refused(BAD_REQUEST, "invalid_resume", "resume is true or false.")
+        raise Refused(INVALID_RESUME)
     return values[-1] == "true"

@@ -1,4 +1,4 @@
-"""Every few seconds: where do the logs end, how are the devices, who may still watch, who has stopped reading?"""
+"""Every few seconds: where do the logs end, how are the devices, who has stopped reading?"""
 
 import asyncio
 import logging
@@ -9,8 +9,6 @@ from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
 from realtime import frames
-from realtime.admission import NOT_AUTHENTICATED
-from realtime.credentials import revoked
 from realtime.database import in_database
 from realtime.listening import Listener
 from realtime.logs import Log
@@ -29,12 +27,11 @@ SOON_SECONDS = 0.5
 # What is announced but has not arrived yet is not missing.
 GRACE_SECONDS = 0.3
 
-REVOKED = Ending(NOT_AUTHENTICATED, "revoked", "The key, session or account this was opened with counts no more.")
 REPLACED = Ending(TRY_AGAIN_LATER, "log_replaced", "The log is not the one that was followed. Subscribe again.")
 
 
 class Checker:
-    """Runs as long as there are subscriptions; one query for positions, and a few for credentials, however many."""
+    """Runs as long as there are subscriptions, with one query for positions, however many."""
 
     def __init__(self, stream: Stream, listener: Listener, subscriptions: Collection[Subscription]) -> None:
         self.stream = stream
@@ -75,7 +72,6 @@ class Checker:
 
     async def ask(self) -> None:
         missing = await self.safely(self.check(None if self.stream.fleet else list(self.stream.logs)))
-        await self.safely(self.close_revoked())
         if missing:
             await asyncio.sleep(GRACE_SECONDS)
             for log, last_seq in missing:
@@ -106,11 +102,13 @@ class Checker:
 
         Raises DatabaseError.
         """
+        if device_ids is not None and not device_ids:
+            return []
         logs = self.stream.logs
         self.asked += 1
         number = self.asked
         before = {log: log.position for log in logs.values()}
-        found = await in_database(positions, device_ids, now=timezone.now()) if device_ids is None or device_ids else []
+        found, version = await in_database(positions, device_ids, now=timezone.now())
         if device_ids is None:
             for position in found:
                 if position.device_id not in logs:
@@ -123,6 +121,7 @@ class Checker:
             end = ends.get(log.device_id)
             if (end is None or end.last_seq < heard) and logs.get(log.device_id) is log:
                 self.replace(log)
+        await self.stream.may_flush(version)
         if number > self.answered:
             self.answered = number
             self.say_statuses(found)
@@ -145,10 +144,3 @@ class Checker:
         self.stream.forget(log)
         for subscription in self.stream.audience(log):
             subscription.outgoing.end(REPLACED)
-
-    async def close_revoked(self) -> None:
-        credentials = {subscription.credential for subscription in self.subscriptions}
-        gone = await in_database(revoked, credentials, now=timezone.now())
-        for subscription in self.subscriptions:
-            if subscription.credential in gone:
-                subscription.outgoing.give_up(REVOKED)

@@ -37,8 +37,8 @@ RESUMED_MAX = 500_000
 
 NO_SUCH_SOCKET = Ending(NOT_FOUND, "not_found", "There is no socket at this address.")
 MESSAGE_TOO_BIG = Ending(TOO_BIG, "message_too_big", f"A message has at most {MESSAGE_MAX} characters.")
-RESUME_TIMEOUT = Refused(BAD_REQUEST, "resume_timeout", f"The last position came not within {RESUME_SECONDS:.0f} s.")
-TOO_MANY_POSITIONS = Refused(BAD_REQUEST, "too_many_positions", f"At most {RESUMED_MAX} positions.")
+RESUME_TIMEOUT = Ending(BAD_REQUEST, "resume_timeout", f"The last position came not within {RESUME_SECONDS:.0f} s.")
+TOO_MANY_POSITIONS = Ending(BAD_REQUEST, "too_many_positions", f"At most {RESUMED_MAX} positions.")
 
 
 class Disconnected(Exception):
@@ -92,6 +92,9 @@ class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
     async def admit(self, handshake: Handshake, device_id: str | None) -> Admission:
         return await in_database(admit, handshake, device_id, now=timezone.now())
 
+    def subscription(self, admission: Admission) -> Subscription:
+        return Subscription(self.outgoing, admission.credential, admission.version)
+
     async def message(self) -> Ping | Resume | None:
         """What the client says next; None for what cannot be read. Raises Disconnected."""
         received = await self.receive()
@@ -143,7 +146,7 @@ class DeviceConsumer(Consumer):
         after = parse_after(self.scope["query_string"])
         admission = await self.admit(handshake, self.scope["url_route"]["kwargs"]["device_id"])
         assert admission.device is not None
-        subscription, hub = Subscription(self.outgoing, admission.credential), current_hub()
+        subscription, hub = self.subscription(admission), current_hub()
         try:
             await hub.watch_device(subscription, admission.device, after=after)
             await self.listen()
@@ -157,7 +160,7 @@ class FleetConsumer(Consumer):
     async def serve(self, handshake: Handshake) -> None:
         resumes = parse_resume(self.scope["query_string"])
         admission = await self.admit(handshake, None)
-        subscription, hub = Subscription(self.outgoing, admission.credential), current_hub()
+        subscription, hub = self.subscription(admission), current_hub()
         self.outgoing.put(frames.subscribed(None, None, None))
         resuming = Resuming()
         if resumes:
@@ -173,11 +176,11 @@ class FleetConsumer(Consumer):
         def add(message: Resume) -> bool:
             resuming.add(message)
             if len(resuming.positions) > RESUMED_MAX:
-                raise TOO_MANY_POSITIONS
+                raise Refused(TOO_MANY_POSITIONS)
             return not resuming.done
 
         try:
             async with asyncio.timeout(RESUME_SECONDS):
                 await self.listen(add)
         except TimeoutError as error:
-            raise RESUME_TIMEOUT from error
+            raise Refused(RESUME_TIMEOUT) from error

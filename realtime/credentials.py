@@ -3,13 +3,15 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db.models import Min
 from django.utils.crypto import constant_time_compare
 
-from devices.models import Device
+from devices.models import AccessVersion, Device
 
 WATCH_PERMISSION = "readings.view_reading"
 # Of the backends, the one that knows who may do what.
@@ -49,6 +51,38 @@ def users_of_sessions(session_keys: Collection[str], *, now: datetime) -> dict[s
             for current in (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
         )
     }
+
+
+class Standing(NamedTuple):
+    """What became of credentials: at `version` (of `AccessVersion`), those `revoked` counted no more.
+
+    At `until` another one ends by itself, as a key does after its overlap; None: not as long as nothing is changed.
+    """
+
+    version: int
+    revoked: frozenset[Credential]
+    until: datetime | None
+
+
+def standing(credentials: Collection[Credential], *, version: int | None, now: datetime) -> Standing | None:
+    """How these credentials stand; None where nothing has changed since `version`."""
+    current = AccessVersion.objects.current()  # first: what changes meanwhile is to be found by the next look
+    if current == version:
+        return None
+    return Standing(current, frozenset(revoked(credentials, now=now)), next_end(credentials, now=now))
+
+
+def next_end(credentials: Collection[Credential], *, now: datetime) -> datetime | None:
+    """When the first of these credentials ends by itself."""
+    hashes = {c.key_hash for c in credentials if c.key_hash is not None}
+    sessions = {c.session_key for c in credentials if c.session_key is not None}
+    retiring = Device.objects.filter(retiring_key_hash__in=hashes, retiring_key_expires_at__gt=now)
+    signed_in = Session.objects.filter(session_key__in=sessions, expire_date__gt=now)
+    ends = (
+        retiring.aggregate(end=Min("retiring_key_expires_at"))["end"],
+        signed_in.aggregate(end=Min("expire_date"))["end"],
+    )
+    return min((end for end in ends if end is not None), default=None)
 
 
 def revoked(credentials: Collection[Credential], *, now: datetime) -> set[Credential]:

@@ -19,6 +19,7 @@ from realtime.logs import Log
 from realtime.outgoing import UNAVAILABLE
 from realtime.positions import Position, positions
 from realtime.replays import LOGS_PER_READ
+from realtime.revocations import Revocations
 from realtime.stream import Stream
 from realtime.subscriptions import Lag, Subscription
 
@@ -27,8 +28,9 @@ logger = logging.getLogger(__name__)
 
 class Hub:
     def __init__(self) -> None:
-        self.stream = Stream()
         self.subscriptions: set[Subscription] = set()
+        self.revocations = Revocations(self.subscriptions)
+        self.stream = Stream(self.revocations)
         self.listener = Listener(self.stream.hear)
         self.checker = Checker(self.stream, self.listener, self.subscriptions)
 
@@ -56,7 +58,9 @@ class Hub:
             end = Position(device.device_id, device.state.last_seq, log.status or Status.NEVER)
         else:
             await self.listener.join(group)
-            (end,) = await in_database(positions, [device.device_id], now=timezone.now())
+            answer = await in_database(positions, [device.device_id], now=timezone.now())
+            self.stream.heard = max(self.stream.heard, answer.access_version)
+            (end,) = answer.found
         log = self.stream.logs.setdefault(device.device_id, Log(device.device_id, end.last_seq, end.status))
         log.group = group
         log.watchers.add(subscription)
@@ -95,6 +99,7 @@ class Hub:
 
     def enter(self, subscription: Subscription) -> None:
         self.subscriptions.add(subscription)
+        self.revocations.enter(subscription)
         self.checker.start()
 
     def leave(self, subscription: Subscription) -> None:
@@ -132,6 +137,7 @@ class Hub:
         """Sends what the socket is behind on, as fast as its reader takes it, until it is live with every log."""
         stream, behind = self.stream, subscription.behind
         while behind and subscription.outgoing.ending is None:
+            await stream.may_flush()
             for device_id in list(islice(behind, LOGS_PER_READ)):
                 if (log := stream.logs.get(device_id)) is None:
                     return  # it was replaced, and the socket is being closed

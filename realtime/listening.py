@@ -1,7 +1,6 @@
 """This process's ear: one subscription to the channel layer, however many sockets there are."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -63,8 +62,6 @@ class Listener:
         while True:
             try:
                 self.hear(await self.layer.receive(channel))
-            except asyncio.CancelledError:
-                raise
             except Exception:
                 logger.exception("A message of the channel layer could not be taken; positions will show what it was")
                 await asyncio.sleep(RETRY_SECONDS)
@@ -77,5 +74,5 @@ class Listener:
                 return
             task, self.task, self.channel = self.task, None, None
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            # Not `await task`: that raises CancelledError for the other task's end as for the end of this one.
+            await asyncio.wait([task])

@@ -36,6 +36,12 @@ class Log:
         self.taken.append(stretch)
         return True
 
+    def give_back(self) -> None:
+        """Drops what was taken and is not handed out: it is missing again, to be read from the database."""
+        if self.taken:
+            self.position = self.taken[0].first_seq - 1
+            self.taken = []
+
     def flush(self, fleet: Iterable[Subscription]) -> None:
         """Hands out what was taken since the last time, in as few frames as it fits in, each encoded once."""
         if not self.taken:

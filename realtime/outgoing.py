@@ -19,8 +19,8 @@ WAITING_MAX = 1024 * 1024
 ROOM = 256 * 1024
 # A reader that has taken in nothing for so long, while something waits for it, is too slow.
 STALL_SECONDS = 10.0
-# How long the error frame may take, and the close behind it.
-CLOSE_SECONDS = 1.0
+# How long the error frame may take, and then the close: together with `revocations.LOOK_SECONDS` less than a second.
+CLOSE_SECONDS = 0.4
 
 # 1013 is the WebSocket registry's "try again later".
 TRY_AGAIN_LATER = 1013
@@ -40,7 +40,11 @@ UNAVAILABLE = Ending(TRY_AGAIN_LATER, "unavailable", "Nothing can be followed ju
 
 
 class Outgoing:
-    """`put` never waits; `run` sends, in order, until there is an ending."""
+    """`put` never waits; what waits is sent in order until there is an ending.
+
+    `task` ends when the socket is closed or its reader is gone. Only `sending` is cancelled to give a reader up: a
+    task that goes on after its own cancellation has no working `asyncio.timeout` on Python before 3.11.3 (gh-102780).
+    """
 
     def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         self.send = send
@@ -51,7 +55,7 @@ class Outgoing:
         self.changed = asyncio.Event()
         self.roomy = asyncio.Event()
         self.roomy.set()
-        self.gave_up = False
+        self.sending = asyncio.create_task(self.send_waiting())
         self.task = asyncio.create_task(self.run())
 
     def put(self, frame: str) -> None:
@@ -71,19 +75,21 @@ class Outgoing:
         await self.roomy.wait()
 
     def end(self, ending: Ending) -> None:
-        """Closes the socket behind what waits."""
+        """Closes the socket behind what waits, for which its reader has STALL_SECONDS."""
         if self.ending is None:
             self.ending = ending
             self.changed.set()
             self.roomy.set()
+            asyncio.get_running_loop().call_later(STALL_SECONDS, self.give_up, ending)
 
     def give_up(self, ending: Ending) -> None:
-        """Closes the socket without what waits."""
-        if self.ending is None:
-            self.end(ending)
-            self.waiting.clear()
-            self.gave_up = True
-            self.task.cancel()
+        """Closes the socket without what waits, also one that was to be closed behind it."""
+        if self.sending.done():
+            return  # it is being closed, or its reader is gone
+        self.ending = ending
+        self.waiting.clear()
+        self.roomy.set()
+        self.sending.cancel()
 
     def check(self) -> None:
         """To be called now and then: gives a reader up that takes nothing in."""
@@ -91,21 +97,25 @@ class Outgoing:
             self.give_up(TOO_SLOW)
 
     async def run(self) -> None:
-        """Returns when the socket is closed, or its reader gone."""
+        try:
+            await asyncio.wait([self.sending])
+        finally:
+            self.sending.cancel()
+            self.roomy.set()
+        if self.sending.cancelled() or self.sending.result():
+            with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+                await self.close()
+
+    async def send_waiting(self) -> bool:
+        """Sends what waits until there is an ending; returns whether the socket is still to be closed."""
         try:
             await self.drain()
-        except asyncio.CancelledError:
-            if not self.gave_up:
-                raise
         except (OSError, RuntimeError):  # uvicorn's: the client is gone, or was closed already
-            return
+            return False
         except Exception:  # a server that cannot send this must not leave a silent socket behind
             logger.exception("A frame could not be sent")
             self.ending = UNAVAILABLE
-        finally:
-            self.roomy.set()
-        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
-            await self.close()
+        return True
 
     async def drain(self) -> None:
         while True:

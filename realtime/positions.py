@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from devices.models import Device
+from devices.models import AccessVersion, Device
 
 
 class Position(NamedTuple):
@@ -15,11 +15,18 @@ class Position(NamedTuple):
     status: str
 
 
-def positions(device_ids: Collection[str] | None, *, now: datetime) -> list[Position]:
+class Positions(NamedTuple):
+    """The revocations committed before the newest of them are counted by `access_version`."""
+
+    found: list[Position]
+    access_version: int
+
+
+def positions(device_ids: Collection[str] | None, *, now: datetime) -> Positions:
     """Of these devices, or (None) of the whole fleet."""
     devices = Device.objects.with_status(now=now)
     if device_ids is not None:
         devices = devices.filter(device_id__in=device_ids)
     # `status` is an annotation, which the type checker cannot see.
     rows = devices.values_list("device_id", "state__last_seq", "status")  # type: ignore[misc]
-    return [Position(*row) for row in rows]
+    return Positions([Position(*row) for row in rows], AccessVersion.objects.current())

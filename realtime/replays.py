@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import NamedTuple
 
+from devices.models import AccessVersion
 from readings.models import Reading
 from readings.stored import StoredReading
 from realtime.database import in_database
@@ -12,7 +14,12 @@ from realtime.stretches import Stretch, cut
 READINGS_PER_READ = 1_000
 LOGS_PER_READ = 100
 
-Stored = list[tuple[Stretch, str]]
+
+class Stored(NamedTuple):
+    """Stretches with their frames; the revocations committed before them are counted by `access_version`."""
+
+    stretches: list[tuple[Stretch, str]]
+    access_version: int
 
 
 class Reader:
@@ -51,4 +58,4 @@ def read(after: Mapping[str, int], until: Mapping[str, int]) -> Stored:
             device_id, logs.get(device_id, []), after=position, until=until[device_id] if whole else None
         )
     ]
-    return [(stretch, stretch.frame()) for stretch in stretches]
+    return Stored([(stretch, stretch.frame()) for stretch in stretches], AccessVersion.objects.current())

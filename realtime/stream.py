@@ -15,7 +15,8 @@ from django.db import DatabaseError, InterfaceError
 from devices.status import Status
 from realtime.instruments import HOLES_MENDED
 from realtime.logs import Log
-from realtime.replays import LOGS_PER_READ, Reader, Stored
+from realtime.replays import LOGS_PER_READ, Reader
+from realtime.revocations import Revocations
 from realtime.stretches import Stretch
 from realtime.subscriptions import Subscription
 
@@ -25,12 +26,22 @@ logger = logging.getLogger(__name__)
 REACH_SECONDS = 5.0
 # Between two tries of a database that is away.
 RETRY_SECONDS = 1.0
+# Characters of readings that may wait until credentials are checked, which takes milliseconds but while the database is
+# away; what is beyond is read from the database then.
+HELD_MAX = 4 * 1024 * 1024
 
 
 class Stream:
-    """`logs` by device id; `fleet` are those who watch all of them."""
+    """`logs` by device id; `fleet` are those who watch all of them.
 
-    def __init__(self) -> None:
+    `heard`: the newest `AccessVersion` of what was taken. Nothing is handed out before the sockets were checked at it.
+    """
+
+    def __init__(self, revocations: Revocations) -> None:
+        self.revocations = revocations
+        self.heard = 0
+        self.held = 0  # characters
+        self.releasing: asyncio.Task[None] | None = None
         self.logs: dict[str, Log] = {}
         self.fleet: set[Subscription] = set()
         self.status_in_doubt = asyncio.Event()
@@ -42,6 +53,7 @@ class Stream:
 
     def hear(self, message: dict[str, Any]) -> None:
         """An announcement of `realtime.receivers`."""
+        self.heard = max(self.heard, message.get("access_version", 0))
         for values in message["stretches"]:
             stretch = Stretch(*values)
             log = self.logs.get(stretch.device_id)
@@ -52,6 +64,8 @@ class Stream:
                 log = self.logs[stretch.device_id] = Log(stretch.device_id, 0, None)
             if log.take(stretch):
                 self.flush_soon(log)
+                if self.releasing is not None:
+                    self.hold(len(stretch.documents))
             elif log.has_hole:
                 self.mend_soon(log)
             if log.status != Status.ONLINE:
@@ -64,9 +78,42 @@ class Stream:
         self.dirty.add(log)
 
     def flush(self) -> None:
+        if self.heard > self.revocations.checked_at:
+            if self.releasing is None:
+                self.held = 0
+                self.releasing = asyncio.create_task(self.release())
+            return
         dirty, self.dirty = self.dirty, set()
         for log in dirty:
             log.flush(self.fleet)
+
+    async def release(self) -> None:
+        try:
+            await self.may_flush()
+        finally:
+            self.releasing = None
+        self.flush()
+
+    def hold(self, size: int) -> None:
+        self.held += size
+        if self.held > HELD_MAX:
+            self.held = 0
+            for log in self.dirty:
+                log.give_back()
+                self.mend_soon(log)
+
+    async def may_flush(self, version: int = 0) -> None:
+        """Waits until what was taken, or (`version`) read, may be handed out: to be done before the next await."""
+        self.heard = max(self.heard, version)
+        while (heard := self.heard) > self.revocations.checked_at:
+            try:
+                await self.revocations.catch_up(heard)
+            except (DatabaseError, InterfaceError) as error:
+                await self.wait_for_the_database(error)
+                continue
+            # Also where a backup was restored, in which the version is an older one.
+            if self.heard == heard:
+                self.heard = 0
 
     def expect(self, log: Log, last_seq: int) -> None:
         """The database has the log so long."""
@@ -90,6 +137,7 @@ class Stream:
                 if after:
                     for stretch, _ in await self.stored(after, until={name: logs[name].expected for name in after}):
                         logs[stretch.device_id].take(stretch)
+                await self.may_flush()
                 for log in logs.values():
                     log.flush(self.fleet)
                 self.holes -= {log for log in logs.values() if not log.has_hole}
@@ -99,21 +147,33 @@ class Stream:
             self.mending = None
 
     async def reach(self, ends: Iterable[tuple[Log, int]]) -> None:
-        """Waits until each log has been taken up to its end. Raises TimeoutError."""
+        """Waits until each log has been taken up to its end, and may be flushed. Raises TimeoutError."""
+        lacking = list(ends)
         async with asyncio.timeout(REACH_SECONDS):
-            for log, last_seq in ends:
-                while log.position < last_seq and self.logs.get(log.device_id) is log:
+            await self.may_flush()
+            while lacking := [
+                (log, last_seq)
+                for log, last_seq in lacking
+                if log.position < last_seq and self.logs.get(log.device_id) is log
+            ]:
+                for log, last_seq in lacking:
                     self.expect(log, last_seq)
-                    await self.progress.wait()
+                await self.progress.wait()
+                await self.may_flush()
 
-    async def stored(self, after: Mapping[str, int], *, until: Mapping[str, int]) -> Stored:
-        """As `Reader.read`; where the database is away, nothing, a moment later."""
+    async def stored(self, after: Mapping[str, int], *, until: Mapping[str, int]) -> list[tuple[Stretch, str]]:
+        """As `Reader.read`, to be handed out; where the database is away, nothing, a moment later."""
         try:
-            return await self.reader.read(after, until=until)
+            found = await self.reader.read(after, until=until)
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("Live sockets wait for the database (%s)", str(error).strip())
-            await asyncio.sleep(RETRY_SECONDS)
+            await self.wait_for_the_database(error)
             return []
+        await self.may_flush(found.access_version)
+        return found.stretches
+
+    async def wait_for_the_database(self, error: Exception) -> None:
+        logger.warning("Live sockets wait for the database (%s)", str(error).strip())
+        await asyncio.sleep(RETRY_SECONDS)
 
     def forget(self, log: Log) -> None:
         self.logs.pop(log.device_id, None)

@@ -26,11 +26,15 @@ class Lag:
 
 
 class Subscription:
-    """Either up to date with a log, so that it gets each live frame of it, or behind on it by a `Lag`."""
+    """Either up to date with a log, so that it gets each live frame of it, or behind on it by a `Lag`.
 
-    def __init__(self, outgoing: Outgoing, credential: Credential) -> None:
+    `checked_at`: the `AccessVersion` at which its credential was last found to count.
+    """
+
+    def __init__(self, outgoing: Outgoing, credential: Credential, checked_at: int) -> None:
         self.outgoing = outgoing
         self.credential = credential
+        self.checked_at = checked_at
         self.device_id: str | None = None  # None watches the fleet
         self.behind: dict[str, Lag] = {}
         self.replaying: asyncio.Task[None] | None = None

@@ -79,3 +79,75 @@ async def test_a_frame_that_no_server_takes_closes_the_socket(caplog):
     await queue.task
     assert taken[-1]["code"] == 1013
     assert "could not be sent" in caplog.text
+
+
+@in_a_loop
+async def test_who_is_given_up_is_closed_by_a_task_that_was_not_cancelled(monkeypatch):
+    """Else no `asyncio.timeout` fires in it on Python 3.11.2, which is Debian 12's."""
+    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
+    cancellations = []
+
+    class Witness(Reader):
+        async def __call__(self, message: dict[str, Any]) -> None:
+            if message["type"] == "websocket.close":
+                task = asyncio.current_task()
+                assert task is not None
+                cancellations.append(task.cancelling())
+            await super().__call__(message)
+
+    queue = Outgoing(Witness(stuck=True))
+    queue.put("one")
+    await asyncio.sleep(0)
+    queue.give_up(BYE)
+    await queue.task
+    assert cancellations == [0]
+
+
+@in_a_loop
+async def test_who_is_given_up_before_anything_was_sent_is_closed(monkeypatch):
+    reader = Reader()
+    queue = Outgoing(reader)
+    queue.put("one")
+    queue.give_up(BYE)
+    await queue.task
+    assert len(reader.taken) == 2
+    assert "bye" in reader.taken[0]
+    assert reader.taken[1] == 4499
+
+
+@in_a_loop
+async def test_who_is_cancelled_sends_nothing_more():
+    reader = Reader(stuck=True)
+    queue = Outgoing(reader)
+    queue.put("one")
+    await asyncio.sleep(0)
+    queue.task.cancel()
+    await asyncio.wait([queue.task, queue.sending])
+    assert queue.task.cancelled()
+    assert queue.sending.cancelled()
+    assert reader.taken == []
+
+
+@in_a_loop
+async def test_who_is_to_be_closed_behind_what_waits_can_still_be_given_up(monkeypatch):
+    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
+    reader = Reader(stuck=True)
+    queue = Outgoing(reader)
+    queue.put("one")
+    queue.end(BYE)
+    await asyncio.sleep(0)
+    queue.give_up(Ending(4401, "revoked", "No more."))
+    await queue.task
+    assert reader.taken == [4401]
+
+
+@in_a_loop
+async def test_a_close_behind_what_waits_waits_for_no_stuck_reader(monkeypatch):
+    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(outgoing, "STALL_SECONDS", 0.05)
+    reader = Reader(stuck=True)
+    queue = Outgoing(reader)
+    queue.put("one")
+    queue.end(BYE)
+    await asyncio.wait_for(queue.task, 1)
+    assert reader.taken == [4499]
