@@ -52,6 +52,8 @@ class HangingProxy(Relay):
         self.carrying: set[asyncio.Task[None]] = set()
         # What becomes of the COMMIT at which all connections hang: is it passed on? None: nothing hangs then.
         self.passes_commit: bool | None = None
+        # A statement after which the connection that sent it hangs by itself; the server gets it, and does it.
+        self.hangs_after: bytes | None = None
         self.hung = threading.Event()
 
     async def run(self, ready: threading.Event) -> None:
@@ -141,6 +143,9 @@ class HangingProxy(Relay):
                 return
             connection.upstream.write(chunk)
             await connection.upstream.drain()
+            if self.hangs_after is not None and self.hangs_after in chunk:
+                self.hangs_after = None
+                connection.hangs = True
         self.end(connection)
 
     async def answer(self, connection: Connection, reader: asyncio.StreamReader) -> None:

@@ -63,7 +63,13 @@ NEVER_ENDING = "^(a+)+$"
 def something_of_everything(device, other_device):
     store([new()])
     kind = refused_post(
-        unknown_key="tlm_aaaa", device_id="mote-1", address="192.0.2.1", status=422, code="x", detail=""
+        caller="nobody",
+        unknown_key="tlm_aaaa",
+        device_id="mote-1",
+        address="192.0.2.1",
+        status=422,
+        code="x",
+        detail="",
     )
     keep({kind: Times(timezone.now())})
     account = User.objects.create_user("colleague")

@@ -15,7 +15,7 @@ from devices.models import Device
 from readings.models import Reading
 from readings.payloads import NewReading
 from readings.recording import OutcomeUnknown, store
-from telemetry.tests.hanging import HangingProxy
+from telemetry.tests.hanging_proxy import HangingProxy
 from telemetry.tests.lanes import through_the_lane
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -203,7 +203,7 @@ if connection.vendor == "postgresql":
             assert time.monotonic() - began < 4
 
         def test_a_commit_without_an_answer_has_an_unknown_outcome(self, proxy, device):
-            proxy.hangs_at = b"COMMIT"
+            proxy.hangs_after = b"COMMIT"
 
             with pytest.raises(OutcomeUnknown):
                 store([reading()], received_at=NOW)
@@ -217,7 +217,7 @@ if connection.vendor == "postgresql":
             self, proxy, device, hangs_at
         ):
             """The server does not hear that its client has given up: the connection is open as ever on its side."""
-            proxy.hangs_at = hangs_at
+            proxy.hangs_after = hangs_at
 
             with pytest.raises(OperationalError):
                 store([reading()], received_at=NOW)
