@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, connections
 from django.db import connection as default_connection
 
 from devices.database import POOL_SIZES, STATEMENT_SECONDS, Work, working_at
@@ -226,37 +226,6 @@ if connection.vendor == "postgresql":
             (stored,) = store([reading()], received_at=NOW)[0]
             assert stored.reading is not None
             assert stored.reading.seq == 1
-
-        def test_a_backend_that_is_ended_while_its_commit_waits_for_a_standby_leaves_the_outcome_unknown(self, device):
-            """The transaction is committed locally; only the answer is missing."""
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SELECT pg_backend_pid()")
-            administrator = psycopg.connect(url_of_database(), autocommit=True)
-            administrator.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-            administrator.execute("SELECT pg_reload_conf()")
-
-            def end_the_one_that_waits():
-                deadline = time.monotonic() + 10
-                while time.monotonic() < deadline:
-                    found = administrator.execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-                    ).fetchall()
-                    if found:
-                        return
-                    time.sleep(0.05)
-
-            ending = threading.Thread(target=end_the_one_that_waits)
-            ending.start()
-            try:
-                with pytest.raises(OutcomeUnknown):
-                    store([reading()], received_at=NOW)
-            finally:
-                ending.join()
-                administrator.execute("ALTER SYSTEM RESET synchronous_standby_names")
-                administrator.execute("SELECT pg_reload_conf()")
-                administrator.close()
-            connection.close()
-            assert Reading.objects.count() == 1
 
         def test_a_database_that_is_read_only_is_a_503_everywhere_and_health_says_so(self, mote, admin, anyone):
             """As after a failover to a standby."""
