@@ -86,10 +86,13 @@ def test_only_ingest_takes_no_session(schema):
     assert without == {"/api/v1/ingest", "/api/v1/ingest/batch"}
 
 
-def test_a_new_device_may_conflict(schema):
+def test_a_new_device_and_a_rotation_may_conflict(schema):
     conflicting = {(path, method) for path, method, op in operations(schema) if "409" in op["responses"]}
 
-    assert conflicting == {("/api/v1/devices", "POST")}
+    assert conflicting == {
+        ("/api/v1/devices", "POST"),
+        ("/api/v1/devices/{device_id}/rotate-key", "POST"),
+    }
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/api/v1/schema"])
