@@ -96,10 +96,15 @@ class Connection(psycopg.Connection[Any]):
             return False
         return bool(row and row[0])
 
+    # These make the connection ready for the next request, also if this one's client has left.
+
     def rollback(self) -> None:
-        # The connection has to be usable by the next request also where this one's client has left.
         with uncancelled():
             super().rollback()
+
+    def set_autocommit(self, value: bool) -> None:
+        with uncancelled():
+            super().set_autocommit(value)
 
     def interrupt(self) -> None:
         """From another thread: ends the running statement; the connection stays usable if the server answers."""
