@@ -243,4 +243,5 @@ async def refuse(refusal: NoPlace, scope: Any, send: ASGISendCallable, arrived_a
     observe(request, response.status_code, "refused", arrived_at)
     encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": encoded, "trailers": False})
-    await send({"type": "http.response.body", "body": response.content, "more_body": False})
+    body = b"" if scope["method"] == "HEAD" else response.content
+    await send({"type": "http.response.body", "body": body, "more_body": False})

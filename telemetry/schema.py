@@ -105,6 +105,8 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
                 errors |= {"422": "Invalid parameters."}
             if "/ingest" in path:
                 errors |= {"429": "The device posts more often than DEVICE_RATE_LIMIT allows; see Retry-After."}
+            elif "/health" not in path:
+                errors |= {"429": "The caller has QUESTIONS_PER_CALLER questions under way already; see Retry-After."}
             if path.endswith("/devices") and "requestBody" in operation:
                 errors |= {"409": "There is a device of this id already."}
             if path.endswith("/rotate-key"):

@@ -18,7 +18,7 @@ from telemetry.tests.server import ADMIN_KEY, Server
 pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 READINGS = 200_000
-BATCH = 10_000
+BATCH = 2_500
 WINDOW_SECONDS = 9000
 # The most expensive question that is answered.
 EXPENSIVE = f"/api/v1/devices/greedy/aggregate?start=-{WINDOW_SECONDS + 900}s&bucket=1s"
@@ -28,6 +28,8 @@ ABANDONED_AFTER_SECONDS = 0.5
 ENDED_SECONDS_MAX = 4
 POSTING_DEVICES = 8
 POSTING_SECONDS = 6
+# Of posts beside the greedy caller, in seconds; without bounds the largest were refused after 4 s and more.
+P99_SECONDS_MAX = 1.0
 
 
 @pytest.fixture(scope="module", params=["daphne", "uvicorn"])
@@ -47,10 +49,8 @@ def keys(server: Server) -> dict[str, str]:
             {"temperature": n % 40, "humidity": n % 90, "voltage": 3, "age_seconds": n * WINDOW_SECONDS / READINGS}
             for n in range(number, number + BATCH)
         ]
-        answer = httpx.post(
-            f"{server.url}/api/v1/ingest/batch", json=readings, headers={"X-API-Key": keys["greedy"]}, timeout=30
-        )
-        assert answer.status_code == 201
+        path = f"{server.url}/api/v1/ingest/batch"
+        assert httpx.post(path, json=readings, headers={"X-API-Key": keys["greedy"]}, timeout=30).status_code == 201
     return keys
 
 
@@ -119,24 +119,26 @@ def test_abandoned_questions_end_at_once_and_give_everything_back(server: Server
     assert {response.status_code for response in asyncio.run(ask())} == {200}
 
 
-async def post_steadily(server: Server, keys: dict[str, str], *, seconds: float) -> list[float]:
-    """How long each post took, in seconds; asserts that all were stored."""
+async def work_steadily(server: Server, keys: dict[str, str], *, seconds: float) -> list[float]:
+    """Devices post and ask for their latest reading; asserts success. Returns how long each post took, in seconds."""
     took: list[float] = []
 
-    async def post(name: str) -> None:
+    async def work(name: str) -> None:
         async with httpx.AsyncClient(base_url=server.url, headers={"X-API-Key": keys[name]}, timeout=20) as client:
             end = time.monotonic() + seconds
             while time.monotonic() < end:
                 began = time.monotonic()
                 answer = await client.post("/api/v1/ingest", json={"temperature": 1})
                 took.append(time.monotonic() - began)
-                assert answer.status_code == 201, server.log.read_text()[-5000:]
+                assert answer.status_code == 201, answer.text
+                answer = await client.get(f"/api/v1/devices/{name}/latest")
+                assert answer.status_code == 200, answer.text
                 await asyncio.sleep(0.05)
 
     async with asyncio.TaskGroup() as group:
         for name in keys:
             if name != "greedy":
-                group.create_task(post(name))
+                group.create_task(work(name))
     return sorted(took)
 
 
@@ -156,12 +158,12 @@ def quantile(sorted_values: list[float], part: float) -> float:
     return sorted_values[int(part * (len(sorted_values) - 1))]
 
 
-def test_a_greedy_caller_takes_nothing_from_others_posts(server: Server, keys: dict[str, str]) -> None:
+def test_a_greedy_caller_takes_nothing_from_the_others(server: Server, keys: dict[str, str]) -> None:
     async def story() -> tuple[list[float], list[float]]:
-        idle = await post_steadily(server, keys, seconds=POSTING_SECONDS)
+        idle = await work_steadily(server, keys, seconds=POSTING_SECONDS)
         greedy = asyncio.create_task(be_greedy(server, keys["greedy"]))
         try:
-            beside = await post_steadily(server, keys, seconds=POSTING_SECONDS)
+            beside = await work_steadily(server, keys, seconds=POSTING_SECONDS)
         finally:
             greedy.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -169,5 +171,6 @@ def test_a_greedy_caller_takes_nothing_from_others_posts(server: Server, keys: d
         return idle, beside
 
     idle, beside = asyncio.run(story())
-    for name, took in (("idle", idle), ("beside", beside)):
-        print(name, len(took), *(f"{quantile(took, part) * 1000:.1f}" for part in (0.5, 0.9, 0.99, 1)))  # noqa: T201
+    # Where the machine is busy with something else, posts are as slow without the greedy caller.
+    assert quantile(beside, 0.99) < max(P99_SECONDS_MAX, 3 * quantile(idle, 0.99))
+    assert httpx.get(f"{server.url}/health").json()["status"] == "ok"

@@ -2,6 +2,9 @@
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -9,9 +12,12 @@ from typing import Any
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.conf import settings
 from django.db import OperationalError, connection, connections
 
+from devices.database import Work, current_work, working_at
 from devices.tests.fixtures import ADMIN_KEY
+from readings import maintenance
 from telemetry import places
 from telemetry.cancellation import ClientGone, current_cancellation
 from telemetry.questions import BoundedQuestions, Question, address_of, credential_of, is_counted
@@ -333,6 +339,37 @@ def test_a_thread_that_ends_without_closing_its_connection_gives_it_back():
     while out() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert out() == before
+
+
+def test_a_question_has_the_deadlines_of_one_also_in_a_process_that_began_with_upkeep():
+    async def story():
+        application = Application(current_work.get)
+        await Client(BoundedQuestions(application, per_caller=4), scope_of()).end()
+        assert application.outcomes == [Work.QUESTION]
+
+    with working_at(Work.UPKEEP):
+        asyncio.run(story())
+
+
+def test_maintenance_and_commands_have_the_deadlines_of_upkeep(monkeypatch):
+    stop, seen = threading.Event(), []
+
+    def maintain(**_):
+        seen.append(current_work.get())
+        stop.set()
+        return maintenance.Round()
+
+    monkeypatch.setattr(maintenance, "maintain", maintain)
+    thread = threading.Thread(target=maintenance.keep_maintaining, args=[stop])
+    thread.start()
+    thread.join()
+    assert seen == [Work.UPKEEP]
+
+    printing = "from devices.database import current_work; print(current_work.get())"
+    environment = os.environ | {"SECRET_KEY": settings.SECRET_KEY, "API_SECRET_KEY": settings.API_SECRET_KEY}
+    command = [sys.executable, "manage.py", "shell", "-v0", "-c", printing]
+    printed = subprocess.run(command, env=environment, cwd=settings.BASE_DIR, capture_output=True, text=True)
+    assert printed.stdout.strip() == Work.UPKEEP, printed.stderr
 
 
 def test_nothing_outside_a_request_is_interruptible():

@@ -116,10 +116,15 @@ class Connection(psycopg.Connection[Any]):
             logger.warning("A connection that hangs could not be looked up: %s", words_of(error))
         return False
 
+    # These make the connection ready for the next request, also if this one's client has left.
+
     def rollback(self) -> None:
-        # The connection has to be usable by the next request also where this one's client has left.
         with uncancelled():
             super().rollback()
+
+    def set_autocommit(self, value: bool) -> None:
+        with uncancelled():
+            super().set_autocommit(value)
 
     def interrupt(self) -> None:
         """From another thread: ends the running statement; the connection stays usable if the server answers."""
