@@ -26,7 +26,7 @@ CALLERS = 50
 RECOVERY_SECONDS_MAX = 10
 ANSWER_SECONDS_MAX = 60
 # What waits for the lock has got there within this.
-WAITING_SECONDS = 3
+WAITING_SECONDS = 5
 PATHS = ("history?limit=100", "aggregate?start=-24h", "history?format=csv")
 # What each of these questions reads, and nothing that says whose key a request came with.
 QUESTIONED = ("readings_reading", "devices_devicestate")
