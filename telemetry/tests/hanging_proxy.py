@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from telemetry.tests.relay import Relay
 
@@ -19,6 +20,8 @@ COMMITS = b"COMMIT"
 CHUNK_BYTES = 65536
 # States of a TCP connection (include/net/tcp_states.h); TCP_INFO begins with it.
 TCP_ESTABLISHED = 1
+
+Result = TypeVar("Result")
 
 
 class Connection:
@@ -93,12 +96,17 @@ class HangingProxy(Relay):
 
     def forget(self) -> None:
         """Ends the hanging connections on both sides, as PostgreSQL and the clients find out in the end."""
-        self.call(lambda: [self.abort(connection) for connection in list(self.open) if connection.hangs])
 
-    def call(self, function):
+        def forget_now() -> None:
+            for connection in [connection for connection in self.open if connection.hangs]:
+                self.abort(connection)
+
+        self.call(forget_now)
+
+    def call(self, function: Callable[[], Result]) -> Result:
         """Calls it in the proxy's event loop, in which all connections are handled, and returns its result."""
 
-        async def run():
+        async def run() -> Result:
             return function()
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)

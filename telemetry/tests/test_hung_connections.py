@@ -140,9 +140,10 @@ def test_every_connection_hangs_at_once(tmp_path: Path, uvicorn: bool, passes_co
 
 @pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"])
 def test_a_server_whose_connections_hang_ends_when_it_is_told_to(tmp_path: Path, uvicorn: bool) -> None:
-    with scene(tmp_path, uvicorn=uvicorn) as here, here.fleet.posting():
-        here.fleet.wait_for_an_answer()
-        stop_while_hanging(here)
-        here.proxy.forget()
-        here.server.start()
-    here.fleet.check()
+    with scene(tmp_path, uvicorn=uvicorn) as here:
+        with here.fleet.posting():
+            here.fleet.wait_for_an_answer()
+            stop_while_hanging(here)
+            here.proxy.forget()
+            here.server.start()
+        here.fleet.check()
