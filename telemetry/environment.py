@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from telemetry.private_files import PrivateConnection
+
 # Other tools' spellings of the same address, as SQLAlchemy users have them in their `.env` already.
 SCHEME_ALIASES = {"postgresql+asyncpg": "postgresql", "postgresql+psycopg": "postgresql", "sqlite+aiosqlite": "sqlite"}
 
@@ -102,6 +104,7 @@ def _sqlite(entry: dict[str, Any], base: Path) -> dict[str, Any]:
             # Take the write lock at BEGIN, so that a reader never has to upgrade and fail.
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
+            "factory": PrivateConnection,
             # NORMAL can lose the last commits at a power cut; a 2xx means committed.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         },

@@ -120,7 +120,12 @@ def test_every_name_costs_one_hash(name, monkeypatch):
     User.objects.create_user("without", password=None)
     calls = []
     encode = PBKDF2PasswordHasher.encode
-    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", lambda *values: calls.append(values) or encode(*values))
+
+    def counted(*values):
+        calls.append(values)
+        return encode(*values)
+
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", counted)
 
     assert sign_in(name).status_code == 200
     assert len(calls) == 1
@@ -128,7 +133,7 @@ def test_every_name_costs_one_hash(name, monkeypatch):
 
 def test_passwords_of_before_go_on_working_and_are_not_hashed_anew():
     stored = PBKDF2PasswordHasher().encode(PASSWORD, "saltsaltsaltsaltsalt22")
-    hashed_anew = []
+    hashed_anew: list[str] = []
 
     assert check_password(PASSWORD, stored, setter=hashed_anew.append)
     assert not check_password("wrong", stored)
