@@ -52,7 +52,7 @@ class BoundedPBKDF2PasswordHasher(PBKDF2PasswordHasher):
         """Raises TooManyHashes."""
         hash_password = partial(super().encode, password, salt, iterations)
         if connection.in_atomic_block:
-            # A new account, by the form of the console. On SQLite its transaction keeps others from writing meanwhile.
+            # Nobody waits in a transaction, which on SQLite keeps all others from writing.
             return hash_password()
         if not places.acquire(blocking=False):
             raise TooManyHashes(TOO_MANY)

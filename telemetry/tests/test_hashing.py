@@ -158,3 +158,24 @@ def test_the_threads_that_hash_give_way():
 
     assert niceness == hashing.NICENESS
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < hashing.NICENESS
+
+
+def test_a_new_account_is_hashed_before_its_transaction(monkeypatch):
+    root = new_client()
+    root.force_login(User.objects.create_superuser("root"))
+    in_transactions = []
+    encode = BoundedPBKDF2PasswordHasher.encode
+
+    def noted(*values):
+        in_transactions.append(connection.in_atomic_block)
+        return encode(*values)
+
+    monkeypatch.setattr(BoundedPBKDF2PasswordHasher, "encode", noted)
+    form = {"username": "new", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+    unusable = {"username": "other", "usable_password": "false"}
+    for sent in (form, unusable):
+        assert root.post("/admin/auth/user/add/", sent, format="multipart").status_code == 302
+
+    assert in_transactions == [False]
+    assert User.objects.get(username="new").check_password(PASSWORD)
+    assert not User.objects.get(username="other").has_usable_password()
