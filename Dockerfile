@@ -8,7 +8,7 @@ COPY requirements.txt .
 RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
 
 FROM ${BASE}
-RUN useradd --create-home --uid 10001 telemetry && mkdir /data && chown telemetry /data
+RUN useradd --create-home --uid 10001 telemetry && mkdir --mode=0700 /data && chown telemetry /data
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY manage.py .

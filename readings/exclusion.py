@@ -1,6 +1,7 @@
 """What must never be done by two processes at once, on one database."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,10 @@ Task = Literal["maintenance", "migration"]
 
 # The keys of PostgreSQL's advisory locks: any numbers that nobody else uses.
 KEYS: dict[Task, int] = {"maintenance": 7_310_867_041, "migration": 7_310_867_042}
+
+
+def private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class Busy(Exception):
@@ -39,7 +44,7 @@ def exclusively(task: Task, *, wait: bool = False) -> Iterator[None]:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [KEYS[task]])
     else:
         database = Path(str(connection.settings_dict["NAME"]))
-        with database.with_name(f"{database.name}-{task}").open("w") as file:
+        with open(database.with_name(f"{database.name}-{task}"), "w", opener=private) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

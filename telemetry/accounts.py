@@ -7,9 +7,11 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
 
 
 def beyond(user: Any) -> QuerySet[Permission]:
@@ -60,6 +62,23 @@ class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
             return True
         held = beyond(user).filter(Q(user=obj) | Q(group__user=obj))
         return not obj.is_superuser and not held.exists()
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Hashes the password before the transaction, which keeps all others from writing on SQLite."""
+        if request.method == "POST" and self.has_add_permission(request) and self.has_change_permission(request):
+            form = self.get_form(request)(request.POST)
+            if form.is_valid():
+                usable = form.cleaned_data.get("set_usable_password", True)
+                hashed = make_password(form.cleaned_data["password1"] if usable else None)
+                request.hashed_password = hashed  # type: ignore[attr-defined]
+        return super().add_view(request, form_url, extra_context)
+
+    def save_form(self, request: Any, form: Any, change: bool) -> Any:
+        if change or not hasattr(request, "hashed_password"):
+            return super().save_form(request, form, change)
+        account = ModelForm.save(form, commit=False)  # not the form's own, which hashes
+        account.password = request.hashed_password
+        return account
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Without the password, with its button to change it, where the account may not."""

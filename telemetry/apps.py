@@ -8,7 +8,12 @@ class TelemetryConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
+        from django.conf import settings
+
         from telemetry import checks, schema  # noqa: F401  both register what is in them
+        from telemetry.private_files import tighten
+
+        tighten(settings.ENV_FILE)
 
 
 class ConsoleConfig(admin_apps.AdminConfig):

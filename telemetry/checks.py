@@ -1,17 +1,21 @@
 """What is unsafe or contradictory in the configuration stops the start, with what to do about it."""
 
+import os
+import stat
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from devices.models import RETENTION_DAYS_MAX
 from devices.throttling import InvalidRate, parse_rate
 from telemetry.logs import FORMATS, LEVELS
 from telemetry.places import QUESTIONS_PER_PROCESS
+from telemetry.private_files import excess, files_of
 from telemetry.proxies import UNIX, parse_network
 
 ENVIRONMENTS = ("development", "production")
@@ -21,7 +25,7 @@ API_KEY_CHARACTERS = 16
 
 @register()
 def check_configuration(app_configs: Any, **_: Any) -> Iterable[CheckMessage]:
-    return [*secrets(), *choices(), *addresses(), *production()]
+    return [*secrets(), *choices(), *addresses(), *production(), *open_files()]
 
 
 def secret(name: str) -> str:
@@ -104,6 +108,18 @@ def is_proxy(entry: str) -> bool:
         return entry == UNIX or parse_network(entry).prefixlen > 0  # not everyone
     except ValueError:
         return False
+
+
+def open_files() -> Iterator[CheckMessage]:
+    """Those that could not be tightened, because they are somebody else's."""
+    kept = [settings.ENV_FILE]
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        kept += files_of(Path(database["NAME"]))
+    for path in kept:
+        if excess(path) & stat.S_IRWXO and path.stat().st_uid != os.geteuid():
+            hint = f"It has secrets or data. As its owner: chmod 600 {path}"
+            yield Warning(f"Anyone on this machine may read {path}.", hint, id="telemetry.W001")
 
 
 def production() -> Iterator[CheckMessage]:

@@ -13,6 +13,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from devices.database import CONNECT_SECONDS
+from telemetry.private_files import PrivateConnection
 
 # Other tools' spellings of the same address, as SQLAlchemy users have them in their `.env` already.
 SCHEME_ALIASES = {"postgresql+asyncpg": "postgresql", "postgresql+psycopg": "postgresql", "sqlite+aiosqlite": "sqlite"}
@@ -107,6 +108,7 @@ def _sqlite(entry: dict[str, Any], base: Path) -> dict[str, Any]:
         "OPTIONS": {
             # Take the write lock at BEGIN, so that a reader never has to upgrade and fail.
             "transaction_mode": "IMMEDIATE",
+            "factory": PrivateConnection,
             # NORMAL can lose the last commits at a power cut; a 2xx means committed.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         },

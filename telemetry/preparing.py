@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from readings.exclusion import exclusively
 from telemetry.checks import secret
+from telemetry.private_files import PRIVATE
 
 OPERATOR = "admin"
 GENERATED = ("SECRET_KEY", "API_SECRET_KEY")
@@ -20,8 +21,8 @@ def missing_secrets() -> list[str]:
 
 def write_secrets(names: list[str], path: Path) -> None:
     """Makes these up and adds them to the `.env` file; the settings of this process stay as they are."""
-    path.touch(mode=0o600)
-    path.chmod(0o600)  # also one that was there already
+    path.touch(mode=PRIVATE)
+    path.chmod(PRIVATE)  # also one that was there already
     with path.open("r+") as file:
         # The last line may lack its end.
         before = file.read()

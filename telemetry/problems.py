@@ -19,6 +19,7 @@ from rest_framework.views import set_rollback
 
 from devices.database_errors import WORDS, Trouble, attribute_of, trouble_of, words_of
 from telemetry.cancellation import ClientGone
+from telemetry.hashing import TooManyHashes
 from telemetry.logs import request_id
 from telemetry.redaction import credentials_in, redacted
 from telemetry.requests import Middleware
@@ -65,7 +66,7 @@ class Abandoned(Unavailable):
 
 
 class Problems(Middleware):
-    """Gives the plain views what DRF's have: problem documents for a wrong method and for a database that is away."""
+    """Gives the plain views what DRF's have: problem documents for a wrong method and for what is away or busy."""
 
     def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if settings.DEBUG and response.status_code >= 400 and isinstance(response, HttpResponse):
@@ -85,6 +86,10 @@ class Problems(Middleware):
             # The console's filters hand any text on, and PostgreSQL takes no NUL.
             detail = "The address names a value that the database cannot hold."
             return answer(request, status_code=400, code="bad_request", detail=detail)
+        if isinstance(exception, TooManyHashes):
+            refusal = answer(request, status_code=429, code="too_many_sign_ins", detail=str(exception))
+            refusal["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            return refusal
         unavailable = as_unavailable(exception)
         if unavailable is None:
             return None
