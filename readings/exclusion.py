@@ -1,6 +1,7 @@
 """What must never be done by two processes at once, on one database."""
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ Task = Literal["maintenance", "migration"]
 
 # The keys of PostgreSQL's advisory locks: any numbers that nobody else uses.
 KEYS: dict[Task, int] = {"maintenance": 7_310_867_041, "migration": 7_310_867_042}
+
+POLL_SECONDS = 0.25
 
 
 class Busy(Exception):
@@ -27,10 +30,12 @@ def exclusively(task: Task, *, wait: bool = False) -> Iterator[None]:
     """
     connection.ensure_connection()
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT pg_{'' if wait else 'try_'}advisory_lock(%s)", [KEYS[task]])
-            if not wait and not cursor.fetchone()[0]:
+        # Asked again and again rather than by a statement that waits: CREATE INDEX CONCURRENTLY of whoever has the lock
+        # would wait for that statement's snapshot, and no statement may run as long as a migration.
+        while not locked(task):
+            if not wait:
                 raise Busy
+            time.sleep(POLL_SECONDS)
         try:
             yield
         finally:
@@ -45,3 +50,9 @@ def exclusively(task: Task, *, wait: bool = False) -> Iterator[None]:
             except BlockingIOError as error:
                 raise Busy from error
             yield
+
+
+def locked(task: Task) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [KEYS[task]])
+        return bool(cursor.fetchone()[0])

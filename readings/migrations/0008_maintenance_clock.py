@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """Nullable or with a default, so that a process of the version before can still note its rounds."""
 
     dependencies = [
-        ("readings", "0005_maintenance_rounds"),
+        ("readings", "0006_index_by_time_and_seq"),
     ]
 
     operations = [
