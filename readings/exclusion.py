@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ Task = Literal["maintenance", "migration"]
 
 # The keys of PostgreSQL's advisory locks: any numbers that nobody else uses.
 KEYS: dict[Task, int] = {"maintenance": 7_310_867_041, "migration": 7_310_867_042}
+
+POLL_SECONDS = 0.25
 
 
 def private(path: str, flags: int) -> int:
@@ -32,10 +35,12 @@ def exclusively(task: Task, *, wait: bool = False) -> Iterator[None]:
     """
     connection.ensure_connection()
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT pg_{'' if wait else 'try_'}advisory_lock(%s)", [KEYS[task]])
-            if not wait and not cursor.fetchone()[0]:
+        # Asked again and again rather than by a statement that waits: CREATE INDEX CONCURRENTLY of whoever has the lock
+        # would wait for that statement's snapshot, and no statement may run as long as a migration.
+        while not locked(task):
+            if not wait:
                 raise Busy
+            time.sleep(POLL_SECONDS)
         try:
             yield
         finally:
@@ -50,3 +55,9 @@ def exclusively(task: Task, *, wait: bool = False) -> Iterator[None]:
             except BlockingIOError as error:
                 raise Busy from error
             yield
+
+
+def locked(task: Task) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [KEYS[task]])
+        return bool(cursor.fetchone()[0])

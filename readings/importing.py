@@ -129,7 +129,7 @@ class Columns:
                 if name in COLUMNS:
                     columns[name] = value
                 else:
-                    extra[name] = whole(int(text)) if text.lstrip("+-").isdecimal() else value
+                    extra[name] = whole(int(value)) if text.lstrip("+-").isdecimal() else value
         if not columns and not extra:
             raise InvalidReading("", "no_metrics", "The row has no value.")
         if len(extra) > EXTRA_METRICS_MAX:

@@ -34,7 +34,7 @@ class Reading(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["device", "seq"], name="readings_reading_device_seq")]
-        indexes = [models.Index(fields=["device", "timestamp"], name="readings_reading_device_time")]
+        indexes = [models.Index(fields=["device", "timestamp", "seq"], name="readings_reading_time_seq")]
 
     def __str__(self) -> str:
         return f"{self.device_id} #{self.seq}"

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -70,12 +70,17 @@ class BucketField(serializers.CharField):
 
 
 class CursorField(serializers.CharField):
-    """The position of the last reading of the page before, `(timestamp, seq)`; opaque to clients."""
+    """The position of the last reading of the page before, `(timestamp, seq)`; opaque to clients.
+
+    In UTC, and in the one form that `encode` gives it: PostgreSQL takes fewer time zones than Python, for instance.
+    """
 
     def to_internal_value(self, data: Any) -> Any:
         try:
             timestamp, _, seq = base64.urlsafe_b64decode(str(data).encode()).decode().partition(" ")
             position = datetime.fromisoformat(timestamp), int(seq)
+            if position[0].tzinfo is not UTC or self.encode(*position) != data:
+                raise ValueError
             if not (EARLIEST <= position[0] <= LATEST and 0 < position[1] < 1 << 63):
                 raise ValueError
         except (TypeError, ValueError, binascii.Error) as error:

@@ -2,12 +2,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 import msgspec
 from django.db import connections, models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
 
 from readings.metrics import COLUMNS
 from readings.stored import StoredReading
@@ -36,6 +36,28 @@ ORDER BY reading.device_id, reading.seq LIMIT %s
 
 encode = msgspec.json.encode
 
+
+class Beyond(Func):
+    """`(timestamp, seq)` compared with a position as rows are. Django's own comparison of rows is an OR on SQLite."""
+
+    def __init__(self, timestamp: datetime, seq: int, *, descending: bool) -> None:
+        super().__init__(
+            F("timestamp"),
+            F("seq"),
+            Value(timestamp, output_field=models.DateTimeField()),
+            Value(seq, output_field=models.BigIntegerField()),
+            output_field=models.BooleanField(),
+        )
+        self.operator = "<" if descending else ">"
+
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> tuple[str, Any]:
+        parts = [compiler.compile(expression) for expression in self.get_source_expressions()]
+        (time, seq, at, position), parameters = zip(*parts, strict=True)
+        return f"({time}, {seq}) {self.operator} ({at}, {position})", tuple(
+            value for part in parameters for value in part
+        )
+
+
 INSERT_COLUMNS = ("id", "device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "extra")
 
 
@@ -62,11 +84,9 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
     def beyond(self, timestamp: datetime, seq: int, *, descending: bool) -> Self:
         """Readings that come after this position in `by_time` order.
 
-        Written so that the index (device, timestamp) bounds the scan, which an OR alone would not.
+        As a comparison of rows, which the index (device, timestamp, seq) bounds from the first entry on.
         """
-        if descending:
-            return self.filter(Q(timestamp__lte=timestamp) & ~Q(timestamp=timestamp, seq__gte=seq))
-        return self.filter(Q(timestamp__gte=timestamp) & ~Q(timestamp=timestamp, seq__lte=seq))
+        return self.filter(Beyond(timestamp, seq, descending=descending))
 
     def log_after(self, device_id: str, after: int, *, limit: int) -> Self:
         """The next `limit` entries of a device's log, in order."""

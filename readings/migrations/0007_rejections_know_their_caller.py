@@ -22,7 +22,7 @@ KIND = ["device_id", "key_hint", "address", "code", "field"]
 class Migration(migrations.Migration):
     dependencies = [
         ("devices", "0002_rollup_positions_and_retention"),
-        ("readings", "0005_maintenance_rounds"),
+        ("readings", "0006_index_by_time_and_seq"),
     ]
 
     operations = [

@@ -1,5 +1,6 @@
 """`manage.py import_readings`: a history brought along from elsewhere."""
 
+import csv
 import gzip
 import io
 import sys
@@ -7,12 +8,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django.test import AsyncClient
 from django.utils import timezone
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY
@@ -246,3 +250,25 @@ def test_what_was_exported_comes_back_as_it_was(device, bring):
 def test_the_present_is_not_the_future(device, bring):
     now = timezone.now() - timedelta(seconds=1)
     assert not bring(f"device_id,timestamp,pm\nmote-1,{now.isoformat()},1\n").failure
+
+
+CELLS = st.one_of(
+    st.text(max_size=30),
+    st.integers().map(str),
+    st.datetimes().map(str),
+    st.builds("{}{}{}".format, st.sampled_from(["", "+", "-"]), st.sampled_from("019١"), st.just("")),
+    st.sampled_from(
+        ["mote-1", "2026-05-09T12:00:00Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "9" * 5000]
+    ),
+)
+
+
+@given(rows=st.lists(st.lists(CELLS, min_size=5, max_size=5), max_size=5))
+@example(rows=[["mote-1", "2026-05-09T12:00:00Z", "1", "0" * 5000, ""]])
+@example(rows=[["mote-1", "0001-01-01T00:00:00+23:59Z", "1", "1", ""]])
+@hypothesis.settings(derandomize=True, database=None, deadline=None)
+def test_whatever_a_row_has_it_is_a_reading_or_a_problem(rows):
+    file = io.StringIO()
+    csv.writer(file).writerows([["device_id", "timestamp", "temperature", "rssi", "id"], *rows])
+    for row in importing.read_rows(file.getvalue().splitlines(keepends=True), now=NOON):
+        assert isinstance(row, importing.Row | importing.Problem)

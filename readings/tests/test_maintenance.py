@@ -67,6 +67,29 @@ def test_the_command_says_that_another_is_at_it():
     assert failures
 
 
+def test_who_waits_for_a_migration_does_not_keep_it_from_making_an_index(db):
+    """On PostgreSQL, CREATE INDEX CONCURRENTLY waits for every statement that is under way."""
+    concurrently = "CONCURRENTLY" if connection.vendor == "postgresql" else ""
+    waited = []
+
+    def other() -> None:
+        try:
+            with exclusively("migration", wait=True):
+                waited.append(True)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=other)
+    with exclusively("migration"), connection.cursor() as cursor:
+        thread.start()
+        thread.join(0.5)
+        cursor.execute(f"CREATE INDEX {concurrently} made_meanwhile ON readings_rejection (status)")
+        cursor.execute("DROP INDEX made_meanwhile")
+        assert not waited
+    thread.join(20)
+    assert waited
+
+
 def test_it_ends_though_readings_keep_coming(device, monkeypatch):
     """A round takes in what is there; what comes meanwhile is the next one's."""
 

@@ -1,0 +1,75 @@
+"""The index by time: (device, timestamp, seq)."""
+
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from readings.models import Reading
+from readings.tests.logs import NOON, new, store
+
+OLD, NEW = "readings_reading_device_time", "readings_reading_time_seq"
+MIGRATION, BEFORE = "0006", "0005"
+
+
+def plan(readings: Any) -> str:
+    """How the database finds these; without regard to how few there are."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
+    return str(readings.explain())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("descending", [True, False])
+def test_a_page_among_readings_of_one_time_begins_where_the_one_before_ended(device, descending):
+    store(new() for _ in range(500))
+    page = Reading.objects.filter(device=device).beyond(NOON, 250, descending=descending)
+    page = page.by_time(descending=descending)[:10]
+    assert [reading.seq for reading in page] == list(range(249, 239, -1) if descending else range(251, 261))
+    found = plan(page)
+    sign = "<" if descending else ">"
+    if connection.vendor == "postgresql":
+        assert f'(ROW("timestamp", seq) {sign} ROW(' in found
+        assert "Filter" not in found
+        assert "Sort" not in found
+    else:
+        assert f"INDEX {NEW} (device_id=? AND (timestamp,seq){sign}(?,?))" in found
+        assert "TEMP B-TREE" not in found
+
+
+def indexes() -> set[str]:
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_constraints(cursor, "readings_reading")
+    return {name for name, index in found.items() if index["index"]} & {OLD, NEW}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_migration_can_be_undone_and_done_again(device):
+    store([new()])
+    try:
+        call_command("migrate", "readings", BEFORE, verbosity=0)
+        assert indexes() == {OLD}
+        call_command("migrate", "readings", MIGRATION, verbosity=0)
+        assert indexes() == {NEW}
+    finally:
+        call_command("migrate", verbosity=0)
+    assert indexes() == {NEW}
+    assert Reading.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_migration_goes_on_where_an_attempt_was_cancelled(device):
+    try:
+        call_command("migrate", "readings", BEFORE, verbosity=0)
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE INDEX {NEW} ON readings_reading (device_id)")
+        call_command("migrate", "readings", MIGRATION, verbosity=0)
+        assert indexes() == {NEW}
+        with connection.cursor() as cursor:
+            found = connection.introspection.get_constraints(cursor, "readings_reading")
+        assert found[NEW]["columns"] == ["device_id", "timestamp", "seq"]
+    finally:
+        call_command("migrate", verbosity=0)
