@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,6 +146,7 @@ def build(scale: Scale, end: datetime) -> dict[str, float]:
         for _, definition in indexes:
             connection.execute(definition)
         connection.execute(STATES)
+        connection.execute(import_module("devices.migrations.0003_latest_values").POSTGRESQL)
         connection.execute("VACUUM ANALYZE")
         figures["fill"] = time.monotonic() - started
     started = time.monotonic()

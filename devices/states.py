@@ -115,6 +115,7 @@ NAMES_SQLITE = """
 SELECT device_id, (SELECT json_group_array(key) FROM json_each(latest)) FROM devices_devicestate
 WHERE device_id IN (SELECT value FROM json_each(%s))
 """
+ACCESS_VERSION_SQLITE = "SELECT version FROM devices_accessversion"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER_REACHED = datetime(9999, 12, 31, tzinfo=UTC)
 # ADVANCE's arrays, in the order of `arrays`.
@@ -130,11 +131,6 @@ class LatestValue(NamedTuple):
     seq: int
 
 
-# As it is written: the members of a LatestValue.
-Value = tuple[float | int, int, int]
-ACCESS_VERSION_SQLITE = "SELECT version FROM devices_accessversion"
-
-
 class LogEnd(msgspec.Struct, gc=False):
     """Where a device's log ends, while the row that says so is locked. `device_pk` is the device's UUID.
 
@@ -148,26 +144,22 @@ class LogEnd(msgspec.Struct, gc=False):
     names_seq: int
 
 
-class Latest(msgspec.Struct, frozen=True, gc=False):
-    """Of the readings that were stored: the newest by its own time, and of each metric its newest value.
-
-    `oldest_at`: the oldest time of those values. `partial`: the device has more metrics than these.
-    """
-
-    seq: int
-    id: UUID
-    at: datetime
-    values: dict[str, Value]
-    oldest_at: datetime
-    partial: bool
-
-
 class Advance(msgspec.Struct, frozen=True, gc=False):
-    """What a device's state moves on to: `latest` where anything was stored, `names_seq` where a metric is new."""
+    """What a device's state moves on to.
+
+    `latest_*` are of the newest by its own time of what was stored, if anything was; `latest` is JSON, of each stored
+    metric its newest value as a LatestValue. `oldest_at`: the oldest time of those values where it is another one.
+    `partial`: the device has more metrics than these. `names_seq`: set where one of them is new.
+    """
 
     device_id: str
     last_seq: int
-    latest: Latest | None = None
+    latest_seq: int | None = None
+    latest_id: UUID | None = None
+    latest_at: datetime | None = None
+    latest: str | None = None
+    oldest_at: datetime | None = None
+    partial: bool = False
     names_seq: int | None = None
 
 
@@ -181,8 +173,8 @@ class DeviceStateManager(models.Manager["DeviceState"]):
             statement = LOCK if connection.vendor == "postgresql" else LOCK_SQLITE
             cursor.execute(statement, [msgspec.json.encode(list(device_ids)).decode()])
             return {
-                device_id: LogEnd(device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), *numbers)
-                for device_id, pk, is_active, *numbers in cursor.fetchall()
+                device_id: LogEnd(device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last, names)
+                for device_id, pk, is_active, last, names in cursor.fetchall()
             }
 
     def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
@@ -204,23 +196,16 @@ class DeviceStateManager(models.Manager["DeviceState"]):
                 cursor.execute(ADVANCE, common | dict(zip(ARRAYS, arrays(advances), strict=True)))
                 return version_in(cursor.fetchone())
             common |= {"seen_at": moment(seen_at), "until": moment(until)}
-            rows = []
-            for advance in advances:
-                latest = advance.latest
-                rows.append(
-                    common
-                    | {
-                        "device_id": advance.device_id,
-                        "last_seq": advance.last_seq,
-                        "names_seq": advance.names_seq,
-                        "latest_seq": latest and latest.seq,
-                        "latest_id": latest and latest.id.hex,
-                        "latest_at": latest and moment(latest.at),
-                        "oldest_at": latest and moment(latest.oldest_at),
-                        "partial": latest and latest.partial,
-                        "latest": latest and msgspec.json.encode(latest.values).decode(),
-                    }
-                )
+            rows: list[dict[str, Any]] = [
+                msgspec.structs.asdict(advance)
+                | common
+                | {
+                    "latest_id": advance.latest_id and advance.latest_id.hex,
+                    "latest_at": moment(advance.latest_at),
+                    "oldest_at": moment(advance.oldest_at or advance.latest_at),
+                }
+                for advance in advances
+            ]
             cursor.executemany(ADVANCE_SQLITE, rows)
             cursor.execute(ACCESS_VERSION_SQLITE)
             return version_in(cursor.fetchone())
@@ -238,31 +223,30 @@ class DeviceStateManager(models.Manager["DeviceState"]):
 
 
 def arrays(advances: Collection[Advance]) -> list[str | None]:
-    """ADVANCE's arrays, as PostgreSQL writes them; nothing in them but device ids and names has to be quoted."""
-    times: dict[datetime, str] = {}
-    columns: list[list[str]] = [[] for _ in range(9)]
-    partial = late = named = False
+    """ADVANCE's arrays as PostgreSQL writes them; of columns that no row has, None.
+
+    Only device ids, metric names and times have to be quoted.
+    """
+    times: dict[datetime | None, str] = {None: "NULL"}
     for advance in advances:
-        latest = advance.latest
-        values = [f'"{advance.device_id}"', str(advance.last_seq), *["NULL"] * 7]
-        if latest is not None:
-            if (at := times.get(latest.at)) is None:
-                at = times[latest.at] = f'"{latest.at.isoformat()}"'
-            text = msgspec.json.encode(latest.values).decode().replace('"', '\\"')
-            values[2:6] = str(latest.seq), latest.id.hex, at, f'"{text}"'
-            if latest.oldest_at != latest.at:
-                late = True
-                values[6] = f'"{latest.oldest_at.isoformat()}"'
-            if latest.partial:
-                partial = True
-                values[7] = "true"
-        if advance.names_seq is not None:
-            named = True
-            values[8] = str(advance.names_seq)
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
-    needed = [True] * 6 + [late, partial, named]
-    return [f"{{{','.join(column)}}}" if used else None for column, used in zip(columns, needed, strict=True)]
+        for at in (advance.latest_at, advance.oldest_at):
+            if at not in times:
+                assert at is not None
+                times[at] = f'"{at.isoformat()}"'
+    columns: list[list[str] | None] = [
+        [f'"{a.device_id}"' for a in advances],
+        [str(a.last_seq) for a in advances],
+        ["NULL" if a.latest_seq is None else str(a.latest_seq) for a in advances],
+        ["NULL" if a.latest_id is None else f"{a.latest_id.int:032x}" for a in advances],
+        [times[a.latest_at] for a in advances],
+        ["NULL" if a.latest is None else '"' + a.latest.replace('"', r"\"") + '"' for a in advances],
+        [times[a.oldest_at] for a in advances] if any(a.oldest_at for a in advances) else None,
+        [str(a.partial) for a in advances] if any(a.partial for a in advances) else None,
+        ["NULL" if a.names_seq is None else str(a.names_seq) for a in advances]
+        if any(a.names_seq for a in advances)
+        else None,
+    ]
+    return [None if column is None else f"{{{','.join(column)}}}" for column in columns]
 
 
 def version_in(row: tuple[int] | None) -> int:

@@ -12,7 +12,7 @@ from rest_framework.exceptions import APIException
 
 from devices.database_errors import is_undone
 from devices.models import Device, DeviceState
-from devices.states import Advance, Latest, Value
+from devices.states import Advance
 from readings import instruments, metric_names
 from readings.ids import uuid7s
 from readings.metric_names import Names
@@ -160,58 +160,100 @@ def append(
         rows.sort(key=lambda reading: reading.id.int)
     Reading.objects.insert(rows)
     advances, changed = [], []
+    micros: dict[datetime, int] = {}
     for device_id in heard_from.union(new):
         end, log = ends[device_id], new.get(device_id, [])
         if not log:
             advances.append(Advance(device_id, end.last_seq))
             continue
-        latest = latest_of(log, names[device_id])
-        if device_id in widened or not latest.values.keys() <= names[device_id]:
-            changed.append(Names(end.device_pk, end.last_seq, names[device_id].union(latest.values)))
-            advances.append(Advance(device_id, end.last_seq, latest, end.last_seq))
+        known_names = names[device_id]
+        names_seq = oldest_at = None
+        if len(log) == 1:
+            newest = log[0]
+            text, columns = latest_json(newest, micros)
+            count = len(newest.extra) + len(columns)
         else:
-            advances.append(Advance(device_id, end.last_seq, latest))
+            newest = max(log, key=by_time)
+            text, columns, count, oldest_at = latest_json_of(newest, log, micros)
+        if device_id in widened or not known_names.issuperset(columns):
+            known_names = known_names.union(columns)
+            names_seq = end.last_seq
+            changed.append(Names(end.device_pk, names_seq, known_names))
+        advances.append(
+            Advance(
+                device_id,
+                end.last_seq,
+                newest.seq,
+                newest.id,
+                newest.timestamp,
+                text,
+                oldest_at,
+                count < len(known_names),
+                names_seq,
+            )
+        )
     access_version = DeviceState.objects.advance(advances, seen_at=received_at)
     appended = [Appended(ends[device_id].device_pk, device_id, log, access_version) for device_id, log in new.items()]
     return outcomes, appended, changed
-
-
-def latest_of(log: list[StoredReading], names: frozenset[str]) -> Latest:
-    """What was stored of a device that has these metrics, the extra ones of `log` among them."""
-    newest = log[0] if len(log) == 1 else max(log, key=by_time)
-    values, oldest_at = latest_values(newest, log)
-    return Latest(newest.seq, newest.id, newest.timestamp, values, oldest_at, not names <= values.keys())
 
 
 def by_time(reading: StoredReading) -> tuple[datetime, int]:
     return reading.timestamp, reading.seq
 
 
-def latest_values(newest: StoredReading, log: Sequence[StoredReading]) -> tuple[dict[str, Value], datetime]:
-    """Of each metric in `log` its newest value, and the oldest time of those values. `newest` is the log's newest."""
-    values = values_of(newest)
-    if len(log) == 1:
-        return values, newest.timestamp
-    absent = [name for name in COLUMNS if name not in values]
+def latest_json(reading: StoredReading, micros: dict[datetime, int]) -> tuple[str, list[str]]:
+    """A reading's values as `Advance.latest`, and the columns among its metrics.
+
+    Written by hand, since it is made for each device of each commit. `micros` are moments in microseconds, as far as
+    they were needed: a commit has few.
+    """
+    if (at := micros.get(reading.timestamp)) is None:
+        at = micros[reading.timestamp] = microseconds(reading.timestamp)
+    place = f",{at},{reading.seq}]"
+    columns = []
+    text = ""
+    if reading.temperature is not None:
+        columns.append("temperature")
+        text = f',"temperature":[{reading.temperature}{place}'
+    if reading.humidity is not None:
+        columns.append("humidity")
+        text += f',"humidity":[{reading.humidity}{place}'
+    if reading.voltage is not None:
+        columns.append("voltage")
+        text += f',"voltage":[{reading.voltage}{place}'
+    for name, value in reading.extra.items():
+        text += f',"{name}":[{value}{place}'
+    return f"{{{text[1:]}}}", columns
+
+
+def latest_json_of(
+    newest: StoredReading, log: Sequence[StoredReading], micros: dict[datetime, int]
+) -> tuple[str, list[str], int, datetime | None]:
+    """As `latest_json`, of several readings, the newest of each metric.
+
+    Also returns how many metrics there are, and the oldest time of those values where it is not that of `newest`.
+    """
+    text, columns = latest_json(newest, micros)
+    present = {*newest.extra, *columns}
+    absent = [name for name in COLUMNS if name not in present]
     others: dict[str, StoredReading] = {}  # of metrics that the newest reading has not
     for reading in log:
         names = [name for name in absent if getattr(reading, name) is not None] if absent else []
-        if reading.extra and not reading.extra.keys() <= values.keys():
-            names += reading.extra.keys() - values.keys()
+        if reading.extra and not reading.extra.keys() <= present:
+            names += reading.extra.keys() - present
         for name in names:
             if name not in others or by_time(reading) > by_time(others[name]):
                 others[name] = reading
+    if not others:
+        return text, columns, len(present), None
+    parts = [text[1:-1]]
     for name, reading in others.items():
-        values[name] = values_of(reading)[name]
-    return values, min([newest.timestamp, *(reading.timestamp for reading in others.values())])
+        value = getattr(reading, name) if name in COLUMNS else reading.extra[name]
+        parts.append(f'"{name}":[{value},{microseconds(reading.timestamp)},{reading.seq}]')
+    columns += [name for name in others if name in COLUMNS]
+    oldest_at = min(newest.timestamp, *(reading.timestamp for reading in others.values()))
+    return f"{{{','.join(parts)}}}", columns, len(present) + len(others), oldest_at
 
 
-def values_of(reading: StoredReading) -> dict[str, Value]:
-    at, seq = (reading.timestamp - EARLIEST) // MICROSECOND, reading.seq
-    values: dict[str, Value] = {}
-    for name in COLUMNS:
-        if (value := getattr(reading, name)) is not None:
-            values[name] = value, at, seq
-    for name, value in reading.extra.items():
-        values[name] = value, at, seq
-    return values
+def microseconds(moment: datetime) -> int:
+    return (moment - EARLIEST) // MICROSECOND

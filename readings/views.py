@@ -155,7 +155,7 @@ class DeviceReadingsViewSet(DeviceScope):
     def latest(self, request: Request, device_id: str) -> Response:
         """The reading that is newest by its own time, and in `values` of each metric the newest value."""
         device = self.get_object()
-        reading = Reading.objects.filter(device=device, seq=device.state.latest_seq).first()
+        reading = Reading.objects.filter(device=device, seq=device.state.latest_seq or 0).first()
         if reading is None:
             raise NotFound("The device has no readings yet.", code="no_readings")
         values = {

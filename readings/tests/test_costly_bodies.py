@@ -5,7 +5,9 @@ import gzip
 import json
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from rest_framework.exceptions import ParseError, ValidationError
@@ -46,7 +48,7 @@ ONE_ITEM = {
 }
 
 
-def decoded(body: bytes, decode=decode_batch) -> Posted:
+def decoded(body: bytes, decode: Callable[..., Posted] = decode_batch) -> Posted:
     return decode(body, "", content_type="application/json", device_id="mote-1", received_at=NOON)
 
 
@@ -174,7 +176,7 @@ def test_callers_take_turns_for_the_thread():
         order.append(name)
 
     async def story():
-        greedy = [asyncio.ensure_future(cpu_pool.run("greedy", lambda n=n: work(f"greedy {n}"))) for n in range(5)]
+        greedy = [asyncio.ensure_future(cpu_pool.run("greedy", partial(work, f"greedy {n}"))) for n in range(5)]
         await asyncio.sleep(0)
         other = asyncio.ensure_future(cpu_pool.run("other", lambda: work("other")))
         await asyncio.sleep(0)

@@ -2,6 +2,7 @@
 
 import random
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -118,7 +119,7 @@ def test_columns_are_metrics_as_any(device):
 @pytest.mark.parametrize("seed", range(8))
 def test_the_values_are_those_of_the_whole_log_however_it_came(device, other_device, seed):
     chance = random.Random(seed)
-    newest: dict[str, dict[str, tuple]] = {"mote-1": {}, "mote-2": {}}
+    newest: dict[str, dict[str, Any]] = {"mote-1": {}, "mote-2": {}}
     names = ["temperature", "humidity", "a", "b", "c"]
     for _ in range(12):
         readings = []
@@ -130,6 +131,7 @@ def test_the_values_are_those_of_the_whole_log_however_it_came(device, other_dev
             readings.append(new(device_id, at(chance.randrange(9)), extra=values, **columns))
         for outcome in store(readings):
             reading = outcome.reading
+            assert reading
             for name, value in {
                 "temperature": reading.temperature,
                 "humidity": reading.humidity,
@@ -154,4 +156,5 @@ def test_a_value_is_read_back_as_it_was_sent(device, value):
 def test_the_newest_reading_is_named_by_its_id(device):
     (first,) = store([new(timestamp=at(5))])
     store([new(timestamp=at(0))])
+    assert first.reading
     assert state_of().latest_id == first.reading.id

@@ -13,7 +13,7 @@ from devices.models import DeviceState
 from devices.tests.fixtures import problem
 from readings import metric_names
 from readings.erasure import erase
-from readings.metric_names import Memory
+from readings.metric_names import Memory, Names
 from readings.models import Reading
 from readings.tests.logs import at, new, state_of, store
 from readings.tests.test_concurrency import THREADS, at_once
@@ -173,8 +173,8 @@ def test_the_memory_is_bounded_and_forgets_the_device_longest_unchanged(monkeypa
     memory = Memory()
     devices = [uuid4() for _ in range(5)]
     for number, device in enumerate(devices):
-        memory.put(device, 1, frozenset({"a", "b", f"c{number}"}))
-    assert list(memory.devices) == devices[2:]
+        memory.put(Names(device, 1, frozenset({"a", "b", f"c{number}"})))
+    assert list(memory.devices) == [device.int for device in devices[2:]]
     assert memory.count == 9
     assert len(memory.sets) <= 4
 

@@ -40,8 +40,8 @@ def test_bodies_that_are_refused_cost_the_others_little(tmp_path, uvicorn):
         key = server.register("other")
         idle = median_of_posts(server, key)
         for name, body in WORST.items():
-            stop, statuses = threading.Event(), set()
-            packed = gzip.compress(body)
+            stop, packed = threading.Event(), gzip.compress(body)
+            statuses: set[int] = set()
 
             def attack(packed=packed, stop=stop, statuses=statuses):
                 headers = {"X-API-Key": FLEET_KEY, "Content-Type": "application/json", "Content-Encoding": "gzip"}
