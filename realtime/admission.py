@@ -1,5 +1,6 @@
 """Who may watch what: the handshake of a socket, judged before it is told anything."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import parse_qs
@@ -14,6 +15,9 @@ from realtime.outgoing import Ending
 
 # Close codes of our own; the last three digits are HTTP's.
 BAD_REQUEST, NOT_AUTHENTICATED, NOT_ALLOWED, NOT_FOUND = 4400, 4401, 4403, 4404
+
+
+LOG_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
 class Refused(Exception):
@@ -34,6 +38,7 @@ INVALID_TICKET = Ending(NOT_AUTHENTICATED, "invalid_ticket", "Invalid ticket: it
 UNKNOWN_KEY = Ending(NOT_AUTHENTICATED, "invalid_key", INVALID_KEY)
 NO_CREDENTIALS = Ending(NOT_AUTHENTICATED, "not_authenticated", "Bring a key, a ticket or a signed-in session.")
 INVALID_AFTER = Ending(BAD_REQUEST, "invalid_after", "after is the seq of the last reading seen: 0, 1, 2, …")
+INVALID_LOG = Ending(BAD_REQUEST, "invalid_log", "log is the UUID that `subscribed` named.")
 INVALID_RESUME = Ending(BAD_REQUEST, "invalid_resume", "resume is true or false.")
 
 
@@ -118,6 +123,16 @@ def parse_after(query_string: bytes) -> int | None:
     if not (values[-1].isascii() and values[-1].isdigit() and len(values[-1]) <= 18):
         raise Refused(INVALID_AFTER)
     return int(values[-1])
+
+
+def parse_log(query_string: bytes) -> str | None:
+    """The log that `?log=` names, of which `after` is a position; None without one. Raises Refused."""
+    values = parse_qs(query_string.decode("ascii", "replace"), keep_blank_values=True).get("log", [])
+    if not values:
+        return None
+    if not LOG_ID.fullmatch(values[-1]):
+        raise Refused(INVALID_LOG)
+    return values[-1].lower()
 
 
 def parse_resume(query_string: bytes) -> bool:

@@ -12,7 +12,6 @@ from realtime import frames
 from realtime.database import in_database
 from realtime.listening import Listener
 from realtime.logs import Log
-from realtime.outgoing import TRY_AGAIN_LATER, Ending
 from realtime.positions import Position, positions
 from realtime.stream import Stream
 from realtime.subscriptions import Subscription
@@ -26,8 +25,6 @@ CHECK_SECONDS = 3.0
 SOON_SECONDS = 0.5
 # What is announced but has not arrived yet is not missing.
 GRACE_SECONDS = 0.3
-
-REPLACED = Ending(TRY_AGAIN_LATER, "log_replaced", "The log is not the one that was followed. Subscribe again.")
 
 
 class Checker:
@@ -113,14 +110,16 @@ class Checker:
             for position in found:
                 if position.device_id not in logs:
                     # Once the fleet is watched, a log that was not there is new, and watched from its beginning.
-                    new = Log(position.device_id, 0, None)
-                    listed = Log(position.device_id, position.last_seq, position.status)
+                    new = Log(position.device_id, 0, None, position.log_id)
+                    listed = Log(position.device_id, position.last_seq, position.status, position.log_id)
                     logs[position.device_id] = new if self.stream.fleet else listed
         ends = {position.device_id: position for position in found}
         for log, heard in before.items():
             end = ends.get(log.device_id)
-            if (end is None or end.last_seq < heard) and logs.get(log.device_id) is log:
-                self.replace(log)
+            if logs.get(log.device_id) is not log:
+                continue
+            if end is None or end.last_seq < heard or log.is_replaced_by(end.log_id):
+                self.stream.replace(log)
         await self.stream.may_flush(version)
         if number > self.answered:
             self.answered = number
@@ -137,10 +136,3 @@ class Checker:
             log.status = position.status
             for subscription in self.stream.audience(log):
                 subscription.outgoing.put(frames.status(log.device_id, position.status))
-
-    def replace(self, log: Log) -> None:
-        """The device was erased, or the database restored from a backup: whoever followed the log begins again."""
-        logger.warning("The log of %s is shorter than it was; its watchers are told to subscribe again", log.device_id)
-        self.stream.forget(log)
-        for subscription in self.stream.audience(log):
-            subscription.outgoing.end(REPLACED)

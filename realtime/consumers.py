@@ -18,7 +18,17 @@ from django.utils import timezone
 
 from devices.context import calling_device
 from realtime import frames
-from realtime.admission import BAD_REQUEST, NOT_FOUND, Admission, Handshake, Refused, admit, parse_after, parse_resume
+from realtime.admission import (
+    BAD_REQUEST,
+    NOT_FOUND,
+    Admission,
+    Handshake,
+    Refused,
+    admit,
+    parse_after,
+    parse_log,
+    parse_resume,
+)
 from realtime.conversations import MESSAGE_MAX, TOO_BIG, Ping, Resume, Resuming, Unreadable, decode
 from realtime.database import in_database
 from realtime.hub import current_hub
@@ -143,12 +153,12 @@ class DeviceConsumer(Consumer):
     """Watches one device: every reading behind `?after=`, in order, once."""
 
     async def serve(self, handshake: Handshake) -> None:
-        after = parse_after(self.scope["query_string"])
+        after, log_id = parse_after(self.scope["query_string"]), parse_log(self.scope["query_string"])
         admission = await self.admit(handshake, self.scope["url_route"]["kwargs"]["device_id"])
         assert admission.device is not None
         subscription, hub = self.subscription(admission), current_hub()
         try:
-            await hub.watch_device(subscription, admission.device, after=after)
+            await hub.watch_device(subscription, admission.device, after=after, log_id=log_id)
             await self.listen()
         finally:
             hub.leave(subscription)
@@ -161,13 +171,12 @@ class FleetConsumer(Consumer):
         resumes = parse_resume(self.scope["query_string"])
         admission = await self.admit(handshake, None)
         subscription, hub = self.subscription(admission), current_hub()
-        self.outgoing.put(frames.subscribed(None, None, None))
+        self.outgoing.put(frames.subscribed_to_fleet())
         resuming = Resuming()
         if resumes:
             await self.hear_positions(resuming)
         try:
-            positions = resuming.positions if resumes else None
-            await hub.watch_fleet(subscription, positions, others_now=resuming.others_now)
+            await hub.watch_fleet(subscription, resuming if resumes else None)
             await self.listen()
         finally:
             hub.leave(subscription)

@@ -23,9 +23,14 @@ def documents(entries: Iterable[ReadingLike]) -> str:
     return msgspec.json.encode([reading_document(entry) for entry in entries])[1:-1].decode()
 
 
-def subscribed(device_id: str | None, last_seq: int | None, status: str | None) -> str:
-    """Of one device how long its log is and what its status; None of the whole fleet, which `positions` tell."""
-    return _text(type="subscribed", device_id=device_id, last_seq=last_seq, status=status)
+def subscribed(device_id: str, last_seq: int, status: str | None, log_id: str) -> str:
+    """How long the device's log is, what its status, and which log it is: a new one where it was registered again."""
+    return _text(type="subscribed", device_id=device_id, last_seq=last_seq, status=status, log=log_id)
+
+
+def subscribed_to_fleet() -> str:
+    """`positions` follow with the rest."""
+    return _text(type="subscribed", device_id=None, last_seq=None, status=None)
 
 
 def readings(device_id: str, documents: str) -> str:
@@ -43,9 +48,12 @@ def status(device_id: str, status: str) -> str:
     return _text(type="status", device_id=device_id, status=status)
 
 
-def positions(logs: Sequence[tuple[str, int, str | None]], *, more: bool) -> str:
-    """Where logs of the fleet end: (device_id, last_seq, status), at most POSITIONS_PER_FRAME of them."""
-    devices = [{"device_id": device, "last_seq": last_seq, "status": status} for device, last_seq, status in logs]
+def positions(logs: Sequence[tuple[str, int, str | None, str]], *, more: bool) -> str:
+    """Where logs of the fleet end: (device_id, last_seq, status, log_id), at most POSITIONS_PER_FRAME of them."""
+    devices = [
+        {"device_id": device_id, "last_seq": last_seq, "status": status, "log": log_id}
+        for device_id, last_seq, status, log_id in logs
+    ]
     return _text(type="positions", devices=devices, more=more)
 
 

@@ -11,7 +11,9 @@ from django.utils import timezone
 from devices.models import Device
 from devices.status import Status
 from realtime import frames
+from realtime.admission import Refused
 from realtime.checking import Checker
+from realtime.conversations import Resuming
 from realtime.database import in_database
 from realtime.groups import FLEET_GROUP, device_group
 from realtime.listening import Listener
@@ -20,7 +22,7 @@ from realtime.outgoing import UNAVAILABLE
 from realtime.positions import Position, positions
 from realtime.replays import LOGS_PER_READ
 from realtime.revocations import Revocations
-from realtime.stream import Stream
+from realtime.stream import REPLACED, Stream
 from realtime.subscriptions import Lag, Subscription
 
 logger = logging.getLogger(__name__)
@@ -34,44 +36,55 @@ class Hub:
         self.listener = Listener(self.stream.hear)
         self.checker = Checker(self.stream, self.listener, self.subscriptions)
 
-    async def watch_device(self, subscription: Subscription, device: Device, *, after: int | None) -> None:
+    async def watch_device(
+        self, subscription: Subscription, device: Device, *, after: int | None, log_id: str | None
+    ) -> None:
         """Says `subscribed`, then all of the device's log behind `after`, or (None) what is new.
 
-        Raises DatabaseError, TimeoutError.
+        `log_id`: of which log `after` is a position; of another one than the device has now, it is sent whole.
+        Raises Refused, DatabaseError, TimeoutError.
         """
         self.enter(subscription)
-        subscription.device_id = device.device_id
         subscription.behind[device.device_id] = Lag(0)  # holds all back until it is known where to begin
         log, last_seq = await self.join(device, subscription)
         await self.stream.reach([(log, last_seq)])
         log.flush(self.stream.fleet)
-        subscription.outgoing.put(frames.subscribed(device.device_id, log.position, log.status))
+        subscription.outgoing.put(frames.subscribed(device.device_id, log.position, log.status, log.id))
+        if after is not None and log_id is not None and log_id != log.id:
+            after = 0
         start = log.position if after is None else min(after, log.position)
         self.begin(subscription, log, start)
         self.replay_soon(subscription)
 
     async def join(self, device: Device, subscription: Subscription) -> tuple[Log, int]:
         """The device's log, watched by the subscription from now on, and how long the database has it after that."""
-        group = device_group(device.pk)
+        group, log_id = device_group(device.pk), str(device.pk)
         log = self.stream.logs.get(device.device_id)
         if log is not None and log.group == group and group in self.listener.joined:
-            end = Position(device.device_id, device.state.last_seq, log.status or Status.NEVER)
+            end = Position(device.device_id, device.state.last_seq, log.status or Status.NEVER, log_id)
         else:
             await self.listener.join(group)
             answer = await in_database(positions, [device.device_id], now=timezone.now())
             self.stream.heard = max(self.stream.heard, answer.access_version)
-            (end,) = answer.found
-        log = self.stream.logs.setdefault(device.device_id, Log(device.device_id, end.last_seq, end.status))
+            found = [position for position in answer.found if position.log_id == log_id]
+            if not found:
+                raise Refused(REPLACED)  # since it was let in
+            (end,) = found
+            log = self.stream.logs.get(device.device_id)
+            if log is not None and log.is_replaced_by(log_id):
+                self.stream.replace(log)
+        log = self.stream.logs.setdefault(device.device_id, Log(device.device_id, end.last_seq, end.status, log_id))
         log.group = group
         log.watchers.add(subscription)
+        subscription.log = log
         self.listener.keep(group)  # the last watcher before this one may have left meanwhile
         return log, end.last_seq
 
-    async def watch_fleet(self, subscription: Subscription, after: dict[str, int] | None, *, others_now: bool) -> None:
-        """Says where all logs end, and each reading from now on; with `after` also all behind these positions.
+    async def watch_fleet(self, subscription: Subscription, resuming: Resuming | None) -> None:
+        """Says where all logs end, and each reading from now on, or all that is missing to a client that resumes.
 
-        Logs that `after` does not name are sent from their beginning, or with `others_now` from now on.
-        Raises DatabaseError, TimeoutError.
+        Logs of which it names no position, or one of another log, are sent from their beginning; the former, with
+        `others_now`, from now on. Raises DatabaseError, TimeoutError.
         """
         self.enter(subscription)
         await self.listener.join(FLEET_GROUP)
@@ -79,11 +92,11 @@ class Hub:
         await stream.reach(await self.checker.list_fleet())
         for log in stream.logs.values():
             log.flush(stream.fleet)
-            start = log.position if after is None or others_now else 0
-            self.begin(subscription, log, (after or {}).get(log.device_id, start))
+            start = log.position if resuming is None else resuming.start(log.device_id, log.id, end=log.position)
+            self.begin(subscription, log, start)
         stream.fleet.add(subscription)
         self.listener.keep(FLEET_GROUP)
-        ends = [(log.device_id, log.position, log.status) for log in stream.logs.values()]
+        ends = [(log.device_id, log.position, log.status, log.id) for log in stream.logs.values()]
         for first in range(0, max(len(ends), 1), frames.POSITIONS_PER_FRAME):
             await subscription.outgoing.room()
             until = first + frames.POSITIONS_PER_FRAME
@@ -113,7 +126,7 @@ class Hub:
                 self.listener.leave(FLEET_GROUP)
                 for log in [log for log in logs.values() if not log.watchers]:
                     self.stream.forget(log)
-        elif (watched := logs.get(subscription.device_id or "")) is not None:
+        elif (watched := subscription.log) is not None:
             watched.watchers.discard(subscription)
             if not watched.watchers:
                 self.listener.leave(watched.group)

@@ -11,10 +11,12 @@ class Log:
 
     `position`: everything up to it has been taken. What does not follow on it is a hole, or known.
     `expected`: the log is known to be at least so long. `group`: what its own watchers have joined, "" without any.
+    `id`: the device's UUID, another one where a device was erased and registered again; "" where it is not known yet.
     """
 
-    def __init__(self, device_id: str, position: int, status: str | None) -> None:
+    def __init__(self, device_id: str, position: int, status: str | None, log_id: str) -> None:
         self.device_id = device_id
+        self.id = log_id
         self.position = self.expected = position
         self.status = status
         self.group = ""
@@ -24,6 +26,11 @@ class Log:
     @property
     def has_hole(self) -> bool:
         return self.position < self.expected
+
+    def is_replaced_by(self, log_id: str) -> bool:
+        """Whether the device's log is another one, by its id."""
+        self.id = self.id or log_id
+        return bool(log_id) and log_id != self.id
 
     def take(self, stretch: Stretch) -> bool:
         """Takes what follows on the position; returns whether it did."""

@@ -8,11 +8,12 @@ from devices.models import AccessVersion, Device
 
 
 class Position(NamedTuple):
-    """`status` is a value of `devices.status.Status`."""
+    """`status` is a value of `devices.status.Status`; `log_id` is the device's UUID."""
 
     device_id: str
     last_seq: int
     status: str
+    log_id: str
 
 
 class Positions(NamedTuple):
@@ -28,5 +29,6 @@ def positions(device_ids: Collection[str] | None, *, now: datetime) -> Positions
     if device_ids is not None:
         devices = devices.filter(device_id__in=device_ids)
     # `status` is an annotation, which the type checker cannot see.
-    rows = devices.values_list("device_id", "state__last_seq", "status")  # type: ignore[misc]
-    return Positions([Position(*row) for row in rows], AccessVersion.objects.current())
+    rows = devices.values_list("device_id", "state__last_seq", "status", "pk")  # type: ignore[misc]
+    found = [Position(device_id, last_seq, status, str(pk)) for device_id, last_seq, status, pk in rows]
+    return Positions(found, AccessVersion.objects.current())

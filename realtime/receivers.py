@@ -33,8 +33,7 @@ async def announce(appended: list[Appended], **_: Any) -> None:
             groups = {device_group(log.device_pk): log for log in appended}
             # Whoever begins to listen after this reads these from the database: they are committed.
             heard = await groups_heard(layer, [*groups, FLEET_GROUP])
-            version = max(log.access_version for log in appended)
-            await send(layer, list(announcements(groups, set(heard), version)))
+            await send(layer, list(announcements(groups, set(heard))))
     except Exception as error:  # stored they are: whatever ails the layer must not fail the write
         NOT_ANNOUNCED.inc()
         breaker.failed(error)
@@ -58,10 +57,23 @@ async def send(layer: Any, announcements: list[tuple[str, dict[str, Any]]]) -> N
         await layer.group_send(group, message)
 
 
-def announcements(
-    groups: dict[str, Appended], heard: Collection[str], version: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def announcements(groups: dict[str, Appended], heard: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(group, message) for each group that is heard; a message has at most a frame's worth of readings."""
+    version = max((log.access_version for log in groups.values()), default=0)
+    log_ids = {log.device_id: str(log.device_pk) for log in groups.values()}
+
+    def message(stretches: list[Stretch]) -> dict[str, Any]:
+        """What `realtime.hub` hears: of each stretch its device, first and last seq, and its readings encoded.
+
+        `logs` are the ids of these devices' logs; `access_version` counts the revocations committed before them.
+        """
+        return {
+            "type": "readings.recorded",
+            "stretches": [msgspec.structs.astuple(stretch) for stretch in stretches],
+            "logs": {stretch.device_id: log_ids[stretch.device_id] for stretch in stretches},
+            "access_version": version,
+        }
+
     fleet: list[Stretch] = []
     count = 0
     for group, log in groups.items():
@@ -69,22 +81,13 @@ def announcements(
             continue
         stretches = cut(log.device_id, log.readings, after=log.readings[0].seq - 1)
         if group in heard:
-            yield from ((group, message([stretch], version)) for stretch in stretches)
+            yield from ((group, message([stretch])) for stretch in stretches)
         if FLEET_GROUP in heard:
             for stretch in stretches:
                 if fleet and count + len(stretch) > frames.READINGS_PER_FRAME:
-                    yield FLEET_GROUP, message(fleet, version)
+                    yield FLEET_GROUP, message(fleet)
                     fleet, count = [], 0
                 fleet.append(stretch)
                 count += len(stretch)
     if fleet:
-        yield FLEET_GROUP, message(fleet, version)
-
-
-def message(stretches: list[Stretch], version: int) -> dict[str, Any]:
-    """What `realtime.hub` hears: of each stretch its device, first and last seq, and its readings encoded.
-
-    `access_version` counts the revocations that were committed before them.
-    """
-    encoded = [msgspec.structs.astuple(stretch) for stretch in stretches]
-    return {"type": "readings.recorded", "stretches": encoded, "access_version": version}
+        yield FLEET_GROUP, message(fleet)

@@ -15,12 +15,15 @@ from django.db import DatabaseError, InterfaceError
 from devices.status import Status
 from realtime.instruments import HOLES_MENDED
 from realtime.logs import Log
+from realtime.outgoing import TRY_AGAIN_LATER, Ending
 from realtime.replays import LOGS_PER_READ, Reader
 from realtime.revocations import Revocations
 from realtime.stretches import Stretch
 from realtime.subscriptions import Subscription
 
 logger = logging.getLogger(__name__)
+
+REPLACED = Ending(TRY_AGAIN_LATER, "log_replaced", "The log is not the one that was followed. Subscribe again.")
 
 # How long a new socket waits for what its process has missed.
 REACH_SECONDS = 5.0
@@ -54,14 +57,19 @@ class Stream:
     def hear(self, message: dict[str, Any]) -> None:
         """An announcement of `realtime.receivers`."""
         self.heard = max(self.heard, message.get("access_version", 0))
+        log_ids = message.get("logs", {})
         for values in message["stretches"]:
             stretch = Stretch(*values)
             log = self.logs.get(stretch.device_id)
+            log_id = log_ids.get(stretch.device_id, "")
+            if log is not None and log.is_replaced_by(log_id):
+                self.replace(log)
+                continue
             if log is None:
                 if not self.fleet:
                     continue
                 # Registered since the fleet's logs were listed, so it is watched from its beginning.
-                log = self.logs[stretch.device_id] = Log(stretch.device_id, 0, None)
+                log = self.logs[stretch.device_id] = Log(stretch.device_id, 0, None, log_id)
             if log.take(stretch):
                 self.flush_soon(log)
                 if self.releasing is not None:
@@ -175,8 +183,16 @@ class Stream:
         logger.warning("Live sockets wait for the database (%s)", str(error).strip())
         await asyncio.sleep(RETRY_SECONDS)
 
+    def replace(self, log: Log) -> None:
+        """The device was erased, or the database restored from a backup: whoever followed the log begins again."""
+        logger.warning("The log of %s is not the one it was; its watchers are told to subscribe again", log.device_id)
+        self.forget(log)
+        for subscription in self.audience(log):
+            subscription.outgoing.end(REPLACED)
+
     def forget(self, log: Log) -> None:
-        self.logs.pop(log.device_id, None)
+        if self.logs.get(log.device_id) is log:
+            del self.logs[log.device_id]
         self.holes.discard(log)
 
     def audience(self, log: Log) -> Collection[Subscription]:

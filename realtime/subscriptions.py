@@ -1,10 +1,14 @@
 """One socket's part of the stream: which logs it is behind on, and what it is to be sent."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from realtime.credentials import Credential
 from realtime.outgoing import Outgoing
 from realtime.stretches import Stretch
+
+if TYPE_CHECKING:
+    from realtime.logs import Log
 
 # Characters of live frames that wait for the end of a replay, a log; beyond that they are read from the database.
 HELD_MAX = 64 * 1024
@@ -35,7 +39,7 @@ class Subscription:
         self.outgoing = outgoing
         self.credential = credential
         self.checked_at = checked_at
-        self.device_id: str | None = None  # None watches the fleet
+        self.log: Log | None = None  # None watches the fleet, or nothing yet
         self.behind: dict[str, Lag] = {}
         self.replaying: asyncio.Task[None] | None = None
 

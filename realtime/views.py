@@ -47,6 +47,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     device = get_object_or_404(devices, device_id=device_id)
     facts = {
         "device_id": device.device_id,
+        "log": str(device.pk),
         "last_seq": device.state.last_seq,
         "last_seen_at": device.state.last_seen_at,
         "began_at": earliest(device.state),

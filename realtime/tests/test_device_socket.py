@@ -14,7 +14,8 @@ async def test_it_first_says_how_long_the_log_is(device):
     await measure(3)
     async with watching("mote-1") as socket:
         frame = await socket.frame()
-        assert frame == {"type": "subscribed", "device_id": "mote-1", "last_seq": 3, "status": "offline"}
+        log = str(device.pk)
+        assert frame == {"type": "subscribed", "device_id": "mote-1", "last_seq": 3, "status": "offline", "log": log}
         await socket.says_nothing_more()
 
 

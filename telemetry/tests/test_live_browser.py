@@ -1,12 +1,15 @@
 """The live page, and `live.js` by itself, in a browser whose network is pulled for a while."""
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 
 from telemetry.tests.browser import CHROMIUM, sign_in
@@ -136,6 +139,24 @@ def test_the_module_gives_every_reading_once_also_of_a_device_that_is_new_after_
         assert re.fullmatch(
             r"(connecting (catching up )?)+live offline ((connecting|offline|catching up) )+live", " ".join(states)
         )
+
+
+def test_the_module_gives_a_log_that_replaced_another_from_its_first_reading(page, server, cable):
+    server.register("again-1")
+    post(server, "again-1", 3)
+    page.evaluate(WATCH, ["again-1"])
+    page.wait_for_function("window.told.fleet?.states.at(-1) === 'live' && told['again-1'].states.at(-1) === 'live'")
+    pull_for_a_while(cable, page)
+    erase = [sys.executable, "manage.py", "erase_device", "again-1", "--with-device", "--yes"]
+    subprocess.run(erase, env=server.environment, cwd=settings.BASE_DIR, check=True)
+    server.register("again-1")
+    post(server, "again-1", 5)
+    plug_in(cable, page)
+    page.wait_for_function("window.told.fleet.seqs['again-1']?.length === 5", timeout=COMPLETE_MS)
+    page.wait_for_function("window.told['again-1'].seqs['again-1'].length === 8", timeout=COMPLETE_MS)
+
+    assert told(page, "fleet")["seqs"]["again-1"] == [1, 2, 3, 4, 5]
+    assert told(page, "again-1")["seqs"] == {"again-1": [1, 2, 3, 1, 2, 3, 4, 5]}
 
 
 def test_the_module_stops_for_good_where_it_is_refused_and_says_why(page, server):

@@ -3,27 +3,30 @@
 //   const stop = watch("mote-1", { after: 0, onReadings(readings) {…}, onStatus(status) {…}, onState(state, detail) {…} });
 //   const stop = watchFleet({ onReadings(deviceId, readings) {…}, onStatus(deviceId, status) {…}, onState(state, detail) {…} });
 //
-// Of one device `after` is the seq of the last reading the caller has; without it only what comes from now on is given, as
-// of the fleet always. A status is given when it is first known and when it has changed: "online", "late", "offline", "never".
+// Of one device `after` is the seq of the last reading the caller has, of the log that `log` names (if it does); without it
+// only what comes from now on is given, as of the fleet always. A device that was erased and registered again has another
+// log, which is given from its first reading. A status is given when it is first known and when it has changed: "online", "late", "offline", "never".
 // States: "connecting", "catching up", "live", "offline" (trying again), "refused" (for good; detail says why).
 // `base` is the server's origin; from a page of another origin `ticket` gives a promise of a ticket for each connection.
 // The protocol: docs/live.md.
 
 import { connect } from "./connection.js";
 
-const POSITIONS_PER_MESSAGE = 500;
+// With the longest device ids and their logs 48,000 characters; a server takes 65,536.
+const POSITIONS_PER_MESSAGE = 250;
 
-export function watch(deviceId, { after = null, onReadings, onStatus, onState, base, ticket }) {
-  const log = { position: after, target: 0, status: null };
+export function watch(deviceId, { after = null, log: id = null, onReadings, onStatus, onState, base, ticket }) {
+  const log = { id, position: after, target: 0, status: null };
   return connect({
     base,
     ticket,
     onState,
     path: `subscribe/${encodeURIComponent(deviceId)}`,
-    query: () => (log.position === null ? {} : { after: log.position }),
+    query: () => (log.position === null ? {} : log.id ? { after: log.position, log: log.id } : { after: log.position }),
     onFrame(frame, connection) {
       if (frame.type === "subscribed") {
         log.target = frame.last_seq;
+        follow(log, frame.log);
         // Also where the log is shorter than what we have, as after a restored backup: then that is the truth.
         log.position = Math.min(log.position ?? log.target, log.target);
       }
@@ -38,21 +41,24 @@ export function watchFleet({ onReadings, onStatus, onState, base, ticket }) {
   let complete = false; // whether every log of the fleet has been heard of
   let behind = new Set();
 
-  const positions = () => [...logs].filter(([, log]) => log.position !== null).map(([id, log]) => [id, log.position]);
+  const known = () => [...logs].filter(([, log]) => log.position !== null);
 
   function resume(connection) {
-    const known = positions();
+    const all = known();
     const others = complete ? "all" : "now";
-    for (let first = 0; first === 0 || first < known.length; first += POSITIONS_PER_MESSAGE) {
+    for (let first = 0; first === 0 || first < all.length; first += POSITIONS_PER_MESSAGE) {
       const until = first + POSITIONS_PER_MESSAGE;
-      const part = Object.fromEntries(known.slice(first, until));
-      connection.send({ type: "resume", positions: part, more: until < known.length, others });
+      const part = all.slice(first, until);
+      const positions = Object.fromEntries(part.map(([id, log]) => [id, log.position]));
+      const ids = Object.fromEntries(part.filter(([, log]) => log.id).map(([id, log]) => [id, log.id]));
+      connection.send({ type: "resume", positions, logs: ids, more: until < all.length, others });
     }
   }
 
   function list(frame) {
-    for (const { device_id: id, last_seq: target, status } of frame.devices) {
+    for (const { device_id: id, last_seq: target, status, log: logId } of frame.devices) {
       const log = logOf(id);
+      follow(log, logId);
       log.target = Math.max(target, 0);
       // A log that is new to us since we know the fleet comes whole; before, we begin where it ends.
       log.position = Math.min(log.position ?? (complete ? 0 : target), target);
@@ -64,7 +70,7 @@ export function watchFleet({ onReadings, onStatus, onState, base, ticket }) {
   }
 
   function logOf(id) {
-    if (!logs.has(id)) logs.set(id, { position: null, target: 0, status: null });
+    if (!logs.has(id)) logs.set(id, { id: null, position: null, target: 0, status: null });
     return logs.get(id);
   }
 
@@ -73,7 +79,7 @@ export function watchFleet({ onReadings, onStatus, onState, base, ticket }) {
     ticket,
     onState,
     path: "subscribe",
-    query: () => (positions().length || complete ? { resume: true } : {}),
+    query: () => (known().length || complete ? { resume: true } : {}),
     onFrame(frame, connection) {
       if (frame.type === "subscribed") {
         behind = new Set();
@@ -93,7 +99,13 @@ export function watchFleet({ onReadings, onStatus, onState, base, ticket }) {
   });
 }
 
-// What a frame says of one log: { position, target, status }.
+// The log of which the server speaks from now on; another one than before is new, whatever its length.
+function follow(log, id) {
+  if (log.id && id && log.id !== id && log.position !== null) log.position = 0;
+  log.id = id ?? log.id;
+}
+
+// What a frame says of one log: { id, position, target, status }.
 function take(frame, log, connection, onReadings, onStatus) {
   if (frame.type === "readings") {
     const fresh = frame.readings.filter((reading) => reading.seq > log.position);

@@ -175,4 +175,4 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pane
 setInterval(tick, 1000);
 if (element("refused")) keepFresh(element("refused")); // for whoever may view refused posts
 if (device.last_seq) periodChanged();
-watch(device.device_id, { after: Math.max(0, device.last_seq - REPLAYED), onReadings, onState, onStatus });
+watch(device.device_id, { after: Math.max(0, device.last_seq - REPLAYED), log: device.log, onReadings, onState, onStatus });

@@ -11,7 +11,7 @@ const TEST_READING = { temperature: 21.5 };
 const NOT_METRICS = new Set(["id", "seq", "timestamp"]);
 
 const element = (id) => document.getElementById(id);
-const { deviceId, lastSeq } = element("arrival").dataset;
+const { deviceId, log, lastSeq } = element("arrival").dataset;
 const key = element("api-key").textContent;
 const refused = element("refused"); // for whoever may view refused posts
 let arrived = false;
@@ -54,7 +54,7 @@ async function sendTestReading() {
 element("copy-key").addEventListener("click", (event) => copy(event.currentTarget, key));
 element("test-reading").addEventListener("click", sendTestReading);
 for (const id of ["copy-key", "test-reading"]) element(id).disabled = false; // not before there is somebody to hear them
-watch(deviceId, { after: Number(lastSeq), onReadings, onState });
+watch(deviceId, { after: Number(lastSeq), log, onReadings, onState });
 if (refused) {
   keepFresh(refused, (html) => {
     refused.hidden = arrived || !html.includes("<table");
