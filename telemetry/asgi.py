@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand
 from realtime.routing import websocket_application
 from telemetry.bodies import BoundedBodies
 from telemetry.lane import IngestLane
+from telemetry.lifespan import lifespan
 from telemetry.proxies import TrustedProxies
 from telemetry.redaction import redact_access_log
 from telemetry.sockets import ObservedSockets
@@ -24,7 +25,7 @@ from telemetry.sockets import ObservedSockets
 BaseCommand().check()
 
 sockets = ObservedSockets(websocket_application)
-protocols = ProtocolTypeRouter({"http": django_application, "websocket": sockets})
+protocols = ProtocolTypeRouter({"http": django_application, "websocket": sockets, "lifespan": lifespan})
 lane = IngestLane(BoundedBodies(protocols, limit=settings.MAX_BODY_BYTES), limit=settings.MAX_BODY_BYTES)
 application = TrustedProxies(lane, trusted=settings.TRUSTED_PROXIES)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.conf import settings
 
 from readings.maintenance import keep_maintaining
+from telemetry.files import raise_file_limit
 
 
 class CannotListen(Exception):
@@ -36,6 +37,7 @@ def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
     from telemetry.daphne import Server
     from telemetry.draining import BACKLOG
 
+    raise_file_limit()
     (endpoint,) = build_endpoint_description_strings(host=settings.HOST, port=settings.PORT)
     Server(
         application=application,

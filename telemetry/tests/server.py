@@ -42,7 +42,8 @@ class Server:
         self.command = [sys.executable, "manage.py", "up", *([] if demo else ["--no-demo"])]
         if uvicorn:
             self.command = [sys.executable, "-m", "uvicorn", "telemetry.asgi:application", "--port", str(self.port)]
-            self.command += ["--ws", "telemetry.uvicorn_sockets:Socket", "--no-access-log"]
+            self.command += ["--http", "telemetry.uvicorn_http:Protocol", "--ws", "telemetry.uvicorn_sockets:Socket"]
+            self.command += ["--no-access-log"]
         self.prepares = uvicorn
         own = connection.vendor == "postgresql" and not beside and not database_url
         self.database = f"telemetry_server_{uuid.uuid4().hex[:8]}" if own else ""
