@@ -54,6 +54,7 @@ class Server:
             "SECRET_KEY": "secret-key-of-the-server-0123456789-0123456789",
             "API_SECRET_KEY": ADMIN_KEY,
             "DEVICE_API_KEYS": FLEET_KEY,
+            "CONNECTIONS_PER_ADDRESS": "0",  # all clients of a test have one address
             "PORT": str(self.port),
             "DATABASE_URL": self.server_url(self.database) if self.database else f"sqlite:///{folder / 'db.sqlite3'}",
             "REDIS_URL": settings.REDIS_URL if redis_url is None else redis_url,

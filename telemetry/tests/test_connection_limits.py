@@ -286,9 +286,10 @@ ATTACKERS = 300
 
 
 def attack(server: Server, number: int, stop: float) -> None:
-    """Connects again and again, and sends a byte in 5 s."""
+    """Connects again and again, and sends a byte in 5 s. A third of all attackers has one address."""
+    source = "127.0.1.1" if number % 3 == 0 else f"127.0.1.{2 + number % 5}"
     while time.monotonic() < stop:
-        with suppress(OSError), connect(server, source=f"127.0.1.{1 + number % 6}") as client:
+        with suppress(OSError), connect(server, source=source) as client:
             client.settimeout(5)
             while time.monotonic() < stop:
                 client.sendall(b"G")
@@ -303,6 +304,7 @@ def attack(server: Server, number: int, stop: float) -> None:
 def test_connected_devices_go_on_while_others_take_all_files(tmp_path: Path, uvicorn: bool) -> None:
     server = Server(tmp_path, uvicorn=uvicorn)
     server.command = ["prlimit", f"--nofile={FILES}:{FILES}", *server.command]
+    server.environment["CONNECTIONS_PER_ADDRESS"] = "45"
     with server, ThreadPoolExecutor(ATTACKERS) as attackers, httpx.Client(timeout=20) as device:
         key = server.register("d-1")
 
@@ -325,6 +327,8 @@ def test_connected_devices_go_on_while_others_take_all_files(tmp_path: Path, uvi
 
         with httpx.Client(timeout=20, transport=httpx.HTTPTransport(retries=0)) as newcomer:
             assert wait_until(lambda: succeeds(lambda: post(newcomer) == 201), seconds=HEAD_SECONDS + 5)
+        assert refused(server, "files", what="refused") > 0
+        assert refused(server, "address", what="refused") > 0
         log = server.log.read_text()
         assert "LimitNOFILE" in log
         assert log.count("New connections are refused") == 1

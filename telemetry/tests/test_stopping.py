@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from telemetry import draining
 from telemetry.draining import begin_no_more, receive_again
-from telemetry.tests.raw import connect, head
+from telemetry.tests.raw import connect, head, wait_until
 from telemetry.tests.server import ADMIN_KEY, Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone]
@@ -68,14 +68,13 @@ def test_it_stops_under_load_and_has_what_it_acknowledged(tmp_path: Path, how: s
         posters = [Poster(server, f"d-{number}") for number in range(DEVICES)]
         for poster in posters:
             poster.thread.start()
-        time.sleep(1.5)
+        assert wait_until(lambda: all(poster.acknowledged for poster in posters), seconds=30)
 
         server.process.send_signal(how)
         server.process.wait(STOP_SECONDS)
         for poster in posters:
             poster.thread.join()
 
-        assert min(len(poster.acknowledged) for poster in posters) > 0
         if how is signal.SIGTERM:
             assert [error for poster in posters for error in poster.cut_off] == []
         server.start()
