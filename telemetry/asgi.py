@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand
 from realtime.routing import websocket_application
 from telemetry.bodies import BoundedBodies
 from telemetry.lane import IngestLane
+from telemetry.lifespan import lifespan
 from telemetry.proxies import TrustedProxies
 from telemetry.questions import BoundedQuestions
 from telemetry.redaction import redact_access_log
@@ -26,7 +27,7 @@ BaseCommand().check()
 
 sockets = ObservedSockets(websocket_application)
 questions = BoundedQuestions(django_application, per_caller=settings.QUESTIONS_PER_CALLER)
-protocols = ProtocolTypeRouter({"http": questions, "websocket": sockets})
+protocols = ProtocolTypeRouter({"http": questions, "websocket": sockets, "lifespan": lifespan})
 lane = IngestLane(BoundedBodies(protocols, limit=settings.MAX_BODY_BYTES), limit=settings.MAX_BODY_BYTES)
 application = TrustedProxies(lane, trusted=settings.TRUSTED_PROXIES)
 

@@ -67,6 +67,7 @@ def choices() -> Iterator[CheckMessage]:
     for name, low, high, identifier in (
         ("PORT", 1, 65_535, "telemetry.E008"),
         ("MAX_BODY_BYTES", 1024, 1 << 30, "telemetry.E009"),
+        ("CONNECTIONS_PER_ADDRESS", 0, 1_000_000, "telemetry.E029"),
         ("DEFAULT_REPORT_INTERVAL", 1, 31 * 86_400, "telemetry.E010"),
         ("RETENTION_DAYS", 0, RETENTION_DAYS_MAX, "telemetry.E017"),
         ("HSTS_SECONDS", 0, 10 * 366 * 86_400, "telemetry.E019"),

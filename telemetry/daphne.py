@@ -1,43 +1,177 @@
-"""daphne, with a bound on what it takes in, and with an orderly end.
+"""daphne with limits for each connection (`telemetry.connections`), flow control for answers, and an orderly end.
 
-Of itself it spools any body whole before the application is asked, and cancels what is under way when it is stopped.
-Its WebSockets are in `telemetry.daphne_sockets`.
+daphne itself receives any body before it asks the application, sends answers to clients that do not read them without a
+limit, waits 60 s for each line of a head, and cancels running requests when it is stopped. Its WebSockets are in
+`telemetry.daphne_sockets`.
 """
 
 import asyncio
 from typing import Any
-from weakref import WeakSet
 
-import msgspec
 from daphne import server
 from daphne.http_protocol import HTTPFactory, WebRequest
 from django.conf import settings
 from twisted.internet.defer import Deferred
+from twisted.web.http import HTTPChannel
 
+from telemetry import connections
 from telemetry.bodies import DISCARD_FACTOR
-from telemetry.daphne_sockets import PacedFactory, PacedServer
-from telemetry.draining import drain
+from telemetry.connections import Phase, Progress, Refusal, addresses, checks_of, count_dropped
+from telemetry.daphne_sockets import PacedFactory, PacedServer, PacedSocket
+from telemetry.draining import drain, receive_again
 from telemetry.health import draining
-from telemetry.problems import MEDIA_TYPE, document
+from telemetry.pacing import bound_unsent
+
+# Half of Twisted's types are missing, and the others know nothing of transports that are sockets.
+Channel: Any = HTTPChannel
+TOO_LARGE = Refusal("body_too_large", 413, "body_too_large", "The body is far over the limit. Send it in parts.")
+
+
+class BoundedChannel(Channel):  # type: ignore[misc]
+    """An HTTP connection: admitted by its address, with deadlines for the client, and with flow control.
+
+    `writable` is set while what was sent is (nearly) all taken by the kernel. `answered`: it had an answer already.
+    """
+
+    maxHeaders = connections.HEADERS_MAX  # noqa: N815  Twisted's name
+    totalHeadersSize = connections.HEAD_BYTES_MAX  # noqa: N815
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.progress = Progress()
+        self.answered = False
+        # What it is counted as; empty: not counted.
+        self.address = ""
+        # Nothing more is read.
+        self.refused = False
+
+    def connectionMade(self) -> None:  # noqa: N802
+        super().connectionMade()
+        if draining.is_set():
+            receive_again(self.transport.getHandle())
+        self.factory.channels.add(self)
+        self.checks = checks_of(asyncio.get_event_loop())
+        self.checks.add(self)
+        address = connections.counted_as(getattr(self.transport.getPeer(), "host", ""))
+        if refusal := addresses.admit(address, self.transport.fileno()):
+            self.refused = True
+            self.transport.write(refusal.response())
+            delay = 0 if refusal is connections.TOO_FEW_FILES else connections.REFUSED_SECONDS
+            self.callLater(delay, self.loseConnection)
+        else:
+            self.address = address
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+        super().connectionLost(reason)
+        self.writable.set()
+        self.forget()
+        addresses.release(self.address)
+
+    def become_socket(self, socket: PacedSocket) -> None:
+        """A WebSocket goes on with this connection, and with its place among those of its address."""
+        socket.address = self.address
+        self.forget()
+
+    def forget(self) -> None:
+        self.factory.channels.discard(self)
+        self.checks.discard(self)
+
+    # Deadlines
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        if not self.refused:
+            self.progress.begin()
+            super().dataReceived(data)
+
+    def allHeadersReceived(self) -> None:  # noqa: N802
+        self.progress.enter(Phase.BODY)
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:  # noqa: N802
+        self.progress.enter(Phase.ANSWER)
+        super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:  # noqa: N802
+        self.progress.enter(Phase.IDLE)
+        super().requestDone(request)
+
+    def check(self, now: float) -> None:
+        if not self.writable.is_set() or self.transport.disconnecting:
+            if self.progress.stalled(self.transport.getHandle(), now):
+                count_dropped("unread")
+                self.transport.abortConnection()
+            return
+        self.progress.stalled_since = None
+        if not self.refused and self.progress.overdue(now):
+            if self.progress.phase is Phase.HEAD:
+                self.refuse(connections.HEAD_TOO_SLOW)
+            elif self.progress.phase is Phase.BODY:
+                self.refuse(connections.BODY_TOO_SLOW)
+            else:  # a browser's spare connection, for instance: it would take an answer for that of its next request
+                self.loseConnection()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answers a request that does not reach the application, and closes the connection."""
+        self.refused = True
+        count_dropped(refusal.reason)
+        self.transport.write(refusal.response())
+        self.loseConnection()
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
+        self.refuse(connections.HEAD_TOO_LARGE)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+        """Twisted's answer has no body, and is a 400 for a head that is too large too."""
+        too_large = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
+        self.refuse(connections.HEAD_TOO_LARGE if too_large else connections.MALFORMED)
+
+    # Flow control: Twisted calls these when its buffer is over 64 KiB, and when it is empty again.
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        super().pauseProducing()
+        if self.writable.is_set():
+            self.writable.clear()
+            bound_unsent(self.transport.getHandle())
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        super().resumeProducing()
+        self.writable.set()
 
 
 class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
-    """Keeps one byte more than the limit, by which the application knows; far beyond it the connection ends."""
+    """Keeps one byte more of a body than the limit, by which the application knows that it is over.
+
+    Far beyond the limit the connection is closed.
+    """
 
     received = 0
+
+    def __init__(self, channel: BoundedChannel, *args: Any, **options: Any) -> None:
+        super().__init__(channel, *args, **options)
+        self.writable = channel.writable
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  Twisted's name
         kept = max(0, settings.MAX_BODY_BYTES + 1 - self.received)
         self.received += len(data)
+        self.channel.progress.received = self.received
         if kept:
             super().handleContentChunk(data[:kept])
         if self.received > settings.MAX_BODY_BYTES * DISCARD_FACTOR:
-            self.channel.transport.write(too_large())
-            self.channel.loseConnection()
+            self.channel.refuse(TOO_LARGE)
+
+    def process(self) -> Any:
+        channel = self.channel
+        transport = channel.transport
+        processed = super().process()
+        if transport.protocol is not channel and isinstance(transport.protocol, PacedSocket):
+            channel.become_socket(transport.protocol)
+        return processed
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start" and self.channel is not None:
-            self.channel.factory.answered.add(self.channel)
+            self.channel.answered = True
             if draining.is_set():
                 # Said before it is done: a proxy would send its next request down this connection while it is closed.
                 self.responseHeaders.setRawHeaders(b"connection", [b"close"])
@@ -46,37 +180,19 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
 
 class BoundedFactory(HTTPFactory):  # type: ignore[misc]
-    """Knows its connections, so that they can be ended one by one."""
+    """`channels`: the open HTTP connections; one that became a WebSocket is none any more."""
+
+    protocol = BoundedChannel
 
     def __init__(self, server: Any) -> None:
         super().__init__(server)
-        self.protocols: WeakSet[Any] = WeakSet()
-        # Channels that have had an answer.
-        self.answered: WeakSet[Any] = WeakSet()
+        self.timeOut = None  # Twisted's; `BoundedChannel.check` does more
+        self.channels: set[BoundedChannel] = set()
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = BoundedRequest
-        self.protocols.add(protocol)
         return protocol
-
-    def open_channels(self) -> list[Any]:
-        """The HTTP channels of open connections; one that was upgraded to a WebSocket is none any more."""
-        channels = {protocol: protocol._channel for protocol in self.protocols}
-        return [
-            channel
-            for protocol, channel in channels.items()
-            if (transport := channel.transport) and transport.connected and transport.protocol is protocol
-        ]
-
-
-def too_large() -> bytes:
-    """The answer of a request whose application was never asked."""
-    body = msgspec.json.encode(
-        document(status_code=413, code="body_too_large", detail="The body is far over the limit. Send it in parts.")
-    )
-    head = f"HTTP/1.1 413 Body too large\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
-    return f"{head}Connection: close\r\n\r\n".encode() + body
 
 
 class Server(PacedServer):

@@ -11,10 +11,15 @@ from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer  # type: ignore[import-untyped]
 
 from realtime.conversations import MESSAGE_MAX
+from telemetry.connections import addresses
 from telemetry.pacing import LINGER_SECONDS, bound_unsent
 
 # Of those that RFC 6455 (7.4.1) and the registry let a server send, the ones that autobahn's `sendClose` refuses.
 REGISTERED_CODES = range(1001, 1015)
+# The registry's "service restart", which uvicorn sends at its end too: clients connect again at once.
+SERVICE_RESTART = 1012
+# The messages of an application that wait until the client has read what was sent before.
+PACED = frozenset(("websocket.send", "http.response.body"))
 
 
 @lru_cache(maxsize=8)
@@ -25,11 +30,16 @@ def framed(text: str) -> bytes:
 
 @implementer(IPullProducer)
 class PacedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
-    """`writable`: nothing that was sent still waits here for the kernel to take it."""
+    """`writable` is set while the kernel has taken all that was sent. `address`: what the connection is counted as."""
 
     def __init__(self) -> None:
         super().__init__()
         self.writable = asyncio.Event()
+        self.address = ""
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802  Twisted's name
+        super().connectionLost(reason)
+        addresses.release(self.address)
 
     def onConnect(self, request: Any) -> Any:  # noqa: N802  autobahn's name
         bound_unsent(self.transport.getHandle())
@@ -89,7 +99,18 @@ class PacedFactory(WebSocketFactory):  # type: ignore[misc]
 
 class PacedServer(Server):  # type: ignore[misc]
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        """Has the application wait for a reader that is behind; a close goes out at once."""
-        if message["type"] == "websocket.send":
+        """Makes the application wait for a client that reads slowly. A WebSocket's close is sent at once."""
+        if message["type"] in PACED:
             await protocol.writable.wait()
         await super().handle_reply(protocol, message)
+
+    def open_sockets(self) -> list[PacedSocket]:
+        """The WebSockets whose connection is open."""
+        found = [protocol for protocol in self.connections if isinstance(protocol, PacedSocket)]
+        return [protocol for protocol in found if protocol.state != protocol.STATE_CLOSED]
+
+    def close_sockets(self) -> None:
+        """Sends each WebSocket a close frame with SERVICE_RESTART; its application gets a disconnect in the end."""
+        for protocol in self.open_sockets():
+            if protocol.state == protocol.STATE_OPEN:
+                protocol.serverClose(SERVICE_RESTART)

@@ -1,13 +1,12 @@
-"""How daphne stops: it takes in nothing new, answers what it has taken in, and then ends.
+"""How daphne stops: it accepts nothing new, closes WebSockets, answers the requests it has, and then ends.
 
-Of itself it cancels the requests under way, whose clients cannot know then whether their readings were stored.
+daphne itself cancels running requests, whose clients then cannot know whether their readings were stored.
 """
 
 import asyncio
-import ctypes
+import contextlib
 import logging
 import socket
-import struct
 import sys
 from typing import Any
 
@@ -25,60 +24,74 @@ HANDSHAKE_SECONDS = 0.5
 FIRST_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 CANCELLED_SECONDS = 2
+# Time for the clients of WebSockets to answer the close frame.
+CLOSED_SECONDS = 2.0
 LOOK_SECONDS = 0.02
 # Connections that may wait to be accepted (`listen(2)`). Of those beyond, the kernel resets some that it has let in:
 # Twisted's 50 are few for a fleet that comes back at once.
 BACKLOG = 2048
 GONE: Any = Failure(CONNECTION_DONE)  # type: ignore[no-untyped-call]  # Twisted's types leave it out
 
-# Linux's, which Python does not name.
-SO_ATTACH_FILTER = 26
-# Classic BPF: (code, jump if true, jump if false, operand) each, over a packet from its TCP header on.
-BEGINNINGS_ARE_DROPPED = [
-    (0x30, 0, 0, 13),  # load the byte of flags
-    (0x54, 0, 0, 0x12),  # of them, SYN and ACK
-    (0x15, 0, 1, 0x02),  # where that is a SYN alone, with which a handshake begins,
-    (0x06, 0, 0, 0),  # drop it,
-    (0x06, 0, 0, 0xFFFFFFFF),  # else keep it
-]
+# Linux's names for options of IPv4 (ip(7)) and IPv6 (linux/in6.h), which Python does not have.
+IP_MINTTL = 21
+IPV6_MINHOPCOUNT = 73
+# The highest there is. Packets arrive with less: 64 or 128 is what systems send with.
+TTL_MAX = 255
 
 
 def begin_no_more(listener: socket.socket) -> None:
-    """From here on no connection to `listener` begins; those that have begun can still be accepted.
+    """From now on no connection to `listener` begins; those whose handshake has begun can still be accepted.
 
-    The kernel resets whoever it has let in between the last accept() and close(), so nobody may come between these two.
-    A client whose SYN is dropped sends it again a second later, and finds the port closed or another process there.
-    Linux alone can do that; elsewhere, and where a sandbox forbids it, a client may be reset.
+    The kernel resets a connection that it completes between the last accept() and close(), so none may begin in that
+    time. The kernel drops packets to `listener` whose time to live is below its minimum (RFC 5082), without an answer:
+    a client whose SYN is dropped sends it again a second later, and finds the port closed or another process there.
+    Where the system does not have the option, as outside Linux, a client may be reset.
     """
-    if sys.platform != "linux":
-        return
-    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in BEGINNINGS_ARE_DROPPED))
-    described = struct.pack("HP", len(BEGINNINGS_ARE_DROPPED), ctypes.addressof(program))
     try:
-        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)
+        require_ttl(listener, TTL_MAX)
     except OSError as error:
-        logger.warning("Cannot keep connections from beginning (%s): some may be reset as the port closes", error)
+        logger.info("New connections cannot be held off (%s): some may be reset as the port closes", error)
+
+
+def receive_again(connection: socket.socket) -> None:
+    """To be called for what is accepted after `begin_no_more`: a connection inherits the listener's minimum."""
+    with contextlib.suppress(OSError):
+        require_ttl(connection, 0)
+
+
+def require_ttl(tcp: socket.socket, ttl: int) -> None:
+    """Packets to `tcp` with a lower time to live are dropped. Raises OSError."""
+    if sys.platform != "linux" or tcp.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    if tcp.family == socket.AF_INET6:
+        tcp.setsockopt(socket.IPPROTO_IPV6, IPV6_MINHOPCOUNT, ttl)
+    # Also of an IPv6 socket: IPv4 clients may come to it.
+    tcp.setsockopt(socket.IPPROTO_IP, IP_MINTTL, ttl)
 
 
 async def drain(server: Any) -> None:
-    """Ends the connections of `server` (a `telemetry.daphne.Server`): HTTP once it is answered, sockets after that."""
+    """Ends the connections of `server` (a `telemetry.daphne.Server`)."""
     loop = asyncio.get_running_loop()
-    # `/health/ready` says 503 already, so that a proxy turns to another process before this one shuts its door.
+    # `/health/ready` answers 503 already, so that a proxy turns to another process before this one closes its port.
     await asyncio.sleep(server.lead)
     for port in server.ports:
         begin_no_more(port.socket)
     await asyncio.sleep(HANDSHAKE_SECONDS)
     for port in server.ports:
         # The kernel has accepted these for us; closed now, they would be reset with their requests unread. Closed in
-        # the same breath, not by stopListening(), which lets others in until the loop comes round.
+        # the same turn of the loop, not by stopListening(), which accepts others until the next turn.
         port.numberAccepts = BACKLOG
         port.doRead()
         port.connectionLost(GONE)
     started = loop.time()
     closing: set[Any] = set()
-    while (channels := server.http_factory.open_channels()) and loop.time() < started + DRAIN_SECONDS:
+    while loop.time() < started + DRAIN_SECONDS:
+        server.close_sockets()  # also those whose handshake has just ended
+        channels = list(server.http_factory.channels)
+        if not channels and (loop.time() > started + CLOSED_SECONDS or not server.open_sockets()):
+            break
         for channel in channels:
-            patience = IDLE_SECONDS if channel in server.http_factory.answered else FIRST_SECONDS
+            patience = IDLE_SECONDS if channel.answered else FIRST_SECONDS
             if not channel.requests and channel not in closing and loop.time() > started + patience:
                 closing.add(channel)
                 channel.loseConnection()

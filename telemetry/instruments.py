@@ -85,3 +85,15 @@ SOCKETS_CLOSED = Counter(
     "WebSockets that have ended, by the code they were closed with; 0: none, 403: the handshake was refused.",
     ["code"],
 )
+
+CONNECTIONS_REFUSED = Counter(
+    "telemetry_connections_refused_total",
+    "Connections refused at once: `address` (it had CONNECTIONS_PER_ADDRESS open) or `files` (too few were left).",
+    ["reason"],
+)
+CONNECTIONS_DROPPED = Counter(
+    "telemetry_connections_dropped_total",
+    "Connections closed because of their client: `head` or `body` (sent too slowly), `head_too_large`, `malformed`, "
+    "`unread` (it did not read the answer).",
+    ["reason"],
+)

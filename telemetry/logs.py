@@ -1,5 +1,6 @@
 """Logging: one line an event, readable on a console or as JSON, with the request's id in it."""
 
+import time
 from contextvars import ContextVar
 from typing import Any
 
@@ -15,6 +16,22 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS = ("console", "json")
 # What a line may have beside its text.
 EXTRAS = ("device_id", "method", "path", "route", "status", "status_code", "duration_ms", "client", "caller", "reason")
+
+
+class Periodically:
+    """Keeps a message that could be logged for every request to one in `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.last: float | None = None
+
+    def due(self) -> bool:
+        """Whether to log now. True counts as logged."""
+        now = time.monotonic()
+        if self.last is not None and now - self.last < self.seconds:
+            return False
+        self.last = now
+        return True
 
 
 def add_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from readings.maintenance import keep_maintaining
 from telemetry.databases.ending import end_database_work
+from telemetry.files import raise_file_limit
 
 # How long maintenance may take to end its step when the server stops, in seconds; then the step is interrupted.
 STOP_SECONDS = 4.0
@@ -40,6 +41,7 @@ def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
     from telemetry.daphne import Server
     from telemetry.draining import BACKLOG
 
+    raise_file_limit()
     (endpoint,) = build_endpoint_description_strings(host=settings.HOST, port=settings.PORT)
     Server(
         application=application,

@@ -33,6 +33,8 @@ REDIS_URLS = [url.strip() for url in REDIS_URL.split(",")] if REDIS_URL else []
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="console").lower()
 MAX_BODY_BYTES: int = env.number("MAX_BODY_BYTES", default=4 * 1024 * 1024)
+# HTTP and WebSocket connections that one address may have open at a time, for each process; 0: no limit.
+CONNECTIONS_PER_ADDRESS: int = env.number("CONNECTIONS_PER_ADDRESS", default=200)
 # Days; 0 keeps readings for ever.
 RETENTION_DAYS: int = env.number("RETENTION_DAYS", default=0)
 # Beside temperature, humidity and voltage.

@@ -1,7 +1,7 @@
-"""uvicorn's WebSockets as our large fleets want them: `uvicorn --ws telemetry.uvicorn_sockets:Socket …`.
+"""uvicorn's WebSockets with our limits: `uvicorn --ws telemetry.uvicorn_sockets:Socket …`.
 
-Not needed, but without it a message is taken in up to uvicorn's 16 MB before the application refuses it, and a client
-that reads too slowly is sent no close: it keeps its connection, with some 64 KiB of what was to be sent.
+Without it uvicorn receives a message of up to 16 MB before the application refuses it, and a client that reads too
+slowly is sent no close: it keeps its connection, and the server keeps some 64 KiB of what was to be sent.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from realtime.conversations import MESSAGE_MAX
+from telemetry.connections import addresses
 from telemetry.pacing import LINGER_SECONDS, bound_unsent
 
 
@@ -17,6 +18,12 @@ class Socket(WebSocketsSansIOProtocol):
     def __init__(self, config: Config, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
         self.conn.max_message_size = 2 * MESSAGE_MAX
+        # What the connection is counted as; set by `telemetry.uvicorn_http`.
+        self.address = ""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        addresses.release(self.address)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)

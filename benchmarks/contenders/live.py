@@ -19,6 +19,7 @@ PRODUCT = {
     "SECRET_KEY": "secret-key-of-the-benchmark-0123456789-0123456789",
     "API_SECRET_KEY": ADMIN_KEY,
     "DEVICE_API_KEYS": FLEET_KEY,
+    "CONNECTIONS_PER_ADDRESS": "0",
     "PORT": str(PORT),
     "LOG_LEVEL": "WARNING",
     "DATABASE_URL": f"postgres://postgres@127.0.0.1/{DATABASE}",
@@ -52,7 +53,7 @@ def prepare(keys: Path) -> None:
 
 def product(folder: Path, server: str, key: str) -> Contender:
     uvicorn = ["-m", "uvicorn", "telemetry.asgi:application", "--port", str(PORT), "--no-access-log"]
-    uvicorn += ["--ws", "telemetry.uvicorn_sockets:Socket"]
+    uvicorn += ["--http", "telemetry.uvicorn_http:Protocol", "--ws", "telemetry.uvicorn_sockets:Socket"]
     command = [sys.executable, *(["manage.py", "up", "--no-demo"] if server == "daphne" else uvicorn)]
 
     def start() -> Server:

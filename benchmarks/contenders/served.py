@@ -60,13 +60,14 @@ DeviceState.objects.bulk_create(DeviceState(device_id=name) for name, _ in pairs
 
 
 def product(folder: Path, keys: Path, bodies: dict[str, Path], *, server: str, sqlite: bool = False) -> Contender:
-    """As `manage.py up` serves it on daphne, or one uvicorn worker with its defaults."""
+    """As `manage.py up` serves it on daphne, or one uvicorn worker as docs/operations.md has it."""
     database = f"bench_product_{server}"
     environment = {
         "ENV_FILE": os.devnull,
         "SECRET_KEY": "secret-key-of-the-benchmark-0123456789-0123456789",
         "API_SECRET_KEY": "admin-key-of-the-benchmark-0123456789",
         "DEVICE_API_KEYS": FLEET_KEY,
+        "CONNECTIONS_PER_ADDRESS": "0",
         "PORT": str(PORT),
         "LOG_LEVEL": "WARNING",
         "DATABASE_URL": f"sqlite:///{folder}/product.sqlite3"
@@ -83,6 +84,7 @@ def product(folder: Path, keys: Path, bodies: dict[str, Path], *, server: str, s
 
     def start() -> Server:
         uvicorn = ["-m", "uvicorn", "telemetry.asgi:application", "--port", str(PORT), "--no-access-log"]
+        uvicorn += ["--http", "telemetry.uvicorn_http:Protocol", "--ws", "telemetry.uvicorn_sockets:Socket"]
         command = ["manage.py", "up", "--no-demo"] if server == "daphne" else uvicorn
         return Server([sys.executable, *command], port=PORT, log=folder / "product.log", environment=environment)
 

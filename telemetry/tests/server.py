@@ -42,7 +42,8 @@ class Server:
         self.command = [sys.executable, "manage.py", "up", *([] if demo else ["--no-demo"])]
         if uvicorn:
             self.command = [sys.executable, "-m", "uvicorn", "telemetry.asgi:application", "--port", str(self.port)]
-            self.command += ["--ws", "telemetry.uvicorn_sockets:Socket", "--no-access-log"]
+            self.command += ["--http", "telemetry.uvicorn_http:Protocol", "--ws", "telemetry.uvicorn_sockets:Socket"]
+            self.command += ["--no-access-log"]
         self.prepares = uvicorn
         own = connection.vendor == "postgresql" and not beside and not database_url
         self.database = f"telemetry_server_{uuid.uuid4().hex[:8]}" if own else ""
@@ -53,6 +54,7 @@ class Server:
             "SECRET_KEY": "secret-key-of-the-server-0123456789-0123456789",
             "API_SECRET_KEY": ADMIN_KEY,
             "DEVICE_API_KEYS": FLEET_KEY,
+            "CONNECTIONS_PER_ADDRESS": "0",  # all clients of a test have one address
             "PORT": str(self.port),
             "DATABASE_URL": self.server_url(self.database) if self.database else f"sqlite:///{folder / 'db.sqlite3'}",
             "REDIS_URL": settings.REDIS_URL if redis_url is None else redis_url,

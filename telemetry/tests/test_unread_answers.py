@@ -1,0 +1,74 @@
+"""Clients that ask for a large CSV and do not read it: they cost little memory, and are disconnected."""
+
+import random
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from telemetry.tests.raw import connect, cpu_seconds, head, memory_mb, open_sockets
+from telemetry.tests.server import ADMIN_KEY, FLEET_KEY, Server
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.alone,
+    pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"]),
+]
+
+CLIENTS = 12
+# A row has 95 bytes: 11 MB for each client, 137 MB for all.
+BATCHES, BATCH = 12, 10_000
+GROWTH_MB_MAX = 60
+DROPPED_SECONDS_MAX = 120
+# What a slow client reads every 5 s, far less than is sent.
+SIP = 64 * 1024
+
+
+def fill(server: Server, device_id: str) -> None:
+    server.register(device_id)
+    chance = random.Random(1)
+    for number in range(BATCHES):
+        readings = [
+            {"device_id": device_id, "age_seconds": age, "temperature": chance.random()}
+            for age in range((BATCHES - number) * BATCH, (BATCHES - number - 1) * BATCH, -1)
+        ]
+        answer = httpx.post(
+            f"{server.url}/api/v1/ingest/batch", json=readings, headers={"X-API-Key": FLEET_KEY}, timeout=60
+        )
+        assert answer.status_code == 201
+
+
+def dropped(server: Server, reason: str) -> int:
+    metrics = httpx.get(f"{server.url}/metrics", headers={"X-API-Key": ADMIN_KEY}).text
+    name = f'telemetry_connections_dropped_total{{reason="{reason}"}} '
+    return next((int(float(line.removeprefix(name))) for line in metrics.splitlines() if line.startswith(name)), 0)
+
+
+def test_an_export_that_is_not_read_takes_little_memory_and_ends(tmp_path: Path, uvicorn: bool) -> None:
+    with Server(tmp_path, uvicorn=uvicorn) as server, ExitStack() as clients:
+        fill(server, "d-1")
+        request = head("GET", "/api/v1/devices/d-1/history?format=csv&metrics=temperature", X_API_Key=ADMIN_KEY)
+        Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")  # VmHWM begins anew (proc(5))
+        quiet, before = open_sockets(server), memory_mb(server)
+
+        for _ in range(CLIENTS):
+            clients.enter_context(connect(server, receive_buffer=4096)).sendall(request)
+        slow = clients.enter_context(connect(server, receive_buffer=4096))
+        slow.sendall(request)
+        deadline = time.monotonic() + DROPPED_SECONDS_MAX
+        # Until all are dropped but the slow one.
+        while open_sockets(server) > quiet + 1 and time.monotonic() < deadline:
+            taken = 0
+            while taken < SIP:
+                taken += len(slow.recv(SIP - taken))
+            time.sleep(5)
+
+        assert memory_mb(server, "VmHWM") - before < GROWTH_MB_MAX
+        assert open_sockets(server) == quiet + 1
+        assert dropped(server, "unread") == CLIENTS
+        assert slow.recv(SIP)
+        used = cpu_seconds(server)
+        time.sleep(2)
+        assert cpu_seconds(server) - used < 0.5
