@@ -154,7 +154,7 @@ def test_what_is_rolled_back_is_not_remembered(device, monkeypatch):
         raise RuntimeError
 
     with monkeypatch.context() as patch:
-        patch.setattr("readings.querysets.ReadingQuerySet.insert", lambda self, readings: fail(readings))
+        patch.setattr("readings.querysets.ReadingManager.insert", lambda self, readings: fail(readings))
         with pytest.raises(RuntimeError):
             store([new(extra={"a": 1, "b": 1, "c": 1})])
     assert codes(store([new(extra={"d": 1, "e": 1, "f": 1})])) == ["stored"]
