@@ -28,6 +28,8 @@ INTERVAL_SECONDS = 10.0
 RETENTION_INTERVAL_SECONDS = 600
 # In the loop: how long each part of a round (hours, minutes, retention) may take. What it left is the next round's.
 PART_SECONDS = 20.0
+# Between rounds that follow at once: long enough for `erase_device`, which polls for the lock, to have its turn.
+TURN_SECONDS = 1.0
 # A round that did less is not worth a line in the log.
 NOTABLE_READINGS = 50_000
 # Devices that may fail in one part of a round; with one more, the part is given up.
@@ -171,7 +173,7 @@ def maintain(
 def keep_maintaining(
     stop: threading.Event, *, interval: float = INTERVAL_SECONDS, report: Callable[[Round], None] | None = None
 ) -> None:
-    """Rounds until `stop` is set, `interval` seconds apart; without a pause where one had no time to end.
+    """Rounds until `stop` is set, `interval` seconds apart; TURN_SECONDS where one had no time to end.
 
     Whatever a round raises is logged and counted, and the next one tries again.
     """
@@ -198,7 +200,7 @@ def keep_maintaining(
             if due and maintainer.expiring is None:
                 expired_at = time.monotonic()
             if done.unfinished:
-                pause = 0.0
+                pause = min(interval, TURN_SECONDS)
             notable = done.rolled_up >= NOTABLE_READINGS or done.deleted
             logger.log(logging.INFO if notable else logging.DEBUG, "Maintenance: %s", done)
             if report:

@@ -164,3 +164,24 @@ def test_the_loop_stops_on_a_signal(device, tmp_path):
         process.wait()
     assert state_of().rolled_up_seq == 1
     assert "1 readings rolled up" in log.read_text()
+
+
+def test_who_waits_for_maintenance_has_a_turn_between_rounds_that_follow_at_once(device, monkeypatch):
+    """As `erase_device` does, while a large backlog is taken in."""
+    stop = threading.Event()
+    monkeypatch.setattr(maintenance, "maintain", lambda **_: unfinished())
+
+    def unfinished() -> Round:
+        with exclusively("maintenance"):
+            time.sleep(0.05)
+        return Round(unfinished=True)
+
+    thread = threading.Thread(target=keep_maintaining, args=[stop])
+    thread.start()
+    try:
+        started = time.monotonic()
+        with exclusively("maintenance", wait=True):
+            assert time.monotonic() - started < 5
+    finally:
+        stop.set()
+        thread.join(20)
