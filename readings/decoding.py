@@ -16,6 +16,7 @@ from devices.cpu_pool import Pauses
 from devices.validators import is_device_id
 from devices.wire import (
     DOCUMENT_BYTES_MAX,
+    LIGHT_COMMAS_MAX,
     check_body,
     check_syntax,
     decode_document,
@@ -31,7 +32,12 @@ from readings.payloads import BATCH_READINGS_MAX, InvalidReading, NewReading, Re
 WHOLE_BYTES_MAX = 512 * 1024
 WHOLE_COMMAS_MAX = 20_000
 
-TOO_LARGE = Refusal("", "reading_too_large", f"A reading is at most {DOCUMENT_BYTES_MAX} bytes of JSON.")
+# Of a batch that is decoded item by item: an item of more commas is no reading, and 64 KiB of them take 3 ms to decode.
+TOO_LARGE = Refusal(
+    "",
+    "reading_too_large",
+    f"In a large batch a reading is at most {DOCUMENT_BYTES_MAX} bytes of JSON with {LIGHT_COMMAS_MAX} commas.",
+)
 
 
 class Posted(msgspec.Struct):
@@ -126,8 +132,7 @@ def parse_items(items: Iterable[Any], device_id: str | None, received_at: dateti
             codes[error.refusal.code] += 1
             if named := named_device_id(item):
                 posted.named[index] = named
-        if index & 15 == 15:
-            pauses.pause()
+        pauses.pause()
     for code, count in codes.items():
         instruments.REJECTED.labels(code).inc(count)
     return posted
@@ -185,7 +190,7 @@ def decoded_items(body: bytes) -> Iterator[Any]:
         raise batch_size("this one has none")
     for index, item in enumerate(items):
         encoded = bytes(item)
-        if len(encoded) > DOCUMENT_BYTES_MAX:
+        if len(encoded) > DOCUMENT_BYTES_MAX or encoded.count(b",") > LIGHT_COMMAS_MAX:
             yield TOO_LARGE
             continue
         try:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -19,7 +19,7 @@ from devices.callers import Role
 from devices.models import Device, DeviceState
 from devices.serializers import DeviceSerializer
 from devices.views import DeviceScope, DeviceViewSet
-from devices.wire import encoded_items
+from devices.wire import JSONRenderer, encoded_with
 from readings import documentation
 from readings.aggregation import LARGE_ANSWER_VALUES, Question, TooManyValues, aggregate, check_size
 from readings.export import csv_lines
@@ -86,7 +86,7 @@ class DeviceReadingsViewSet(DeviceScope):
             return self.csv(device, readings, query)
         return self.page(device, readings, query)
 
-    def page(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> Response:
+    def page(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> HttpResponseBase:
         descending, limit = query["order"] == "desc", query["limit"]
         if "cursor" in query:
             readings = readings.beyond(*query["cursor"], descending=descending)
@@ -94,16 +94,15 @@ class DeviceReadingsViewSet(DeviceScope):
         page = found[:limit]
         following = self.next_page(query, page[-1]) if len(found) > limit else None
         documents = (reading_document(reading, query.get("metrics")) for reading in page)
-        return Response(
-            {
-                "device_id": device.device_id,
-                "start": query.get("start"),
-                "end": query.get("end"),
-                "order": query["order"],
-                "results": encoded_items(documents) if len(page) > LARGE_PAGE_READINGS else list(documents),
-                "next": following,
-            }
-        )
+        answer = {
+            "device_id": device.device_id,
+            "start": query.get("start"),
+            "end": query.get("end"),
+            "order": query["order"],
+        }
+        if len(page) > LARGE_PAGE_READINGS:
+            return json_response(encoded_with(answer | {"next": following}, "results", documents))
+        return Response(answer | {"results": list(documents), "next": following})
 
     def next_page(self, query: dict[str, Any], last: Reading) -> str:
         """The address of the page after `last`, with the window's ends as they were resolved for this one."""
@@ -122,7 +121,7 @@ class DeviceReadingsViewSet(DeviceScope):
         return response
 
     @documentation.aggregate
-    def aggregate(self, request: Request, device_id: str) -> Response:
+    def aggregate(self, request: Request, device_id: str) -> HttpResponseBase:
         """Count, minimum, maximum, average and sum of each metric in a window, in all or by buckets."""
         device = self.get_object()
         state = device.state
@@ -133,23 +132,23 @@ class DeviceReadingsViewSet(DeviceScope):
         try:
             values = check_size(question, len(question.metrics or ()) or metric_count, fill=fill)
             with large_answer() if values > LARGE_ANSWER_VALUES else nullcontext(False) as large:
-                return Response(self.statistics(question, state, fill=fill, large=large))
+                return self.statistics(question, state, fill=fill, large=large)
         except TooManyValues as error:
             raise ValidationError({"bucket": ErrorDetail(str(error), code="too_many_values")}) from error
 
-    def statistics(self, question: Question, state: DeviceState, *, fill: bool, large: bool) -> dict[str, Any]:
+    def statistics(self, question: Question, state: DeviceState, *, fill: bool, large: bool) -> HttpResponseBase:
         found = aggregate(question, state, large=large)
         answer: dict[str, Any] = {"device_id": question.device_id, "start": question.start, "end": question.end}
         if found.widened:
             answer["resolution"] = "1h"
         if question.bucket is None:
-            answer["metrics"] = found.total(question)
-        else:
-            answer["bucket"] = question.bucket.name
-            answer["tz"] = question.bucket.tz.key
-            buckets = found.buckets(question, fill=fill)
-            answer["buckets"] = encoded_items(buckets) if large else list(buckets)
-        return answer
+            return Response(answer | {"metrics": found.total(question)})
+        answer["bucket"] = question.bucket.name
+        answer["tz"] = question.bucket.tz.key
+        buckets = found.buckets(question, fill=fill)
+        if large:
+            return json_response(encoded_with(answer, "buckets", buckets))
+        return Response(answer | {"buckets": list(buckets)})
 
     @documentation.latest
     def latest(self, request: Request, device_id: str) -> Response:
@@ -167,6 +166,10 @@ class DeviceReadingsViewSet(DeviceScope):
             for name, latest in device.state.latest_values().items()
         }
         return Response({"device_id": device.device_id} | reading_document(reading) | {"values": values})
+
+
+def json_response(encoded: bytes) -> HttpResponse:
+    return HttpResponse(encoded, content_type=JSONRenderer.media_type)
 
 
 def asks_for_csv(request: Request) -> bool:
