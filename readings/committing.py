@@ -122,6 +122,10 @@ class GroupCommitter:
             for submission in group:
                 answer(submission, OutcomeUnknown())
             logger.warning("A transaction of %s requests has no outcome yet: %s", len(group), error)
+        except Exception as error:  # a fault of ours, of which its callers have to hear
+            logger.exception("A transaction of %s requests failed", len(group))
+            for submission in group:
+                answer(submission, own_copy(error))
         finally:
             self.writing -= 1
             self.locked -= devices_of(group)

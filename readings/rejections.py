@@ -148,6 +148,8 @@ class RejectionKeeper:
                     await self.runner.run(keep_or_drop, noted)
                 except DatabaseError as error:
                     logger.debug("Refused posts were not kept: %s", error)
+                except Exception:
+                    logger.exception("Refused posts were not kept")
         finally:
             self.writing = None
 

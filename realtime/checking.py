@@ -46,16 +46,26 @@ class Checker:
         try:
             while True:
                 await self.pause()
-                await self.listener.reconcile()
-                if not self.subscriptions:
-                    await self.listener.rest()
-                    if not self.subscriptions:
+                # Whatever goes wrong, the sockets need the next round.
+                try:
+                    if await self.is_over():
                         return
-                for subscription in self.subscriptions:
-                    subscription.outgoing.check()
-                await self.ask()
+                except Exception:
+                    logger.exception("A round of checks of the live sockets failed")
         finally:
             self.task = None
+
+    async def is_over(self) -> bool:
+        """One round; True where nobody watches any more."""
+        await self.listener.reconcile()
+        if not self.subscriptions:
+            await self.listener.rest()
+            if not self.subscriptions:
+                return True
+        for subscription in self.subscriptions:
+            subscription.outgoing.check()
+        await self.ask()
+        return False
 
     async def pause(self) -> None:
         """CHECK_SECONDS, or shorter where a device that was not online is heard from."""

@@ -214,3 +214,20 @@ async def test_who_follows_a_log_that_was_replaced_is_told_to_begin_again(device
         await DeviceState.objects.aupdate(last_seq=1)
         assert (await socket.frame())["code"] == "log_replaced"
         assert await socket.close_code() == 1013
+
+
+@in_a_loop
+async def test_a_check_that_fails_in_an_unexpected_way_is_not_the_last_one(device, nothing_announced, monkeypatch):
+    failures = iter([True])
+    is_over = checking.Checker.is_over
+
+    async def fail_once(checker):
+        if next(failures, False):
+            raise LookupError("a fault of ours")
+        return await is_over(checker)
+
+    monkeypatch.setattr(checking.Checker, "is_over", fail_once)
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await measure(2)
+        assert await socket.seqs(2) == [1, 2]

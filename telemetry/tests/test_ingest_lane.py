@@ -152,6 +152,19 @@ def test_a_database_that_is_away_is_a_503_for_all_of_a_group_and_passes(fleet_of
     assert Reading.objects.count() == 20
 
 
+def test_a_fault_outside_the_transaction_is_heard_of_and_passes(mote, monkeypatch):
+    async def post_twice(client):
+        headers = {"X-API-Key": mote[1]}
+        with monkeypatch.context() as patch:
+            patch.setattr(committing.GroupCommitter, "commit", lambda *_: {}["a fault of ours"])
+            first = await client.post("/ingest", json={"temperature": 1}, headers=headers)
+        return first, await client.post("/ingest", json={"temperature": 2}, headers=headers)
+
+    first, second = through_the_lane(post_twice)
+
+    assert (first.status_code, second.status_code) == (500, 201)
+
+
 def test_a_full_queue_is_a_503_at_once(fleet_of_twenty, monkeypatch):
     monkeypatch.setattr(committing, "QUEUED_READINGS_MAX", 5)
 
