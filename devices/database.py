@@ -29,7 +29,7 @@ IDLE_IN_TRANSACTION_SECONDS = {Work.INGEST: 5.0, Work.LIVE: 5.0, Work.QUESTION: 
 # How long taking a connection from the pool, and opening one, may take, in seconds.
 CONNECT_SECONDS = 4
 # Connections of one process, at most.
-POOL_SIZES = {Work.INGEST: 6, Work.LIVE: 3, Work.QUESTION: 12, Work.UPKEEP: 2}
+POOL_SIZES = {Work.INGEST: 6, Work.LIVE: 4, Work.QUESTION: 12, Work.UPKEEP: 2}
 
 current_work: ContextVar[Work] = ContextVar("current_work", default=Work.QUESTION)
 

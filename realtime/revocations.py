@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from realtime.admission import NOT_AUTHENTICATED
 from realtime.credentials import standing
-from realtime.database import in_database
+from realtime.database import credentials_in_database
 from realtime.outgoing import Ending
 from realtime.subscriptions import Subscription
 
@@ -77,7 +77,7 @@ class Revocations:
         now = timezone.now()
         asked = {subscription.credential for subscription in self.subscriptions}
         changed_since = None if self.until is not None and self.until <= now else self.checked_at
-        found = await in_database(standing, asked, version=changed_since, now=now)
+        found = await credentials_in_database(standing, asked, version=changed_since, now=now)
         if found is None:
             return
         self.until = found.until
