@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from telemetry.tests.raw import connect, cpu_seconds, head, memory_mb, open_sockets
+from telemetry.tests.raw import connect, cpu_seconds, head, memory_mb, open_sockets, wait_until
 from telemetry.tests.server import ADMIN_KEY, FLEET_KEY, Server
 
 pytestmark = [
@@ -57,6 +57,7 @@ def test_an_export_that_is_not_read_takes_little_memory_and_ends(tmp_path: Path,
             clients.enter_context(connect(server, receive_buffer=4096)).sendall(request)
         slow = clients.enter_context(connect(server, receive_buffer=4096))
         slow.sendall(request)
+        assert wait_until(lambda: open_sockets(server) > quiet + CLIENTS, seconds=20)
         deadline = time.monotonic() + DROPPED_SECONDS_MAX
         # Until all are dropped but the slow one.
         while open_sockets(server) > quiet + 1 and time.monotonic() < deadline:
@@ -66,7 +67,7 @@ def test_an_export_that_is_not_read_takes_little_memory_and_ends(tmp_path: Path,
             time.sleep(5)
 
         assert memory_mb(server, "VmHWM") - before < GROWTH_MB_MAX
-        assert open_sockets(server) == quiet + 1
+        assert open_sockets(server) <= quiet + 1
         assert dropped(server, "unread") == CLIENTS
         assert slow.recv(SIP)
         used = cpu_seconds(server)
