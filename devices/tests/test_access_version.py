@@ -93,7 +93,7 @@ def test_a_change_that_is_rolled_back_is_not_counted(watched):
     assert AccessVersion.objects.current() == before
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer")
+@pytest.mark.postgresql  # SQLite has one writer
 def test_a_transaction_of_many_changes_counts_once_and_holds_nobody_up(watched):
     Device.objects.register(device_id="mote-2")
     before = AccessVersion.objects.current()

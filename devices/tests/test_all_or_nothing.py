@@ -224,7 +224,7 @@ def test_of_two_rotations_over_the_api_one_passes(five):
     assert sorted(answers) == [200, 409]
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.postgresql  # SQLite has one writer at a time
 class TestBesideOtherWriters:
     """Inserts that refer to devices share these devices' rows, in any order; a new key needs a row for itself."""
 

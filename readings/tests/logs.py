@@ -27,7 +27,11 @@ def new(device_id: str = "mote-1", timestamp: datetime = NOON, **values: Any) ->
 
 
 def store(readings: Iterable[NewReading], received_at: datetime | None = NOON) -> list[Recorded]:
-    return record(list(readings), received_at=received_at)
+    """Received at `received_at`, or when the last of them was measured: nobody measures later than that."""
+    new = list(readings)
+    if received_at is not None:
+        received_at = max([received_at, *(reading.timestamp for reading in new)])
+    return record(new, received_at=received_at)
 
 
 def store_at(*moments: datetime) -> list[Recorded]:

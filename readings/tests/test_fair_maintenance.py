@@ -189,7 +189,7 @@ def test_what_only_some_rows_cause_is_told_from_what_the_database_does():
     assert not concerns_whole_database(Outrun())
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite locks no rows")
+@pytest.mark.postgresql  # SQLite locks no rows
 def test_a_row_that_stays_locked_keeps_no_other_device_waiting(names, monkeypatch):
     monkeypatch.setattr(rollups, "LOCK_WAIT_SECONDS", 0.1)
     locked, done = threading.Event(), threading.Event()

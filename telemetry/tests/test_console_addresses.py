@@ -93,9 +93,9 @@ def root():
 
 def undeclared(client, model):
     """Every field with every look-up, and some over a relation, but those that the list has a filter for."""
-    declared = {
-        name for spec in client.get(address(model)).context["cl"].filter_specs for name in spec.expected_parameters()
-    }
+    # Who may see little may see no use of a filter, which takes its parameters all the same.
+    specs = [spec for who in (client, root()) for spec in who.get(address(model)).context["cl"].filter_specs]
+    declared = {name for spec in specs for name in spec.expected_parameters()}
     for field in model._meta.get_fields():
         for lookup in LOOKUPS:
             if (name := "__".join(filter(None, (field.name, lookup)))) not in declared:

@@ -166,8 +166,7 @@ def test_a_greedy_caller_takes_nothing_from_the_others(server: Server, keys: dic
             beside = await work_steadily(server, keys, seconds=POSTING_SECONDS)
         finally:
             greedy.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await greedy
+            await asyncio.wait([greedy])
         return idle, beside
 
     idle, beside = asyncio.run(story())

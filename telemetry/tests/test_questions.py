@@ -317,7 +317,7 @@ def test_a_key_counts_for_itself_once_it_is_known_and_a_made_up_one_to_its_addre
     assert caller("made-up") == "address 192.0.2.7"
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no pool")
+@pytest.mark.postgresql  # SQLite has no pool
 def test_a_thread_that_ends_without_closing_its_connection_gives_it_back():
     def leave_it_open():
         with connection.cursor() as cursor:
