@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from readings.models import Reading
 from readings.tests.logs import NOON, at, new, state_of, store
 
 pytestmark = pytest.mark.django_db
@@ -158,3 +159,16 @@ def test_the_newest_reading_is_named_by_its_id(device):
     store([new(timestamp=at(0))])
     assert first.reading
     assert state_of().latest_id == first.reading.id
+
+
+def test_a_newest_reading_that_a_wrong_clock_dated_in_the_future_is_replaced_by_the_next(device):
+    """As is its every value; what the device does not send again stays."""
+    store([new(timestamp=at(86_400), temperature=50.0, extra={"rssi": -1})], at(86_400))
+    store([new(timestamp=at(60), temperature=20.0)], at(60))
+    store([new(timestamp=at(30), temperature=19.0)], at(61))
+
+    state = state_of()
+    assert (state.latest_seq, state.latest_at) == (2, at(60))
+    assert state.latest_id == Reading.objects.get(seq=2).id
+    values = {name: (latest.value, latest.seq) for name, latest in state.latest_values().items()}
+    assert values == {"temperature": (20.0, 2), "rssi": (-1, 1)}

@@ -67,7 +67,7 @@ def test_a_device_has_days_of_its_own(log, settings):
 
 def test_what_is_in_no_rollup_stays(log, settings):
     settings.RETENTION_DAYS = 4
-    store([new(timestamp=at(HOUR))])
+    store([new(timestamp=at(HOUR))], at(10 * 86_400))
     expire()
     assert times()[-1] == at(HOUR)
     roll_all_up()
@@ -106,7 +106,7 @@ def test_aggregates_over_the_deleted_past_answer_from_rollups_and_say_their_reso
 
 
 def test_the_earliest_is_the_oldest_reading_or_what_is_left_of_older_ones(log, settings):
-    store([new(timestamp=at(-HOUR + 60))])
+    store([new(timestamp=at(-HOUR + 60))], at(10 * 86_400))
     assert earliest(state_of()) == at(-HOUR + 60)
     roll_all_up()
     assert earliest(state_of()) == at(-HOUR + 60)
