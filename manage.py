@@ -13,7 +13,7 @@ if __name__ == "__main__":
         sys.exit("This python has no Django. Run `make run` once, then use .venv/bin/python manage.py …")
 
     # A migration or an import takes longer than a question may. Requests of `up` and `serve` have their own deadlines.
-    current_work.set(Work.UPKEEP)
+    current_work.set(Work.MIGRATION if "migrate" in sys.argv[1:2] else Work.UPKEEP)
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

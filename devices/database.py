@@ -13,23 +13,39 @@ from django.db import OperationalError
 
 
 class Work(StrEnum):
-    """INGEST: keys, group commit, refused posts, health. LIVE: sockets. UPKEEP: maintenance. QUESTION: all else."""
+    """INGEST: keys, group commit, refused posts, health. LIVE: sockets. UPKEEP: maintenance and commands.
+
+    MIGRATION: changes of the schema, which on a large table take as long as they take. QUESTION: all else.
+    """
 
     INGEST = "ingest"
     LIVE = "live"
     QUESTION = "question"
     UPKEEP = "upkeep"
+    MIGRATION = "migration"
 
 
 # How long one statement may take, in seconds. The database ends it then (PostgreSQL: `statement_timeout`).
-STATEMENT_SECONDS = {Work.INGEST: 4.0, Work.LIVE: 10.0, Work.QUESTION: 30.0, Work.UPKEEP: 600.0}
+STATEMENT_SECONDS = {
+    Work.INGEST: 4.0,
+    Work.LIVE: 10.0,
+    Work.QUESTION: 30.0,
+    Work.UPKEEP: 600.0,
+    Work.MIGRATION: 7 * 86_400.0,
+}
 # How long a transaction may be open while nothing is asked in it, in seconds. The locks of one whose client is gone
 # without a word are released then.
-IDLE_IN_TRANSACTION_SECONDS = {Work.INGEST: 5.0, Work.LIVE: 5.0, Work.QUESTION: 10.0, Work.UPKEEP: 60.0}
+IDLE_IN_TRANSACTION_SECONDS = {
+    Work.INGEST: 5.0,
+    Work.LIVE: 5.0,
+    Work.QUESTION: 10.0,
+    Work.UPKEEP: 60.0,
+    Work.MIGRATION: 3600.0,
+}
 # How long taking a connection from the pool, and opening one, may take, in seconds.
 CONNECT_SECONDS = 4
 # Connections of one process, at most.
-POOL_SIZES = {Work.INGEST: 6, Work.LIVE: 4, Work.QUESTION: 12, Work.UPKEEP: 2}
+POOL_SIZES = {Work.INGEST: 6, Work.LIVE: 4, Work.QUESTION: 12, Work.UPKEEP: 2, Work.MIGRATION: 1}
 
 current_work: ContextVar[Work] = ContextVar("current_work", default=Work.QUESTION)
 

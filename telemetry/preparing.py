@@ -5,8 +5,10 @@ from pathlib import Path
 
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import connection
 from django.db.models import Q
 
+from devices.database import Work, working_at
 from readings.exclusion import exclusively
 from telemetry.checks import secret
 from telemetry.private_files import PRIVATE
@@ -35,9 +37,14 @@ def prepare_database() -> str | None:
 
     Raises DatabaseError.
     """
-    with exclusively("migration", wait=True):
-        call_command("migrate", interactive=False, verbosity=0)
-        return create_operator()
+    connection.close()  # so that the one for migrations, which has no short deadline, is taken
+    with working_at(Work.MIGRATION):
+        try:
+            with exclusively("migration", wait=True):
+                call_command("migrate", interactive=False, verbosity=0)
+                return create_operator()
+        finally:
+            connection.close()
 
 
 def create_operator() -> str | None:

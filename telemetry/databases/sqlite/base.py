@@ -19,7 +19,7 @@ from telemetry.cancellation import current_cancellation
 # How often it is looked for statements that are past their deadline, in seconds.
 LOOK_SECONDS = 0.25
 # How long a statement waits for its turn to write, in seconds. SQLite has one writer.
-LOCK_SECONDS = {Work.INGEST: 4.0, Work.LIVE: 4.0, Work.QUESTION: 10.0, Work.UPKEEP: 20.0}
+LOCK_SECONDS = {Work.INGEST: 4.0, Work.LIVE: 4.0, Work.QUESTION: 10.0, Work.UPKEEP: 20.0, Work.MIGRATION: 60.0}
 
 
 class Watch:
