@@ -38,7 +38,7 @@ async def health(request: HttpRequest) -> JsonResponse:
     200 "degraded" with `"maintenance": "late"` where no process has completed a round of maintenance for too long.
     """
     checks = {"database": await database_probe.look(), "channel_layer": await probe_channel_layer()}
-    if checks["database"] == "ok" and await maintenance_is_late():
+    if checks["database"] == "ok" and database_probe.maintenance_is_late:
         checks["maintenance"] = "late"
     status = "ok" if checks["channel_layer"] == "ok" and "maintenance" not in checks else "degraded"
     if checks["database"] != "ok":
@@ -83,6 +83,8 @@ class DatabaseProbe:
 
     def __init__(self) -> None:
         self.answer = ""
+        # Whoever maintains may be another process, so the database is asked.
+        self.maintenance_is_late = False
         self.looked_at = 0.0
         self.looking = False
 
@@ -94,6 +96,7 @@ class DatabaseProbe:
         try:
             async with asyncio.timeout(DATABASE_PROBE_SECONDS):
                 await sync_to_async(write_probe)()
+                self.maintenance_is_late = await sync_to_async(is_maintenance_late)()
             self.answer = "ok"
         except (DatabaseError, InterfaceError, TimeoutError) as error:
             self.answer = name_of(error)
@@ -113,6 +116,19 @@ def name_of(error: Exception) -> str:
         unavailable = problems.as_unavailable(error)
         code = str(unavailable.detail.code) if unavailable else Trouble.FAILED.value
     return code.removeprefix("database_")
+
+
+def is_maintenance_late() -> bool:
+    """False where that cannot be found out."""
+    try:
+        with working_at(Work.INGEST):
+            return is_late(last_round(), now=timezone.now())
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("Health: the last round of maintenance is not known (%s)", words_of(error))
+        return False
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 def write_probe() -> None:
@@ -146,16 +162,6 @@ async def probe_migrations() -> str:
         return "ok" if await sync_to_async(Migrations.check)() else "missing"
     except (DatabaseError, InterfaceError):
         return "unknown"
-
-
-async def maintenance_is_late() -> bool:
-    """As the database has it, since the process that maintains may be another one; False where that does not answer."""
-    try:
-        async with asyncio.timeout(DATABASE_PROBE_SECONDS):
-            return await sync_to_async(lambda: is_late(last_round(), now=timezone.now()))()
-    except (DatabaseError, InterfaceError, TimeoutError) as error:
-        logger.warning("Health: the last round of maintenance is not known (%s)", str(error).strip() or repr(error))
-        return False
 
 
 async def probe_channel_layer() -> str:
