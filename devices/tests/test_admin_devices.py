@@ -12,7 +12,7 @@ from devices.admin import DeviceAdmin
 from devices.models import Device, DeviceState
 from devices.tests.fixtures import staff_client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 LIST = "/admin/devices/device/"
 COLUMNS = ["device_id", "name", "status", "last_seen", "latest_values", "last_seq", "is_active", "live"]

@@ -11,7 +11,7 @@ from devices.models import Device, DeviceState
 from devices.rotation import fingerprint
 from devices.tests.fixtures import client_with, staff_client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 ADD = "/admin/devices/device/add/"
 FORM = {"device_id": "mote-7", "name": "Attic", "report_interval": ""}

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from readings.buckets import BUCKETS_MAX, EPOCH, SECONDS, Bucket, InvalidBucket, parse_bucket
 from readings.tests.logs import NOON, utc
 
+pytestmark = pytest.mark.once
+
 UTC_ZONE = ZoneInfo("UTC")
 # A gap at midnight, a day that was left out, a fold over midnight, half an hour's change, odd offsets.
 ZONES = [

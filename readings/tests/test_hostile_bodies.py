@@ -10,7 +10,7 @@ from devices.tests.fixtures import problem
 from readings.models import Reading
 from readings.tests.logs import post_raw, state_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 INGEST, BATCH, DEVICES = "/api/v1/ingest", "/api/v1/ingest/batch", "/api/v1/devices"
 MANY = 100_000

@@ -9,6 +9,8 @@ import pytest
 from readings.payloads import InvalidReading, NewReading, Refusal, parse_reading
 from readings.tests.logs import NOON
 
+pytestmark = pytest.mark.once
+
 ID = "0198c5a0-7b1e-7c3a-9f00-2b1d4e5f6a7b"
 
 

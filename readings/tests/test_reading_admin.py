@@ -13,7 +13,7 @@ from readings.admin import ReadingAdmin
 from readings.models import Reading
 from readings.tests.logs import at, make_devices, new, store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 LIST = "/admin/readings/reading/"
 

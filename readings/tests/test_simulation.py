@@ -17,6 +17,8 @@ from readings import simulation
 from readings.simulation import Measurement, Outages, SimulationError, Tally, VirtualDevice, obtain_keys, simulate
 from readings.verdict import compare
 
+pytestmark = pytest.mark.once
+
 Answer = httpx.Response | httpx.TransportError
 STORED = httpx.Response(201, json={})
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from readings.tests.logs import NOON, at
 from readings.windows import EARLIEST, LATEST, InvalidMoment, InvalidWindow, check_window, parse_moment
 
+pytestmark = pytest.mark.once
+
 MOMENTS = st.datetimes(EARLIEST.replace(tzinfo=None), LATEST.replace(tzinfo=None), timezones=st.just(UTC))
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 # What moments are written with, so that chance comes near to one; and everything else there is.

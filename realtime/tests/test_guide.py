@@ -12,7 +12,7 @@ import yaml
 
 from realtime.documents import FOLDER, PAGES, markdown, snippets
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 ARDUINO = Path(__file__).parent / "arduino"
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from devices.tests.fixtures import new_client, staff_client
 from telemetry.tests.routes import routes
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 LINE_CHARACTERS = 700
 JUNK = "\x01\xff;=%00,\\\"'" * 30

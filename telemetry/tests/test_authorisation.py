@@ -13,7 +13,7 @@ from devices.tests.fixtures import ADMIN_KEY, problem, staff_client
 from telemetry.tests.callers import World
 from telemetry.tests.routes import routes
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 # Cells are statuses; `else` stands for every other method that the view answers. What a row ends with is the permission
 # that an account needs: `staff` has it alone, `without` has every other.

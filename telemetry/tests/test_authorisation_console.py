@@ -18,7 +18,7 @@ from readings.rejections import Times, keep, refused_post
 from telemetry.tests.callers import World
 from telemetry.tests.routes import routes
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 # Cells are statuses of a GET; `staff` has the permissions that a row ends with, `without` every other one there is.
 MATRIX = """

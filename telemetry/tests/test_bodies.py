@@ -13,6 +13,8 @@ from django.conf import settings
 from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY
 
+pytestmark = pytest.mark.once
+
 DEVICES = "/api/v1/devices"
 LIMIT = settings.MAX_BODY_BYTES
 CHUNK_BYTES = 64 * 1024

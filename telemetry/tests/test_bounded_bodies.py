@@ -10,6 +10,8 @@ from asgiref.sync import async_to_sync
 
 from telemetry.bodies import DISCARD_FACTOR, BoundedBodies
 
+pytestmark = pytest.mark.once
+
 LIMIT = 1 << 20
 CHUNK_BYTES = 64 * 1024
 DISCONNECT = {"type": "http.disconnect"}

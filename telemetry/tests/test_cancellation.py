@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+pytestmark = pytest.mark.once
+
 ROOTS = ("telemetry", "devices", "readings", "realtime", "benchmarks")
 SOURCES = [path for root in ROOTS for path in sorted((Path(settings.BASE_DIR) / root).rglob("*.py"))]
 

@@ -12,6 +12,8 @@ from django.core.management.base import SystemCheckError
 from telemetry import checks
 from telemetry.checks import check_configuration
 
+pytestmark = pytest.mark.once
+
 # The check, and settings that it refuses.
 REFUSED = [
     ("E001", {"SECRET_KEY": "s" * 31}),

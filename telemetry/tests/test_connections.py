@@ -10,6 +10,8 @@ from telemetry import connections, files
 from telemetry.connections import Addresses, Phase, Progress, counted_as
 from telemetry.pacing import bytes_acknowledged
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:

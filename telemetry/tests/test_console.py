@@ -12,7 +12,7 @@ from devices.models import Device
 from devices.tests.fixtures import client_with, new_client, staff_client
 from readings.tests.logs import new, store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 VIEW = ("devices.view_device", "readings.view_reading")
 

@@ -18,7 +18,7 @@ from devices.tests.fixtures import staff_client
 from readings.rejections import Times, keep, refused_post
 from readings.tests.logs import new, store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 HUGE = "9" * 30

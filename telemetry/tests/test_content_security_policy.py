@@ -4,7 +4,7 @@ import pytest
 
 from devices.tests.fixtures import staff_client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def policy_of(response):

@@ -5,6 +5,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from telemetry.environment import database
 
+pytestmark = pytest.mark.once
+
 BASE = Path("/srv/telemetry")
 POSTGRESQL = "telemetry.databases.postgresql"
 SQLITE = "telemetry.databases.sqlite"

@@ -5,7 +5,7 @@ import pytest
 
 from devices.tests.fixtures import problem, staff_client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 DEVICES = "/api/v1/devices"
 BROWSER: dict[str, Any] = {"HTTP_ACCEPT": "text/html,application/xhtml+xml,*/*;q=0.8"}

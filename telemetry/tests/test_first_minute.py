@@ -14,6 +14,7 @@ from telemetry.tests.browser import CHROMIUM, faults_of, serious
 from telemetry.tests.server import Server
 
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.e2e,
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium (Debian: apt-get install chromium)"),

@@ -14,7 +14,7 @@ from devices.tests.fixtures import new_client
 from telemetry import hashing
 from telemetry.hashing import HASHES_AT_ONCE, HASHES_WAITING, BoundedPBKDF2PasswordHasher, TooManyHashes
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 PASSWORD = "correct horse battery"
 ALLOWED = HASHES_AT_ONCE + HASHES_WAITING

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, Permission, User
 from devices.tests.fixtures import client_with, new_client, staff_client
 from readings.tests.logs import new, store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 VIEW = ("devices.view_device", "readings.view_reading")
 MANAGE = ("auth.view_user", "auth.add_user", "auth.change_user", "auth.delete_user")

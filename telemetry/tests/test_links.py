@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, User
 from devices.tests.fixtures import client_with, new_client, staff_client
 from readings.tests.logs import new, store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 BEGINNINGS = ("/", "/admin/", "/live/", "/guide", "/docs", "/redoc", "/nowhere", "/live/mote-1/")
 ACCOUNTS = {

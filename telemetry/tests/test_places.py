@@ -7,6 +7,8 @@ import pytest
 from telemetry import places
 from telemetry.places import WAITING_PER_CALLER, NoPlace, Places
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def no_long_wait(monkeypatch):

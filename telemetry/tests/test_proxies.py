@@ -7,6 +7,8 @@ from asgiref.sync import async_to_sync
 
 from telemetry.proxies import TrustedProxies
 
+pytestmark = pytest.mark.once
+
 PEER, CLIENT, OTHER = "10.1.2.3", "192.0.2.7", "198.51.100.9"
 
 

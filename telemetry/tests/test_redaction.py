@@ -11,6 +11,8 @@ from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY
 from telemetry.logs import logging_config
 from telemetry.redaction import redact_line, redacted
 
+pytestmark = pytest.mark.once
+
 KEY = "tlm_k3Y-k3Y_k3Y-k3Y_k3Y-k3Y_k3Y-k3Y_"
 TICKET = "Gq3-_ticketticketticketticket"
 

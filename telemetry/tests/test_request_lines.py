@@ -14,7 +14,7 @@ from readings import committing
 from telemetry.logs import logging_config
 from telemetry.tests.lanes import through_the_lane
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 
 @pytest.fixture

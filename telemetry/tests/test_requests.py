@@ -7,7 +7,7 @@ import pytest
 from devices.tests.fixtures import ADMIN_KEY, problem
 from telemetry.logs import add_request
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 DEVICES = "/api/v1/devices"
 

@@ -8,6 +8,8 @@ from django.core.management import call_command
 
 from telemetry.tests.routes import routes
 
+pytestmark = pytest.mark.once
+
 HEALTH = "/api/v1/health"
 PAGES = ["/docs", "/redoc", "/docs?script"]
 

@@ -9,6 +9,8 @@ STORY = """
 import django; django.setup()
 from concurrent.futures import ThreadPoolExecutor
 from django.test import Client
+
+pytestmark = pytest.mark.once
 with ThreadPoolExecutor(8) as threads:
     answers = list(threads.map(lambda _: Client().get("/api/v1/schema").status_code, range(8)))
 print(answers)

@@ -11,6 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from telemetry.environment import local_names
 
+pytestmark = pytest.mark.once
+
 SETTINGS = Path(django_settings.BASE_DIR, "telemetry", "settings.py")
 EXAMPLE = Path(django_settings.BASE_DIR, ".env.example")
 

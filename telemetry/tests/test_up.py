@@ -91,6 +91,7 @@ def account(printed: str) -> tuple[str, str]:
 
 
 @pytest.mark.main
+@pytest.mark.once
 def test_the_first_start_writes_secrets_that_only_their_owner_reads(installation, printed):
     secrets = installation.secrets()
     assert secrets.keys() == SECRETS
@@ -102,6 +103,7 @@ def test_the_first_start_writes_secrets_that_only_their_owner_reads(installation
 
 
 @pytest.mark.main
+@pytest.mark.once
 def test_it_prints_an_account_that_signs_in(installation, printed):
     username, password = account(printed)
     assert signs_in(installation, username, password)
@@ -109,6 +111,7 @@ def test_it_prints_an_account_that_signs_in(installation, printed):
 
 
 @pytest.mark.main
+@pytest.mark.once
 def test_the_addresses_it_prints_are_there(installation, printed):
     addresses = re.findall(r"(?:Console|Live|Guide|API) +(http://\S+)", printed)
     assert len(addresses) == 4
@@ -118,6 +121,7 @@ def test_the_addresses_it_prints_are_there(installation, printed):
 
 
 @pytest.mark.main
+@pytest.mark.once
 def test_the_curl_it_prints_posts_a_reading(installation, printed):
     match = re.search(r"curl -X POST .*?'\{.*?\}'", printed, re.DOTALL)
     assert match, printed
