@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from devices.database import Work, working_at
@@ -31,6 +32,7 @@ FRESH_SECONDS = 2.0
 draining = threading.Event()
 
 
+@csrf_exempt  # any other method is a 405, whoever asks
 @require_safe
 async def health(request: HttpRequest) -> JsonResponse:
     """`/health`, for people and alerts: 503 where nothing can be stored; 200 "degraded" without the channel layer.
@@ -46,12 +48,14 @@ async def health(request: HttpRequest) -> JsonResponse:
     return answer(status, checks, ready=status != "unavailable")
 
 
+@csrf_exempt  # any other method is a 405, whoever asks
 @require_safe
 async def live(request: HttpRequest) -> JsonResponse:
     """`/health/live`, for whoever restarts the process: 200 as long as it answers at all. Asks nothing of anybody."""
     return JsonResponse({"status": "ok"})
 
 
+@csrf_exempt  # any other method is a 405, whoever asks
 @require_safe
 async def ready(request: HttpRequest) -> JsonResponse:
     """`/health/ready`, for whoever sends it requests: 503 where nothing can be stored, unmigrated, or while draining.

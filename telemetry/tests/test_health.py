@@ -6,6 +6,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
+from devices.tests.fixtures import new_client
 from readings.rounds import note_round
 
 pytestmark = pytest.mark.django_db
@@ -161,3 +162,11 @@ def test_maintenance_that_cannot_be_asked_for_is_no_outage(anyone, monkeypatch):
 def test_late_maintenance_takes_no_process_out_of_service(anyone):
     note_round(now=ago(31), rolled_up=0, deleted=0, seconds=0)
     assert anyone.get("/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/v1/health", "/health", "/health/live", "/health/ready"])
+def test_another_method_is_a_405_whatever_it_brings(path):
+    client = new_client(enforce_csrf=True)
+
+    assert client.post(path).status_code == 405
+    assert client.generic("QUERY", path).status_code == 405

@@ -13,7 +13,7 @@ from weakref import WeakSet, finalize
 import psycopg
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from devices import instruments
 from devices.database import (
@@ -64,8 +64,21 @@ class Connection(psycopg.Connection[Any]):
     work = Work.QUESTION
     # How long a statement may take.
     seconds = float(CONNECT_SECONDS)
+    # When (of `time.monotonic`) and why the last attempt to connect failed; None where it did not.
+    refusal: ClassVar[tuple[float, str] | None] = None
     # The session's process and start, by which the server can be asked about it; None where a pooler hides it.
     session: tuple[int, Any] | None = None
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **parameters: Any) -> "Connection":
+        """As psycopg's; remembers why it could not, since a pool tries it in threads of its own and tells nobody."""
+        try:
+            connection = super().connect(conninfo, **parameters)
+        except psycopg.OperationalError as error:
+            cls.refusal = (time.monotonic(), str(error))
+            raise
+        cls.refusal = None
+        return connection
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """As psycopg's, which every statement, COPY, COMMIT and fetch goes through, with a deadline.
@@ -161,6 +174,15 @@ class Pool(ConnectionPool[Connection]):
             configure=self.prepare,
             check=self.check_lives,
         )
+
+    def getconn(self, timeout: float | None = None) -> Connection:
+        """As psycopg's, but where none can be opened it raises the reason in place of PoolTimeout."""
+        try:
+            return super().getconn(timeout)
+        except PoolTimeout as error:
+            if (refusal := Connection.refusal) and time.monotonic() - refusal[0] < 2 * CONNECT_SECONDS:
+                raise psycopg.OperationalError(refusal[1]) from error
+            raise
 
     def prepare(self, connection: Connection) -> None:
         """Of a new connection."""
