@@ -281,7 +281,7 @@ def answers_from(server: Server, source: str) -> bool:
 
 # The limit of files
 
-FILES = 256
+FILES = 200
 ATTACKERS = 300
 
 
