@@ -87,7 +87,8 @@ async def test_a_thousand_refused_sockets_leave_nothing_behind(mote):
     await refuse(2)
     before = count_frames()
     await refuse(SOCKETS // len(refused))
-    assert (count_frames() - before).total() < 20
+    # Other threads of the process have some, which come and go.
+    assert (count_frames() - before).total() < SOCKETS // 10
 
 
 def count_frames() -> Counter[type]:

@@ -2,7 +2,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from django.conf import settings
+
+pytestmark = pytest.mark.once
 
 # In a process of its own: only the very first schemas of a process can stand in each other's way.
 STORY = """
@@ -10,7 +13,6 @@ import django; django.setup()
 from concurrent.futures import ThreadPoolExecutor
 from django.test import Client
 
-pytestmark = pytest.mark.once
 with ThreadPoolExecutor(8) as threads:
     answers = list(threads.map(lambda _: Client().get("/api/v1/schema").status_code, range(8)))
 print(answers)
