@@ -23,7 +23,7 @@ FILL_SECONDS_MAX = 300
 EXTRA_METRICS = 16
 SECONDS = 5
 P99_FACTOR_MAX = 3
-# What holds today, so that it gets no worse: before these limits it was 7 to 45 s and 600 MB. The contract asks for
+# What holds today, so that it gets no worse: on the code of before a short run gave 7 s and more. The contract asks for
 # three times the p99 of an idle server, here some 8 ms, and for 300 MB: `make prove`, docs/reliability.md.
 P99_FLOOR_MS = 1_500
 MEMORY_MB_MAX = 350
