@@ -43,7 +43,7 @@ audit: $(VENV)/dev.installed
 # Against servers of its own; SOAK_MINUTES=2 make prove ARGS="-k soak" for a first look.
 prove: $(VENV)/dev.installed
 	@ENV_FILE=/dev/null PROVE=1 DATABASE_URL=$${TEST_DATABASE_URL:-postgresql://postgres@127.0.0.1:5432/telemetry} \
-		REDIS_URL=$${TEST_REDIS_URL:-redis://127.0.0.1:6379/0} $(VENV)/bin/python -m pytest -v -s telemetry/tests/proofs $(ARGS)
+		REDIS_URL=$${TEST_REDIS_URL:-redis://127.0.0.1:6379/0} $(VENV)/bin/python -m pytest -v -s -o timeout=0 telemetry/tests/proofs $(ARGS)
 
 bench-ingest: $(VENV)/dev.installed .cache/benchmarks/installed
 	@command -v wrk >/dev/null || apt-get install -y -qq --no-install-recommends wrk || { echo "wrk is missing: install it."; exit 1; }

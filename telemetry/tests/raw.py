@@ -43,6 +43,14 @@ def head(method: str, path: str, **headers: str) -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "\r\n"]).encode()
 
 
+def some_of(client: socket.socket, size: int = 1 << 16) -> bytes:
+    """The next bytes of a connection that the test expects to be open."""
+    part = client.recv(size)
+    if not part:
+        raise ConnectionError("The other side has closed the connection.")
+    return part
+
+
 def until_closed(client: socket.socket) -> Answer:
     """What the server sends before it closes the connection."""
     received = b""
@@ -72,7 +80,7 @@ def one_answer(client: socket.socket) -> Answer:
     length = next(int(line[15:]) for line in answer.headers.splitlines() if line.lower().startswith("content-length:"))
     body = answer.body
     while len(body) < length:
-        body += client.recv(1 << 16)
+        body += some_of(client)
     return answer._replace(body=body)
 
 

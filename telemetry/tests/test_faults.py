@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import connection
 
 from telemetry.tests.fleet import Fleet
+from telemetry.tests.raw import some_of
 from telemetry.tests.server import FLEET_KEY, Server, free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone]
@@ -126,11 +127,11 @@ class ForgetfulProxy:
         with client, socket.create_connection(("127.0.0.1", self.server)) as server:
             request = b""
             while b"\r\n\r\n" not in request:
-                request += client.recv(65536)
+                request += some_of(client)
             head, _, body = request.partition(b"\r\n\r\n")
             length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             while len(body) < length:
-                body += client.recv(65536)
+                body += some_of(client)
             server.sendall(head + b"\r\n\r\n" + body)
             answer = b""
             while chunk := server.recv(65536):

@@ -15,6 +15,7 @@ import websockets.sync.client
 from websockets.exceptions import ConnectionClosed
 
 from telemetry.tests.audience import HEADERS, Audience
+from telemetry.tests.raw import some_of
 from telemetry.tests.server import FLEET_KEY, Server
 
 pytestmark = [
@@ -70,7 +71,7 @@ def handshake(server: Server, address: str) -> socket.socket:
     )
     received = b""
     while b"subscribed" not in received:
-        received += client.recv(4096)
+        received += some_of(client, 4096)
     return client
 
 

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.conf import settings
 
@@ -165,7 +166,9 @@ class TestEveryWayToStart:
     def test_a_server(self, tmp_path, uvicorn, usual_umask):
         database = tmp_path / "db.sqlite3"
         with Server(tmp_path, uvicorn=uvicorn, database_url=f"sqlite:///{database}", redis_url="") as server:
-            server.register("mote-1")
+            key = {"X-API-Key": server.register("mote-1")}
+            # After a post a connection stays open, and SQLite deletes the -wal and -shm files with the last connection.
+            assert httpx.post(f"{server.url}/api/v1/ingest", json={"temperature": 21.5}, headers=key).status_code == 201
             found = open_ones(tmp_path)
             assert {path.name for path in tmp_path.iterdir()} >= {"db.sqlite3", "db.sqlite3-wal", "db.sqlite3-shm"}
         assert found.keys() <= {server.log.name}  # the test's own

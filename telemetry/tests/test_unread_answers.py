@@ -3,12 +3,13 @@
 import random
 import time
 from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 
 import httpx
 import pytest
 
-from telemetry.tests.raw import connect, cpu_seconds, head, memory_mb, open_sockets, wait_until
+from telemetry.tests.raw import connect, cpu_seconds, head, memory_mb, open_sockets, some_of, wait_until
 from telemetry.tests.server import ADMIN_KEY, FLEET_KEY, Server
 
 pytestmark = [
@@ -17,17 +18,19 @@ pytestmark = [
     pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"]),
 ]
 
-CLIENTS = 12
-# A row has 95 bytes: 11 MB for each client, 137 MB for all.
+# With the slow one seven: of two callers one has four places and the other three (telemetry/places.py).
+CLIENTS = 6
+# A row has 95 bytes: 11 MB for each client, 68 MB for all.
 BATCHES, BATCH = 12, 10_000
-GROWTH_MB_MAX = 60
+GROWTH_MB_MAX = 30
 DROPPED_SECONDS_MAX = 120
 # What a slow client reads every 5 s, far less than is sent.
 SIP = 64 * 1024
 
 
-def fill(server: Server, device_id: str) -> None:
-    server.register(device_id)
+def fill(server: Server, device_id: str) -> str:
+    """Stores the readings and returns the device's key."""
+    key = server.register(device_id)
     chance = random.Random(1)
     for number in range(BATCHES):
         readings = [
@@ -38,6 +41,7 @@ def fill(server: Server, device_id: str) -> None:
             f"{server.url}/api/v1/ingest/batch", json=readings, headers={"X-API-Key": FLEET_KEY}, timeout=60
         )
         assert answer.status_code == 201
+    return key
 
 
 def dropped(server: Server, reason: str) -> int:
@@ -48,22 +52,24 @@ def dropped(server: Server, reason: str) -> int:
 
 def test_an_export_that_is_not_read_takes_little_memory_and_ends(tmp_path: Path, uvicorn: bool) -> None:
     with Server(tmp_path, uvicorn=uvicorn) as server, ExitStack() as clients:
-        fill(server, "d-1")
-        request = head("GET", "/api/v1/devices/d-1/history?format=csv&metrics=temperature", X_API_Key=ADMIN_KEY)
+        path = "/api/v1/devices/d-1/history?format=csv&metrics=temperature"
+        keys = (ADMIN_KEY, fill(server, "d-1"))
+        for key in keys:  # a key that is not known yet counts to its address
+            assert httpx.get(f"{server.url}/api/v1/devices/d-1", headers={"X-API-Key": key}).status_code == 200
         Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")  # VmHWM begins anew (proc(5))
         quiet, before = open_sockets(server), memory_mb(server)
 
-        for _ in range(CLIENTS):
-            clients.enter_context(connect(server, receive_buffer=4096)).sendall(request)
-        slow = clients.enter_context(connect(server, receive_buffer=4096))
-        slow.sendall(request)
+        asking = [clients.enter_context(connect(server, receive_buffer=4096)) for _ in range(CLIENTS + 1)]
+        for client, key in zip(asking, cycle(keys), strict=False):
+            client.sendall(head("GET", path, X_API_Key=key))
+        slow = asking[-1]
         assert wait_until(lambda: open_sockets(server) > quiet + CLIENTS, seconds=20)
         deadline = time.monotonic() + DROPPED_SECONDS_MAX
         # Until all are dropped but the slow one.
         while open_sockets(server) > quiet + 1 and time.monotonic() < deadline:
             taken = 0
             while taken < SIP:
-                taken += len(slow.recv(SIP - taken))
+                taken += len(some_of(slow, SIP - taken))
             time.sleep(5)
 
         assert memory_mb(server, "VmHWM") - before < GROWTH_MB_MAX
