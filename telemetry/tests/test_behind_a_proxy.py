@@ -10,7 +10,7 @@ import pytest
 
 from telemetry.tests.server import ADMIN_KEY, Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 NAME = "telemetry.example.org"
 ADMIN = {"X-API-Key": ADMIN_KEY}

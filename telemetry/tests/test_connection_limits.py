@@ -26,7 +26,7 @@ from telemetry.tests.raw import (
 )
 from telemetry.tests.server import ADMIN_KEY, FLEET_KEY, Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 on_both = pytest.mark.parametrize("server", [False, True], ids=["daphne", "uvicorn"], indirect=True)
 FEW = 6
@@ -303,7 +303,6 @@ def attack(server: Server, number: int, stop: float) -> None:
         time.sleep(1)
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"])
 def test_connected_devices_go_on_while_others_take_all_files(tmp_path: Path, uvicorn: bool) -> None:
     server = Server(tmp_path, uvicorn=uvicorn)

@@ -10,7 +10,7 @@ import pytest
 
 from telemetry.tests.server import FLEET_KEY, Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.once]
 
 CONNECTIONS = 8
 POSTS = 60

@@ -21,7 +21,7 @@ from telemetry.tests.fleet import Fleet
 from telemetry.tests.raw import some_of
 from telemetry.tests.server import FLEET_KEY, Server, free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+pytestmark = pytest.mark.e2e
 
 WRITERS = 64
 KILLS = 20

@@ -14,7 +14,7 @@ from telemetry.tests.audience import Audience
 from telemetry.tests.redis_server import Proxy, Redis, one_in
 from telemetry.tests.server import FLEET_KEY, Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+pytestmark = pytest.mark.e2e
 
 DEVICES = ("d-0", "d-1", "d-2")
 WATCHERS = dict.fromkeys(DEVICES, 5)

@@ -8,7 +8,7 @@ import pytest
 
 from telemetry.tests.server import FLEET_KEY, Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 MEGABYTE = b"x" * 1_000_000
 MEGABYTES = 400

@@ -144,6 +144,7 @@ def run(folder, *command):
     assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.once
 @pytest.mark.e2e
 class TestEveryWayToStart:
     def test_prepare_migrate_and_maintain(self, tmp_path):

@@ -21,7 +21,7 @@ from telemetry.draining import begin_no_more, receive_again
 from telemetry.tests.raw import connect, head, wait_until
 from telemetry.tests.server import ADMIN_KEY, Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+pytestmark = pytest.mark.e2e
 
 DEVICES = 32
 STOP_SECONDS = 10
