@@ -31,8 +31,8 @@ test-on:
 
 fuzz: $(VENV)/dev.installed
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} FUZZ_BODIES=$${FUZZ_BODIES:-10000} \
-	  .ci/test slow telemetry/tests/test_schema_fuzzing.py telemetry/tests/test_mutated_bodies.py \
-	  telemetry/tests/test_hostile_parameters.py $(ARGS)
+	  .ci/test slow telemetry/tests/end_to_end/test_schema_fuzzing.py telemetry/tests/unit/test_mutated_bodies.py \
+	  telemetry/tests/unit/test_hostile_parameters.py $(ARGS)
 
 lint: $(VENV)/dev.installed
 	@.ci/lint

@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 
 from benchmarks.servers import Server
-from telemetry.tests.postgresql import PostgreSQL
-from telemetry.tests.server import free_port
+from telemetry.tests.support.postgresql import PostgreSQL
+from telemetry.tests.support.server import free_port
 
 # The checkout's own benchmarks know with which options it is served on uvicorn, and how a device is registered.
 DESCRIBE = """

@@ -28,8 +28,8 @@ from benchmarks.contenders.served import FLEET_KEY, ROOT
 from benchmarks.cpu import Cpu, database_seconds, ended_children_seconds, used
 from benchmarks.ingest import BATCH, DEVICES, write_bodies
 from benchmarks.watchers import Audience, Poster
-from telemetry.tests.postgresql import PostgreSQL
-from telemetry.tests.redis_server import Redis
+from telemetry.tests.support.postgresql import PostgreSQL
+from telemetry.tests.support.redis_server import Redis
 
 PARTS = ("single", "batch", "gateway", "maintenance", "live")
 LABELS = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 from benchmarks.servers import Server
-from telemetry.tests.browser import ARGUMENTS, CHROMIUM
+from telemetry.tests.support.browser import ARGUMENTS, CHROMIUM
 
 ROOT = Path(__file__).resolve().parent.parent
 ADMIN_KEY = "admin-key-of-the-console-0123456789"

@@ -7,7 +7,7 @@ import httpx
 from playwright.sync_api import sync_playwright
 
 from benchmarks.contenders.live import ADMIN_KEY, Contender
-from telemetry.tests.browser import ARGUMENTS, CHROMIUM
+from telemetry.tests.support.browser import ARGUMENTS, CHROMIUM
 
 READINGS = 200
 PAUSE_SECONDS = 0.1

@@ -18,10 +18,10 @@ django.setup()
 from django.db import connection  # noqa: E402
 
 from devices.models import Device, DeviceState  # noqa: E402
-from readings.maintenance import maintain  # noqa: E402
-from readings.payloads import NewReading  # noqa: E402
-from readings.recording import record  # noqa: E402
-from readings.rejections import Times, keep, refused_post  # noqa: E402
+from readings.ingest.refused_posts import Times, keep, refused_post  # noqa: E402
+from readings.log.entries import NewReading  # noqa: E402
+from readings.log.recording import record  # noqa: E402
+from readings.upkeep.maintenance import maintain  # noqa: E402
 
 NAMES = [
     *(

@@ -154,7 +154,7 @@ class AccessVersion(models.Model):
 
     The database itself raises it (migration 0006), so that no way of changing a key, device, account, permission or
     session is left out. Each commit of readings notes it, and live sockets are checked again before they are sent
-    readings that were committed at a version which they were not checked at (`realtime.revocations`).
+    readings that were committed at a version which they were not checked at (`realtime.stream.revocations`).
     """
 
     version = models.BigIntegerField()

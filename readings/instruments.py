@@ -1,4 +1,4 @@
-"""What this process counts of readings. Whoever counts imports from here; telemetry.exposition shows it."""
+"""What this process counts of readings. Whoever counts imports from here; telemetry.monitoring.prometheus shows it."""
 
 from collections.abc import Iterable
 from typing import Any

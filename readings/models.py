@@ -3,12 +3,12 @@ from datetime import timedelta
 from django.db import models
 
 from devices.models import Device
-from readings.ids import uuid7
+from readings.log.ids import uuid7
 from readings.querysets import ReadingManager, RejectionQuerySet
 
 
 class Reading(models.Model):
-    """One entry of a device's log: immutable, append-only, written by `readings.recording` alone.
+    """One entry of a device's log: immutable, append-only, written by `readings.log.recording` alone.
 
     `seq` is 1, 2, 3, … per device, dense, in commit order. The database refuses an UPDATE by a trigger
     (migration 0002); deleting is retention's alone.
@@ -43,7 +43,7 @@ class Reading(models.Model):
 class Rollup(models.Model):
     """Statistics of one metric of one device over one hour, or one minute, of UTC: `seconds` says which.
 
-    Written by `readings.rollups` alone. Hours every device has; minutes only one that reports often.
+    Written by `readings.upkeep.rollups` alone. Hours every device has; minutes only one that reports often.
     """
 
     pk = models.CompositePrimaryKey("device_id", "seconds", "start", "metric")
@@ -68,11 +68,11 @@ class Rollup(models.Model):
 
 
 class Rejection(models.Model):
-    """Posts that were refused lately, equal ones in one row; kept by `readings.rejections`, a bounded number of them.
+    """Posts that were refused lately. Equal ones share a row; `readings.ingest.refused_posts` bounds their number.
 
-    `caller` is who sent it, a `readings.rejections.CallerRole`. `device_id` is text, not a reference: it is empty where
-    no device is known, and may be of one there is not. `key_hint` is how an unknown key begins. `address` is where the
-    post came from.
+    `caller` is who sent it, a `readings.ingest.refused_posts.CallerRole`. `device_id` is text, not a reference: it is
+    empty where no device is known, and may name a device that does not exist. `key_hint` is how an unknown key begins.
+    `address` is where the post came from.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -103,10 +103,10 @@ class Rejection(models.Model):
 
 
 class MaintenanceRound(models.Model):
-    """One round of maintenance; kept by `readings.rounds`, the last of them alone. `logs_length`: readings ever.
+    """One round of maintenance; kept by `readings.upkeep.rounds`, the last of them alone. `logs_length`: readings ever.
 
     `trusted_at` is the time that retention went by at the end of the round, `held_seconds` for how long the clock has
-    differed from it (None: it does not), `uptime` the seconds since `boot`: see `readings.clock`.
+    differed from it (None: it does not), `uptime` the seconds since `boot`: see `readings.upkeep.clock`.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -9,9 +9,9 @@ from django.db.models import F, Sum
 
 from devices.models import Device, DeviceState
 from devices.status import Status
-from readings.clock import description
 from readings.models import MaintenanceRound, Rejection
-from readings.rounds import is_late, last_round
+from readings.upkeep.clock import description
+from readings.upkeep.rounds import is_late, last_round
 
 RATE_SECONDS = 60
 LISTED = 5
@@ -21,7 +21,7 @@ LISTED = 5
 class Overview:
     """`readings` is how many ever came, `waiting` how many of them are in no rollup yet; `storage` in bytes.
 
-    `clock` says what is wrong with the clock, "" if nothing is: `readings.clock`.
+    `clock` says what is wrong with the clock, "" if nothing is: `readings.upkeep.clock`.
     `per_minute` is None until two rounds of maintenance have passed. `gone`: devices offline, the latest first.
     """
 

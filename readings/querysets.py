@@ -9,8 +9,8 @@ import msgspec
 from django.db import connections, models
 from django.db.models import F, Func, Q, Value
 
+from readings.log.entries import StoredReading
 from readings.metrics import COLUMNS
-from readings.stored import StoredReading
 
 if TYPE_CHECKING:
     from devices.models import Device
@@ -121,7 +121,7 @@ class ReadingManager(ReadingsByQuerySet["Reading"]):
     """What is asked of, or done to, all logs at a time: it would ignore a QuerySet's filters, so none has it."""
 
     def insert(self, readings: Sequence[StoredReading]) -> None:
-        """Stores numbered readings; to be called by `readings.recording` alone, which holds the locks."""
+        """Stores numbered readings; to be called by `readings.log.recording` alone, which holds the locks."""
         if not readings:
             return
         connection = connections[self.db]

@@ -2,7 +2,7 @@
 
 from django.dispatch import Signal
 
-from readings.stored import Appended
+from readings.log.entries import Appended
 
 __all__ = ["Appended", "readings_recorded"]
 

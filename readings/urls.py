@@ -1,8 +1,8 @@
 from django.urls import path
 
-from devices import paths  # noqa: F401  registers <device_id:…>
-from readings.ingest import IngestViewSet
-from readings.views import DeviceReadingsViewSet, DeviceWithLatestViewSet
+from devices.api import converters  # noqa: F401  registers <device_id:…>
+from readings.history.views import DeviceReadingsViewSet, DeviceWithLatestViewSet
+from readings.ingest.views import IngestViewSet
 
 device = "devices/<device_id:device_id>"
 

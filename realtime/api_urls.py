@@ -1,5 +1,5 @@
 from django.urls import path
 
-from realtime.api import TicketViewSet
+from realtime.tickets import TicketViewSet
 
 urlpatterns = [path("realtime/tickets", TicketViewSet.as_view({"post": "create"}), name="realtime-tickets")]

@@ -1,7 +1,7 @@
 """The sockets: Channels consumers, one small state machine a connection.
 
 Without two things that `AsyncConsumer` does: `dispatch` gives each message a thread's turn, to close old connections to
-the database, and each socket has a channel of its own in the layer. Here a process has one (`realtime.hub`).
+the database, and each socket has a channel of its own in the layer. Here a process has one (`realtime.stream.hub`).
 """
 
 import asyncio
@@ -16,9 +16,8 @@ from django.db import DatabaseError, InterfaceError
 from django.http import parse_cookie
 from django.utils import timezone
 
-from devices.context import calling_device
-from realtime import frames
-from realtime.admission import (
+from devices.access.current import calling_device
+from realtime.access.admission import (
     BAD_REQUEST,
     NOT_FOUND,
     Admission,
@@ -29,12 +28,14 @@ from realtime.admission import (
     parse_log,
     parse_resume,
 )
-from realtime.conversations import MESSAGE_MAX, TOO_BIG, Ping, Resume, Resuming, Unreadable, decode
+from realtime.access.origins import origin_is_ours
 from realtime.database import in_database
-from realtime.hub import current_hub
-from realtime.origins import origin_is_ours
-from realtime.outgoing import UNAVAILABLE, Ending, Outgoing
-from realtime.subscriptions import Subscription
+from realtime.protocol import frames
+from realtime.protocol.endings import UNAVAILABLE, Ending
+from realtime.protocol.messages import MESSAGE_MAX, TOO_BIG, Ping, Resume, Resuming, Unreadable, decode
+from realtime.stream.hub import current_hub
+from realtime.stream.outbox import Outbox
+from realtime.stream.subscriptions import Subscription
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
             await self.send({"type": "websocket.close"})  # not accepted yet, so the handshake is answered with a 403
             return
         await self.send({"type": "websocket.accept"})
-        self.outgoing = Outgoing(self.send)
+        self.outgoing = Outbox(self.send)
         talking = asyncio.create_task(self.talk(headers, origin))
         try:
             # Either may end it: the client by going, the server by closing.

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from devices.database import Work
-from devices.runner import DatabaseRunner
+from devices.database.runner import DatabaseRunner
+from devices.database.work import Work
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""What is counted of the live stream in this process. How many sockets there are, `telemetry.sockets` counts."""
+"""Counters of the live stream in this process. `telemetry.gateway.socket_log` counts the open sockets."""
 
 from prometheus_client import Counter
 

@@ -2,7 +2,7 @@ from django.conf import settings
 from django.db import models
 
 from devices.models import Device
-from realtime.credentials import Credential
+from realtime.access.credentials import Credential
 from realtime.querysets import TicketManager
 
 

@@ -1,8 +1,8 @@
 from django.urls import path
 
-from devices import paths  # noqa: F401  registers <device_id:…>
-from realtime.fleet import fleet_page, sparklines
-from realtime.views import device_page, refused_posts
+from devices.api import converters  # noqa: F401  registers <device_id:…>
+from realtime.pages.device import device_page, refused_posts
+from realtime.pages.fleet import fleet_page, sparklines
 
 urlpatterns = [
     path("", fleet_page, name="live-fleet"),

@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from telemetry import accounts  # noqa: F401  registers accounts and groups
+from telemetry.console import accounts  # noqa: F401  registers accounts and groups
 
 
 @admin.register(LogEntry)

@@ -10,8 +10,9 @@ class TelemetryConfig(AppConfig):
     def ready(self) -> None:
         from django.conf import settings
 
-        from telemetry import checks, schema  # noqa: F401  both register what is in them
-        from telemetry.private_files import tighten
+        from telemetry.configuration import checks  # noqa: F401  both register what is in them
+        from telemetry.configuration.private_files import tighten
+        from telemetry.openapi import hooks  # noqa: F401  both register what is in them
 
         tighten(settings.ENV_FILE)
 
@@ -20,10 +21,10 @@ class ConsoleConfig(admin_apps.AdminConfig):
     """Django's admin with our site. The last app in the list: only then has every permission been made."""
 
     default = False
-    default_site = "telemetry.console.Console"
+    default_site = "telemetry.console.site.Console"
 
     def ready(self) -> None:
-        from telemetry.roles import make_roles
+        from telemetry.console.roles import make_roles
 
         super().ready()
         post_migrate.connect(make_roles, sender=self)

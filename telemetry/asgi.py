@@ -14,13 +14,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from realtime.routing import websocket_application
-from telemetry.bodies import BoundedBodies
-from telemetry.lane import IngestLane
-from telemetry.lifespan import lifespan
-from telemetry.proxies import TrustedProxies
-from telemetry.questions import BoundedQuestions
-from telemetry.redaction import redact_access_log
-from telemetry.sockets import ObservedSockets
+from telemetry.gateway.bodies import BoundedBodies
+from telemetry.gateway.ingest_lane import IngestLane
+from telemetry.gateway.lifespan import lifespan
+from telemetry.gateway.proxies import TrustedProxies
+from telemetry.gateway.questions import BoundedQuestions
+from telemetry.gateway.socket_log import ObservedSockets
+from telemetry.monitoring.redaction import redact_access_log
 
 # A server started by hand runs no management command, so nothing else would refuse an unsafe configuration.
 BaseCommand().check()

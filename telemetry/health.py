@@ -14,16 +14,16 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from devices.database import Work, working_at
-from devices.database_errors import Trouble, words_of
-from readings.rounds import is_late, last_round
-from telemetry import problems
+from devices.database.errors import Trouble, words_of
+from devices.database.work import Work, working_at
+from readings.upkeep.rounds import is_late, last_round
+from telemetry.middleware import problems
 from telemetry.models import HealthProbe
 
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 2
-# Longer than a connection attempt or a statement of ingest may take (devices.database), in seconds.
+# Longer than a connection attempt or a statement of ingest may take (devices.database.work), in seconds.
 DATABASE_PROBE_SECONDS = 5
 # How long what was found out about the database is answered again, in seconds.
 FRESH_SECONDS = 2.0

@@ -4,8 +4,8 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from telemetry.environment import Environment, database, local_names
-from telemetry.logs import logging_config
+from telemetry.configuration.environment import Environment, database, local_names
+from telemetry.monitoring.logging import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -73,15 +73,15 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "telemetry.requests.RequestId",
-    "telemetry.observing.Observed",
-    "telemetry.questions.KnownCallers",
-    "telemetry.security.ContentSecurityPolicy",
-    "telemetry.problems.Problems",
+    "telemetry.middleware.request_id.RequestId",
+    "telemetry.middleware.access_log.Observed",
+    "telemetry.gateway.questions.KnownCallers",
+    "telemetry.middleware.content_security_policy.ContentSecurityPolicy",
+    "telemetry.middleware.problems.Problems",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
-    "telemetry.requests.OptionalSlash",
-    "telemetry.requests.Private",
+    "telemetry.middleware.request_id.OptionalSlash",
+    "telemetry.middleware.request_id.Private",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -113,7 +113,7 @@ TEMPLATES = [
 FOR_EVER = 100 * 365 * 86_400
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "realtime.layers.ChannelLayer",
+        "BACKEND": "realtime.announcing.redis_layer.ChannelLayer",
         # Only connecting has a deadline: an idle subscription must be allowed to wait for ever.
         "CONFIG": {
             "hosts": [{"address": url, "socket_connect_timeout": 2, "socket_timeout": None} for url in REDIS_URLS]
@@ -125,17 +125,17 @@ CHANNEL_LAYERS = {
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "devices.authentication.KeyAuthentication",
-        "devices.authentication.StaffSessionAuthentication",
+        "devices.access.authentication.KeyAuthentication",
+        "devices.access.authentication.StaffSessionAuthentication",
     ],
     # Closed unless a view says otherwise.
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
-    "DEFAULT_PARSER_CLASSES": ["devices.wire.JSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["devices.wire.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "devices.wire.JSONUnlessAsked",
+    "DEFAULT_PARSER_CLASSES": ["devices.api.json.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["devices.api.json.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "devices.api.json.JSONUnlessAsked",
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "telemetry.problems.exception_handler",
+    "EXCEPTION_HANDLER": "telemetry.middleware.problems.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -148,14 +148,14 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     # For the navigation on the pages to know who looks; they are anyone's.
-    "SERVE_AUTHENTICATION": ["devices.authentication.StaffSessionAuthentication"],
+    "SERVE_AUTHENTICATION": ["devices.access.authentication.StaffSessionAuthentication"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     # Its links to operations are links in buttons, which a screen reader cannot tell apart; ReDoc has such links.
     "SWAGGER_UI_SETTINGS": {"deepLinking": False},
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "POSTPROCESSING_HOOKS": ["telemetry.schema.complete"],
+    "POSTPROCESSING_HOOKS": ["telemetry.openapi.hooks.complete"],
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
@@ -172,7 +172,7 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_CALLABLE = "telemetry.logins.locked_out"
+AXES_LOCKOUT_CALLABLE = "telemetry.console.lockout.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
@@ -182,7 +182,7 @@ AXES_SENSITIVE_PARAMETERS = ["username", "next"]
 LOGIN_URL = "admin:login"
 # Where a sign-in leads whose `next` is of another host.
 LOGIN_REDIRECT_URL = "admin:index"
-SESSION_ENGINE = "telemetry.sessions"
+SESSION_ENGINE = "telemetry.console.sessions"
 # Not in sessions, which the database keeps: messages name devices, and an erased one must be in no table.
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
@@ -204,7 +204,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 ABSOLUTE_URL_OVERRIDES = {"devices.device": lambda device: f"/live/{device.device_id}/"}
 
 CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
-CSRF_FAILURE_VIEW = "telemetry.problems.csrf_failure"
+CSRF_FAILURE_VIEW = "telemetry.middleware.problems.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IN_PRODUCTION
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

@@ -4,10 +4,11 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
-from realtime.guide import guide_page
-from telemetry import health, problems
-from telemetry.exposition import MetricsView
-from telemetry.schema_view import SchemaView
+from realtime.pages.guide import guide_page
+from telemetry import health
+from telemetry.middleware import problems
+from telemetry.monitoring.prometheus import MetricsView
+from telemetry.openapi.view import SchemaView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="start"),

@@ -53,7 +53,12 @@ def prepare(keys: Path) -> None:
 
 def product(folder: Path, server: str, key: str) -> Contender:
     uvicorn = ["-m", "uvicorn", "telemetry.asgi:application", "--port", str(PORT), "--no-access-log"]
-    uvicorn += ["--http", "telemetry.uvicorn_http:Protocol", "--ws", "telemetry.uvicorn_sockets:Socket"]
+    uvicorn += [
+        "--http",
+        "telemetry.server.uvicorn_http:Protocol",
+        "--ws",
+        "telemetry.server.uvicorn_websockets:Socket",
+    ]
     command = [sys.executable, *(["manage.py", "up", "--no-demo"] if server == "daphne" else uvicorn)]
 
     def start() -> Server:

@@ -84,7 +84,12 @@ def product(folder: Path, keys: Path, bodies: dict[str, Path], *, server: str, s
 
     def start() -> Server:
         uvicorn = ["-m", "uvicorn", "telemetry.asgi:application", "--port", str(PORT), "--no-access-log"]
-        uvicorn += ["--http", "telemetry.uvicorn_http:Protocol", "--ws", "telemetry.uvicorn_sockets:Socket"]
+        uvicorn += [
+            "--http",
+            "telemetry.server.uvicorn_http:Protocol",
+            "--ws",
+            "telemetry.server.uvicorn_websockets:Socket",
+        ]
         command = ["manage.py", "up", "--no-demo"] if server == "daphne" else uvicorn
         return Server([sys.executable, *command], port=PORT, log=folder / "product.log", environment=environment)
 

@@ -15,10 +15,10 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from devices.admin import RotationForm
+from devices.api.views import DeviceViewSet
 from devices.models import Device, DeviceState, RotationUnderWay
 from devices.rotation import KeysReplaced, fingerprint, rotate_keys
 from devices.tests.fixtures import ADMIN_KEY, client_with, staff_client
-from devices.views import DeviceViewSet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

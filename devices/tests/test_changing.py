@@ -3,8 +3,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from devices.api.serializers import DeviceChangesSerializer
 from devices.models import REPORT_INTERVAL_SECONDS_MAX, Device
-from devices.serializers import DeviceChangesSerializer
 from devices.tests.fixtures import client_with, problem
 
 pytestmark = pytest.mark.django_db

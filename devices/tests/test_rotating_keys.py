@@ -3,9 +3,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from devices.api.serializers import OVERLAP_SECONDS_MAX
 from devices.keys import hash_key
 from devices.models import Device, RotationUnderWay
-from devices.serializers import OVERLAP_SECONDS_MAX
 from devices.tests.fixtures import client_with, problem
 
 pytestmark = pytest.mark.django_db

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from django.db import connection as default_connection
 
-from devices import runner as runner_module
-from devices.database import DatabaseTimeout, NotBegun, Work, current_work
+from devices.database import runner as runner_module
+from devices.database.runner import DatabaseRunner, RunnerBusy
+from devices.database.work import DatabaseTimeout, NotBegun, Work, current_work
 from devices.models import Device
-from devices.runner import DatabaseRunner, RunnerBusy
 
 connection: Any = default_connection
 

@@ -3,7 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-import readings.ids
+import readings.log.ids
 
 
 class Migration(migrations.Migration):
@@ -17,7 +17,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Reading",
             fields=[
-                ("id", models.UUIDField(default=readings.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "id",
+                    models.UUIDField(default=readings.log.ids.uuid7, editable=False, primary_key=True, serialize=False),
+                ),
                 ("seq", models.BigIntegerField()),
                 ("timestamp", models.DateTimeField(help_text="When it was measured, by the server's clock.")),
                 ("temperature", models.FloatField(null=True, verbose_name="temperature (°C)")),

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from devices.models import Device, DeviceState
-from readings.payloads import NewReading
-from readings.recording import Recorded, record
+from readings.log.entries import NewReading
+from readings.log.recording import Recorded, record
 
 NOON = datetime(2026, 5, 9, 12, tzinfo=UTC)
 

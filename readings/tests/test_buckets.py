@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from readings.buckets import BUCKETS_MAX, EPOCH, SECONDS, Bucket, InvalidBucket, parse_bucket
+from readings.statistics.buckets import BUCKETS_MAX, EPOCH, SECONDS, Bucket, InvalidBucket, parse_bucket
 from readings.tests.logs import NOON, utc
 
 pytestmark = pytest.mark.once

@@ -9,13 +9,13 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from devices.models import DeviceState
-from readings import clock
-from readings.clock import Uptime, trusted_time
-from readings.lag import ClockAhead
-from readings.maintenance import Maintainer, maintain
 from readings.models import MaintenanceRound, Reading
 from readings.overview import overview
 from readings.tests.logs import NOON, at, new, store
+from readings.upkeep import clock
+from readings.upkeep.clock import Uptime, trusted_time
+from readings.upkeep.lag import ClockAhead
+from readings.upkeep.maintenance import Maintainer, maintain
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

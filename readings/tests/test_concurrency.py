@@ -10,9 +10,9 @@ import pytest
 from django.db import connection
 from django.db.models import Count, Max, Min
 
+from readings.log.entries import NewReading
+from readings.log.recording import Recorded
 from readings.models import Reading
-from readings.payloads import NewReading
-from readings.recording import Recorded
 from readings.tests.logs import make_devices, new, state_of, store
 
 pytestmark = pytest.mark.django_db(transaction=True)

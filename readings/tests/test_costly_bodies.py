@@ -13,11 +13,12 @@ import pytest
 from rest_framework.exceptions import ParseError, ValidationError
 
 from devices import cpu_pool
+from devices.api.json import DOCUMENT_BYTES_MAX, is_light
 from devices.tests.fixtures import problem
-from devices.wire import DOCUMENT_BYTES_MAX, is_light
-from readings.decoding import Posted, decode_batch, decode_reading
+from readings.ingest.decoding import Posted, decode_batch, decode_reading
+from readings.ingest.payloads import BATCH_READINGS_MAX
+from readings.log.entries import NewReading, Refusal
 from readings.models import Reading
-from readings.payloads import BATCH_READINGS_MAX, NewReading, Refusal
 from readings.tests.logs import NOON, post_raw
 
 BATCH = "/api/v1/ingest/batch"

@@ -11,7 +11,7 @@ from django.test import AsyncClient
 from django.test.utils import CaptureQueriesContext
 
 from devices.tests.fixtures import ADMIN_KEY, problem
-from readings import export
+from readings.history import csv_export
 from readings.models import Reading
 from readings.tests.logs import at, new, store, store_at
 
@@ -106,7 +106,7 @@ def test_the_metrics_asked_for_are_the_columns_in_that_order(device):
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("page", [1, 3, 7, 50])
 def test_it_gives_the_whole_window_whatever_the_limit(device, monkeypatch, order, page):
-    monkeypatch.setattr(export, "PAGE_READINGS", page)
+    monkeypatch.setattr(csv_export, "PAGE_READINGS", page)
     store_at(*(at(n // 4) for n in range(24)))
 
     _, rows = download({"format": "csv", "order": order, "limit": 2, "start": at(1).isoformat()})
@@ -115,7 +115,7 @@ def test_it_gives_the_whole_window_whatever_the_limit(device, monkeypatch, order
 
 
 def test_it_reads_page_by_page(device, monkeypatch):
-    monkeypatch.setattr(export, "PAGE_READINGS", 5)
+    monkeypatch.setattr(csv_export, "PAGE_READINGS", 5)
     store_at(*map(at, range(20)))
     with CaptureQueriesContext(connection) as queries:
         _, parts = async_to_sync(streamed)({"format": "csv"}, {})

@@ -10,15 +10,16 @@ from django.db import DataError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import DeviceState
-from readings import failures, instruments, maintenance, retention, rollups
-from readings.clock import TrustedTime
-from readings.exclusion import exclusively
-from readings.failures import FailureLog, concerns_whole_database, each_apart
-from readings.maintenance import Maintainer, keep_maintaining, maintain
+from readings import instruments
 from readings.models import Reading
-from readings.passes import Rotation
-from readings.rollups import Outrun
 from readings.tests.logs import NOON, at, make_devices, new, store
+from readings.upkeep import failures, maintenance, retention, rollups
+from readings.upkeep.clock import TrustedTime
+from readings.upkeep.failures import FailureLog, concerns_whole_database, each_apart
+from readings.upkeep.locks import exclusively
+from readings.upkeep.maintenance import Maintainer, keep_maintaining, maintain
+from readings.upkeep.passes import Rotation
+from readings.upkeep.rollups import Outrun
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,10 +56,10 @@ def poison(monkeypatch, *device_ids: str, error: Exception | None = None) -> Non
     """Has each rollup step fail that takes in one of these devices."""
     real = rollups.add
 
-    def add(tier: Any, stretches: Any) -> Any:
-        if {stretch.device_id for stretch in stretches} & set(device_ids):
+    def add(tier: Any, seq_ranges: Any) -> Any:
+        if {seq_range.device_id for seq_range in seq_ranges} & set(device_ids):
             raise error or DataError("value out of range: overflow")
-        return real(tier, stretches)
+        return real(tier, seq_ranges)
 
     monkeypatch.setattr(rollups, "add", add)
 
@@ -158,8 +159,8 @@ def test_where_nearly_all_fail_the_part_is_given_up_and_the_rest_goes_on(names, 
 def test_a_failure_of_the_whole_database_is_not_looked_for_device_by_device(names, monkeypatch):
     attempts = []
 
-    def add(tier: Any, stretches: Any) -> Any:
-        attempts.append(len(stretches))
+    def add(tier: Any, seq_ranges: Any) -> Any:
+        attempts.append(len(seq_ranges))
         raise OperationalError("the server is gone") from lost_connection()
 
     monkeypatch.setattr(rollups, "add", add)

@@ -9,8 +9,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import ProtectedError
 
 from devices.models import Device, DeviceState
+from readings.log.entries import StoredReading
 from readings.models import Reading
-from readings.stored import StoredReading
 from readings.tests.logs import NOON, new, store
 
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY
-from readings import importing
+from readings.ingest import csv_import
+from readings.log.recording import record
 from readings.models import Reading
 from readings.querysets import ReadingManager
-from readings.recording import record
 from readings.tests.logs import NOON, at, new, state_of, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,7 +84,7 @@ def test_it_is_no_sign_of_life_of_the_device(device, bring):
 
 
 def test_again_it_doubles_nothing(device, bring, monkeypatch):
-    monkeypatch.setattr(importing, "BATCH_READINGS", 7)
+    monkeypatch.setattr(csv_import, "BATCH_READINGS", 7)
     text = "device_id,timestamp,temperature,pm\n" + "".join(f"mote-1,{1778328000 + n},{n},{n}\n" for n in range(50))
     assert bring(text).said.startswith("50 stored")
     before = documents()
@@ -94,7 +94,7 @@ def test_again_it_doubles_nothing(device, bring, monkeypatch):
 
 
 def test_stopped_half_way_it_goes_on_when_started_again(device, bring, monkeypatch):
-    monkeypatch.setattr(importing, "BATCH_READINGS", 10)
+    monkeypatch.setattr(csv_import, "BATCH_READINGS", 10)
     text = "device_id,timestamp,temperature\n" + "".join(f"mote-1,{1778328000 + n},{n}\n" for n in range(95))
     calls: list[int] = []
 
@@ -104,7 +104,7 @@ def test_stopped_half_way_it_goes_on_when_started_again(device, bring, monkeypat
             raise OperationalError("the database went away")
         return record(*args, **options)
 
-    monkeypatch.setattr(importing, "record", failing)
+    monkeypatch.setattr(csv_import, "record", failing)
     outcome = bring(text)
     assert outcome.failure.startswith("the database went away. So far: 40 stored")
     assert "nothing is doubled" in outcome.failure
@@ -195,11 +195,11 @@ def test_no_device_is_made_without_its_readings(bring, monkeypatch):
 
 def test_a_device_that_somebody_else_makes_meanwhile_is_taken_as_it_is(bring, monkeypatch):
     def late(readings: Any, **given: Any) -> Any:
-        monkeypatch.setattr(importing, "record", record)
+        monkeypatch.setattr(csv_import, "record", record)
         Device.objects.register(device_id="new-2", name="Theirs")
         return record(readings, **given)
 
-    monkeypatch.setattr(importing, "record", late)
+    monkeypatch.setattr(csv_import, "record", late)
     assert bring(NEW_DEVICES, "--register").said.startswith("2 stored")
     assert dict(Device.objects.values_list("device_id", "name")) == {"new-1": "", "new-2": "Theirs"}
 
@@ -270,5 +270,5 @@ CELLS = st.one_of(
 def test_whatever_a_row_has_it_is_a_reading_or_a_problem(rows):
     file = io.StringIO()
     csv.writer(file).writerows([["device_id", "timestamp", "temperature", "rssi", "id"], *rows])
-    for row in importing.read_rows(file.getvalue().splitlines(keepends=True), now=NOON):
-        assert isinstance(row, importing.Row | importing.Problem)
+    for row in csv_import.read_rows(file.getvalue().splitlines(keepends=True), now=NOON):
+        assert isinstance(row, csv_import.Row | csv_import.Problem)

@@ -21,7 +21,7 @@ def test_a_gateway_writes_for_many_devices_at_once(fleet):
     assert response.status_code == 201
     answer = response.json()
     assert answer["accepted"] == 600
-    assert sorted(answer["devices"], key=lambda stretch: stretch["device_id"]) == [
+    assert sorted(answer["devices"], key=lambda seq_range: seq_range["device_id"]) == [
         {"device_id": name, "first_seq": 1, "last_seq": 2} for name in device_ids
     ]
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from devices.tests.fixtures import problem
-from readings import aggregation, large_answers, queries, views
+from readings.history import parameters, views
+from readings.statistics import aggregation, large_answers
 from readings.tests.logs import NOON, at, new, store
 
 pytestmark = pytest.mark.django_db
@@ -17,7 +18,7 @@ MAX = 60
 @pytest.fixture(autouse=True)
 def small_limits(monkeypatch):
     monkeypatch.setattr(aggregation, "AGGREGATE_VALUES_MAX", MAX)
-    monkeypatch.setattr(queries, "AGGREGATE_VALUES_MAX", MAX)
+    monkeypatch.setattr(parameters, "AGGREGATE_VALUES_MAX", MAX)
     monkeypatch.setattr(views, "LARGE_ANSWER_VALUES", 20)
 
 
@@ -99,11 +100,11 @@ def test_automatic_buckets_grow_with_the_metrics(admin, device, metrics, buckets
 
 def test_a_large_answer_is_what_a_small_one_is(admin, device, monkeypatch):
     store([new(timestamp=at(n * 7), temperature=float(n), extra={"a": n, f"n{n % 3}": 1e300}) for n in range(12)])
-    for parameters in (window(90), window(10, fill="null")):
-        large = admin.get(AGGREGATE, parameters).json()
+    for query in (window(90), window(10, fill="null")):
+        large = admin.get(AGGREGATE, query).json()
         with monkeypatch.context() as patch:
             patch.setattr(views, "LARGE_ANSWER_VALUES", 10_000)
-            assert admin.get(AGGREGATE, parameters).json() == large
+            assert admin.get(AGGREGATE, query).json() == large
 
 
 def test_large_answers_are_made_one_at_a_time(admin, device, monkeypatch):

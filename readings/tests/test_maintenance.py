@@ -14,10 +14,10 @@ from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
-from readings import maintenance, rollups
-from readings.exclusion import Busy, exclusively
-from readings.maintenance import Round, keep_maintaining, maintain
 from readings.tests.logs import NOON, at, new, state_of, store
+from readings.upkeep import maintenance, rollups
+from readings.upkeep.locks import Busy, exclusively
+from readings.upkeep.maintenance import Round, keep_maintaining, maintain
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

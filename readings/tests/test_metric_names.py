@@ -11,12 +11,12 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.models import DeviceState
 from devices.tests.fixtures import problem
-from readings import metric_names
-from readings.erasure import erase
-from readings.metric_names import Memory, Names
+from readings.log import metric_names
+from readings.log.metric_names import Memory, Names
 from readings.models import Reading
 from readings.tests.logs import at, new, state_of, store
 from readings.tests.test_concurrency import THREADS, at_once
+from readings.upkeep.erasure import erase
 
 pytestmark = pytest.mark.django_db
 

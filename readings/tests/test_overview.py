@@ -9,12 +9,12 @@ from django.utils import timezone
 
 from devices.models import Device, DeviceState
 from devices.status import Status
-from readings import rounds
-from readings.maintenance import maintain
 from readings.models import MaintenanceRound
 from readings.overview import overview
-from readings.rounds import note_round
 from readings.tests.logs import make_devices, new, store
+from readings.upkeep import rounds
+from readings.upkeep.maintenance import maintain
+from readings.upkeep.rounds import note_round
 
 pytestmark = pytest.mark.django_db
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from readings.payloads import InvalidReading, NewReading, Refusal, parse_reading
+from readings.ingest.payloads import InvalidReading, parse_reading
+from readings.log.entries import NewReading, Refusal
 from readings.tests.logs import NOON
 
 pytestmark = pytest.mark.once

@@ -2,9 +2,9 @@
 
 import pytest
 
-from devices import throttling
+from devices.access import throttling
+from devices.access.throttling import Rate, RateLimit
 from devices.tests.fixtures import problem
-from devices.throttling import Rate, RateLimit
 from readings.models import Reading
 
 READING = {"temperature": 21.5}

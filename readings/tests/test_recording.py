@@ -1,4 +1,4 @@
-"""The write path itself, `readings.recording.record`."""
+"""The write path itself, `readings.log.recording.record`."""
 
 from typing import Any
 from uuid import uuid4
@@ -7,9 +7,9 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from devices.states import DeviceStateManager
+from readings.log.recording import FOREIGN_ID, INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded
 from readings.models import Reading
 from readings.querysets import ReadingManager, ReadingQuerySet
-from readings.recording import FOREIGN_ID, INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded
 from readings.signals import readings_recorded
 from readings.tests.logs import at, make_devices, new, state_of, store
 

@@ -8,9 +8,9 @@ from django.utils import timezone
 
 from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with
-from readings import rejections
+from readings.ingest import refused_posts
+from readings.ingest.refused_posts import Noted, Times, keep, refused_post
 from readings.models import Rejection
-from readings.rejections import Noted, Times, keep, refused_post
 from readings.tests.logs import make_devices, post_raw
 
 pytestmark = pytest.mark.django_db
@@ -126,13 +126,13 @@ def test_a_gateways_reading_of_a_device_there_is_not_is_kept_by_the_name_it_gave
 def test_a_deactivated_devices_key_is_known_for_whose_it_is(as_device, device):
     Device.objects.update(is_active=False)
     as_device.post(INGEST, {"temperature": 1})
-    assert kept("device_id", "detail") == [("mote-1", rejections.INACTIVE)]
+    assert kept("device_id", "detail") == [("mote-1", refused_posts.INACTIVE)]
 
 
 def test_a_key_whose_overlap_is_over_is_known_for_whose_it_was(as_device, device):
     device.rotate_key(overlap=timedelta(seconds=1), now=timezone.now() - timedelta(hours=1))
     as_device.post(INGEST, {"temperature": 1})
-    assert kept("device_id", "detail") == [("mote-1", rejections.ROTATED)]
+    assert kept("device_id", "detail") == [("mote-1", refused_posts.ROTATED)]
 
 
 def test_a_device_is_shown_what_came_with_a_key_that_begins_like_its_own(device):
@@ -154,7 +154,7 @@ def test_no_more_than_the_last_are_kept_of_a_device(device):
     keep({kind(n): at(n) for n in range(30)})
     assert [code for (code,) in kept("code")] == [f"code_{n}" for n in range(10, 30)]
     keep({kind(n, caller="fleet", address="10.0.0.1"): at(n) for n in range(30)})
-    assert Rejection.objects.filter(caller="fleet").count() == rejections.KEPT_OF_A_DEVICE
+    assert Rejection.objects.filter(caller="fleet").count() == refused_posts.KEPT_OF_A_DEVICE
 
 
 def test_no_more_than_the_last_are_kept_of_unknown_callers():
@@ -173,18 +173,18 @@ def test_a_gateway_that_names_thousands_of_devices_there_are_not_pushes_out_nobo
 
     assert set(kept("caller", "device_id", "address", "code")) >= before
     flood = Rejection.objects.filter(address="10.0.0.1", device_id__startswith="ghost-").count()
-    assert flood == rejections.KEPT_OF_A_SHARE["unknown"] - 5
+    assert flood == refused_posts.KEPT_OF_A_SHARE["unknown"] - 5
 
 
 def test_one_address_of_many_pushes_out_no_other_of_unknown_callers(device):
     keep({nobody(n, address=f"10.0.1.{n}"): at(n) for n in range(50)})
     keep({nobody(n): at(1000 + n) for n in range(2600)})
     assert Rejection.objects.filter(address__startswith="10.0.1.").count() == 50
-    assert Rejection.objects.count() == rejections.KEPT_OF_A_SHARE["nobody"]
+    assert Rejection.objects.count() == refused_posts.KEPT_OF_A_SHARE["nobody"]
 
 
 def test_of_more_devices_than_there_is_room_for_the_last_to_be_refused_are_kept(monkeypatch):
-    monkeypatch.setitem(rejections.KEPT_OF_A_SHARE, "device", 50)
+    monkeypatch.setitem(refused_posts.KEPT_OF_A_SHARE, "device", 50)
     names = make_devices(60)
     keep({kind(n, device_id=name): at(n) for n, name in enumerate(names)})
     keep({kind(n, device_id=names[0]): at(-n) for n in range(1, 20)})
@@ -220,17 +220,17 @@ def test_hostile_texts_fit_their_columns():
     )
     (row,) = Rejection.objects.values()
     assert "\x00" not in str(row)
-    assert len(row["detail"]) == rejections.DETAIL_CHARACTERS
+    assert len(row["detail"]) == refused_posts.DETAIL_CHARACTERS
 
 
 def test_a_flood_of_kinds_is_forgotten_beyond_the_bound():
     noted = Noted()
     for n in range(3000):
         noted.note(unknown(n), now=timezone.now())
-    assert len(noted) == rejections.WAITING_OF_A_SENDER["fleet"]
+    assert len(noted) == refused_posts.WAITING_OF_A_SENDER["fleet"]
     for n in range(3000):
         noted.note(nobody(n, address=f"10.{n // 250}.{n % 250}.1"), now=timezone.now())
-    assert noted.of_callers["nobody", False] == rejections.WAITING_OF_A_CALLER["nobody"]
+    assert noted.of_callers["nobody", False] == refused_posts.WAITING_OF_A_CALLER["nobody"]
 
 
 def test_a_flood_leaves_room_for_all_others_in_memory_too():
@@ -250,5 +250,5 @@ def test_what_cannot_be_kept_changes_no_answer(as_device, monkeypatch):
     def away(_):
         raise DatabaseError("away")
 
-    monkeypatch.setattr(rejections, "keep", away)
+    monkeypatch.setattr(refused_posts, "keep", away)
     assert as_device.post(INGEST, {"temperature": "warm"}).status_code == 422

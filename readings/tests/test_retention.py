@@ -10,12 +10,13 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from devices.models import Device, DeviceState
-from readings import retention
-from readings.aggregation import earliest
 from readings.models import Reading, Rollup
-from readings.rollups import HOURS, roll_up
+from readings.statistics.aggregation import earliest
+from readings.statistics.tiers import HOURS
 from readings.tests.logs import at, new, state_of, store
 from readings.tests.test_rollups import roll_all_up
+from readings.upkeep import retention
+from readings.upkeep.rollups import roll_up
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

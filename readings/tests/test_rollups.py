@@ -15,15 +15,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TransactionTestCase
 
 from devices.models import Device, DeviceState
-from readings import aggregation, retention, rollups
-from readings.aggregation import Answer, Question, Statistics, aggregate
-from readings.buckets import Bucket, parse_bucket
+from readings.history.parameters import time_zones
+from readings.log.entries import NewReading
+from readings.log.recording import record
 from readings.models import Reading, Rollup
-from readings.payloads import NewReading
-from readings.queries import time_zones
-from readings.recording import record
-from readings.rollups import HOURS, MINUTES, Outrun, roll_up
+from readings.statistics import aggregation
+from readings.statistics.aggregation import Answer, Question, Statistics, aggregate
+from readings.statistics.buckets import Bucket, parse_bucket
+from readings.statistics.tiers import HOURS, MINUTES, Tier
 from readings.tests.logs import NOON, at, make_devices, new, state_of, store
+from readings.upkeep import retention, rollups
+from readings.upkeep.rollups import Outrun, roll_up
 
 HOUR = 3600
 
@@ -86,9 +88,9 @@ class TestSteps:
         behind = rollups.behind
 
         def outrun(*args: Any, **options: Any) -> Any:
-            stretches = behind(*args, **options)
+            seq_ranges = behind(*args, **options)
             DeviceState.objects.update(rolled_up_seq=1)
-            return stretches
+            return seq_ranges
 
         monkeypatch.setattr(rollups, "behind", outrun)
         with pytest.raises(Outrun):
@@ -224,7 +226,7 @@ class TestAgainstBruteForce(TransactionTestCase):
             ],
         )
 
-    def roll_up(self, model: Model, tier: rollups.Tier, readings: int) -> None:
+    def roll_up(self, model: Model, tier: Tier, readings: int) -> None:
         before = rollups.STEP_READINGS[connection.vendor]
         rollups.STEP_READINGS[connection.vendor] = readings
         try:

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from django.core.management import CommandError, call_command
 
-from readings import simulation
-from readings.simulation import Measurement, Outages, SimulationError, Tally, VirtualDevice, obtain_keys, simulate
-from readings.verdict import compare
+from readings.simulator import fleet
+from readings.simulator.comparison import compare
+from readings.simulator.fleet import Measurement, Outages, SimulationError, Tally, VirtualDevice, obtain_keys, simulate
 
 pytestmark = pytest.mark.once
 
@@ -48,7 +48,7 @@ class Backend:
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Backend]:
     """Puts a `Backend` where the network is, and makes waiting quick."""
-    monkeypatch.setattr(simulation, "RETRY_SECONDS", (0.001, 0.004))
+    monkeypatch.setattr(fleet, "RETRY_SECONDS", (0.001, 0.004))
 
     def install(*answers: Answer) -> Backend:
         backend = Backend(answers)
@@ -121,7 +121,7 @@ def test_it_waits_longer_each_time_but_not_for_ever(backend, monkeypatch):
         waits.append(seconds)
 
     backend(*[httpx.Response(503)] * 12, STORED)
-    monkeypatch.setattr(simulation, "RETRY_SECONDS", (0.5, 30.0))
+    monkeypatch.setattr(fleet, "RETRY_SECONDS", (0.5, 30.0))
     monkeypatch.setattr(asyncio, "sleep", sleep)
     post_once(Tally())
     assert len(waits) == 12
@@ -167,7 +167,7 @@ def test_one_device_that_is_refused_ends_it_all(backend):
 
 def test_it_tells_how_far_it_is(backend, monkeypatch):
     backend(STORED)
-    monkeypatch.setattr(simulation, "PROGRESS_SECONDS", 0.05)
+    monkeypatch.setattr(fleet, "PROGRESS_SECONDS", 0.05)
     told: list[str] = []
     run("sim-001", progress=lambda tally: told.append(str(tally)))
     assert len(told) >= 2
@@ -224,14 +224,14 @@ def test_it_waits_as_long_as_it_is_told_to(backend, monkeypatch):
         waits.append(seconds)
 
     backend(httpx.Response(429, headers={"Retry-After": "7"}), STORED)
-    monkeypatch.setattr(simulation, "RETRY_SECONDS", (0.5, 30.0))
+    monkeypatch.setattr(fleet, "RETRY_SECONDS", (0.5, 30.0))
     monkeypatch.setattr(asyncio, "sleep", sleep)
     post_once(Tally())
     assert waits == [7]
 
 
 def test_what_was_measured_while_cut_off_is_sent_in_batches_with_its_age(backend, monkeypatch):
-    monkeypatch.setattr(simulation, "AGE_SECONDS_MIN", 0.0)
+    monkeypatch.setattr(fleet, "AGE_SECONDS_MIN", 0.0)
     server = backend(STORED)
     outages = Outages(every=0.05, length=0.3)
     tally = run("sim-001", interval=0.01, duration=1, outages=outages, drain=5)

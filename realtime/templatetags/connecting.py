@@ -2,7 +2,7 @@ from typing import Any
 
 from django import template
 
-from realtime.documents import Snippet, device_address, snippets
+from realtime.pages.markdown import Snippet, device_address, snippets
 
 register = template.Library()
 

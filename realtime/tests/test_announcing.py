@@ -9,8 +9,9 @@ import pytest
 
 from readings.models import Reading
 from readings.tests.logs import new, store
-from realtime import frames, receivers
-from realtime.groups import FLEET_GROUP, device_group
+from realtime.announcing import receivers
+from realtime.protocol import frames
+from realtime.protocol.groups import FLEET_GROUP, device_group
 from realtime.tests.sockets import in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db
@@ -38,8 +39,8 @@ def use(monkeypatch, layer):
     return layer
 
 
-def stretches(message):
-    """The stretches of a message as (device, first, last, readings)."""
+def seq_ranges(message):
+    """The ranges of a message as (device, first, last, readings)."""
     return [(device, first, last, json.loads(f"[{text}]")) for device, first, last, text in message["stretches"]]
 
 
@@ -50,7 +51,7 @@ def to_devices(layer):
 def test_each_device_has_a_group_of_its_own(device, other_device, monkeypatch):
     layer = use(monkeypatch, Layer())
     store([new("mote-1"), new("mote-2"), new("mote-1")])
-    told = {group: [stretch[:3] for stretch in stretches(message)] for group, message in to_devices(layer)}
+    told = {group: [seq_range[:3] for seq_range in seq_ranges(message)] for group, message in to_devices(layer)}
     assert told == {device_group(device.pk): [("mote-1", 1, 2)], device_group(other_device[0].pk): [("mote-2", 1, 1)]}
 
 
@@ -58,14 +59,14 @@ def test_the_fleet_is_told_of_many_devices_at_once(device, other_device, monkeyp
     layer = use(monkeypatch, Layer())
     store([new("mote-1"), new("mote-2"), new("mote-1")])
     (message,) = [message for group, message in layer.sent if group == FLEET_GROUP]
-    assert [stretch[:3] for stretch in stretches(message)] == [("mote-1", 1, 2), ("mote-2", 1, 1)]
+    assert [seq_range[:3] for seq_range in seq_ranges(message)] == [("mote-1", 1, 2), ("mote-2", 1, 1)]
 
 
 def test_a_message_carries_the_readings_encoded(device, monkeypatch):
     layer = use(monkeypatch, Layer())
     store([new(temperature=1.0), new(humidity=2.0)])
     ((_, message),) = to_devices(layer)
-    ((_, _, _, readings),) = stretches(message)
+    ((_, _, _, readings),) = seq_ranges(message)
     assert [(r["seq"], r.get("temperature"), r.get("humidity")) for r in readings] == [(1, 1, None), (2, None, 2)]
 
 
@@ -77,7 +78,7 @@ def test_a_batch_is_told_in_messages_of_a_frame_each(device, monkeypatch):
         [message for _, message in to_devices(layer)],
         [message for group, message in layer.sent if group == FLEET_GROUP],
     ):
-        assert [stretch[1:3] for message in messages for stretch in stretches(message)] == [(1, 3), (4, 6), (7, 8)]
+        assert [seq_range[1:3] for message in messages for seq_range in seq_ranges(message)] == [(1, 3), (4, 6), (7, 8)]
         assert len(messages) == 3
 
 
@@ -141,11 +142,11 @@ def test_a_layer_that_is_away_fails_no_write_and_is_logged(as_device, monkeypatc
 
 
 def records(caplog):
-    return [record for record in caplog.records if record.name == "realtime.breaker"]
+    return [record for record in caplog.records if record.name == "realtime.announcing.breaker"]
 
 
 def test_a_layer_that_is_away_is_logged_once_and_once_when_it_is_back(device, monkeypatch, caplog):
-    monkeypatch.setattr("realtime.breaker.RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("realtime.announcing.breaker.RETRY_SECONDS", 0.2)
     layer = use(monkeypatch, Layer(raises=ConnectionError("no Redis")))
     for _ in range(5):
         store([new()])
@@ -160,7 +161,7 @@ def test_a_layer_that_is_away_is_logged_once_and_once_when_it_is_back(device, mo
 
 def test_a_layer_that_hangs_holds_up_one_write_and_no_other(device, monkeypatch):
     monkeypatch.setattr(receivers, "ANNOUNCE_SECONDS", 0.05)
-    monkeypatch.setattr("realtime.breaker.RETRY_SECONDS", 60)
+    monkeypatch.setattr("realtime.announcing.breaker.RETRY_SECONDS", 60)
     layer = use(monkeypatch, Layer(hangs=True))
     for _ in range(20):
         store([new()])

@@ -3,7 +3,7 @@
 import pytest
 from asgiref.sync import sync_to_async
 
-from realtime import frames
+from realtime.protocol import frames
 from realtime.tests.sockets import in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)

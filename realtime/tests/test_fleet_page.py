@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from devices.models import Device
 from devices.tests.fixtures import staff_client
-from readings.rollups import HOURS, roll_up
+from readings.statistics.tiers import HOURS
 from readings.tests.logs import make_devices, new, store
+from readings.upkeep.rollups import roll_up
 
 PAGE = "/live/"
 LINES = "/live/-/sparklines"

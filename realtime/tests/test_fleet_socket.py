@@ -7,7 +7,7 @@ from asgiref.sync import sync_to_async
 
 from devices.models import Device
 from readings.tests.logs import new, store
-from realtime import frames
+from realtime.protocol import frames
 from realtime.tests.sockets import Socket, in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,7 +78,7 @@ async def test_it_hears_of_every_device(device, other_device):
 
 @in_a_loop
 async def test_it_hears_of_devices_that_were_registered_since(device, monkeypatch):
-    monkeypatch.setattr("realtime.checking.SOON_SECONDS", 60)  # by the first message, not by the next look
+    monkeypatch.setattr("realtime.stream.checker.SOON_SECONDS", 60)  # by the first message, not by the next look
     async with watching("") as socket:
         await opening(socket)
         await sync_to_async(Device.objects.register)(device_id="mote-3")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from realtime.documents import FOLDER, PAGES, markdown, snippets
+from realtime.pages.markdown import FOLDER, PAGES, markdown, snippets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from channels.layers import get_channel_layer
 
-from realtime import checking
+from realtime.stream import checker
 from realtime.tests.sockets import in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,15 +27,15 @@ class Away:
 
 @pytest.fixture
 def quick_checks(monkeypatch):
-    monkeypatch.setattr(checking, "CHECK_SECONDS", 0.2)
-    monkeypatch.setattr(checking, "SOON_SECONDS", 0.1)
+    monkeypatch.setattr(checker, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(checker, "SOON_SECONDS", 0.1)
 
 
 @pytest.mark.parametrize("hangs", [False, True])
 @in_a_loop
 async def test_a_new_socket_is_served_from_the_database(device, monkeypatch, quick_checks, hangs):
-    monkeypatch.setattr("realtime.listening.JOIN_SECONDS", 0.2)
-    for module in ("listening", "receivers"):
+    monkeypatch.setattr("realtime.stream.listener.JOIN_SECONDS", 0.2)
+    for module in ("stream.listener", "announcing.receivers"):
         monkeypatch.setattr(f"realtime.{module}.get_channel_layer", lambda: Away(hangs=hangs))
     await measure(2)
     async with watching("mote-1?after=0") as socket:
@@ -48,13 +48,13 @@ async def test_a_new_socket_is_served_from_the_database(device, monkeypatch, qui
 @in_a_loop
 async def test_a_socket_of_a_time_without_the_layer_hears_it_when_it_is_back(device, monkeypatch, quick_checks):
     layers: list[object] = [Away()]
-    monkeypatch.setattr("realtime.listening.get_channel_layer", lambda: Switch(layers))
+    monkeypatch.setattr("realtime.stream.listener.get_channel_layer", lambda: Switch(layers))
     async with watching("mote-1") as socket:
         await socket.frame()
         layers[0] = get_channel_layer()
         await asyncio.sleep(0.5)
-        monkeypatch.setattr(checking, "CHECK_SECONDS", 60)
-        monkeypatch.setattr(checking, "SOON_SECONDS", 60)
+        monkeypatch.setattr(checker, "CHECK_SECONDS", 60)
+        monkeypatch.setattr(checker, "SOON_SECONDS", 60)
         await asyncio.sleep(0.5)
         await measure(1)
         assert await socket.seqs(1) == [1]
@@ -75,7 +75,7 @@ async def test_a_socket_sees_what_was_not_announced_as_soon_as_something_is(devi
     async with watching("mote-1") as socket:
         await socket.frame()
         with monkeypatch.context() as away:
-            away.setattr("realtime.receivers.get_channel_layer", Away)
+            away.setattr("realtime.announcing.receivers.get_channel_layer", Away)
             await measure(3)
         await socket.says_nothing_more()
         await measure(1)

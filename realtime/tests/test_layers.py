@@ -6,7 +6,7 @@ import pytest
 from channels.layers import get_channel_layer
 from django.conf import settings
 
-from realtime.layers import ChannelLayer
+from realtime.announcing.redis_layer import ChannelLayer
 from realtime.tests.sockets import in_a_loop
 
 

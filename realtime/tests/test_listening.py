@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from realtime.listening import Listener
+from realtime.stream.listener import Listener
 from realtime.tests.sockets import in_a_loop
 
 

@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any
 
-from realtime import outgoing
-from realtime.outgoing import Ending, Outgoing
+from realtime.protocol.endings import Ending
+from realtime.stream import outbox
+from realtime.stream.outbox import Outbox
 from realtime.tests.sockets import in_a_loop
 
 BYE = Ending(4499, "bye", "Enough.")
@@ -26,7 +27,7 @@ class Reader:
 @in_a_loop
 async def test_what_is_put_is_sent_in_order_and_the_end_comes_last():
     reader = Reader()
-    queue = Outgoing(reader)
+    queue = Outbox(reader)
     for frame in ("one", "two", "three"):
         queue.put(frame)
     queue.end(BYE)
@@ -39,26 +40,26 @@ async def test_what_is_put_is_sent_in_order_and_the_end_comes_last():
 
 @in_a_loop
 async def test_what_waits_for_a_stuck_reader_is_bounded_and_the_reader_is_closed_with_1013(monkeypatch):
-    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(outbox, "CLOSE_SECONDS", 0.05)
     reader = Reader(stuck=True)
-    queue = Outgoing(reader)
+    queue = Outbox(reader)
     most = 0
     for _ in range(100):
-        queue.put("x" * (outgoing.WAITING_MAX // 10))
+        queue.put("x" * (outbox.WAITING_MAX // 10))
         await asyncio.sleep(0)
         most = max(most, sum(map(len, queue.waiting)))
     await queue.task
-    assert most <= outgoing.WAITING_MAX
+    assert most <= outbox.WAITING_MAX
     assert reader.taken == [1013]
     assert not queue.waiting
 
 
 @in_a_loop
 async def test_a_reader_that_takes_nothing_in_for_too_long_is_closed(monkeypatch):
-    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
-    monkeypatch.setattr(outgoing, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(outbox, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(outbox, "STALL_SECONDS", 0.05)
     reader = Reader(stuck=True)
-    queue = Outgoing(reader)
+    queue = Outbox(reader)
     queue.put("one")
     await asyncio.sleep(0.1)
     queue.check()
@@ -74,7 +75,7 @@ async def test_a_frame_that_no_server_takes_closes_the_socket(caplog):
         taken.append(message)
 
     taken: list[dict[str, Any]] = []
-    queue = Outgoing(send)
+    queue = Outbox(send)
     queue.put("huge")
     await queue.task
     assert taken[-1]["code"] == 1013
@@ -84,7 +85,7 @@ async def test_a_frame_that_no_server_takes_closes_the_socket(caplog):
 @in_a_loop
 async def test_who_is_given_up_is_closed_by_a_task_that_was_not_cancelled(monkeypatch):
     """Else no `asyncio.timeout` fires in it on Python 3.11.2, which is Debian 12's."""
-    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(outbox, "CLOSE_SECONDS", 0.05)
     cancellations = []
 
     class Witness(Reader):
@@ -95,7 +96,7 @@ async def test_who_is_given_up_is_closed_by_a_task_that_was_not_cancelled(monkey
                 cancellations.append(task.cancelling())
             await super().__call__(message)
 
-    queue = Outgoing(Witness(stuck=True))
+    queue = Outbox(Witness(stuck=True))
     queue.put("one")
     await asyncio.sleep(0)
     queue.give_up(BYE)
@@ -106,7 +107,7 @@ async def test_who_is_given_up_is_closed_by_a_task_that_was_not_cancelled(monkey
 @in_a_loop
 async def test_who_is_given_up_before_anything_was_sent_is_closed(monkeypatch):
     reader = Reader()
-    queue = Outgoing(reader)
+    queue = Outbox(reader)
     queue.put("one")
     queue.give_up(BYE)
     await queue.task
@@ -118,7 +119,7 @@ async def test_who_is_given_up_before_anything_was_sent_is_closed(monkeypatch):
 @in_a_loop
 async def test_who_is_cancelled_sends_nothing_more():
     reader = Reader(stuck=True)
-    queue = Outgoing(reader)
+    queue = Outbox(reader)
     queue.put("one")
     await asyncio.sleep(0)
     queue.task.cancel()
@@ -130,9 +131,9 @@ async def test_who_is_cancelled_sends_nothing_more():
 
 @in_a_loop
 async def test_who_is_to_be_closed_behind_what_waits_can_still_be_given_up(monkeypatch):
-    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(outbox, "CLOSE_SECONDS", 0.05)
     reader = Reader(stuck=True)
-    queue = Outgoing(reader)
+    queue = Outbox(reader)
     queue.put("one")
     queue.end(BYE)
     await asyncio.sleep(0)
@@ -143,10 +144,10 @@ async def test_who_is_to_be_closed_behind_what_waits_can_still_be_given_up(monke
 
 @in_a_loop
 async def test_a_close_behind_what_waits_waits_for_no_stuck_reader(monkeypatch):
-    monkeypatch.setattr(outgoing, "CLOSE_SECONDS", 0.05)
-    monkeypatch.setattr(outgoing, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(outbox, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(outbox, "STALL_SECONDS", 0.05)
     reader = Reader(stuck=True)
-    queue = Outgoing(reader)
+    queue = Outbox(reader)
     queue.put("one")
     queue.end(BYE)
     await asyncio.wait_for(queue.task, 1)

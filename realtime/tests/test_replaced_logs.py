@@ -6,9 +6,9 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from devices.models import Device
-from readings.erasure import erase
-from realtime import checking
-from realtime.hub import current_hub
+from readings.upkeep.erasure import erase
+from realtime.stream import checker
+from realtime.stream.hub import current_hub
 from realtime.tests.sockets import in_a_loop, measure, watching
 from realtime.tests.test_fleet_socket import SUBSCRIBED, logs, opening
 
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def unchecked(monkeypatch):
-    monkeypatch.setattr(checking, "SOON_SECONDS", 60)
+    monkeypatch.setattr(checker, "SOON_SECONDS", 60)
 
 
 @pytest.fixture
 def quick_checks(monkeypatch):
-    monkeypatch.setattr(checking, "CHECK_SECONDS", 0.1)
-    monkeypatch.setattr(checking, "SOON_SECONDS", 0.05)
+    monkeypatch.setattr(checker, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(checker, "SOON_SECONDS", 0.05)
 
 
 @sync_to_async

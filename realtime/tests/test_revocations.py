@@ -18,10 +18,11 @@ from devices.keys import hash_key
 from devices.models import Device
 from devices.tests.fixtures import staff_client
 from readings.models import Reading
-from realtime import checking, consumers, revocations, stream
-from realtime.admission import admit
-from realtime.hub import current_hub
+from realtime import consumers
+from realtime.access.admission import admit
 from realtime.models import Ticket
+from realtime.stream import checker, feed, revocations
+from realtime.stream.hub import current_hub
 from realtime.tests.sockets import OWN, Socket, in_a_loop, measure, watching
 from realtime.tests.test_socket_economy import held_up
 
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def unlooked(monkeypatch):
     """Only what is committed, not the next look, can tell a process of a revocation."""
     monkeypatch.setattr(revocations, "LOOK_SECONDS", 60)
-    monkeypatch.setattr(checking, "SOON_SECONDS", 60)
+    monkeypatch.setattr(checker, "SOON_SECONDS", 60)
 
 
 def session() -> str:
@@ -167,11 +168,11 @@ async def test_what_was_not_announced_is_held_to_it_and_so_is_a_status(mote, mon
             pass
 
     device, key = mote
-    monkeypatch.setattr("realtime.receivers.get_channel_layer", Silent)
+    monkeypatch.setattr("realtime.announcing.receivers.get_channel_layer", Silent)
     monkeypatch.setattr(revocations, "LOOK_SECONDS", 60)
-    monkeypatch.setattr(checking, "CHECK_SECONDS", 0.1)
-    monkeypatch.setattr(checking, "SOON_SECONDS", 0.05)
-    monkeypatch.setattr(checking, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(checker, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(checker, "SOON_SECONDS", 0.05)
+    monkeypatch.setattr(checker, "GRACE_SECONDS", 0.05)
     async with watching("mote-1", x_api_key=key) as socket:
         assert (await socket.frame())["status"] == "never"
         await sync_to_async(device.rotate_key)(overlap=timedelta(0), now=timezone.now())
@@ -221,7 +222,7 @@ def away(monkeypatch):
 
 @in_a_loop
 async def test_where_credentials_cannot_be_checked_frames_wait(mote, other_device, unlooked, monkeypatch, caplog):
-    monkeypatch.setattr(stream, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(feed, "RETRY_SECONDS", 0.05)
     async with watching("mote-1") as socket:
         await socket.frame()
         with away(monkeypatch):
@@ -238,8 +239,8 @@ async def test_where_credentials_cannot_be_checked_frames_wait(mote, other_devic
 async def test_what_waits_for_that_is_bounded_and_read_from_the_log(
     mote, other_device, unlooked, reads, monkeypatch, caplog
 ):
-    monkeypatch.setattr(stream, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(stream, "HELD_MAX", 500)
+    monkeypatch.setattr(feed, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(feed, "HELD_MAX", 500)
     async with watching("mote-1") as socket, watching("") as fleet:
         await socket.frame()
         await fleet.frame()
@@ -249,7 +250,7 @@ async def test_what_waits_for_that_is_bounded_and_read_from_the_log(
             await measure(20)
             await asyncio.sleep(0.2)
             (log,) = [log for log in current_hub().stream.logs.values() if log.device_id == "mote-1"]
-            assert sum(len(stretch.documents) for stretch in log.taken) <= 1000
+            assert sum(len(seq_range.documents) for seq_range in log.taken) <= 1000
             await socket.says_nothing_more()
         assert await socket.seqs(20) == await fleet.seqs(20) == list(range(1, 21))
     assert reads

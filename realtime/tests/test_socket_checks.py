@@ -14,8 +14,8 @@ from devices.models import Device, DeviceState
 from devices.tests.fixtures import staff_client
 from readings.models import Reading
 from readings.tests.logs import new, store
-from realtime import checking
 from realtime.models import Ticket
+from realtime.stream import checker
 from realtime.tests.sockets import OWN, Socket, in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _quick_checks(monkeypatch):
-    monkeypatch.setattr(checking, "CHECK_SECONDS", 0.1)
-    monkeypatch.setattr(checking, "SOON_SECONDS", 0.05)
-    monkeypatch.setattr(checking, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(checker, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(checker, "SOON_SECONDS", 0.05)
+    monkeypatch.setattr(checker, "GRACE_SECONDS", 0.05)
 
 
 class Silent:
@@ -37,7 +37,7 @@ class Silent:
 
 @pytest.fixture
 def nothing_announced(monkeypatch):
-    monkeypatch.setattr("realtime.receivers.get_channel_layer", Silent)
+    monkeypatch.setattr("realtime.announcing.receivers.get_channel_layer", Silent)
 
 
 @in_a_loop
@@ -219,14 +219,14 @@ async def test_who_follows_a_log_that_was_replaced_is_told_to_begin_again(device
 @in_a_loop
 async def test_a_check_that_fails_in_an_unexpected_way_is_not_the_last_one(device, nothing_announced, monkeypatch):
     failures = iter([True])
-    is_over = checking.Checker.is_over
+    is_over = checker.Checker.is_over
 
     async def fail_once(checker):
         if next(failures, False):
             raise LookupError("a fault of ours")
         return await is_over(checker)
 
-    monkeypatch.setattr(checking.Checker, "is_over", fail_once)
+    monkeypatch.setattr(checker.Checker, "is_over", fail_once)
     async with watching("mote-1") as socket:
         await socket.frame()
         await measure(2)

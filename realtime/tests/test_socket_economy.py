@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 import pytest
 from channels.layers import get_channel_layer
 
-from realtime import replays
-from realtime.groups import device_group
-from realtime.hub import current_hub
+from realtime.protocol.groups import device_group
+from realtime.stream import replays
+from realtime.stream.hub import current_hub
 from realtime.tests.sockets import Socket, in_a_loop, measure, watching
 from realtime.tests.test_socket_gaps import Tape, tape  # noqa: F401  a fixture
 
@@ -73,7 +73,7 @@ async def test_those_who_come_back_together_share_what_is_read(device, reads, mo
 
 @in_a_loop
 async def test_a_live_frame_needs_no_thread(device, tape, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("realtime.checking.SOON_SECONDS", 60)
+    monkeypatch.setattr("realtime.stream.checker.SOON_SECONDS", 60)
     async with AsyncExitStack() as stack:
         sockets = await watchers(stack, "mote-1")
         await measure(3)

@@ -8,8 +8,10 @@ from channels.layers import get_channel_layer
 
 from devices.models import Device
 from readings.tests.logs import new, store
-from realtime import checking, frames, receivers
-from realtime.groups import FLEET_GROUP, device_group
+from realtime.announcing import receivers
+from realtime.protocol import frames
+from realtime.protocol.groups import FLEET_GROUP, device_group
+from realtime.stream import checker
 from realtime.tests.sockets import in_a_loop, measure, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a message shows is to be mended by that, not by the next look at the positions."""
-    monkeypatch.setattr(checking, "SOON_SECONDS", 60)
+    monkeypatch.setattr(checker, "SOON_SECONDS", 60)
 
 
 class Tape:
@@ -93,8 +95,8 @@ async def test_of_a_message_known_in_part_only_the_rest_is_sent(device, tape):
         await socket.frame()
         assert await socket.seqs(2) == [2, 3]
         await sync_to_async(store)([new(), new()])
-        stretches = [("mote-1", 2, 5, documents) for *_, documents in tape.messages[1]["stretches"]]
-        overlapping = tape.messages[1] | {"stretches": stretches}
+        seq_ranges = [("mote-1", 2, 5, documents) for *_, documents in tape.messages[1]["stretches"]]
+        overlapping = tape.messages[1] | {"stretches": seq_ranges}
         await get_channel_layer().group_send(device_group(device.pk), overlapping)
         assert await socket.seqs(2) == [4, 5]
         await socket.says_nothing_more()

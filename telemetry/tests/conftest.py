@@ -7,8 +7,8 @@ from django.db import connection
 from playwright.sync_api import Browser
 
 from devices.tests.fixtures import *  # noqa: F403  pytest finds fixtures where they stand
-from telemetry.tests.browser import chromium, session
-from telemetry.tests.server import Server
+from telemetry.tests.support.browser import chromium, session
+from telemetry.tests.support.server import Server
 
 # About PostgreSQL alone: the suite's second run, on PostgreSQL and Redis, has them.
 OF_POSTGRESQL = ["test_postgresql_stops.py", "test_hung_connections.py", "test_abandoned_requests.py"]

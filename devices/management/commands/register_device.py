@@ -2,9 +2,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from devices.api.serializers import NewDeviceSerializer
 from devices.models import Device
 from devices.querysets import DeviceIdTaken
-from devices.serializers import NewDeviceSerializer
 
 
 class Command(BaseCommand):

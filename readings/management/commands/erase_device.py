@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from devices.models import Device
-from readings.erasure import erase, holdings
+from readings.upkeep.erasure import erase, holdings
 
 
 class Command(BaseCommand):

@@ -13,8 +13,8 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from readings.importing import Imported, InvalidFile, Problem, read_rows, store_rows
-from readings.recording import OutcomeUnknown
+from readings.ingest.csv_import import Imported, InvalidFile, Problem, read_rows, store_rows
+from readings.log.recording import OutcomeUnknown
 
 PROBLEMS_SHOWN = 100
 GZIP_MAGIC = b"\x1f\x8b"

@@ -9,12 +9,12 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from readings.clock import read_uptime, trusted_time
-from readings.exclusion import Busy
-from readings.maintenance import INTERVAL_SECONDS, Round, keep_maintaining, maintain
-from readings.retention import expiries
-from readings.rollups import waiting
-from readings.rounds import last_round
+from readings.upkeep.clock import read_uptime, trusted_time
+from readings.upkeep.locks import Busy
+from readings.upkeep.maintenance import INTERVAL_SECONDS, Round, keep_maintaining, maintain
+from readings.upkeep.retention import expiries
+from readings.upkeep.rollups import waiting
+from readings.upkeep.rounds import last_round
 
 
 class Command(BaseCommand):

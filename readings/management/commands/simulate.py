@@ -7,8 +7,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
-from readings.simulation import Outages, SimulationError, Tally, VirtualDevice, obtain_keys, server_url, simulate
-from readings.verdict import compare
+from readings.simulator.comparison import compare
+from readings.simulator.fleet import Outages, SimulationError, Tally, VirtualDevice, obtain_keys, server_url, simulate
 
 # How long devices may go on sending what they have when their time is up.
 DRAIN_SECONDS = 15

@@ -15,8 +15,9 @@ from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from devices import instruments
-from devices.database import (
+from devices.database import instruments
+from devices.database.errors import words_of
+from devices.database.work import (
     CONNECT_SECONDS,
     IDLE_IN_TRANSACTION_SECONDS,
     POOL_SIZES,
@@ -24,8 +25,7 @@ from devices.database import (
     Work,
     current_work,
 )
-from devices.database_errors import words_of
-from telemetry.cancellation import current_cancellation, uncancelled
+from telemetry.databases.cancellation import current_cancellation, uncancelled
 
 logger = logging.getLogger(__name__)
 

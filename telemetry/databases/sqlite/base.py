@@ -12,9 +12,9 @@ from typing import Any
 import django.db
 from django.db.backends.sqlite3 import base
 
-from devices import instruments
-from devices.database import STATEMENT_SECONDS, Work, current_work
-from telemetry.cancellation import current_cancellation
+from devices.database import instruments
+from devices.database.work import STATEMENT_SECONDS, Work, current_work
+from telemetry.databases.cancellation import current_cancellation
 
 # How often it is looked for statements that are past their deadline, in seconds.
 LOOK_SECONDS = 0.25

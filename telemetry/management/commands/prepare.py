@@ -6,8 +6,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import DatabaseError, InterfaceError
 
-from devices.database_errors import WORDS, trouble_of, words_of
-from telemetry.preparing import OPERATOR, missing_secrets, prepare_database, write_secrets
+from devices.database.errors import WORDS, trouble_of, words_of
+from telemetry.configuration.installation import OPERATOR, missing_secrets, prepare_database, write_secrets
 
 
 class Command(BaseCommand):

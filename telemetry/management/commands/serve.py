@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from telemetry.serving import CannotListen, check_address, serve
+from telemetry.server.serving import CannotListen, check_address, serve
 
 LEAD_SECONDS_MAX = 60
 

@@ -12,14 +12,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
-from devices.database_errors import WORDS, trouble_of, words_of
+from devices.api.serializers import OVERLAP_SECONDS_DEFAULT
+from devices.database.errors import WORDS, trouble_of, words_of
 from devices.models import Device
-from devices.serializers import OVERLAP_SECONDS_DEFAULT
-from readings.failures import FailureLog
-from readings.simulation import SimulationError, VirtualDevice, server_url, simulate
+from readings.simulator.fleet import SimulationError, VirtualDevice, server_url, simulate
+from readings.upkeep.failures import FailureLog
+from telemetry.configuration.installation import OPERATOR, prepare_database
 from telemetry.management.commands.prepare import start_over_with_secrets
-from telemetry.preparing import OPERATOR, prepare_database
-from telemetry.serving import CannotListen, check_address, serve_and_maintain
+from telemetry.server.serving import CannotListen, check_address, serve_and_maintain
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from django.conf import settings
 
-from telemetry.tests.fleet import Verdict
+from telemetry.tests.support.fleet import Verdict
 
 DOCUMENT = Path(settings.BASE_DIR) / "docs" / "reliability.md"
 # Set for a first look, which is shorter and so no proof.

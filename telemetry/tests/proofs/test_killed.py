@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from telemetry.tests.fleet import Fleet, Verdict, seconds_until_acknowledged
-from telemetry.tests.postgresql import PostgreSQL, children_of
+from telemetry.tests.end_to_end.test_stopping import Poster
 from telemetry.tests.proofs.conftest import Record
-from telemetry.tests.server import Server
-from telemetry.tests.test_stopping import Poster
+from telemetry.tests.support.fleet import Fleet, Verdict, seconds_until_acknowledged
+from telemetry.tests.support.postgresql import PostgreSQL, children_of
+from telemetry.tests.support.server import Server
 
 pytestmark = pytest.mark.prove
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.tests.audience import COMPLETE_SECONDS, Audience
-from telemetry.tests.fleet import Fleet
-from telemetry.tests.postgresql import PostgreSQL
 from telemetry.tests.proofs.conftest import Record
-from telemetry.tests.redis_server import Redis
-from telemetry.tests.server import Server
+from telemetry.tests.support.audience import COMPLETE_SECONDS, Audience
+from telemetry.tests.support.fleet import Fleet
+from telemetry.tests.support.postgresql import PostgreSQL
+from telemetry.tests.support.redis_server import Redis
+from telemetry.tests.support.server import Server
 
 pytestmark = pytest.mark.prove
 

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from telemetry.tests.postgresql import PostgreSQL
 from telemetry.tests.proofs.conftest import Record
-from telemetry.tests.server import FLEET_KEY, Server
+from telemetry.tests.support.postgresql import PostgreSQL
+from telemetry.tests.support.server import FLEET_KEY, Server
 
 pytestmark = pytest.mark.prove
 

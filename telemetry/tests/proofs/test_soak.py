@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.tests.postgresql import PostgreSQL
 from telemetry.tests.proofs.conftest import Record
 from telemetry.tests.proofs.steady import Steady
 from telemetry.tests.proofs.watching import Watch
-from telemetry.tests.server import Server
+from telemetry.tests.support.postgresql import PostgreSQL
+from telemetry.tests.support.server import Server
 
 pytestmark = pytest.mark.prove
 

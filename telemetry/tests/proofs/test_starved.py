@@ -17,11 +17,11 @@ import httpx
 import psycopg
 import pytest
 
-from telemetry.tests.fleet import Fleet, seconds_until_acknowledged
-from telemetry.tests.postgresql import PostgreSQL
 from telemetry.tests.proofs.conftest import Record
 from telemetry.tests.proofs.watching import Watch, usage
-from telemetry.tests.server import FLEET_KEY, Server
+from telemetry.tests.support.fleet import Fleet, seconds_until_acknowledged
+from telemetry.tests.support.postgresql import PostgreSQL
+from telemetry.tests.support.server import FLEET_KEY, Server
 
 pytestmark = pytest.mark.prove
 

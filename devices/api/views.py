@@ -1,0 +1,194 @@
+import re
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet
+
+from devices.access.authentication import caller_of
+from devices.access.callers import Role
+from devices.access.permissions import CallerPermission
+from devices.api.serializers import (
+    DeviceChangesSerializer,
+    DeviceFiltersSerializer,
+    DeviceSerializer,
+    DeviceWithKeySerializer,
+    NewDeviceSerializer,
+    RotationSerializer,
+)
+from devices.models import Device, RotationUnderWay
+from devices.querysets import DeviceIdTaken, DeviceQuerySet
+from devices.validators import DEVICE_ID_PATTERN
+
+UNDER_WAY = (
+    "An earlier key of this device works until {until:%Y-%m-%dT%H:%M:%S.%fZ}, as the last rotation promised. "
+    'To end that key now and rotate again, send "force": true. To end every earlier key, send "overlap_seconds": 0.'
+)
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "device_id_taken"
+    default_detail = "There is a device of this id already."
+
+
+class DevicePages(CursorPagination):
+    """Pages by device id, so that a page costs the same at any depth."""
+
+    ordering = "device_id"
+    page_size = 100
+    page_size_query_param = "limit"
+    max_page_size = 1000
+
+    def decode_cursor(self, request: Request) -> Any:
+        wrong = ValidationError({"cursor": ErrorDetail("This is no cursor of ours.", code="invalid_cursor")})
+        try:
+            cursor = super().decode_cursor(request)
+        except NotFound as error:
+            raise wrong from error
+        if cursor and not re.fullmatch(DEVICE_ID_PATTERN, str(cursor.position)):
+            raise wrong
+        return cursor
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"results": data, "next": self.get_next_link()})
+
+    def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "required": ["results", "next"],
+            "properties": {"results": schema, "next": {"type": ["string", "null"], "format": "uri"}},
+        }
+
+
+class DeviceScope(GenericViewSet[Device]):
+    """What every viewset over devices shares: who may call, and which devices the caller sees."""
+
+    permission_classes = [CallerPermission]
+    lookup_field = "device_id"
+    queryset = Device.objects.all()
+
+    def get_queryset(self) -> QuerySet[Device]:
+        caller = caller_of(self.request)
+        devices = super().get_queryset()
+        return devices.filter(pk=caller.device.pk) if caller.device else devices
+
+
+class DeviceViewSet(DeviceScope):
+    """Devices: register, look up, change, deactivate, and give a new key."""
+
+    serializer_class: type[BaseSerializer[Device]] = DeviceSerializer
+    pagination_class = DevicePages
+    admin_permissions = {
+        "list": "devices.view_device",
+        "create": "devices.add_device",
+        "retrieve": "devices.view_device",
+        "partial_update": "devices.change_device",
+        "destroy": "devices.delete_device",
+        "rotate_key": "devices.change_device",
+    }
+    open_to = {"retrieve": (Role.DEVICE,)}
+
+    def get_queryset(self) -> DeviceQuerySet:
+        devices = super().get_queryset()
+        assert isinstance(devices, DeviceQuerySet)
+        return devices.select_related("state").with_status(now=timezone.now())
+
+    def filtered(self, devices: DeviceQuerySet) -> DeviceQuerySet:
+        """The devices that the query's `status`, `is_active` and `search` leave. Raises ValidationError."""
+        filters = DeviceFiltersSerializer(data=self.request.query_params)
+        filters.is_valid(raise_exception=True)
+        chosen = filters.validated_data
+        if "search" in chosen:
+            devices = devices.search(chosen["search"])
+        if "status" in chosen:
+            devices = devices.of_status(chosen["status"])
+        if "is_active" in chosen:
+            devices = devices.filter(is_active=chosen["is_active"] == "true")
+        return devices
+
+    @extend_schema(operation_id="device_list", summary="List devices", parameters=[DeviceFiltersSerializer])
+    def list(self, request: Request) -> Response:
+        """Pages by device id; `next` is the address of the next page."""
+        page = self.paginate_queryset(self.filtered(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(
+        operation_id="device_register",
+        summary="Register a device",
+        request=NewDeviceSerializer,
+        responses={201: DeviceWithKeySerializer},
+    )
+    def create(self, request: Request) -> Response:
+        """Answers the device with its `api_key`, which is shown this once."""
+        values = NewDeviceSerializer(data=request.data)
+        values.is_valid(raise_exception=True)
+        try:
+            # With the look-up of the answer: a key that cannot be shown must not be stored.
+            with transaction.atomic():
+                device, key = Device.objects.register(**values.validated_data)
+                return self.with_key(device, key, status_code=status.HTTP_201_CREATED)
+        except DeviceIdTaken as error:
+            raise Conflict from error
+
+    @extend_schema(operation_id="device", summary="Look up a device")
+    def retrieve(self, request: Request, device_id: str) -> Response:
+        """A device sees itself alone."""
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(operation_id="device_change", summary="Change a device", request=DeviceChangesSerializer)
+    def partial_update(self, request: Request, device_id: str) -> Response:
+        """What is not named stays as it is."""
+        changes = DeviceChangesSerializer(self.get_object(), data=request.data, partial=True)
+        changes.is_valid(raise_exception=True)
+        changes.save()
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(operation_id="device_deactivate", summary="Deactivate a device", responses={204: None})
+    def destroy(self, request: Request, device_id: str) -> Response:
+        """Deactivates the device: its key is refused from now on, its log stays."""
+        device = self.get_object()
+        device.is_active = False
+        device.save(update_fields=["is_active"])
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        operation_id="device_rotate_key",
+        summary="Give a device a new key",
+        request=RotationSerializer,
+        responses={200: DeviceWithKeySerializer},
+    )
+    @action(detail=True, methods=["post"], url_path="rotate-key")
+    def rotate_key(self, request: Request, device_id: str) -> Response:
+        """Gives the device a new key; the old one works until the overlap ends.
+
+        At most two keys work at a time, so a second rotation within that overlap is refused (409,
+        `rotation_under_way`) unless `force` is true. With `overlap_seconds` 0 it is never refused.
+        """
+        device = self.get_object()
+        values = RotationSerializer(data=request.data)
+        values.is_valid(raise_exception=True)
+        overlap = timedelta(seconds=values.validated_data["overlap_seconds"])
+        force = values.validated_data["force"]
+        try:
+            with transaction.atomic():
+                return self.with_key(device, device.rotate_key(overlap=overlap, now=timezone.now(), force=force))
+        except RotationUnderWay as error:
+            raise Conflict(UNDER_WAY.format(until=error.until), code="rotation_under_way") from error
+        except Device.DoesNotExist as error:  # erased since it was looked up
+            raise NotFound from error
+
+    def with_key(self, device: Device, key: str, status_code: int = status.HTTP_200_OK) -> Response:
+        shown = self.get_queryset().get(pk=device.pk)
+        shown.api_key = key  # type: ignore[attr-defined]
+        return Response(DeviceWithKeySerializer(shown).data, status=status_code)

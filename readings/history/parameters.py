@@ -1,0 +1,172 @@
+"""What `history` and `aggregate` can be asked: their query parameters, parsed."""
+
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from devices.api.serializers import QuerySerializer
+from readings.metrics import EXTRA_METRICS_MAX, is_metric_name
+from readings.statistics.aggregation import AGGREGATE_VALUES_MAX
+from readings.statistics.buckets import BUCKETS_MAX, POINTS_DEFAULT, InvalidBucket, parse_bucket
+from readings.windows import EARLIEST, FORMS, LATEST, InvalidMoment, InvalidWindow, check_window, parse_moment
+
+LIMIT_DEFAULT = 100
+LIMIT_MAX = 10_000
+METRICS_PATTERN = "^[a-z][a-z0-9_]{0,62}(,[a-z][a-z0-9_]{0,62})*$"
+BUCKET_PATTERN = "^(auto|[1-9][0-9]{0,6}[smhd])$"
+UNIX_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
+RELATIVE_PATTERN = "^(now|(now)?[+-][0-9]{1,9}[smhdw])$"
+ALIASES = {"from": "start", "to": "end"}
+
+
+@extend_schema_field(
+    {
+        "type": "string",
+        "anyOf": [{"format": "date-time"}, {"pattern": UNIX_PATTERN}, {"pattern": RELATIVE_PATTERN}],
+    }
+)
+class MomentField(serializers.CharField):
+    """A moment; relative ones count from the `now` of the serializer's context."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return parse_moment(str(data), now=self.context["now"])
+        except InvalidMoment as error:
+            raise serializers.ValidationError(str(error), code="invalid_time") from error
+
+
+@extend_schema_field({"type": "string", "pattern": METRICS_PATTERN})
+class MetricsField(serializers.CharField):
+    """A comma list of metric names."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        names = list(dict.fromkeys(name.strip() for name in str(data).split(",")))
+        if wrong := [name for name in names if not is_metric_name(name)]:
+            raise serializers.ValidationError(f"{wrong[0][:80]!r} is no metric's name.", code="invalid_name")
+        if len(names) > EXTRA_METRICS_MAX + 3:
+            raise serializers.ValidationError("More metrics than a reading can have.", code="too_many_metrics")
+        return names
+
+
+class TimeZoneField(serializers.CharField):
+    """A name of the IANA time zone database; becomes a ZoneInfo."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if data not in time_zones():
+            raise serializers.ValidationError("Name a time zone, such as Europe/Berlin.", code="invalid_time_zone")
+        return ZoneInfo(str(data))
+
+
+@extend_schema_field({"type": "string", "pattern": BUCKET_PATTERN})
+class BucketField(serializers.CharField):
+    """The name of a bucket; with the window it becomes a `readings.statistics.buckets.Bucket`."""
+
+
+class CursorField(serializers.CharField):
+    """The position of the last reading of the page before, `(timestamp, seq)`; opaque to clients.
+
+    In UTC, and in the one form that `encode` gives it: PostgreSQL takes fewer time zones than Python, for instance.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            timestamp, _, seq = base64.urlsafe_b64decode(str(data).encode()).decode().partition(" ")
+            position = datetime.fromisoformat(timestamp), int(seq)
+            if position[0].tzinfo is not UTC or self.encode(*position) != data:
+                raise ValueError
+            if not (EARLIEST <= position[0] <= LATEST and 0 < position[1] < 1 << 63):
+                raise ValueError
+        except (TypeError, ValueError, binascii.Error) as error:
+            raise serializers.ValidationError("This is no cursor of ours.", code="invalid_cursor") from error
+        return position
+
+    @staticmethod
+    def encode(timestamp: datetime, seq: int) -> str:
+        return base64.urlsafe_b64encode(f"{timestamp.isoformat()} {seq}".encode()).decode()
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+class WindowSerializer(QuerySerializer):
+    """`start` and `end` with the aliases `from` and `to`."""
+
+    start = MomentField(required=False, help_text=f"Start of the window, included. {FORMS}. Also called `from`.")
+    end = MomentField(required=False, help_text="End of the window, excluded; as `start`. Also called `to`.")
+    metrics = MetricsField(required=False, help_text="Comma list of metrics; all if absent.")
+
+    def to_internal_value(self, data: Any) -> Any:
+        return super().to_internal_value({ALIASES.get(name, name): value for name, value in data.items()})
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            check_window(attrs.get("start"), attrs.get("end"))
+        except InvalidWindow as error:
+            raise serializers.ValidationError(
+                {"end": serializers.ErrorDetail(str(error), code="empty_window")}
+            ) from error
+        return attrs
+
+
+class HistoryQuery(WindowSerializer):
+    limit = serializers.IntegerField(default=LIMIT_DEFAULT, min_value=1, max_value=LIMIT_MAX, help_text="Page size.")
+    order = serializers.ChoiceField(["desc", "asc"], default="desc", help_text="`desc`: newest first.")
+    cursor = CursorField(required=False, help_text="From `next` of the page before.")
+    format = serializers.ChoiceField(["json", "csv"], required=False, help_text="`csv` streams the whole window.")
+
+
+class AggregateQuery(WindowSerializer):
+    """The default window is the last 24 hours; `bucket` becomes a `readings.statistics.buckets.Bucket`.
+
+    `auto` chooses no less than whole hours where the window starts before the context's `raw_from`, if any, and buckets
+    so large that with `metric_count` metrics, the context's, the answer is not too large.
+    """
+
+    bucket = BucketField(required=False, help_text="`30s 5m 1h 1d 7d`, or `auto`.")
+    points = serializers.IntegerField(
+        default=POINTS_DEFAULT, min_value=1, max_value=BUCKETS_MAX, help_text="At most so many buckets, with `auto`."
+    )
+    tz = TimeZoneField(required=False, help_text="Where the days of day-sized buckets begin; UTC if absent.")
+    fill = serializers.ChoiceField(["null"], required=False, help_text="`null`: give empty buckets too.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        now = self.context["now"]
+        attrs = super().validate({"start": now - timedelta(hours=24), "end": now, "tz": ZoneInfo("UTC")} | attrs)
+        if "bucket" in attrs:
+            try:
+                raw_from = self.context["raw_from"]
+                metrics = len(attrs["metrics"]) if "metrics" in attrs else self.context["metric_count"]
+                attrs["bucket"] = parse_bucket(
+                    attrs["bucket"],
+                    start=attrs["start"],
+                    end=attrs["end"],
+                    points=max(1, min(attrs["points"], AGGREGATE_VALUES_MAX // max(1, metrics))),
+                    tz=attrs["tz"],
+                    whole_hours=raw_from is not None and attrs["start"] < raw_from,
+                )
+            except InvalidBucket as error:
+                detail = serializers.ErrorDetail(str(error), code="invalid_bucket")
+                raise serializers.ValidationError({"bucket": detail}) from error
+        return attrs
+
+
+def parsed(
+    query: type[WindowSerializer], parameters: Any, *, raw_from: datetime | None = None, metric_count: int = 0
+) -> dict[str, Any]:
+    """The validated parameters. Raises ValidationError, a 422.
+
+    `raw_from`: where the device's kept readings begin. `metric_count`: how many metrics it has.
+    """
+    context = {"now": timezone.now(), "raw_from": raw_from, "metric_count": metric_count}
+    serializer = query(data=parameters, context=context)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)

@@ -1,0 +1,176 @@
+"""What can be asked of a device's readings; and the device endpoints, with the latest reading in them."""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices.access.authentication import caller_of
+from devices.access.callers import Role
+from devices.api.json import JSONRenderer, encoded_with
+from devices.api.serializers import DeviceSerializer
+from devices.api.views import DeviceScope, DeviceViewSet
+from devices.models import Device, DeviceState
+from readings.history import openapi
+from readings.history.csv_export import csv_lines
+from readings.history.parameters import AggregateQuery, CursorField, HistoryQuery, parsed
+from readings.log.entries import reading_document
+from readings.metrics import COLUMNS
+from readings.models import Reading
+from readings.querysets import ReadingQuerySet
+from readings.statistics.aggregation import LARGE_ANSWER_VALUES, Question, TooManyValues, aggregate, check_size
+from readings.statistics.large_answers import large_answer
+from readings.windows import EARLIEST
+
+# A page of more readings is encoded piece by piece.
+LARGE_PAGE_READINGS = 500
+
+VIEW_READING = "readings.view_reading"
+
+
+class DeviceWithLatestSerializer(DeviceSerializer):
+    latest = serializers.SerializerMethodField()
+
+    class Meta(DeviceSerializer.Meta):
+        fields = [*DeviceSerializer.Meta.fields, "latest"]
+        read_only_fields = fields
+
+    @extend_schema_field(openapi.LATEST)
+    def get_latest(self, device: Device) -> dict[str, Any] | None:
+        reading = self.context["latest"].get(device.device_id)
+        return reading_document(reading) if reading else None
+
+
+class DeviceWithLatestViewSet(DeviceViewSet):
+    """The device endpoints as the API has them: `devices` cannot know of readings, so the latest joins here."""
+
+    serializer_class = DeviceWithLatestSerializer
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
+        """Looks up the latest readings of whatever is about to be shown, in one query, if the caller may view it."""
+        shown: Iterable[Device] = args[0] if args and kwargs.get("many") else args[:1]
+        visible = [device.device_id for device in shown if self.may_view_readings()]
+        latest = Reading.objects.latest_of(visible)
+        context = dict(kwargs.pop("context", None) or self.get_serializer_context())
+        context["latest"] = {reading.device_id: reading for reading in latest}
+        return DeviceWithLatestSerializer(*args, context=context, **kwargs)
+
+    def may_view_readings(self) -> bool:
+        caller = caller_of(self.request)
+        return caller.device is not None or caller.may(VIEW_READING)
+
+
+class DeviceReadingsViewSet(DeviceScope):
+    queryset = Device.objects.select_related("state")
+    admin_permissions = dict.fromkeys(("history", "aggregate", "latest"), VIEW_READING)
+    open_to = dict.fromkeys(("history", "aggregate", "latest"), (Role.DEVICE,))
+
+    @openapi.history
+    def history(self, request: Request, device_id: str) -> HttpResponseBase:
+        """A device's readings in a window, newest first, in pages; or all of them as CSV."""
+        device = self.get_object()
+        query = parsed(HistoryQuery, request.query_params)
+        readings = Reading.objects.filter(device=device).in_window(query.get("start"), query.get("end"))
+        if "metrics" in query:
+            readings = readings.with_any_of(query["metrics"])
+        if query.get("format", "csv" if asks_for_csv(request) else "json") == "csv":
+            return self.csv(device, readings, query)
+        return self.page(device, readings, query)
+
+    def page(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> HttpResponseBase:
+        descending, limit = query["order"] == "desc", query["limit"]
+        if "cursor" in query:
+            readings = readings.beyond(*query["cursor"], descending=descending)
+        found = list(readings.by_time(descending=descending)[: limit + 1])
+        page = found[:limit]
+        following = self.next_page(query, page[-1]) if len(found) > limit else None
+        documents = (reading_document(reading, query.get("metrics")) for reading in page)
+        answer = {
+            "device_id": device.device_id,
+            "start": query.get("start"),
+            "end": query.get("end"),
+            "order": query["order"],
+        }
+        if len(page) > LARGE_PAGE_READINGS:
+            return json_response(encoded_with(answer | {"next": following}, "results", documents))
+        return Response(answer | {"results": list(documents), "next": following})
+
+    def next_page(self, query: dict[str, Any], last: Reading) -> str:
+        """The address of the page after `last`, with the window's ends as they were resolved for this one."""
+        ends = {name: query[name].isoformat() for name in ("start", "end") if name in query}
+        metrics = {"metrics": ",".join(query["metrics"])} if "metrics" in query else {}
+        cursor = CursorField.encode(last.timestamp, last.seq)
+        rest = {"order": query["order"], "limit": query["limit"], "cursor": cursor}
+        return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(ends | metrics | rest)}"
+
+    def csv(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> StreamingHttpResponse:
+        # Those of the device, not of the window: to find those of a window takes as long as its statistics.
+        metrics = query.get("metrics") or [*COLUMNS, *sorted(device.state.latest_values().keys() - set(COLUMNS))]
+        lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc")
+        response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="{device.device_id.replace(":", "-")}.csv"'
+        return response
+
+    @openapi.aggregate
+    def aggregate(self, request: Request, device_id: str) -> HttpResponseBase:
+        """Count, minimum, maximum, average and sum of each metric in a window, in all or by buckets."""
+        device = self.get_object()
+        state = device.state
+        metric_count = len(state.latest_values())
+        query = parsed(AggregateQuery, request.query_params, raw_from=state.raw_from, metric_count=metric_count)
+        bucket, fill = query.get("bucket"), "fill" in query
+        question = Question(device.device_id, query["start"], query["end"], query.get("metrics"), bucket)
+        try:
+            values = check_size(question, len(question.metrics or ()) or metric_count, fill=fill)
+            with large_answer() if values > LARGE_ANSWER_VALUES else nullcontext(False) as large:
+                return self.statistics(question, state, fill=fill, large=large)
+        except TooManyValues as error:
+            raise ValidationError({"bucket": ErrorDetail(str(error), code="too_many_values")}) from error
+
+    def statistics(self, question: Question, state: DeviceState, *, fill: bool, large: bool) -> HttpResponseBase:
+        found = aggregate(question, state, large=large)
+        answer: dict[str, Any] = {"device_id": question.device_id, "start": question.start, "end": question.end}
+        if found.widened:
+            answer["resolution"] = "1h"
+        if question.bucket is None:
+            return Response(answer | {"metrics": found.total(question)})
+        answer["bucket"] = question.bucket.name
+        answer["tz"] = question.bucket.tz.key
+        buckets = found.buckets(question, fill=fill)
+        if large:
+            return json_response(encoded_with(answer, "buckets", buckets))
+        return Response(answer | {"buckets": list(buckets)})
+
+    @openapi.latest
+    def latest(self, request: Request, device_id: str) -> Response:
+        """The reading that is newest by its own time, and in `values` of each metric the newest value."""
+        device = self.get_object()
+        reading = Reading.objects.filter(device=device, seq=device.state.latest_seq or 0).first()
+        if reading is None:
+            raise NotFound("The device has no readings yet.", code="no_readings")
+        values = {
+            name: {
+                "value": float(latest.value) if name in COLUMNS else latest.value,
+                "timestamp": EARLIEST + timedelta(microseconds=latest.microseconds),
+                "seq": latest.seq or None,
+            }
+            for name, latest in device.state.latest_values().items()
+        }
+        return Response({"device_id": device.device_id} | reading_document(reading) | {"values": values})
+
+
+def json_response(encoded: bytes) -> HttpResponse:
+    return HttpResponse(encoded, content_type=JSONRenderer.media_type)
+
+
+def asks_for_csv(request: Request) -> bool:
+    return request.headers.get("Accept", "").split(",")[0].split(";")[0].strip() == "text/csv"

@@ -1,0 +1,130 @@
+"""What a device may send, and what becomes of it: from decoded JSON to a `NewReading`."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from devices.validators import DEVICE_ID_PATTERN, is_device_id
+from readings.log.entries import NewReading, Refusal
+from readings.metrics import (
+    COLUMNS,
+    EXTRA_METRICS_MAX,
+    LARGEST_EXACT_INTEGER,
+    LARGEST_VALUE,
+    RESERVED,
+    is_metric_name,
+)
+
+AGE_SECONDS_MAX = 31 * 86_400
+BATCH_READINGS_MAX = 10_000
+
+# Sent, but never trusted: the server's clock alone dates readings, and it numbers them.
+IGNORED = ("timestamp", "seq")
+
+# A JSON number, a leading + allowed (RFC 8259, section 6): `float()` would take "nan", "1_000" and "١٢" too.
+# Written so that there is one way to match it: with two, a long one that fails takes quadratic time.
+NUMERIC = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+class InvalidReading(Exception):
+    def __init__(self, field: str, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.refusal = Refusal(field, code, detail)
+
+
+def parse_reading(payload: Any, *, device_id: str | None, received_at: datetime) -> NewReading:
+    """The reading that `payload` describes, received at `received_at`.
+
+    `device_id` is the device whose key came with it; None for a fleet key, when the payload has to name it.
+    Raises InvalidReading for the first thing wrong with it.
+    """
+    if not isinstance(payload, dict):
+        raise InvalidReading("", "not_an_object", 'A reading is a JSON object, such as {"temperature": 21.5}.')
+    columns: dict[str, float] = {}
+    extra: dict[str, float] = {}
+    for name, value in payload.items():
+        if name in COLUMNS:
+            if value is not None:
+                columns[name] = float(metric_value(name, value))
+        elif name in RESERVED:
+            continue
+        elif not is_metric_name(name):
+            shown = name if len(name) <= 80 else name[:80] + "…"
+            raise InvalidReading(shown, "invalid_name", "A metric's name matches ^[a-z][a-z0-9_]{0,62}$.")
+        elif value is not None:
+            extra[name] = whole(metric_value(name, value))
+    if not columns and not extra:
+        raise InvalidReading("", "no_metrics", "A reading needs at least one metric.")
+    if len(extra) > EXTRA_METRICS_MAX:
+        raise InvalidReading(
+            "", "too_many_metrics", f"At most {EXTRA_METRICS_MAX} metrics beside {', '.join(COLUMNS)}."
+        )
+    return NewReading(
+        owner(payload.get("device_id"), device_id),
+        measured_at(payload.get("age_seconds"), received_at),
+        reading_id(payload.get("id")),
+        columns.get("temperature"),
+        columns.get("humidity"),
+        columns.get("voltage"),
+        extra,
+        ignored_in(payload) if "timestamp" in payload or "seq" in payload else (),
+    )
+
+
+def ignored_in(payload: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(name for name in IGNORED if payload.get(name) is not None)
+
+
+def metric_value(name: str, value: Any) -> float:
+    if type(value) is float and -LARGEST_VALUE <= value <= LARGEST_VALUE:
+        return value  # nearly all of them are
+    if isinstance(value, str):
+        if not NUMERIC.fullmatch(value):
+            raise InvalidReading(name, "not_a_number", "The value is text, not a number.")
+        value = float(value)
+    # bool is an int to Python, and no number to anyone else.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidReading(name, "not_a_number", "The value is not a number.")
+    # Never true of NaN, and safe for whole numbers that no float can hold.
+    if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
+        raise InvalidReading(name, "out_of_range", f"The value is beyond ±{LARGEST_VALUE:g}.")
+    return value
+
+
+def whole(value: float) -> float:
+    """A whole number as it was sent where a double can hold it, so that -67 does not come back as -67.0."""
+    return value if isinstance(value, int) and abs(value) <= LARGEST_EXACT_INTEGER else float(value)
+
+
+def measured_at(age_seconds: Any, received_at: datetime) -> datetime:
+    if age_seconds is None:
+        return received_at
+    age = metric_value("age_seconds", age_seconds)
+    if not 0 <= age <= AGE_SECONDS_MAX:
+        raise InvalidReading("age_seconds", "out_of_range", f"age_seconds is 0 to {AGE_SECONDS_MAX} (31 days).")
+    return received_at - timedelta(seconds=age)
+
+
+def owner(named: Any, authenticated: str | None) -> str:
+    if named is None:
+        if authenticated is None:
+            raise InvalidReading("device_id", "required", "With a fleet key each reading names its device_id.")
+        return authenticated
+    if not isinstance(named, str) or not is_device_id(named):
+        raise InvalidReading("device_id", "invalid_device_id", f"A device_id matches ^{DEVICE_ID_PATTERN}$.")
+    if authenticated is not None and named != authenticated:
+        raise InvalidReading("device_id", "other_device", "This key writes for its own device alone.")
+    return named
+
+
+def reading_id(value: Any) -> UUID | None:
+    if value is None:
+        return None
+    try:
+        return msgspec.convert(value, UUID)
+    except msgspec.ValidationError as error:
+        detail = "An id is a UUID, such as 0198c5a0-7b1e-7c3a-9f00-2b1d4e5f6a7b."
+        raise InvalidReading("id", "invalid_id", detail) from error

@@ -1,0 +1,311 @@
+"""`POST /ingest` and `/ingest/batch`: a view parses, `recording.store` stores, the view says what became of it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, NoReturn, Protocol
+
+import msgspec
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from rest_framework import status
+from rest_framework.exceptions import APIException, AuthenticationFailed, ErrorDetail, PermissionDenied, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices import cpu_pool
+from devices.access.authentication import INVALID_KEY, KeyAuthentication, caller_of, key_in
+from devices.access.callers import Caller, Role, caller_for_key
+from devices.access.current import calling_device
+from devices.access.permissions import CallerPermission
+from devices.access.throttling import DeviceThrottle, TooManyPosts
+from devices.api.json import is_light
+from readings.ingest import openapi
+from readings.ingest.async_viewset import AsyncViewSet, JSONResponse
+from readings.ingest.decoding import Posted, decode_batch, decode_reading
+from readings.ingest.refused_posts import Refused, Times, keep_or_drop, refused_post
+from readings.log.entries import NewReading, Refusal
+from readings.log.recording import INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded, announce, store
+
+REJECTIONS_LISTED = 100
+REASONS_NOTED = 5
+# The answer to a batch of so many is made on the event loop, which takes a millisecond.
+LIGHT_READINGS_MAX = 2_000
+
+
+class NothingStored(APIException):
+    """None of a batch's readings can be stored; the answer's members are the batch's result."""
+
+    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+    default_code = "invalid"
+    default_detail = "None of the readings is valid."
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__()
+        errors = [
+            {"field": f"{r['index']}.{r['field']}".rstrip("."), "code": r["code"], "detail": r["detail"]}
+            for r in result["rejected"]
+        ]
+        self.problem_members = {"errors": errors} | result
+
+
+# From a body, and why it was not taken (`telemetry.gateway.bodies.BodyRefused`, empty if it was), to its readings.
+Decode = Callable[[bytes, str], Posted]
+
+
+class Body(Protocol):
+    """A request's body, not decoded yet."""
+
+    # By `decode`, in the thread of `devices.cpu_pool` where that takes long; there callers take turns.
+    async def decoded(self, decode: Decode, *, caller: str) -> Posted: ...
+
+
+class DjangoBody:
+    """The body of a request that came by Django's ordinary handler."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+
+    async def decoded(self, decode: Decode, *, caller: str) -> Posted:
+        scope: dict[str, Any] = getattr(self.request, "scope", {})
+        body, refused = self.request.body, scope.get("body_refused", "")
+        return decode(body, refused) if is_light(body) else await cpu_pool.run(caller, partial(decode, body, refused))
+
+
+class Lane(Protocol):
+    """How a request of the ingest lane (`telemetry.gateway.ingest_lane`) uses the database: together with others."""
+
+    async def caller(self, key: str) -> Caller | None: ...
+
+    # The whole body, once it is in.
+    async def body(self) -> Body: ...
+
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]: ...
+
+    # Remembers that the post was refused; a moment later, and at no cost to the answer.
+    def note(self, refusal: Refused, *, now: datetime) -> None: ...
+
+
+class IngestPermission(CallerPermission):
+    message = "The administrator's key manages and reads; readings are posted with a device's or a fleet key."
+
+
+class IngestViewSet(AsyncViewSet):
+    """Where devices and gateways post readings. Keys only: a browser's session writes nothing.
+
+    By the lane a request shares its look-up and its transaction with others; by Django's ordinary handler it has
+    its own. The answers are the same.
+    """
+
+    authentication_classes = [KeyAuthentication]
+    permission_classes = [IngestPermission]
+    throttle_classes = [DeviceThrottle]
+    admin_permissions: dict[str, str] = {}
+    open_to = {"create": (Role.DEVICE, Role.FLEET), "batch": (Role.DEVICE, Role.FLEET)}
+    # Whatever fails before the commit; where the commit itself has no answer, that is an OutcomeUnknown.
+    when_unavailable = "Nothing was stored; send it again."
+    posted = Posted()  # the body, once it is decoded
+
+    def throttled(self, request: Request, wait: float) -> NoReturn:
+        rate = settings.DEVICE_RATE_LIMIT
+        raise TooManyPosts(wait, f"This device posts more often than DEVICE_RATE_LIMIT allows ({rate}).")
+
+    async def authenticate(self, request: Request) -> None:
+        meta = request.META
+        key = key_in(api_key=meta.get("HTTP_X_API_KEY"), authorization=meta.get("HTTP_AUTHORIZATION"))
+        request.user, request.auth = AnonymousUser(), None
+        # DRF's own flag of success: without it a refusal is a 401, with it a 403.
+        request._authenticator = None  # type: ignore[attr-defined]
+        if key is None:
+            return
+        lane = lane_of(request)
+        if lane is None:
+            caller = await sync_to_async(caller_for_key)(key, now=timezone.now())
+        else:
+            caller = await lane.caller(key)
+        if caller is None:
+            raise AuthenticationFailed(INVALID_KEY, code="invalid_key")
+        request.auth = caller
+        if caller.device:
+            calling_device.set(caller.device.device_id)
+        request._authenticator = KeyAuthentication()  # type: ignore[attr-defined]
+
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        response = await super().dispatch(request, *args, **kwargs)
+        if 400 <= response.status_code < 500 and response.status_code != status.HTTP_405_METHOD_NOT_ALLOWED:
+            assert isinstance(response, Response)
+            await self.note_problem(response)
+        return response
+
+    async def note_problem(self, response: Response) -> None:
+        problem = response.data
+        if "rejected" in problem:
+            await self.note_rejected(response.status_code, problem["rejected"])
+            return
+        error = (problem.get("errors") or [{"field": "", "code": problem["code"]}])[0]
+        unknown = error["code"] == UNKNOWN_DEVICE.code
+        await self.note(
+            response.status_code, problem["code"], error["field"], problem["detail"], unknown_device=unknown
+        )
+
+    async def note_rejected(self, status_code: int, rejected: list[dict[str, Any]]) -> None:
+        """Of a batch the first reading refused for each reason, of at most REASONS_NOTED."""
+        reasons: dict[tuple[str, str], dict[str, Any]] = {}
+        for rejection in rejected:
+            reasons.setdefault((rejection["code"], rejection["field"]), rejection)
+        for (code, field), rejection in list(reasons.items())[:REASONS_NOTED]:
+            unknown = code == UNKNOWN_DEVICE.code
+            await self.note(
+                status_code, code, field, rejection["detail"], index=rejection["index"], unknown_device=unknown
+            )
+
+    async def note(
+        self,
+        status_code: int,
+        code: str,
+        field: str,
+        detail: str,
+        *,
+        index: int = 0,
+        unknown_device: bool = False,
+    ) -> None:
+        meta = self.request.META
+        caller = self.request.auth if isinstance(self.request.auth, Caller) else None
+        key = key_in(api_key=meta.get("HTTP_X_API_KEY"), authorization=meta.get("HTTP_AUTHORIZATION"))
+        refusal = refused_post(
+            caller=caller.role.value if caller else "nobody",
+            # Only an unknown key may be shown how it begins: gateways' and the administrator's are secrets of ours.
+            unknown_key=key if caller is None else None,
+            device_id=own_device_id(caller) or self.posted.device_of(index) if caller else "",
+            address=meta.get("REMOTE_ADDR") or "",
+            status=status_code,
+            code=code,
+            field=field,
+            detail=detail,
+            unknown_device=unknown_device,
+        )
+        if (lane := lane_of(self.request)) is not None:
+            lane.note(refusal, now=timezone.now())
+        else:
+            await sync_to_async(keep_or_drop)({refusal: Times(timezone.now())})
+
+    async def readings(
+        self, request: Request, decode: Callable[..., Posted]
+    ) -> tuple[list[NewReading | Refusal], datetime]:
+        """The posted readings, and when they were received. The body is read only now that its sender is allowed."""
+        lane = lane_of(request)
+        body: Body = DjangoBody(request._request) if lane is None else await lane.body()
+        received_at = timezone.now()
+        about = {
+            "content_type": request.META.get("CONTENT_TYPE", ""),
+            "device_id": own_device_id(caller_of(request)),
+            "received_at": received_at,
+        }
+        self.posted = await body.decoded(partial(decode, **about), caller=caller_name(request))
+        if self.posted.problem:
+            raise self.posted.problem
+        return self.posted.outcomes, received_at
+
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+        if (lane := lane_of(self.request)) is not None:
+            return await lane.record(readings, received_at=received_at)
+        # Announced from here: a thread that waited for this event loop would keep a stopping server from its end.
+        outcomes, appended = await sync_to_async(store)(readings, received_at=received_at)
+        await announce(appended)
+        return outcomes
+
+    @openapi.ingest
+    async def create(self, request: Request) -> JSONResponse:
+        (reading,), received_at = await self.readings(request, decode_reading)
+        if isinstance(reading, Refusal):
+            raise refused(reading)
+        calling_device.set(reading.device_id)
+        (recorded,) = await self.record([reading], received_at=received_at)
+        if recorded.reading is None:
+            assert recorded.refusal is not None
+            raise refused(recorded.refusal)
+        stored = recorded.reading
+        answer = {"id": stored.id, "device_id": stored.device_id, "seq": stored.seq, "timestamp": stored.timestamp}
+        if reading.ignored:
+            answer["ignored"] = reading.ignored
+        if recorded.duplicate:
+            return JSONResponse(answer | {"duplicate": True}, status=status.HTTP_200_OK)
+        return JSONResponse(answer, status=status.HTTP_201_CREATED)
+
+    @openapi.ingest_batch
+    async def batch(self, request: Request) -> JSONResponse:
+        outcomes, received_at = await self.readings(request, decode_batch)
+        readings = [outcome for outcome in outcomes if isinstance(outcome, NewReading)]
+        recorded = await self.record(readings, received_at=received_at) if readings else []
+        answered = partial(batch_result, outcomes, recorded, received_at)
+        heavy = len(outcomes) > LIGHT_READINGS_MAX
+        answer = await cpu_pool.run(caller_name(request), answered) if heavy else answered()
+        if answer["rejected_count"] == len(outcomes):
+            raise NothingStored(answer)
+        if answer["rejected_count"]:
+            await self.note_rejected(status.HTTP_207_MULTI_STATUS, answer["rejected"])
+            return JSONResponse(answer, status=status.HTTP_207_MULTI_STATUS)
+        return JSONResponse(answer, status=status.HTTP_201_CREATED)
+
+
+def lane_of(request: Request) -> Lane | None:
+    return getattr(request._request, "lane", None)
+
+
+def own_device_id(caller: Caller) -> str | None:
+    """The device that a device's key speaks for; None for a fleet key, whose readings name theirs."""
+    return caller.device.device_id if caller.device else None
+
+
+def caller_name(request: Request) -> str:
+    """Whom the work for a request is counted to: a device, or a gateway's key."""
+    if own := own_device_id(caller_of(request)):
+        return own
+    meta = request.META
+    # Not the key itself, which is to be in as few places as possible.
+    return f"gateway {hash(key_in(api_key=meta.get('HTTP_X_API_KEY'), authorization=meta.get('HTTP_AUTHORIZATION')))}"
+
+
+def refused(refusal: Refusal) -> APIException:
+    """A single reading's refusal: 403 where the key may not write for the device, else 422."""
+    if refusal.code in ("other_device", INACTIVE_DEVICE.code):
+        return PermissionDenied(refusal.detail, code=refusal.code)
+    error = ValidationError(ErrorDetail(refusal.detail, code=refusal.code))
+    # The field's name is the client's, and may be one that means something else to DRF.
+    error.problem_members = {"errors": [msgspec.structs.asdict(refusal)]}  # type: ignore[attr-defined]
+    return error
+
+
+def batch_result(
+    outcomes: Sequence[NewReading | Refusal], recorded: Iterable[Recorded], received_at: datetime
+) -> dict[str, Any]:
+    """What became of a batch: counts, the first rejections, and each device's new range of log.
+
+    `recorded`: what became of the valid readings, in order.
+    """
+    stored = iter(recorded)
+    results = [Recorded(refusal=o) if isinstance(o, Refusal) else next(stored) for o in outcomes]
+    rejected = [(index, result.refusal) for index, result in enumerate(results) if result.refusal]
+    seq_ranges: dict[str, list[int]] = {}
+    for result in results:
+        if result.reading and not result.duplicate:
+            seq_ranges.setdefault(result.reading.device_id, []).append(result.reading.seq)
+    ignored = sorted({name for o in outcomes if isinstance(o, NewReading) and o.ignored for name in o.ignored})
+    return {
+        "accepted": sum(map(len, seq_ranges.values())),
+        "duplicates": sum(result.duplicate for result in results),
+        "rejected": [
+            {"index": index, "field": refusal.field, "code": refusal.code, "detail": refusal.detail}
+            for index, refusal in rejected[:REJECTIONS_LISTED]
+        ],
+        "rejected_count": len(rejected),
+        "devices": [
+            {"device_id": device_id, "first_seq": seqs[0], "last_seq": seqs[-1]}
+            for device_id, seqs in seq_ranges.items()
+        ],
+        "server_time": received_at,
+    } | ({"ignored": ignored} if ignored else {})

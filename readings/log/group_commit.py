@@ -1,0 +1,205 @@
+"""Group commit: what arrives while one transaction is being committed shares the next.
+
+No timer and no wait when idle: the first reading starts a transaction of its own at once.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from weakref import WeakSet
+
+from django.db import connection
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+from devices.database.errors import trouble_of
+from devices.database.runner import DatabaseRunner, RunnerBusy, own_copy
+from devices.database.work import DatabaseTimeout, NotBegun, Work
+from readings import instruments
+from readings.log.entries import Appended, NewReading
+from readings.log.recording import OutcomeUnknown, Recorded, announce, store
+
+logger = logging.getLogger(__name__)
+
+# Readings that may wait; about 20 MB of them. What is beyond is refused at once rather than answered too late.
+QUEUED_READINGS_MAX = 20_000
+# Readings of one transaction, unless a single request has more.
+GROUP_READINGS_MAX = 2_000
+ANSWER_SECONDS = 5
+# How long a transaction may take before its thread is replaced, in seconds.
+COMMIT_SECONDS = 6.0
+# Transactions under way at a time: SQLite has one writer. On PostgreSQL a second group is made ready while the first is
+# stored, where enough waits: for fewer readings, one larger group is quicker than two.
+WRITERS = {"postgresql": 2, "sqlite": 1}
+PARALLEL_READINGS_MIN = 500
+
+# Those of this process, one for each event loop.
+committers: "WeakSet[GroupCommitter]" = WeakSet()
+
+
+class Overloaded(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "overloaded"
+    default_detail = (
+        f"More arrives than can be stored: at most {QUEUED_READINGS_MAX} readings wait. Nothing of this request was "
+        "stored; send it again."
+    )
+    wait = 1
+
+
+@dataclass(eq=False)
+class Submission:
+    """One request's readings, and where its answer is awaited."""
+
+    readings: Sequence[NewReading]
+    received_at: datetime
+    devices: frozenset[str]
+    outcome: "asyncio.Future[list[Recorded]]"
+
+
+class GroupCommitter:
+    """One event loop's way into the database: few transactions at a time, each in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Submission] = deque()
+        self.queued_readings = 0
+        self.writers = WRITERS[connection.vendor]
+        self.runner = DatabaseRunner(
+            "group-commit", work=Work.INGEST, threads=self.writers, seconds=COMMIT_SECONDS, waiting_max=self.writers
+        )
+        self.writing = 0
+        self.locked: set[str] = set()  # the devices of the transactions under way
+        self.tasks: set[asyncio.Task[None]] = set()
+        committers.add(self)
+
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+        """As `recording.record`, in a transaction shared with others, whose failure is not shared.
+
+        Raises Overloaded, OutcomeUnknown, and what `recording.record` raises.
+        """
+        self.check_room(len(readings))
+        devices = frozenset([reading.device_id for reading in readings])
+        submission = Submission(readings, received_at, devices, asyncio.get_running_loop().create_future())
+        self.waiting.append(submission)
+        self.queued_readings += len(readings)
+        self.begin()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await submission.outcome
+        except TimeoutError as error:
+            raise OutcomeUnknown from error
+
+    def check_room(self, size: int) -> None:
+        """Raises Overloaded where so many readings more may not wait; any number may where nothing does."""
+        if self.queued_readings and self.queued_readings + size > QUEUED_READINGS_MAX:
+            instruments.OVERLOADS.inc()
+            raise Overloaded
+
+    def begin(self) -> None:
+        """Gives what waits to the idle writers."""
+        while self.writing < self.writers and (self.writing == 0 or self.queued_readings >= PARALLEL_READINGS_MIN):
+            if not (group := self.take()):
+                return
+            self.writing += 1
+            self.locked |= devices_of(group)
+            task = asyncio.create_task(self.write(group))
+            self.tasks.add(task)  # or it may be collected under way
+            task.add_done_callback(self.tasks.discard)
+
+    async def write(self, group: list[Submission]) -> None:
+        """Commits a group; announces it while the next is committed."""
+        appended: list[Appended] = []
+        try:
+            appended = await self.runner.run(self.commit, group)
+        except (NotBegun, RunnerBusy) as error:
+            for submission in group:
+                answer(submission, own_copy(error))
+        except DatabaseTimeout as error:
+            for submission in group:
+                answer(submission, OutcomeUnknown())
+            logger.warning("A transaction of %s requests has no outcome yet: %s", len(group), error)
+        except Exception as error:  # a fault of ours, of which its callers have to hear
+            logger.exception("A transaction of %s requests failed", len(group))
+            for submission in group:
+                answer(submission, own_copy(error))
+        finally:
+            self.writing -= 1
+            self.locked -= devices_of(group)
+            self.begin()
+        await announce(appended)
+
+    def take(self) -> list[Submission]:
+        """The next group: what waits, in order, up to GROUP_READINGS_MAX readings, at least one submission.
+
+        Ends before a device that a transaction under way has locked: there it would only wait for the lock.
+        """
+        group: list[Submission] = []
+        size = 0
+        while self.waiting and (not group or size + len(self.waiting[0].readings) <= GROUP_READINGS_MAX):
+            submission = self.waiting[0]
+            if not self.locked.isdisjoint(submission.devices):
+                break
+            self.waiting.popleft()
+            self.queued_readings -= len(submission.readings)
+            if not submission.outcome.cancelled():  # else its client is gone, and nothing was promised
+                group.append(submission)
+                size += len(submission.readings)
+        return group
+
+    def commit(self, group: list[Submission]) -> list[Appended]:
+        """In the thread: stores the group in one transaction, or, where that fails, each submission in its own."""
+        readings = [reading for submission in group for reading in submission.readings]
+        instruments.COMMIT_READINGS.observe(len(readings))
+        try:
+            with instruments.COMMIT_FAILURES.count_exceptions(), instruments.COMMIT_SECONDS.time():
+                outcomes, appended = store(readings, received_at=max(submission.received_at for submission in group))
+        except OutcomeUnknown:
+            for submission in group:
+                answer(submission, OutcomeUnknown())
+            return []
+        except Exception as error:
+            if trouble_of(error) is not None:  # it ails the database, so it would fail for each of them
+                connection.close()
+                for submission in group:
+                    answer(submission, own_copy(error))
+                return []
+            if len(group) == 1:
+                answer(group[0], error)
+                return []
+            logger.warning("A group of %s failed and is stored one by one", len(group), exc_info=error)
+            return [log for submission in group for log in self.commit([submission])]
+        first = 0
+        for submission in group:
+            after = first + len(submission.readings)
+            answer(submission, outcomes[first:after])
+            first = after
+        return appended
+
+
+def devices_of(group: Sequence[Submission]) -> frozenset[str]:
+    return frozenset().union(*(submission.devices for submission in group))
+
+
+def answer(submission: Submission, outcome: list[Recorded] | Exception) -> None:
+    """Hands a submission its outcome, from the thread to its event loop."""
+
+    def deliver() -> None:
+        if submission.outcome.done():
+            return
+        if isinstance(outcome, Exception):
+            submission.outcome.set_exception(outcome)
+        else:
+            submission.outcome.set_result(outcome)
+
+    submission.outcome.get_loop().call_soon_threadsafe(deliver)
+
+
+def queued_readings() -> int:
+    """How many readings wait in this process."""
+    return sum(committer.queued_readings for committer in list(committers))
+
+
+instruments.QUEUED.set_function(queued_readings)

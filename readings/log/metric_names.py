@@ -1,0 +1,95 @@
+"""Which metrics a device has, and how many more it may get: each name costs rollups for ever.
+
+The names stand in the device's state and are remembered by this process. `names_seq`, which comes with the lock of the
+state, says whether what is remembered is still right: so the limit is exact, and mostly nothing is read for it.
+"""
+
+from collections.abc import Collection, Iterable
+from threading import Lock
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+
+from devices.models import DeviceState
+from devices.states import LogEnd
+from readings.log.entries import Refusal
+from readings.metrics import COLUMNS
+
+# Names remembered, of all devices together; a set of names that many devices have is kept once.
+REMEMBERED_MAX = 500_000
+
+
+class Names(msgspec.Struct, frozen=True, gc=False):
+    """The metrics of a device, columns too, since its log's entry `names_seq`."""
+
+    device_pk: UUID
+    names_seq: int
+    names: frozenset[str]
+
+
+class Memory:
+    """The names that this process remembers; the device longest unchanged is forgotten first."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        # By number: to look up a UUID takes three times as long.
+        self.devices: dict[int, Names] = {}
+        self.sets: dict[frozenset[str], frozenset[str]] = {}
+        self.count = 0
+
+    def put(self, names: Names) -> None:
+        with self.lock:
+            if (before := self.devices.pop(names.device_pk.int, None)) is not None:
+                self.count -= len(before.names)
+            shared = self.sets.setdefault(names.names, names.names)
+            self.devices[names.device_pk.int] = Names(names.device_pk, names.names_seq, shared)
+            self.count += len(shared)
+            while self.count > REMEMBERED_MAX:
+                self.count -= len(self.devices.pop(next(iter(self.devices))).names)
+                if len(self.sets) > len(self.devices) + 1:
+                    self.sets = {known.names: known.names for known in self.devices.values()}
+
+
+NONE: frozenset[str] = frozenset()
+memory = Memory()
+
+
+def of(ends: Collection[LogEnd]) -> dict[str, frozenset[str]]:
+    """The metrics of devices whose states are locked, by device id; one query for all that are not remembered."""
+    names: dict[str, frozenset[str]] = {}
+    missing: dict[str, LogEnd] = {}
+    remembered = memory.devices
+    for end in ends:
+        found = remembered.get(end.device_pk.int)
+        if found is not None and found.names_seq == end.names_seq:
+            names[end.device_id] = found.names
+        elif end.names_seq:
+            missing[end.device_id] = end
+        else:
+            names[end.device_id] = NONE
+    if missing:
+        for device_id, read in DeviceState.objects.metric_names(missing).items():
+            names[device_id] = read
+            memory.put(Names(missing[device_id].device_pk, missing[device_id].names_seq, read))
+    return names
+
+
+def remember(changed: Iterable[Names]) -> None:
+    """To be called after the transaction that changed them has been committed."""
+    for names in changed:
+        memory.put(names)
+
+
+def too_many(names: Collection[str]) -> bool:
+    """Whether a device with these metrics would have more extra ones than METRIC_NAMES_PER_DEVICE allows."""
+    limit = int(settings.METRIC_NAMES_PER_DEVICE)
+    return len(names) > limit and len(names) - sum(name in names for name in COLUMNS) > limit
+
+
+def refusal() -> Refusal:
+    detail = (
+        f"The device would have more than {settings.METRIC_NAMES_PER_DEVICE} metrics beside {', '.join(COLUMNS)}, "
+        "which METRIC_NAMES_PER_DEVICE does not allow."
+    )
+    return Refusal("", "too_many_metric_names", detail)

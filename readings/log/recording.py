@@ -1,0 +1,259 @@
+"""The write path. Everything that stores a reading goes through `store`, by way of `record` or of a group commit."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+from devices.database.errors import is_undone
+from devices.models import Device, DeviceState
+from devices.states import Advance
+from readings import instruments
+from readings.log import metric_names
+from readings.log.entries import Appended, NewReading, Refusal, StoredReading
+from readings.log.ids import uuid7s
+from readings.log.metric_names import Names
+from readings.metrics import COLUMNS
+from readings.models import Reading
+from readings.signals import readings_recorded
+from readings.windows import EARLIEST
+
+UNKNOWN_DEVICE = Refusal("device_id", "unknown_device", "There is no device of this id.")
+INACTIVE_DEVICE = Refusal("device_id", "inactive_device", "This device is deactivated.")
+FOREIGN_ID = Refusal("id", "id_taken", "Another device has stored a reading of this id.")
+
+# Two transactions can give one id to two devices, whose locks do not meet; the second look finds it stored.
+ATTEMPTS = 3
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+class OutcomeUnknown(APIException):
+    """The connection ended, or the deadline passed, before the database said whether it has committed."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "outcome_unknown"
+    default_detail = (
+        "The database has not said whether it stored this. Send it again with the same ids, which are stored once; "
+        "without ids it may be stored twice."
+    )
+
+
+class Recorded(msgspec.Struct, frozen=True, gc=False):
+    """What became of one reading: stored now, stored before (`duplicate`), or refused."""
+
+    reading: StoredReading | None = None
+    duplicate: bool = False
+    refusal: Refusal | None = None
+
+
+def record(
+    readings: Sequence[NewReading], *, received_at: datetime | None, register: Collection[str] = ()
+) -> list[Recorded]:
+    """Stores readings of any number of devices in one transaction and says, in order, what became of each.
+
+    A reading whose `id` its device has stored already is a duplicate, also within one call. Returns after the
+    commit and after `readings_recorded`. A DatabaseError means that nothing was stored, OutcomeUnknown that nobody
+    knows. `received_at` is None where the devices themselves were not heard from, as in an import. `register` names
+    devices to register in the same transaction; raises DeviceIdTaken where there is one of them already.
+    """
+    outcomes, appended = store(readings, received_at=received_at, register=register)
+    if appended:
+        readings_recorded.send_robust(sender=record, appended=appended)
+    return outcomes
+
+
+async def announce(appended: list[Appended]) -> None:
+    """Sends the signal, if there is anything to tell, from an event loop: for whoever calls `store` in a thread."""
+    if appended:
+        await readings_recorded.asend_robust(sender=record, appended=appended)
+
+
+def store(
+    readings: Sequence[NewReading], *, received_at: datetime | None, register: Collection[str] = ()
+) -> tuple[list[Recorded], list[Appended]]:
+    """`record` without the signal: also returns what is to be announced."""
+    for attempt in range(1, ATTEMPTS + 1):
+        committing = False
+        try:
+            with transaction.atomic(durable=True):
+                for device_id in register:
+                    Device.objects.register(device_id=device_id)
+                outcomes, appended, changed = append(readings, received_at=received_at)
+                committing = True
+        except IntegrityError:
+            if attempt == ATTEMPTS:
+                raise
+        except (DatabaseError, InterfaceError) as error:
+            if committing and not is_undone(error):
+                raise OutcomeUnknown from error
+            raise
+        else:
+            metric_names.remember(changed)
+            accepted = sum(len(log.readings) for log in appended)
+            instruments.count_stored(outcomes if accepted != len(outcomes) else (), accepted)
+            return outcomes, appended
+    raise AssertionError("unreachable")
+
+
+def append(
+    readings: Sequence[NewReading], *, received_at: datetime | None
+) -> tuple[list[Recorded], list[Appended], list[Names]]:
+    """The transaction: lock, leave out duplicates, number, insert, advance the states.
+
+    Also returns the metric names of the devices that have new ones.
+    """
+    ends = DeviceState.objects.lock({reading.device_id for reading in readings})
+    names = metric_names.of(ends.values())
+    given = [reading.id for reading in readings if reading.id is not None]
+    known: dict[UUID, StoredReading] = Reading.objects.by_ids(given) if given else {}
+    fresh = iter(uuid7s(len(readings) - len(given)))
+    outcomes: list[Recorded] = []
+    new: dict[str, list[StoredReading]] = defaultdict(list)
+    heard_from = set()
+    widened = set()  # the devices that have a new extra metric
+    for reading in readings:
+        device_id = reading.device_id
+        end = ends.get(device_id)
+        if end is None:
+            outcomes.append(Recorded(refusal=UNKNOWN_DEVICE))
+            continue
+        if not end.is_active:
+            outcomes.append(Recorded(refusal=INACTIVE_DEVICE))
+            continue
+        if reading.id is not None and (before := known.get(reading.id)):
+            mine = before.device_id == device_id
+            outcomes.append(Recorded(before, duplicate=True) if mine else Recorded(refusal=FOREIGN_ID))
+            if mine:
+                heard_from.add(device_id)
+            continue
+        if reading.extra and not reading.extra.keys() <= names[device_id]:
+            more = names[device_id].union(reading.extra)
+            if metric_names.too_many(more):
+                outcomes.append(Recorded(refusal=metric_names.refusal()))
+                continue
+            names[device_id] = more
+            widened.add(device_id)
+        end.last_seq += 1
+        stored = StoredReading(
+            reading.id or next(fresh),
+            end.device_id,
+            end.last_seq,
+            reading.timestamp,
+            reading.temperature,
+            reading.humidity,
+            reading.voltage,
+            reading.extra,
+        )
+        if reading.id is not None:
+            known[reading.id] = stored
+        new[device_id].append(stored)
+        outcomes.append(Recorded(stored))
+    rows = [reading for log in new.values() for reading in log]
+    if given:
+        # Two transactions that bring the same ids for different devices wait for each other, but never in a ring.
+        rows.sort(key=lambda reading: reading.id.int)
+    Reading.objects.insert(rows)
+    advances, changed = [], []
+    micros: dict[datetime, int] = {}
+    for device_id in heard_from.union(new):
+        end, log = ends[device_id], new.get(device_id, [])
+        if not log:
+            advances.append(Advance(device_id, end.last_seq))
+            continue
+        known_names = names[device_id]
+        names_seq = oldest_at = None
+        if len(log) == 1:
+            newest = log[0]
+            text, columns = latest_json(newest, micros)
+            count = len(newest.extra) + len(columns)
+        else:
+            newest = max(log, key=by_time)
+            text, columns, count, oldest_at = latest_json_of(newest, log, micros)
+        if device_id in widened or not known_names.issuperset(columns):
+            known_names = known_names.union(columns)
+            names_seq = end.last_seq
+            changed.append(Names(end.device_pk, names_seq, known_names))
+        advances.append(
+            Advance(
+                device_id,
+                end.last_seq,
+                newest.seq,
+                newest.id,
+                newest.timestamp,
+                text,
+                oldest_at,
+                count < len(known_names),
+                names_seq,
+            )
+        )
+    access_version = DeviceState.objects.advance(advances, seen_at=received_at)
+    appended = [Appended(ends[device_id].device_pk, device_id, log, access_version) for device_id, log in new.items()]
+    return outcomes, appended, changed
+
+
+def by_time(reading: StoredReading) -> tuple[datetime, int]:
+    return reading.timestamp, reading.seq
+
+
+def latest_json(reading: StoredReading, micros: dict[datetime, int]) -> tuple[str, list[str]]:
+    """A reading's values as `Advance.latest`, and the columns among its metrics.
+
+    Written by hand, since it is made for each device of each commit. `micros` are moments in microseconds, as far as
+    they were needed: a commit has few.
+    """
+    if (at := micros.get(reading.timestamp)) is None:
+        at = micros[reading.timestamp] = microseconds(reading.timestamp)
+    place = f",{at},{reading.seq}]"
+    columns = []
+    text = ""
+    if reading.temperature is not None:
+        columns.append("temperature")
+        text = f',"temperature":[{reading.temperature}{place}'
+    if reading.humidity is not None:
+        columns.append("humidity")
+        text += f',"humidity":[{reading.humidity}{place}'
+    if reading.voltage is not None:
+        columns.append("voltage")
+        text += f',"voltage":[{reading.voltage}{place}'
+    for name, value in reading.extra.items():
+        text += f',"{name}":[{value}{place}'
+    return f"{{{text[1:]}}}", columns
+
+
+def latest_json_of(
+    newest: StoredReading, log: Sequence[StoredReading], micros: dict[datetime, int]
+) -> tuple[str, list[str], int, datetime | None]:
+    """As `latest_json`, of several readings, the newest of each metric.
+
+    Also returns how many metrics there are, and the oldest time of those values where it is not that of `newest`.
+    """
+    text, columns = latest_json(newest, micros)
+    present = {*newest.extra, *columns}
+    absent = [name for name in COLUMNS if name not in present]
+    others: dict[str, StoredReading] = {}  # of metrics that the newest reading has not
+    for reading in log:
+        names = [name for name in absent if getattr(reading, name) is not None] if absent else []
+        if reading.extra and not reading.extra.keys() <= present:
+            names += reading.extra.keys() - present
+        for name in names:
+            if name not in others or by_time(reading) > by_time(others[name]):
+                others[name] = reading
+    if not others:
+        return text, columns, len(present), None
+    parts = [text[1:-1]]
+    for name, reading in others.items():
+        value = getattr(reading, name) if name in COLUMNS else reading.extra[name]
+        parts.append(f'"{name}":[{value},{microseconds(reading.timestamp)},{reading.seq}]')
+    columns += [name for name in others if name in COLUMNS]
+    oldest_at = min(newest.timestamp, *(reading.timestamp for reading in others.values()))
+    return f"{{{','.join(parts)}}}", columns, len(present) + len(others), oldest_at
+
+
+def microseconds(moment: datetime) -> int:
+    return (moment - EARLIEST) // MICROSECOND

@@ -1,0 +1,21 @@
+"""The widths of rollups: hours for every device, minutes for one that reports often."""
+
+from datetime import timedelta
+
+import msgspec
+
+
+class Tier(msgspec.Struct, frozen=True):
+    """Rollups of one width, and the column of the device's state that says up to which `seq` they go."""
+
+    seconds: int
+    position: str
+    unit: str
+
+    @property
+    def width(self) -> timedelta:
+        return timedelta(seconds=self.seconds)
+
+
+HOURS = Tier(3600, "rolled_up_seq", "hour")
+MINUTES = Tier(60, "rolled_up_minutes_seq", "minute")

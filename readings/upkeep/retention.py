@@ -1,0 +1,145 @@
+"""Retention: deletes readings that are older than a device's days, by small chunks. Hourly rollups stay.
+
+First the device's `raw_from` is moved and committed, then readings from before it go. So whoever sees a reading
+missing sees a `raw_from` behind it too, and asks the hourly rollups instead.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Q
+
+from devices.models import Device, DeviceState
+from readings.statistics.planning import floor
+from readings.statistics.tiers import HOURS, MINUTES
+from readings.upkeep.failures import concerns_whole_database, each_apart
+from readings.upkeep.passes import IdRange, Rotation
+from readings.upkeep.rollups import limit_lock_wait
+
+CHUNK_ROWS = 5_000
+PAGE_DEVICES = 500
+
+# The latest reading stays, whatever its age: a device that has fallen silent still shows its last values.
+EXPIRED = """
+FROM readings_reading WHERE device_id = %s AND timestamp < %s
+AND seq <= (SELECT rolled_up_seq FROM devices_devicestate WHERE device_id = %s)
+AND seq <> (SELECT coalesce(latest_seq, 0) FROM devices_devicestate WHERE device_id = %s)
+"""
+DELETE_READINGS = f"""
+DELETE FROM readings_reading
+WHERE device_id = %s AND seq IN (SELECT seq {EXPIRED} ORDER BY timestamp LIMIT {CHUNK_ROWS})
+"""
+DELETE_MINUTES = f"""
+DELETE FROM readings_rollup WHERE device_id = %s AND seconds = {MINUTES.seconds} AND start IN (
+    SELECT start FROM readings_rollup WHERE device_id = %s AND seconds = {MINUTES.seconds} AND start < %s
+    ORDER BY start LIMIT {CHUNK_ROWS}
+)
+"""
+
+
+class Expiry(msgspec.Struct, frozen=True):
+    """Readings of this device from before `border`, a whole hour, are older than its `days`."""
+
+    device_id: str
+    days: int
+    border: datetime
+
+    @property
+    def parameters(self) -> list[Any]:
+        """EXPIRED's."""
+        border = connection.ops.adapt_datetimefield_value(self.border)
+        return [self.device_id, border, self.device_id, self.device_id]
+
+    def count(self) -> int:
+        """How many readings would go."""
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) {EXPIRED}", self.parameters)
+            return int(cursor.fetchone()[0])
+
+
+def raise_error(_: Expiry, error: Exception) -> None:
+    raise error
+
+
+def expiries(*, now: datetime, rotation: Rotation | None = None) -> Iterator[list[Expiry]]:
+    """Devices that have a retention and whose border is not where it should be by now, some hundreds at a time."""
+    rotation = rotation or Rotation()
+    for ids in rotation.ranges():
+        while page := page_of_devices(IdRange(rotation.position or "", ids.until)):
+            rotation.position = page[-1][0]
+            found = []
+            for device_id, own_days, raw_from in page:
+                days = settings.RETENTION_DAYS if own_days is None else own_days
+                border = floor(now - timedelta(days=days), HOURS)
+                if days and (raw_from is None or raw_from < border):
+                    found.append(Expiry(device_id, days, border))
+            yield found
+
+
+def page_of_devices(ids: IdRange) -> list[tuple[str, int | None, datetime | None]]:
+    """The first PAGE_DEVICES devices of the range: id, days of its own, and where its readings begin."""
+    devices = Device.objects.filter(device_id__gt=ids.after)
+    if ids.until is not None:
+        devices = devices.filter(device_id__lte=ids.until)
+    values = devices.order_by("device_id").values_list("device_id", "retention_days", "state__raw_from")
+    return list(values[:PAGE_DEVICES])
+
+
+def expire(
+    *,
+    now: datetime,
+    rotation: Rotation | None = None,
+    failed: Callable[[Expiry, Exception], None] = raise_error,
+) -> Iterator[int]:
+    """Deletes what is too old, and yields how many readings each chunk had; whoever stops between chunks loses nothing.
+
+    Never a reading that is in no hourly rollup yet, nor a device's latest. What was left goes with the next hour.
+    A device for which it fails is handed to `failed`, and the others go on. Raises DatabaseError where the whole
+    database is concerned.
+    """
+    for page in expiries(now=now, rotation=rotation):
+        moved = each_apart(page, move_borders, failed) if page else []
+        for expiry in moved:
+            try:
+                yield from deletions(expiry)
+            except Exception as error:
+                if concerns_whole_database(error):
+                    raise
+                failed(expiry, error)
+
+
+def move_borders(page: Sequence[Expiry]) -> None:
+    by_border: dict[datetime, list[str]] = defaultdict(list)
+    for expiry in page:
+        by_border[expiry.border].append(expiry.device_id)
+    for border, device_ids in by_border.items():
+        with transaction.atomic(durable=True):
+            limit_lock_wait()
+            DeviceState.objects.lock(device_ids)
+            earlier = Q(raw_from=None) | Q(raw_from__lt=border)
+            DeviceState.objects.filter(earlier, device_id__in=device_ids).update(raw_from=border)
+
+
+def deletions(expiry: Expiry) -> Iterator[int]:
+    """A chunk, a transaction. Its rollups of minutes go too: nobody asks them for what lies before `raw_from`.
+
+    Holds no cursor between chunks: whoever iterates may close the connection meanwhile.
+    """
+    count = CHUNK_ROWS
+    while count >= CHUNK_ROWS:
+        count = execute(DELETE_READINGS, [expiry.device_id, *expiry.parameters])
+        yield count
+    while execute(DELETE_MINUTES, [expiry.device_id, expiry.device_id, expiry.parameters[1]]) >= CHUNK_ROWS:
+        pass
+
+
+def execute(statement: str, parameters: list[Any]) -> int:
+    """How many rows it changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return int(cursor.rowcount)

@@ -1,0 +1,228 @@
+"""Rollups: each device's readings, added up by hour and by minute, each reading once, by its position in the log.
+
+A step takes the next readings after a device's position, adds them to its rollups and moves the position, in one
+transaction. So whatever happens between steps, a reading is either in the rollups or beyond the position, never both;
+a late arrival is no special case. `readings.statistics.aggregation` adds the two up.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+from django.db import connection, transaction
+
+from devices.models import DeviceState
+from readings.metrics import COLUMNS
+from readings.statistics.tiers import HOURS, Tier
+from readings.upkeep.failures import each_apart
+from readings.upkeep.passes import EVERY_ID, IdRange, Rotation
+
+# Readings that one transaction takes in. On SQLite ingest waits meanwhile.
+STEP_READINGS = {"postgresql": 50_000, "sqlite": 5_000}
+STEP_DEVICES = 5_000
+# How long a step waits for a device's row that somebody else has locked.
+LOCK_WAIT_SECONDS = 10
+
+# From so many values of a metric in an hour on, that is one in 10 s, minutes pay: docs/rollups-and-retention.md
+MINUTES_FROM = 360
+
+
+class SeqRange(msgspec.Struct, frozen=True):
+    """Entries of a device's log: `after < seq <= until`."""
+
+    device_id: str
+    after: int
+    until: int
+
+    @property
+    def length(self) -> int:
+        """In readings."""
+        return self.until - self.after
+
+
+class Outrun(Exception):
+    """Another maintainer has moved a position meanwhile; nothing was changed."""
+
+
+def roll_up(tier: Tier) -> int:
+    """One step for the first devices that are behind; the number of readings taken in, 0 when nothing is left.
+
+    Raises Outrun, and DatabaseError; either means that nothing was changed.
+    """
+    seq_ranges = behind(tier, readings=STEP_READINGS[connection.vendor])
+    if seq_ranges:
+        take_in(tier, seq_ranges)
+    return sum(seq_range.length for seq_range in seq_ranges)
+
+
+def catch_up(tier: Tier, rotation: Rotation, *, failed: Callable[[SeqRange, Exception], None]) -> Iterator[int]:
+    """Steps for every device that is behind, until none is; yields after each how many readings it took in.
+
+    A pass takes no more than STEP_READINGS of a device, so that one with millions keeps nobody waiting; then the next
+    pass follows. A device whose step fails is handed to `failed` and left out of the passes that follow. What comes in
+    meanwhile may be left for the next call. Whoever stops between two steps loses nothing.
+    Raises DatabaseError where the whole database is concerned.
+    """
+    share = STEP_READINGS[connection.vendor]
+    left_out = set()
+
+    def leave_out(seq_range: SeqRange, error: Exception) -> None:
+        left_out.add(seq_range.device_id)
+        failed(seq_range, error)
+
+    more = True
+    while more:
+        more = False
+        for ids in rotation.ranges():
+            while seq_ranges := behind(tier, readings=share, ids=IdRange(rotation.position or "", ids.until)):
+                rotation.position = seq_ranges[-1].device_id
+                wanted = [seq_range for seq_range in seq_ranges if seq_range.device_id not in left_out]
+                taken = each_apart(wanted, partial(take_in, tier), leave_out) if wanted else []
+                more = more or any(seq_range.length >= share for seq_range in taken)
+                yield sum(seq_range.length for seq_range in taken)
+
+
+def take_in(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
+    """Adds these ranges to the rollups, in one transaction. Raises Outrun, and DatabaseError: nothing changed."""
+    with transaction.atomic(durable=True):
+        limit_lock_wait()
+        fast = add(tier, seq_ranges)
+        advance(tier, seq_ranges)
+        if tier is HOURS and fast:
+            begin_minutes(fast)
+
+
+def limit_lock_wait() -> None:
+    """Lets this transaction wait for a row that is locked for LOCK_WAIT_SECONDS at most, then fail."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'")
+
+
+def waiting() -> int:
+    """How many readings are in no hourly rollup yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(sum(last_seq - rolled_up_seq), 0) FROM devices_devicestate")
+        return int(cursor.fetchone()[0])
+
+
+def behind(tier: Tier, *, readings: int, ids: IdRange = EVERY_ID) -> list[SeqRange]:
+    """What one step takes in: the next range of the first devices of a range, `readings` in all at most.
+
+    A device is either cut at `readings`, and alone, or taken to its end: else each step would end with a device cut.
+    """
+    until = "" if ids.until is None else "AND device_id <= %s"
+    parameters: list[Any] = [ids.after, STEP_DEVICES] if ids.until is None else [ids.after, ids.until, STEP_DEVICES]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT device_id, {tier.position}, last_seq FROM devices_devicestate "
+            f"WHERE {tier.position} < last_seq AND device_id > %s {until} ORDER BY device_id LIMIT %s",
+            parameters,
+        )
+        seq_ranges: list[SeqRange] = []
+        room = readings
+        for device_id, after, last_seq in cursor.fetchall():
+            seq_range = SeqRange(device_id, after, min(last_seq, after + readings))
+            room -= seq_range.length
+            if room < 0 and seq_ranges:
+                break
+            seq_ranges.append(seq_range)
+        return seq_ranges
+
+
+def add(tier: Tier, seq_ranges: Sequence[SeqRange]) -> set[str]:
+    """Adds these readings to the rollups; of an hourly tier the devices for which minutes pay."""
+    parameters = [msgspec.json.encode(list(seq_ranges)).decode()]
+    fast = set()
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(ADD.format(seconds=tier.seconds, unit=tier.unit, many=MINUTES_FROM), parameters)
+            fast = {device_id for (device_id,) in cursor.fetchall()}
+        else:
+            cursor.execute(ADD_SQLITE.format(seconds=tier.seconds, start=SQLITE_START[tier.seconds]), parameters)
+            fast = {device_id for device_id, count in cursor.fetchall() if count >= MINUTES_FROM}
+    return fast
+
+
+def advance(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
+    """Moves the positions, which ingest's own statements leave alone. Raises Outrun where one is not as it was."""
+    DeviceState.objects.lock([seq_range.device_id for seq_range in seq_ranges])
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(ADVANCE.format(position=tier.position), [msgspec.json.encode(list(seq_ranges)).decode()])
+            moved = cursor.rowcount
+        else:
+            rows = [(seq_range.until, seq_range.device_id, seq_range.after) for seq_range in seq_ranges]
+            cursor.executemany(ADVANCE_SQLITE.format(position=tier.position), rows)
+            moved = cursor.rowcount
+    if moved != len(seq_ranges):
+        raise Outrun
+
+
+def begin_minutes(device_ids: set[str]) -> None:
+    """Gives these devices rollups of minutes too, from the beginning of their logs, in steps to come."""
+    DeviceState.objects.filter(device_id__in=device_ids, rolled_up_minutes_seq=None).update(rolled_up_minutes_seq=0)
+
+
+COLUMN = """
+    SELECT device_id, start, '{name}' AS metric, count({name}) AS count, sum({name}) AS sum,
+           min({name}) AS min, max({name}) AS max
+    FROM taken GROUP BY 1, 2 HAVING count({name}) > 0
+    UNION ALL"""
+COLUMN_PARTS = "".join(COLUMN.format(name=name) for name in COLUMNS)
+
+# In the order of the key, so that pages are written in turn.
+ADD = f"""
+WITH taken AS MATERIALIZED (
+    SELECT reading.device_id, date_trunc('{{unit}}', reading.timestamp, 'UTC') AS start,
+           {", ".join(COLUMNS)}, extra
+    FROM json_to_recordset(%s::json) AS range (device_id text, after bigint, until bigint)
+    CROSS JOIN LATERAL (
+        SELECT * FROM readings_reading
+        WHERE device_id = range.device_id AND seq > range.after AND seq <= range.until
+        OFFSET 0
+    ) AS reading
+), added AS (
+    INSERT INTO readings_rollup AS rollup (device_id, seconds, start, metric, count, sum, min, max)
+    SELECT device_id, {{seconds}}, start, metric, count, sum, min, max FROM ({COLUMN_PARTS}
+        SELECT device_id, start, entry.key, count(*), sum(entry.value::float8),
+               min(entry.value::float8), max(entry.value::float8)
+        FROM taken, jsonb_each_text(extra) AS entry(key, value) GROUP BY 1, 2, 3
+    ) AS part
+    ORDER BY device_id, start, metric
+    ON CONFLICT (device_id, seconds, start, metric) DO UPDATE SET
+        count = rollup.count + excluded.count, sum = rollup.sum + excluded.sum,
+        min = least(rollup.min, excluded.min), max = greatest(rollup.max, excluded.max)
+    RETURNING device_id, count
+)
+SELECT DISTINCT device_id FROM added WHERE count >= {{many}}
+"""
+# Outer to inner, said by CROSS JOIN: SQLite knows nothing of how few ranges there are.
+ADD_SQLITE = f"""
+WITH taken AS MATERIALIZED (
+    SELECT reading.device_id, {{start}} AS start, {", ".join(COLUMNS)}, extra
+    FROM json_each(%s) AS range CROSS JOIN readings_reading AS reading
+    WHERE reading.device_id = json_extract(range.value, '$.device_id')
+      AND reading.seq > json_extract(range.value, '$.after') AND reading.seq <= json_extract(range.value, '$.until')
+)
+INSERT INTO readings_rollup (device_id, seconds, start, metric, count, sum, min, max)
+SELECT device_id, {{seconds}}, start, metric, count, sum, min, max FROM ({COLUMN_PARTS}
+    SELECT device_id, start, entry.key, count(*), sum(CAST(entry.value AS REAL)),
+           min(CAST(entry.value AS REAL)), max(CAST(entry.value AS REAL))
+    FROM taken, json_each(extra) AS entry GROUP BY 1, 2, 3
+) AS part
+WHERE true
+ON CONFLICT (device_id, seconds, start, metric) DO UPDATE SET
+    count = count + excluded.count, sum = sum + excluded.sum,
+    min = min(min, excluded.min), max = max(max, excluded.max)
+RETURNING device_id, count
+"""
+SQLITE_START = {3600: "substr(timestamp, 1, 13) || ':00:00'", 60: "substr(timestamp, 1, 16) || ':00'"}
+
+ADVANCE = """
+UPDATE devices_devicestate AS state SET {position} = range.until
+FROM json_to_recordset(%s::json) AS range (device_id text, after bigint, until bigint)
+WHERE state.device_id = range.device_id AND state.{position} = range.after
+"""
+ADVANCE_SQLITE = "UPDATE devices_devicestate SET {position} = %s WHERE device_id = %s AND {position} = %s"

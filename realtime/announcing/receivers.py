@@ -1,0 +1,94 @@
+"""From the commit to the sockets: tells the channel layer of new readings."""
+
+import asyncio
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import msgspec
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.dispatch import receiver
+
+from readings.signals import Appended, readings_recorded
+from realtime.announcing.breaker import breaker_of
+from realtime.announcing.redis_layer import ChannelLayer
+from realtime.instruments import NOT_ANNOUNCED
+from realtime.protocol import frames
+from realtime.protocol.groups import FLEET_GROUP, device_group
+from realtime.protocol.seq_ranges import SeqRange, cut
+
+# A writer waits no longer for a channel layer that hangs; sockets then catch up from the database.
+ANNOUNCE_SECONDS = 1
+
+
+@receiver(readings_recorded)
+async def announce(appended: list[Appended], **_: Any) -> None:
+    """Tells each device's group, and the fleet's, of the new readings, encoded once."""
+    layer = get_channel_layer()
+    breaker = breaker_of(layer)
+    if not breaker.lets_through():
+        NOT_ANNOUNCED.inc()
+        return
+    try:
+        async with asyncio.timeout(ANNOUNCE_SECONDS):
+            groups = {device_group(log.device_pk): log for log in appended}
+            # Whoever begins to listen after this reads these from the database: they are committed.
+            heard = await groups_heard(layer, [*groups, FLEET_GROUP])
+            await send(layer, list(announcements(groups, set(heard))))
+    except Exception as error:  # stored they are: whatever ails the layer must not fail the write
+        NOT_ANNOUNCED.inc()
+        breaker.failed(error)
+    else:
+        breaker.succeeded()
+
+
+async def groups_heard(layer: Any, groups: Collection[str]) -> Collection[str]:
+    """Those of the groups that somebody listens to, as far as the layer can tell."""
+    if isinstance(layer, ChannelLayer):
+        return await layer.heard(groups)
+    return [group for group in groups if group in layer.groups] if isinstance(layer, InMemoryChannelLayer) else groups
+
+
+async def send(layer: Any, announcements: list[tuple[str, dict[str, Any]]]) -> None:
+    if isinstance(layer, ChannelLayer):
+        if announcements:
+            await layer.send_to_groups(announcements)
+        return
+    for group, message in announcements:
+        await layer.group_send(group, message)
+
+
+def announcements(groups: dict[str, Appended], heard: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(group, message) for each group that is heard; a message has at most a frame's worth of readings."""
+    version = max((log.access_version for log in groups.values()), default=0)
+    log_ids = {log.device_id: str(log.device_pk) for log in groups.values()}
+
+    def message(seq_ranges: list[SeqRange]) -> dict[str, Any]:
+        """What `realtime.stream.hub` hears: of each range its device, first and last seq, and its readings encoded.
+
+        `logs` are the ids of these devices' logs; `access_version` counts the revocations committed before them.
+        """
+        return {
+            "type": "readings.recorded",
+            # This key is older than the class: during an upgrade processes of two versions share the channel layer.
+            "stretches": [msgspec.structs.astuple(seq_range) for seq_range in seq_ranges],
+            "logs": {seq_range.device_id: log_ids[seq_range.device_id] for seq_range in seq_ranges},
+            "access_version": version,
+        }
+
+    fleet: list[SeqRange] = []
+    count = 0
+    for group, log in groups.items():
+        if group not in heard and FLEET_GROUP not in heard:
+            continue
+        seq_ranges = cut(log.device_id, log.readings, after=log.readings[0].seq - 1)
+        if group in heard:
+            yield from ((group, message([seq_range])) for seq_range in seq_ranges)
+        if FLEET_GROUP in heard:
+            for seq_range in seq_ranges:
+                if fleet and count + len(seq_range) > frames.READINGS_PER_FRAME:
+                    yield FLEET_GROUP, message(fleet)
+                    fleet, count = [], 0
+                fleet.append(seq_range)
+                count += len(seq_range)
+    if fleet:
+        yield FLEET_GROUP, message(fleet)

@@ -1,0 +1,83 @@
+"""The page of the whole fleet: a list that fits one answer, whose sparklines follow for what is looked at."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import render
+from django.utils import timezone
+
+from devices.models import Device
+from devices.validators import is_device_id
+from readings.metrics import COLUMNS, UNITS, is_metric_name
+from readings.models import Reading, Rollup
+from realtime.pages.device import for_watchers
+
+SPARKLINE_HOURS = 24
+SPARKLINES_MAX = 200
+
+
+@for_watchers
+def fleet_page(request: HttpRequest) -> HttpResponse:
+    """`/live/`: every device with status, latest values and the last 24 hours; found, filtered, sorted; live."""
+    fleet = {"devices": fleet_rows(), "units": UNITS, "interval": settings.DEFAULT_REPORT_INTERVAL}
+    return render(request, "realtime/fleet.html", {"fleet": fleet, "empty": not fleet["devices"]})
+
+
+def fleet_rows() -> list[list[Any]]:
+    """Of every device, by id: id, name, active, report interval in s, last seen in s since the epoch, values.
+
+    Two queries, and arrays instead of objects: the page carries a thousand of them.
+    """
+    devices = Device.objects.order_by("device_id").values_list(
+        "device_id", "name", "is_active", "report_interval", "state__last_seen_at"
+    )
+    values = {
+        device_id: {name: value for name, value in zip(COLUMNS, columns, strict=True) if value is not None} | extra
+        for device_id, extra, *columns in Reading.objects.latest_of_all().values_list("device_id", "extra", *COLUMNS)
+    }
+    return [
+        [
+            device_id,
+            name,
+            is_active,
+            interval or settings.DEFAULT_REPORT_INTERVAL,
+            seen.timestamp() if seen else None,
+            values.get(device_id, {}),
+        ]
+        for device_id, name, is_active, interval, seen in devices
+    ]
+
+
+@for_watchers
+def sparklines(request: HttpRequest) -> HttpResponse:
+    """`/live/-/sparklines?metric=…&devices=a,b,c`: hourly averages of the last 24 hours, null where there is none.
+
+    `{"start": seconds since the epoch, "values": {device_id: [25 averages, the last of the hour that runs]}}`
+    """
+    metric, device_ids = request.GET.get("metric", ""), request.GET.get("devices", "").split(",")
+    if not is_metric_name(metric) or len(device_ids) > SPARKLINES_MAX or not all(map(is_device_id, device_ids)):
+        return HttpResponseBadRequest("Name a metric and 1 to 200 devices.")
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    start = hour - timedelta(hours=SPARKLINE_HOURS)
+    found = averages(device_ids, metric=metric, start=start)
+    body = msgspec.json.encode({"start": start.timestamp(), "values": found})
+    return HttpResponse(body, content_type="application/json")
+
+
+def averages(device_ids: Sequence[str], *, metric: str, start: datetime) -> dict[str, list[float | None]]:
+    """Hourly averages from `start` on, by device; in one query."""
+    lines: dict[str, list[float | None]] = {}
+    rollups: QuerySet[Any] = Rollup.objects.filter(
+        device_id__in=device_ids, seconds=3600, start__gte=start, metric=metric
+    )
+    for device_id, begins, total, count in rollups.values_list("device_id", "start", "sum", "count"):
+        line = lines.setdefault(device_id, [None] * (SPARKLINE_HOURS + 1))
+        hours = round((begins - start) / timedelta(hours=1))
+        if hours <= SPARKLINE_HOURS:
+            line[hours] = total / count
+    return lines

@@ -1,0 +1,152 @@
+"""The documents in `docs/` as the pages show them: written once, in Markdown, with this server's address in them."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.request import split_domain_port
+from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import slugify
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+FOLDER = Path(settings.BASE_DIR, "docs")
+# No HTML of the documents' own: what is in them is text.
+markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+# By the last part of the address: the title in the guide's menu, and the file.
+PAGES = {
+    "quick-start": ("Quick start", "quick-start.md"),
+    "connect": ("Connect a device", "connect.md"),
+    "http-api": ("HTTP API", "http-api.md"),
+    "live": ("Live protocol", "live.md"),
+    "recipes": ("Recipes", "recipes.md"),
+    "rollups-and-retention": ("Rollups and retention", "rollups-and-retention.md"),
+    "operations": ("Operations", "operations.md"),
+    "observability": ("Observability", "observability.md"),
+    "security": ("Security", "security.md"),
+    "migrations": ("Upgrades", "migrations.md"),
+}
+PAGES_BY_FILE = {file: page for page, (_, file) in PAGES.items()}
+
+ADDRESSES = re.compile(r"\b(http|ws)s?://(?:127\.0\.0\.1:8000|telemetry\.example\.org|HOST)\b")
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
+# A page keeps so many addresses of this server rendered.
+RENDERED = 64
+
+
+class Heading(NamedTuple):
+    """`level` 2 or 3; `slug` is its id on the page."""
+
+    level: int
+    slug: str
+    title: str
+
+
+class Document(NamedTuple):
+    html: SafeString
+    headings: list[Heading]
+
+
+def server_address(request: HttpRequest) -> str:
+    """Scheme, host and port by which the client reached this server."""
+    return f"{request.scheme}://{request.get_host()}"
+
+
+def device_address(request: HttpRequest) -> str:
+    """As `server_address`, but one that devices on the network reach, where the client is on this machine itself."""
+    host, _ = split_domain_port(request.get_host())
+    if host not in LOOPBACK or settings.HOST in LOOPBACK:
+        return server_address(request)
+    # The last name is this machine's address on its network: telemetry.configuration.environment.local_names.
+    return f"{request.scheme}://{settings.ALLOWED_HOSTS[-1]}:{settings.PORT}"
+
+
+def text_of(file: str, address: str) -> str:
+    """A document's Markdown, with the placeholders for this server's address filled in."""
+
+    def ours(match: re.Match[str]) -> str:
+        return address if match[1] == "http" else address.replace("http", "ws", 1)
+
+    return ADDRESSES.sub(ours, (FOLDER / file).read_text())
+
+
+@lru_cache(RENDERED)
+def rendered(file: str, address: str) -> Document:
+    tokens = markdown.parse(text_of(file, address))
+    headings = list(mark_headings(tokens))
+    for token in tokens:
+        token.children = list(with_links(token.children or ())) if token.children else token.children
+    html = markdown.renderer.render(tokens, markdown.options, {})
+    # A table may be wider than a phone.
+    html = html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("</table>", "</table></div>")
+    return Document(mark_safe(html), headings)  # noqa: S308  rendered from our own files, without HTML of theirs
+
+
+def with_links(children: Sequence[Token]) -> Iterator[Token]:
+    """A line's tokens with links that lead somewhere on the server; one to a file that it does not serve is text."""
+    kept: list[bool] = []
+    for child in children:
+        if child.type == "link_open":
+            target = resolved(str(child.attrGet("href")))
+            child.attrSet("href", target)
+            kept.append(target.startswith(("/", "#", "http://", "https://")))
+        if child.type not in ("link_open", "link_close") or kept[-1]:
+            yield child
+        if child.type == "link_close":
+            kept.pop()
+
+
+def mark_headings(tokens: list[Token]) -> list[Heading]:
+    """Gives the headings their ids; those that a table of contents lists."""
+    headings: list[Heading] = []
+    for token, inline in pairwise(tokens):
+        if token.type == "heading_open" and token.tag in ("h2", "h3"):
+            title = "".join(child.content for child in inline.children or ())
+            headings.append(Heading(int(token.tag[1]), slugify(title), title))
+            token.attrSet("id", headings[-1].slug)
+    return headings
+
+
+def resolved(link: str) -> str:
+    """Where a link between files leads on the server: to the guide's page, or the static file."""
+    file, hash_sign, anchor = link.partition("#")
+    if page := PAGES_BY_FILE.get(file):
+        return reverse("guide", args=[page]) + hash_sign + anchor
+    return re.sub(r"^\.\./\w+/static/", settings.STATIC_URL, link)
+
+
+class Snippet(NamedTuple):
+    """How one kind of device posts. `title` and `slug` of its heading; `intro` is HTML; `code` is text."""
+
+    title: str
+    slug: str
+    intro: SafeString
+    code: str
+
+
+def snippets(*, address: str, key: str | None) -> list[Snippet]:
+    """Those of docs/connect.md, with the address, and the key if it is known, filled in."""
+    found: list[Snippet] = []
+    tokens = markdown.parse(text_of("connect.md", address))
+    headings = mark_headings(tokens)
+    titles, intro = iter(headings), ""
+    heading = None
+    for token in tokens:
+        if token.type == "heading_open" and token.tag == "h2":
+            heading, intro = next(titles), ""
+        elif token.type == "inline" and heading and token.content != heading.title:
+            token.children = list(with_links(token.children or ()))
+            intro = markdown.renderer.render([token], markdown.options, {})
+        elif token.type == "fence" and heading:
+            code = token.content.rstrip()
+            if key:
+                code = code.replace("tlm_…", key)
+            found.append(Snippet(heading.title, heading.slug, mark_safe(intro), code))  # noqa: S308  as above
+    return found

@@ -1,0 +1,148 @@
+"""Every few seconds: where do the logs end, how are the devices, who has stopped reading?"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Coroutine
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
+
+from realtime.database import in_database
+from realtime.protocol import frames
+from realtime.stream.feed import Feed
+from realtime.stream.listener import Listener
+from realtime.stream.positions import Position, positions
+from realtime.stream.subscriptions import Subscription
+from realtime.stream.watched_log import Log
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CHECK_SECONDS = 3.0
+# A device that was late and reports again is said to be online after so long.
+SOON_SECONDS = 0.5
+# What is announced but has not arrived yet is not missing.
+GRACE_SECONDS = 0.3
+
+
+class Checker:
+    """Runs as long as there are subscriptions, with one query for positions, however many."""
+
+    def __init__(self, stream: Feed, listener: Listener, subscriptions: Collection[Subscription]) -> None:
+        self.stream = stream
+        self.listener = listener
+        self.subscriptions = subscriptions
+        self.away = False
+        self.asked = self.answered = 0  # checks, numbered: one that was overtaken by a later one has old news of status
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        if self.task is None:
+            self.task = asyncio.create_task(self.run())
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self.pause()
+                # Whatever goes wrong, the sockets need the next round.
+                try:
+                    if await self.is_over():
+                        return
+                except Exception:
+                    logger.exception("A round of checks of the live sockets failed")
+        finally:
+            self.task = None
+
+    async def is_over(self) -> bool:
+        """One round; True where nobody watches any more."""
+        await self.listener.reconcile()
+        if not self.subscriptions:
+            await self.listener.rest()
+            if not self.subscriptions:
+                return True
+        for subscription in self.subscriptions:
+            subscription.outgoing.check()
+        await self.ask()
+        return False
+
+    async def pause(self) -> None:
+        """CHECK_SECONDS, or shorter where a device that was not online is heard from."""
+        await asyncio.sleep(SOON_SECONDS)
+        try:
+            async with asyncio.timeout(CHECK_SECONDS - SOON_SECONDS):
+                await self.stream.status_in_doubt.wait()
+        except TimeoutError:
+            pass
+        self.stream.status_in_doubt.clear()
+
+    async def ask(self) -> None:
+        missing = await self.safely(self.check(None if self.stream.fleet else list(self.stream.logs)))
+        if missing:
+            await asyncio.sleep(GRACE_SECONDS)
+            for log, last_seq in missing:
+                if self.stream.logs.get(log.device_id) is log:
+                    self.stream.expect(log, last_seq)
+
+    async def safely(self, question: Coroutine[Any, Any, T]) -> T | None:
+        """The answer, or None, logged: the next look is as good as this one, and must come."""
+        try:
+            answer = await question
+        except (DatabaseError, InterfaceError) as error:
+            if not self.away:
+                logger.warning("Live sockets are not checked: the database is away (%s)", str(error).strip())
+            self.away = True
+        except Exception:
+            logger.exception("A check of the live sockets failed")
+        else:
+            self.away = False
+            return answer
+        return None
+
+    async def list_fleet(self) -> list[tuple[Log, int]]:
+        """Has every log of the fleet watched; returns those that are longer than was heard. Raises DatabaseError."""
+        return await self.check(None)
+
+    async def check(self, device_ids: Collection[str] | None) -> list[tuple[Log, int]]:
+        """Compares these logs, or (None) all, with the database; says which are longer there, and how long.
+
+        Raises DatabaseError.
+        """
+        if device_ids is not None and not device_ids:
+            return []
+        logs = self.stream.logs
+        self.asked += 1
+        number = self.asked
+        before = {log: log.position for log in logs.values()}
+        found, version = await in_database(positions, device_ids, now=timezone.now())
+        if device_ids is None:
+            for position in found:
+                if position.device_id not in logs:
+                    # Once the fleet is watched, a log that was not there is new, and watched from its beginning.
+                    new = Log(position.device_id, 0, None, position.log_id)
+                    listed = Log(position.device_id, position.last_seq, position.status, position.log_id)
+                    logs[position.device_id] = new if self.stream.fleet else listed
+        ends = {position.device_id: position for position in found}
+        for log, heard in before.items():
+            end = ends.get(log.device_id)
+            if logs.get(log.device_id) is not log:
+                continue
+            if end is None or end.last_seq < heard or log.is_replaced_by(end.log_id):
+                self.stream.replace(log)
+        await self.stream.may_flush(version)
+        if number > self.answered:
+            self.answered = number
+            self.say_statuses(found)
+        known = [(logs[position.device_id], position) for position in found if position.device_id in logs]
+        return [(log, position.last_seq) for log, position in known if log.position < position.last_seq]
+
+    def say_statuses(self, found: Collection[Position]) -> None:
+        """Tells who watches of each status that has changed."""
+        for position in found:
+            log = self.stream.logs.get(position.device_id)
+            if log is None or log.status == position.status:
+                continue
+            log.status = position.status
+            for subscription in self.stream.audience(log):
+                subscription.outgoing.put(frames.status(log.device_id, position.status))

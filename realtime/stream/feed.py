@@ -1,0 +1,201 @@
+"""The watched logs of a process, in order: what is announced is handed on, what is missing is read.
+
+A live frame goes from the channel layer to the sockets without a query or a thread. The database is asked where a
+message shows a hole, and where the checker has found one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError
+
+from devices.status import Status
+from realtime.instruments import HOLES_MENDED
+from realtime.protocol.endings import TRY_AGAIN_LATER, Ending
+from realtime.protocol.seq_ranges import SeqRange
+from realtime.stream.replays import LOGS_PER_READ, Reader
+from realtime.stream.revocations import Revocations
+from realtime.stream.subscriptions import Subscription
+from realtime.stream.watched_log import Log
+
+logger = logging.getLogger(__name__)
+
+REPLACED = Ending(TRY_AGAIN_LATER, "log_replaced", "The log is not the one that was followed. Subscribe again.")
+
+# How long a new socket waits for what its process has missed.
+REACH_SECONDS = 5.0
+# Between two tries of a database that is away.
+RETRY_SECONDS = 1.0
+# Characters of readings that may wait until credentials are checked, which takes milliseconds but while the database is
+# away; what is beyond is read from the database then.
+HELD_MAX = 4 * 1024 * 1024
+
+
+class Feed:
+    """`logs` by device id; `fleet` are those who watch all of them.
+
+    `heard`: the newest `AccessVersion` of what was taken. Nothing is handed out before the sockets were checked at it.
+    """
+
+    def __init__(self, revocations: Revocations) -> None:
+        self.revocations = revocations
+        self.heard = 0
+        self.held = 0  # characters
+        self.releasing: asyncio.Task[None] | None = None
+        self.logs: dict[str, Log] = {}
+        self.fleet: set[Subscription] = set()
+        self.status_in_doubt = asyncio.Event()
+        self.reader = Reader()
+        self.holes: set[Log] = set()
+        self.dirty: set[Log] = set()
+        self.mending: asyncio.Task[None] | None = None
+        self.progress = asyncio.Event()
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """An announcement of `realtime.announcing.receivers`."""
+        self.heard = max(self.heard, message.get("access_version", 0))
+        log_ids = message.get("logs", {})
+        for values in message["stretches"]:
+            seq_range = SeqRange(*values)
+            log = self.logs.get(seq_range.device_id)
+            log_id = log_ids.get(seq_range.device_id, "")
+            if log is not None and log.is_replaced_by(log_id):
+                self.replace(log)
+                continue
+            if log is None:
+                if not self.fleet:
+                    continue
+                # Registered since the fleet's logs were listed, so it is watched from its beginning.
+                log = self.logs[seq_range.device_id] = Log(seq_range.device_id, 0, None, log_id)
+            if log.take(seq_range):
+                self.flush_soon(log)
+                self.held += len(seq_range.documents)
+                if self.releasing is not None:
+                    self.bound_held()
+            elif log.has_hole:
+                self.mend_soon(log)
+            if log.status != Status.ONLINE:
+                self.status_in_doubt.set()
+
+    def flush_soon(self, log: Log) -> None:
+        """Hands out what was taken once all that has arrived is taken: under load in fewer, larger frames."""
+        if not self.dirty:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self.dirty.add(log)
+
+    def flush(self) -> None:
+        if self.heard > self.revocations.checked_at:
+            if self.releasing is None:
+                self.releasing = asyncio.create_task(self.release())
+                self.bound_held()  # many announcements can arrive before one flush
+            return
+        self.held = 0
+        dirty, self.dirty = self.dirty, set()
+        for log in dirty:
+            log.flush(self.fleet)
+
+    async def release(self) -> None:
+        try:
+            await self.may_flush()
+        finally:
+            self.releasing = None
+        self.flush()
+
+    def bound_held(self) -> None:
+        """Gives back what is taken and not yet handed out if it is too much: it is read from the database later."""
+        if self.held > HELD_MAX:
+            self.held = 0
+            for log in self.dirty:
+                log.give_back()
+                self.mend_soon(log)
+
+    async def may_flush(self, version: int = 0) -> None:
+        """Waits until what was taken, or (`version`) read, may be handed out: to be done before the next await."""
+        self.heard = max(self.heard, version)
+        while (heard := self.heard) > self.revocations.checked_at:
+            try:
+                await self.revocations.catch_up(heard)
+            except (DatabaseError, InterfaceError) as error:
+                await self.wait_for_the_database(error)
+                continue
+            # Also where a backup was restored, in which the version is an older one.
+            if self.heard == heard:
+                self.heard = 0
+
+    def expect(self, log: Log, last_seq: int) -> None:
+        """The database has the log so long."""
+        log.expected = max(log.expected, last_seq)
+        if log.has_hole:
+            self.mend_soon(log)
+
+    def mend_soon(self, log: Log) -> None:
+        if log not in self.holes:
+            HOLES_MENDED.inc()
+        self.holes.add(log)
+        if self.mending is None:
+            self.mending = asyncio.create_task(self.mend())
+
+    async def mend(self) -> None:
+        """Reads what the logs with a hole lack, many of them at a time, until they have none."""
+        try:
+            while self.holes:
+                logs = {log.device_id: log for log in islice(self.holes, LOGS_PER_READ)}
+                after = {log.device_id: log.position for log in logs.values() if log.has_hole}
+                if after:
+                    for seq_range, _ in await self.stored(after, until={name: logs[name].expected for name in after}):
+                        logs[seq_range.device_id].take(seq_range)
+                await self.may_flush()
+                for log in logs.values():
+                    log.flush(self.fleet)
+                self.holes -= {log for log in logs.values() if not log.has_hole}
+                self.progress.set()
+                self.progress = asyncio.Event()
+        finally:
+            self.mending = None
+
+    async def reach(self, ends: Iterable[tuple[Log, int]]) -> None:
+        """Waits until each log has been taken up to its end, and may be flushed. Raises TimeoutError."""
+        lacking = list(ends)
+        async with asyncio.timeout(REACH_SECONDS):
+            await self.may_flush()
+            while lacking := [
+                (log, last_seq)
+                for log, last_seq in lacking
+                if log.position < last_seq and self.logs.get(log.device_id) is log
+            ]:
+                for log, last_seq in lacking:
+                    self.expect(log, last_seq)
+                await self.progress.wait()
+                await self.may_flush()
+
+    async def stored(self, after: Mapping[str, int], *, until: Mapping[str, int]) -> list[tuple[SeqRange, str]]:
+        """As `Reader.read`, to be handed out; where the database is away, nothing, a moment later."""
+        try:
+            found = await self.reader.read(after, until=until)
+        except (DatabaseError, InterfaceError) as error:
+            await self.wait_for_the_database(error)
+            return []
+        await self.may_flush(found.access_version)
+        return found.seq_ranges
+
+    async def wait_for_the_database(self, error: Exception) -> None:
+        logger.warning("Live sockets wait for the database (%s)", str(error).strip())
+        await asyncio.sleep(RETRY_SECONDS)
+
+    def replace(self, log: Log) -> None:
+        """The device was erased, or the database restored from a backup: whoever followed the log begins again."""
+        logger.warning("The log of %s is not the one it was; its watchers are told to subscribe again", log.device_id)
+        self.forget(log)
+        for subscription in self.audience(log):
+            subscription.outgoing.end(REPLACED)
+
+    def forget(self, log: Log) -> None:
+        if self.logs.get(log.device_id) is log:
+            del self.logs[log.device_id]
+        self.holes.discard(log)
+
+    def audience(self, log: Log) -> Collection[Subscription]:
+        return log.watchers | self.fleet

@@ -1,0 +1,180 @@
+"""One for each event loop: its sockets, what they watch, and how each gets from its own position to the live one."""
+
+import asyncio
+import contextlib
+import logging
+from itertools import islice
+from weakref import WeakKeyDictionary
+
+from django.utils import timezone
+
+from devices.models import Device
+from devices.status import Status
+from realtime.access.admission import Refused
+from realtime.database import in_database
+from realtime.protocol import frames
+from realtime.protocol.endings import UNAVAILABLE
+from realtime.protocol.groups import FLEET_GROUP, device_group
+from realtime.protocol.messages import Resuming
+from realtime.stream.checker import Checker
+from realtime.stream.feed import REPLACED, Feed
+from realtime.stream.listener import Listener
+from realtime.stream.positions import Position, positions
+from realtime.stream.replays import LOGS_PER_READ
+from realtime.stream.revocations import Revocations
+from realtime.stream.subscriptions import Lag, Subscription
+from realtime.stream.watched_log import Log
+
+logger = logging.getLogger(__name__)
+
+
+class Hub:
+    def __init__(self) -> None:
+        self.subscriptions: set[Subscription] = set()
+        self.revocations = Revocations(self.subscriptions)
+        self.stream = Feed(self.revocations)
+        self.listener = Listener(self.stream.hear)
+        self.checker = Checker(self.stream, self.listener, self.subscriptions)
+
+    async def watch_device(
+        self, subscription: Subscription, device: Device, *, after: int | None, log_id: str | None
+    ) -> None:
+        """Says `subscribed`, then all of the device's log behind `after`, or (None) what is new.
+
+        `log_id`: of which log `after` is a position; of another one than the device has now, it is sent whole.
+        Raises Refused, DatabaseError, TimeoutError.
+        """
+        self.enter(subscription)
+        subscription.behind[device.device_id] = Lag(0)  # holds all back until it is known where to begin
+        log, last_seq = await self.join(device, subscription)
+        await self.stream.reach([(log, last_seq)])
+        log.flush(self.stream.fleet)
+        subscription.outgoing.put(frames.subscribed(device.device_id, log.position, log.status, log.id))
+        if after is not None and log_id is not None and log_id != log.id:
+            after = 0
+        start = log.position if after is None else min(after, log.position)
+        self.begin(subscription, log, start)
+        self.replay_soon(subscription)
+
+    async def join(self, device: Device, subscription: Subscription) -> tuple[Log, int]:
+        """The device's log, watched by the subscription from now on, and how long the database has it after that."""
+        group, log_id = device_group(device.pk), str(device.pk)
+        log = self.stream.logs.get(device.device_id)
+        if log is not None and log.group == group and group in self.listener.joined:
+            end = Position(device.device_id, device.state.last_seq, log.status or Status.NEVER, log_id)
+        else:
+            await self.listener.join(group)
+            answer = await in_database(positions, [device.device_id], now=timezone.now())
+            self.stream.heard = max(self.stream.heard, answer.access_version)
+            found = [position for position in answer.found if position.log_id == log_id]
+            if not found:
+                raise Refused(REPLACED)  # since it was let in
+            (end,) = found
+            log = self.stream.logs.get(device.device_id)
+            if log is not None and log.is_replaced_by(log_id):
+                self.stream.replace(log)
+        log = self.stream.logs.setdefault(device.device_id, Log(device.device_id, end.last_seq, end.status, log_id))
+        log.group = group
+        log.watchers.add(subscription)
+        subscription.log = log
+        self.listener.keep(group)  # the last watcher before this one may have left meanwhile
+        return log, end.last_seq
+
+    async def watch_fleet(self, subscription: Subscription, resuming: Resuming | None) -> None:
+        """Says where all logs end, and each reading from now on, or all that is missing to a client that resumes.
+
+        Logs of which it names no position, or one of another log, are sent from their beginning; the former, with
+        `others_now`, from now on. Raises DatabaseError, TimeoutError.
+        """
+        self.enter(subscription)
+        await self.listener.join(FLEET_GROUP)
+        stream = self.stream
+        await stream.reach(await self.checker.list_fleet())
+        for log in stream.logs.values():
+            log.flush(stream.fleet)
+            start = log.position if resuming is None else resuming.start(log.device_id, log.id, end=log.position)
+            self.begin(subscription, log, start)
+        stream.fleet.add(subscription)
+        self.listener.keep(FLEET_GROUP)
+        ends = [(log.device_id, log.position, log.status, log.id) for log in stream.logs.values()]
+        for first in range(0, max(len(ends), 1), frames.POSITIONS_PER_FRAME):
+            await subscription.outgoing.room()
+            until = first + frames.POSITIONS_PER_FRAME
+            subscription.outgoing.put(frames.positions(ends[first:until], more=until < len(ends)))
+        self.replay_soon(subscription)
+
+    def begin(self, subscription: Subscription, log: Log, start: int) -> None:
+        """Has the subscription go on from `start` with a log of which all is flushed."""
+        if start < log.position:
+            subscription.behind[log.device_id] = Lag(start)
+        else:  # live at once; also where a client is ahead of a log that was restored from a backup
+            subscription.behind.pop(log.device_id, None)
+
+    def enter(self, subscription: Subscription) -> None:
+        self.subscriptions.add(subscription)
+        self.revocations.enter(subscription)
+        self.checker.start()
+
+    def leave(self, subscription: Subscription) -> None:
+        if subscription.replaying is not None:
+            subscription.replaying.cancel()
+        self.subscriptions.discard(subscription)
+        logs = self.stream.logs
+        if subscription in self.stream.fleet:
+            self.stream.fleet.discard(subscription)
+            if not self.stream.fleet:
+                self.listener.leave(FLEET_GROUP)
+                for log in [log for log in logs.values() if not log.watchers]:
+                    self.stream.forget(log)
+        elif (watched := subscription.log) is not None:
+            watched.watchers.discard(subscription)
+            if not watched.watchers:
+                self.listener.leave(watched.group)
+                watched.group = ""
+                if not self.stream.fleet:
+                    self.stream.forget(watched)
+
+    def replay_soon(self, subscription: Subscription) -> None:
+        if subscription.behind:
+            subscription.replaying = asyncio.create_task(self.replay_or_close(subscription))
+
+    async def replay_or_close(self, subscription: Subscription) -> None:
+        """A socket whose replay fails must not stay open and silent."""
+        try:
+            await self.replay(subscription)
+        except Exception:
+            logger.exception("A replay failed")
+            subscription.outgoing.give_up(UNAVAILABLE)
+
+    async def replay(self, subscription: Subscription) -> None:
+        """Sends what the socket is behind on, as fast as its reader takes it, until it is live with every log."""
+        stream, behind = self.stream, subscription.behind
+        while behind and subscription.outgoing.ending is None:
+            await stream.may_flush()
+            for device_id in list(islice(behind, LOGS_PER_READ)):
+                if (log := stream.logs.get(device_id)) is None:
+                    return  # it was replaced, and the socket is being closed
+                log.flush(stream.fleet)
+                subscription.catch_up(device_id, log.position)
+            lags = {stream.logs[name]: lag.position for name, lag in islice(behind.items(), LOGS_PER_READ)}
+            # Where the database has told the socket more than the process has heard, it waits for the process.
+            with contextlib.suppress(TimeoutError):
+                await stream.reach(lags.items())
+            after = {log.device_id: lag for log, lag in lags.items() if lag < log.position}
+            until = {log.device_id: log.position for log in lags if log.device_id in after}
+            if not after:
+                continue
+            for seq_range, frame in await stream.stored(after, until=until):
+                await subscription.outgoing.room()
+                subscription.replay(seq_range, frame)
+
+
+hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def current_hub() -> Hub:
+    """The running event loop's."""
+    loop = asyncio.get_running_loop()
+    if (hub := hubs.get(loop)) is None:
+        hub = hubs[loop] = Hub()
+    return hub

@@ -1,0 +1,134 @@
+"""What is unsafe or contradictory in the configuration stops the start, with what to do about it."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+
+from devices.access.throttling import InvalidRate, parse_rate
+from devices.models import RETENTION_DAYS_MAX
+from telemetry.configuration.private_files import excess, files_of
+from telemetry.gateway.places import QUESTIONS_PER_PROCESS
+from telemetry.gateway.proxies import UNIX, parse_network
+from telemetry.monitoring.logging import FORMATS, LEVELS
+
+ENVIRONMENTS = ("development", "production")
+SECRET_KEY_CHARACTERS = 32
+API_KEY_CHARACTERS = 16
+
+
+@register()
+def check_configuration(app_configs: Any, **_: Any) -> Iterable[CheckMessage]:
+    return [*secrets(), *choices(), *addresses(), *production(), *open_files()]
+
+
+def secret(name: str) -> str:
+    """The secret's value, empty where there is none: Django lets nobody even read an empty SECRET_KEY."""
+    try:
+        return str(getattr(settings, name))
+    except ImproperlyConfigured:
+        return ""
+
+
+def secrets() -> Iterator[CheckMessage]:
+    set_up = "Run `python manage.py prepare` once, which writes it into .env, or set it yourself."
+    if len(secret("SECRET_KEY")) < SECRET_KEY_CHARACTERS:
+        yield Error(
+            f"SECRET_KEY is missing or shorter than {SECRET_KEY_CHARACTERS} characters.", set_up, id="telemetry.E001"
+        )
+    if len(settings.API_SECRET_KEY) < API_KEY_CHARACTERS:
+        yield Error(
+            f"API_SECRET_KEY is missing or shorter than {API_KEY_CHARACTERS} characters.", set_up, id="telemetry.E002"
+        )
+    if any(len(key) < API_KEY_CHARACTERS for key in settings.DEVICE_API_KEYS):
+        hint = "Use long random keys, separated by commas, without empty places between them."
+        yield Error(
+            f"DEVICE_API_KEYS has a key shorter than {API_KEY_CHARACTERS} characters.", hint, id="telemetry.E003"
+        )
+    if settings.API_SECRET_KEY in settings.DEVICE_API_KEYS:
+        hint = "A gateway must not hold the administrator's key: give it one of its own."
+        yield Error("API_SECRET_KEY is also listed in DEVICE_API_KEYS.", hint, id="telemetry.E004")
+
+
+def choices() -> Iterator[CheckMessage]:
+    for name, allowed, identifier in (
+        ("APP_ENV", ENVIRONMENTS, "telemetry.E005"),
+        ("LOG_LEVEL", LEVELS, "telemetry.E006"),
+        ("LOG_FORMAT", FORMATS, "telemetry.E007"),
+    ):
+        if getattr(settings, name) not in allowed:
+            yield Error(f"{name} is {getattr(settings, name)!r}.", f"Use one of: {', '.join(allowed)}.", id=identifier)
+    for name, low, high, identifier in (
+        ("PORT", 1, 65_535, "telemetry.E008"),
+        ("MAX_BODY_BYTES", 1024, 1 << 30, "telemetry.E009"),
+        ("CONNECTIONS_PER_ADDRESS", 0, 1_000_000, "telemetry.E029"),
+        ("DEFAULT_REPORT_INTERVAL", 1, 31 * 86_400, "telemetry.E010"),
+        ("RETENTION_DAYS", 0, RETENTION_DAYS_MAX, "telemetry.E017"),
+        ("HSTS_SECONDS", 0, 10 * 366 * 86_400, "telemetry.E019"),
+        ("QUESTIONS_PER_CALLER", 1, QUESTIONS_PER_PROCESS, "telemetry.E027"),
+        ("METRIC_NAMES_PER_DEVICE", 1, 10_000, "telemetry.E020"),
+    ):
+        if not low <= getattr(settings, name) <= high:
+            yield Error(f"{name} is {getattr(settings, name)}.", f"Use a number from {low} to {high}.", id=identifier)
+    try:
+        parse_rate(settings.DEVICE_RATE_LIMIT)
+    except InvalidRate as error:
+        yield Error(f"DEVICE_RATE_LIMIT: {error}", "Leave it empty for no limit.", id="telemetry.E016")
+
+
+def addresses() -> Iterator[CheckMessage]:
+    for host in settings.LISTED_HOSTS:
+        if "/" in host or (":" in host and not host.startswith("[")):
+            hint = "Write the name alone, without http:// and without the port: telemetry.example.org"
+            yield Error(f"ALLOWED_HOSTS lists {host!r}, which is no name of a host.", hint, id="telemetry.E015")
+    for origin in settings.ALLOWED_ORIGINS:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or "*" in origin:
+            hint = "Write each as the browser sends it: scheme, host, port if unusual; https://app.example.org"
+            yield Error(f"ALLOWED_ORIGINS lists {origin!r}, which is no origin.", hint, id="telemetry.E011")
+    for entry in settings.TRUSTED_PROXIES:
+        if not is_proxy(entry):
+            hint = f"Write addresses or networks, 127.0.0.1 or 10.0.0.0/8, or {UNIX} for those over a Unix socket."
+            yield Error(f"TRUSTED_PROXIES lists {entry!r}, which is no address.", hint, id="telemetry.E018")
+    if any(urlsplit(url).scheme not in ("redis", "rediss", "unix") for url in settings.REDIS_URLS):
+        hint = (
+            "Write redis://host:6379/0, several separated by commas, or leave it empty for one process with an "
+            "in-memory channel layer."
+        )
+        yield Error("REDIS_URL names no Redis address.", hint, id="telemetry.E012")
+
+
+def is_proxy(entry: str) -> bool:
+    try:
+        return entry == UNIX or parse_network(entry).prefixlen > 0  # not everyone
+    except ValueError:
+        return False
+
+
+def open_files() -> Iterator[CheckMessage]:
+    """Those that could not be tightened, because they are somebody else's."""
+    kept = [settings.ENV_FILE]
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        kept += files_of(Path(database["NAME"]))
+    for path in kept:
+        if excess(path) & stat.S_IRWXO and path.stat().st_uid != os.geteuid():
+            hint = f"It has secrets or data. As its owner: chmod 600 {path}"
+            yield Warning(f"Anyone on this machine may read {path}.", hint, id="telemetry.W001")
+
+
+def production() -> Iterator[CheckMessage]:
+    if not settings.IN_PRODUCTION:
+        return
+    if settings.DEBUG:
+        hint = "Set DEBUG=false: error pages would show settings and source to anyone."
+        yield Error("DEBUG is on while APP_ENV is production.", hint, id="telemetry.E013")
+    if not settings.LISTED_HOSTS or "*" in settings.LISTED_HOSTS:
+        hint = "List the names that this server is reached by."
+        yield Error("ALLOWED_HOSTS names no host, or all, while APP_ENV is production.", hint, id="telemetry.E014")

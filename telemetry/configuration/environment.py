@@ -1,0 +1,117 @@
+"""How the names of `.env` become settings values."""
+
+import contextlib
+import os
+import socket
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from devices.database.work import CONNECT_SECONDS
+from telemetry.configuration.private_files import PrivateConnection
+
+# Other tools' spellings of the same address, as SQLAlchemy users have them in their `.env` already.
+SCHEME_ALIASES = {"postgresql+asyncpg": "postgresql", "postgresql+psycopg": "postgresql", "sqlite+aiosqlite": "sqlite"}
+
+# How long sent bytes may stay unacknowledged before the connection counts as lost, in milliseconds.
+TCP_TIMEOUT_MILLISECONDS = 10_000
+
+
+class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no types
+    """The environment, then the file; in both an empty value means the same as an absent one."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        # `read_env` fills the class's mapping in, which by default is the process's own environment.
+        Environment.ENVIRON = present(os.environ)
+        if file.exists():
+            self.read_env(file)
+        Environment.ENVIRON = present(Environment.ENVIRON)
+
+    def number(self, name: str, *, default: int) -> int:
+        """The whole number of that name. Raises ImproperlyConfigured, which names it."""
+        try:
+            return int(self.int(name, default=default))
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name} is {self.str(name)!r}, which is no whole number.") from error
+
+
+def present(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value.strip()}
+
+
+def local_names(host: str) -> list[str]:
+    """What this machine is called by those who may reach a server that listens on `host`."""
+    names = ["localhost", "127.0.0.1", "[::1]"]
+    if host in ("0.0.0.0", "::"):  # noqa: S104
+        names += [socket.gethostname(), f"{socket.gethostname()}.local"]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+            # Sends nothing: only asks which of our addresses would be used (192.0.2.0/24 is RFC 5737's).
+            probe.connect(("192.0.2.1", 9))
+            names.append(probe.getsockname()[0])
+    elif host not in names:
+        names.append(host)
+    return list(dict.fromkeys(names))
+
+
+def database(url: str, *, base: Path) -> dict[str, Any]:
+    """The `DATABASES` entry of a `DATABASE_URL`; relative SQLite paths start at `base`.
+
+    Raises ImproperlyConfigured for anything but PostgreSQL and SQLite.
+    """
+    scheme, separator, rest = url.partition("://")
+    scheme = SCHEME_ALIASES.get(scheme, scheme)
+    if not separator or scheme not in ("postgres", "postgresql", "sqlite"):
+        raise ImproperlyConfigured(
+            f"DATABASE_URL names an unsupported database ({scheme or 'empty'}://…): "
+            "use postgresql://user:password@host:5432/name or sqlite:///telemetry.sqlite3"
+        )
+    try:
+        entry: dict[str, Any] = dict(environ.Env.db_url_config(f"{scheme}://{rest}"))
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from error
+    return _sqlite(entry, base) if scheme == "sqlite" else _postgresql(entry)
+
+
+def _postgresql(entry: dict[str, Any]) -> dict[str, Any]:
+    options = entry.get("OPTIONS", {})
+    options.setdefault("connect_timeout", CONNECT_SECONDS)
+    # A peer that is gone without a word is noticed by the kernel within half a minute, also while nothing is asked.
+    for name, value in (("keepalives_idle", 10), ("keepalives_interval", 5), ("keepalives_count", 3)):
+        options.setdefault(name, value)
+    options.setdefault("tcp_user_timeout", TCP_TIMEOUT_MILLISECONDS)
+    # Our statements read little, and PostgreSQL guesses that they read much: to compile one cost 30 ms instead of 4, to
+    # start parallel workers for one 10 ms instead of 1.
+    options.setdefault("options", "-c jit=off -c max_parallel_workers_per_gather=0")
+    options["pool"] = True
+    # Under ASGI a connection must not outlive its request's thread; the pool keeps it open instead.
+    return entry | {"ENGINE": "telemetry.databases.postgresql", "OPTIONS": options, "CONN_MAX_AGE": 0}
+
+
+def _sqlite(entry: dict[str, Any], base: Path) -> dict[str, Any]:
+    if not entry["NAME"] or entry["NAME"] == ":memory:":
+        raise ImproperlyConfigured(
+            "DATABASE_URL names an SQLite database in memory, which every thread would see empty: "
+            "give it a file, sqlite:///telemetry.sqlite3"
+        )
+    name = base / entry["NAME"]
+    return entry | {
+        "ENGINE": "telemetry.databases.sqlite",
+        "NAME": name,
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {
+            # Take the write lock at BEGIN, so that a reader never has to upgrade and fail.
+            "transaction_mode": "IMMEDIATE",
+            "factory": PrivateConnection,
+            # NORMAL can lose the last commits at a power cut; a 2xx means committed.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        },
+        # A file, as in production: threads see one database, and locks are real.
+        "TEST": {"NAME": f"{tempfile.gettempdir()}/telemetry-test-{os.getpid()}.sqlite3"},
+    }

@@ -1,0 +1,56 @@
+"""What a new installation lacks: secrets, tables, an operator's account."""
+
+import secrets
+from pathlib import Path
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.db.models import Q
+
+from devices.database.work import Work, working_at
+from readings.upkeep.locks import exclusively
+from telemetry.configuration.checks import secret
+from telemetry.configuration.private_files import PRIVATE
+
+OPERATOR = "admin"
+GENERATED = ("SECRET_KEY", "API_SECRET_KEY")
+
+
+def missing_secrets() -> list[str]:
+    return [name for name in GENERATED if not secret(name)]
+
+
+def write_secrets(names: list[str], path: Path) -> None:
+    """Makes these up and adds them to the `.env` file; the settings of this process stay as they are."""
+    path.touch(mode=PRIVATE)
+    path.chmod(PRIVATE)  # also one that was there already
+    with path.open("r+") as file:
+        # The last line may lack its end.
+        before = file.read()
+        file.write("\n" if before and not before.endswith("\n") else "")
+        file.writelines(f"{name}={secrets.token_urlsafe(48)}\n" for name in names)
+
+
+def prepare_database() -> str | None:
+    """Makes the tables and a first account; its password, or None where there was one. Processes wait for each other.
+
+    Raises DatabaseError.
+    """
+    connection.close()  # so that the one for migrations, which has no short deadline, is taken
+    with working_at(Work.MIGRATION):
+        try:
+            with exclusively("migration", wait=True):
+                call_command("migrate", interactive=False, verbosity=0)
+                return create_operator()
+        finally:
+            connection.close()
+
+
+def create_operator() -> str | None:
+    """A first account with a password made up for it; None where there is one of its kind, or of its name."""
+    if User.objects.filter(Q(is_superuser=True) | Q(username=OPERATOR)).exists():
+        return None
+    password = secrets.token_urlsafe(12)
+    User.objects.create_superuser(OPERATOR, password=password)
+    return password

@@ -1,0 +1,137 @@
+"""The admin site: Django's own, whose first page says how the fleet is, and which answers what it declares alone."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin, messages
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin.actions import delete_selected
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.contenttypes.views import shortcut
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
+from django.utils import timezone
+
+from readings.overview import overview
+from telemetry.console.lists import declared
+
+CHANGES_LISTED = 8
+NOTHING_CHOSEN = "What was chosen is not in this list."
+
+
+class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """What `Console.register` adds to every class that is registered, Django's own for accounts too."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return declared(super().get_changelist(request, **kwargs))
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:  # type: ignore[override]
+        try:
+            return super().response_action(request, queryset)
+        except (ValidationError, ValueError, OverflowError):
+            # Django leaves it to the database whether what was chosen can be an id.
+            self.message_user(request, NOTHING_CHOSEN, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """An object's changes are for whoever may view the list of all changes."""
+        if not may_view_changes(request):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
+
+
+def may_view_changes(request: HttpRequest) -> bool:
+    user: Any = request.user
+    return bool(user.has_perm("admin.view_logentry"))
+
+
+@admin.action(permissions=["delete"], description=delete_selected.short_description)  # type: ignore[attr-defined]
+def delete_with_log_entries(model_admin: Any, request: HttpRequest, chosen: QuerySet[Any]) -> HttpResponseBase | None:
+    """Django's own action, which writes log entries and deletes, in one transaction."""
+    with transaction.atomic():
+        return delete_selected(model_admin, request, chosen)
+
+
+class Console(AdminSite):
+    site_header = site_title = "Telemetry"
+    index_title = "Overview"
+    site_url = None
+    enable_nav_sidebar = False
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self.add_action(delete_with_log_entries, "delete_selected")
+
+    def admin_view(self, view: Callable[..., HttpResponseBase], cacheable: bool = False) -> Any:
+        # Django stores a new password and its log entry in two transactions.
+        if getattr(view, "__name__", "") == "user_change_password":
+            view = transaction.atomic(view)
+        return super().admin_view(view, cacheable)
+
+    def register(
+        self, model_or_iterable: type[Any] | Iterable[type[Any]], admin_class: Any = None, **options: Any
+    ) -> None:
+        admin_class = admin_class or ModelAdmin
+        in_the_console: Any = type(admin_class.__name__, (ConsoleModelAdmin, admin_class), {})
+        super().register(model_or_iterable, in_the_console, **options)
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
+        # Before Django's of the same name.
+        object_page = path(
+            "r/<path:content_type_id>/<path:object_id>/", self.admin_view(self.view_on_site), name="view_on_site"
+        )
+        return [object_page, *super().get_urls()]
+
+    def view_on_site(self, request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:
+        """Leads to an object's own page whoever may view the object."""
+        try:
+            model = ContentType.objects.get_for_id(int(content_type_id)).model_class()
+        except (ContentType.DoesNotExist, ValueError) as error:
+            raise Http404 from error
+        if model is None or not self.is_registered(model):
+            raise Http404
+        if not self.get_model_admin(model).has_view_permission(request):
+            raise PermissionDenied
+        try:
+            return shortcut(request, content_type_id, object_id)
+        except (ValidationError, OverflowError) as error:  # no id of such an object
+            raise Http404 from error
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
+        """For the fields that declare it: of itself the view searches, and counts, any table that is related."""
+        field = request.GET.get("field_name", "")
+        try:
+            model = apps.get_model(request.GET.get("app_label", ""), request.GET.get("model_name", ""))
+        except LookupError as error:
+            raise PermissionDenied from error
+        if not self.is_registered(model) or field not in self.get_model_admin(model).get_autocomplete_fields(request):
+            raise PermissionDenied
+        return super().autocomplete_view(request)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        context: dict[str, Any] = dict(extra_context or {})
+        user: Any = request.user
+        if user.has_perms(["devices.view_device", "readings.view_reading"]):
+            context["fleet"] = overview(now=timezone.now())
+        if may_view_changes(request):
+            context["changes"] = list(self.get_log_entries(request).order_by("-id")[:CHANGES_LISTED])
+        return super().index(request, context)
+
+    def get_log_entries(self, request: HttpRequest) -> QuerySet[LogEntry]:
+        """The changes that this account may read of: those of the kinds of objects that it may view."""
+        entries = super().get_log_entries(request)
+        if not may_view_changes(request):
+            return entries.none()
+        if request.user.is_superuser:
+            return entries
+        viewed = [model for model, registered in self._registry.items() if registered.has_view_permission(request)]
+        kinds = ContentType.objects.get_for_models(*viewed)
+        return entries.filter(content_type__in=[kind.pk for kind in kinds.values()])

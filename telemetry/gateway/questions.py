@@ -1,0 +1,248 @@
+"""Requests to Django: how many run at the same time, and what happens to one whose client leaves.
+
+A question is every request but those of the ingest lane, health, static files and signing in. It takes a place
+(`telemetry.gateway.places`) before it takes a thread and a connection, and releases it when its answer has been sent or
+given up.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from asgiref.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent
+from django.conf import settings
+from django.http import HttpRequest, parse_cookie
+from django.http.response import HttpResponseBase
+
+from devices.access.authentication import key_in
+from devices.access.callers import Caller
+from devices.database.work import Work, current_work
+from devices.keys import hash_key
+from telemetry.databases.cancellation import Cancellation, ClientGone, current_cancellation
+from telemetry.gateway.places import QUESTIONS_PER_PROCESS, WAIT_SECONDS, NoPlace, Places
+from telemetry.middleware.access_log import observe
+from telemetry.middleware.content_security_policy import HEADER
+from telemetry.middleware.problems import answer
+from telemetry.middleware.request_id import Middleware, begin_request
+from telemetry.monitoring.instruments import QUESTIONS, QUESTIONS_REFUSED, REQUESTS_ABANDONED
+
+logger = logging.getLogger(__name__)
+
+UNCOUNTED = frozenset(
+    ("", "/health", "/health/live", "/health/ready", "/api/v1/health", "/favicon.ico", "/admin/login")
+)
+# Elsewhere a key is not looked at, and so does not tell callers apart.
+KEYS_COUNT = ("/api/", "/metrics")
+READING = ("GET", "HEAD")
+# Known credentials that are remembered, by hash.
+KNOWN_MAX = 10_000
+# An IPv6 address can be any of its network's.
+IPV6_PREFIX = 64
+# Threads that interrupt statements of abandoned requests, and how long a cancelled request may take to end, in seconds.
+INTERRUPTERS = 4
+CANCELLED_SECONDS = 1.0
+
+
+class KnownCallers(Middleware):
+    """Middleware: notes whom a request's credential belongs to, for those that follow with the same one."""
+
+    def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        question = getattr(request, "scope", {}).get("question")
+        if isinstance(question, Question):
+            question.proven = proven_by(request)
+        return response
+
+
+def proven_by(request: HttpRequest) -> str:
+    """How the request's caller was found to be known: by a "key", by a "session", or not ("")."""
+    caller = getattr(request, "auth", None)
+    if isinstance(caller, Caller):
+        return "session" if caller.user else "key"
+    # Set where somebody has asked for the session's account; to ask here would be a query.
+    user = getattr(request, "_cached_user", None)
+    return "session" if user is not None and user.is_authenticated else ""
+
+
+class Question:
+    """One request on its way through Django."""
+
+    def __init__(self, scope: Any) -> None:
+        self.credential, self.kind = credential_of(scope)
+        self.address = address_of(scope)
+        # A write is not interrupted: its client may be gone, but it asked for the change.
+        self.cancellation = Cancellation() if scope["method"] in READING else None
+        self.abandoned = False
+        # Set by KnownCallers.
+        self.proven = ""
+
+
+def credential_of(scope: Any) -> tuple[str, str]:
+    """The hash of the key or session that a request brings, and which of them: "key", "session", or "" for neither."""
+    headers: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        if name in (b"x-api-key", b"authorization", b"cookie"):
+            text = value.decode("latin-1")
+            headers[name] = f"{headers[name]},{text}" if name in headers else text
+    if scope["path"].startswith(KEYS_COUNT):
+        key = key_in(api_key=headers.get(b"x-api-key"), authorization=headers.get(b"authorization"))
+        if key is not None:
+            return hash_key(key), "key"
+    session = parse_cookie(headers.get(b"cookie", "")).get(settings.SESSION_COOKIE_NAME)
+    return (hash_key(session), "session") if session else ("", "")
+
+
+def address_of(scope: Any) -> str:
+    """Where a request comes from: an IPv4 address, an IPv6 network of 64 bits, or "" for a Unix socket."""
+    client = scope.get("client")
+    try:
+        address = ipaddress.ip_address(client[0]) if client else None
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False))
+    return str(address or "")
+
+
+def is_counted(path: str) -> bool:
+    return not path.startswith("/static/") and path.rstrip("/") not in UNCOUNTED
+
+
+class BoundedQuestions:
+    """ASGI application around Django's, for HTTP.
+
+    Django's handler runs in a task that no server cancels: a request that is killed while its thread waits for the
+    database would never give its connection back. When the client leaves, the statements of a question that only reads
+    are interrupted, and the handler ends by itself.
+
+    Callers are told apart by key or session. Until an answer has shown that the key or session is known, its requests
+    count to their address, as those without any: who makes up keys gets no more places than one caller.
+    """
+
+    def __init__(self, application: Any, *, per_caller: int) -> None:
+        self.application = application
+        self.places = Places(total=QUESTIONS_PER_PROCESS, per_caller=per_caller)
+        self.known: OrderedDict[str, None] = OrderedDict()
+        # The event loop itself keeps no task alive.
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.interrupters = ThreadPoolExecutor(INTERRUPTERS, "interrupters")
+
+    async def __call__(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        arrived_at = time.perf_counter()
+        body = await receive()
+        gone = asyncio.ensure_future(receive())
+        try:
+            question = Question(scope)
+            caller = self.caller_of(question) if is_counted(scope["path"]) else None
+            if caller is not None and not await self.places.take(caller, unless=gone):  # type: ignore[arg-type]
+                return
+            task = asyncio.create_task(self.serve(question, caller, scope, body, send))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+            await self.attend(question, task, gone)
+        except NoPlace as refusal:
+            await refuse(refusal, scope, send, arrived_at)
+        finally:
+            gone.cancel()
+
+    def caller_of(self, question: Question) -> str:
+        """Whose places the question takes: a hash, or an address."""
+        if question.credential in self.known:
+            self.known.move_to_end(question.credential)
+            return question.credential
+        return f"address {question.address}"
+
+    async def serve(
+        self, question: Question, caller: str | None, scope: Any, body: ASGIReceiveEvent, send: ASGISendCallable
+    ) -> None:
+        """Django's part, from the thread it takes to the end of the answer."""
+        if caller is not None:
+            QUESTIONS.inc()
+        current_work.set(Work.QUESTION)
+        current_cancellation.set(question.cancellation)
+        events = [body]
+
+        async def receive() -> ASGIReceiveEvent:
+            if events:
+                return events.pop()
+            # That the client has left is none of Django's business: it would cancel the view and leave its thread.
+            return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+        async def sending(event: ASGISendEvent) -> None:
+            if question.abandoned:
+                raise asyncio.CancelledError  # Django ends the response, also one that is streamed, and closes it
+            await send(event)
+
+        try:
+            await self.application(scope | {"question": question}, receive, sending)
+        except ClientGone:
+            logger.debug("A streamed answer was given up")
+        finally:
+            if caller is not None:
+                self.places.release(caller)
+                QUESTIONS.dec()
+            if question.credential and question.proven == question.kind:
+                self.remember(question.credential)
+
+    async def attend(self, question: Question, task: "asyncio.Task[None]", gone: "asyncio.Future[Any]") -> None:
+        """Until the task has ended. Abandons the question when its client leaves, or the server cancels it."""
+        try:
+            await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                self.abandon(question)
+                await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            self.abandon(question)
+            await asyncio.wait((task,), timeout=CANCELLED_SECONDS)
+            raise
+        if not task.cancelled():
+            task.result()
+
+    def abandon(self, question: Question) -> None:
+        if question.abandoned:
+            return
+        question.abandoned = True
+        REQUESTS_ABANDONED.inc()
+        if question.cancellation:
+            question.cancellation.requested = True
+            self.interrupters.submit(question.cancellation.interrupt)
+
+    def remember(self, credential: str) -> None:
+        self.known[credential] = None
+        self.known.move_to_end(credential)
+        if len(self.known) > KNOWN_MAX:
+            self.known.popitem(last=False)
+
+
+async def refuse(refusal: NoPlace, scope: Any, send: ASGISendCallable, arrived_at: float) -> None:
+    """Answers in Django's place: 429 if the caller's own bound is reached, else 503."""
+    QUESTIONS_REFUSED.labels("caller" if refusal.of_caller else "process").inc()
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    request = HttpRequest()
+    request.method, request.path, request.path_info = scope["method"], scope["path"], scope["path"]
+    client = scope.get("client")
+    request.META = {"REMOTE_ADDR": client[0] if client else "", "HTTP_ACCEPT": headers.get(b"accept", "")}
+    identifier = begin_request(headers.get(b"x-request-id", ""))
+    if refusal.of_caller:
+        bound = settings.QUESTIONS_PER_CALLER
+        detail = f"One caller can have {bound} questions under way at a time (QUESTIONS_PER_CALLER). Ask again later."
+        response = answer(request, status_code=429, code="too_many_questions", detail=detail)
+        response["Retry-After"] = f"{WAIT_SECONDS:.0f}"
+    else:
+        detail = (
+            f"A process answers {QUESTIONS_PER_PROCESS} questions at a time (QUESTIONS_PER_PROCESS in "
+            "telemetry/gateway/places.py), and others have these places. Ask again later."
+        )
+        response = answer(request, status_code=503, code="overloaded", detail=detail)
+    response["X-Request-ID"] = identifier
+    response["Cache-Control"] = "private, no-store"
+    response["Content-Security-Policy"] = HEADER
+    response["Content-Length"] = str(len(response.content))
+    observe(request, response.status_code, "refused", arrived_at)
+    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.items()]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": encoded, "trailers": False})
+    body = b"" if scope["method"] == "HEAD" else response.content
+    await send({"type": "http.response.body", "body": body, "more_body": False})

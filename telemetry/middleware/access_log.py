@@ -1,0 +1,77 @@
+"""What becomes of every request: counted and timed by its route, and told in one line of the log."""
+
+import logging
+import time
+from urllib.parse import quote
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from devices.access.callers import Caller
+from readings.ingest.refused_posts import plain
+from telemetry.middleware.request_id import Middleware
+from telemetry.monitoring.instruments import METHODS, REQUESTS
+
+logger = logging.getLogger("telemetry.requests")
+
+# So many come of these, and all alike, that the metrics tell more than lines: only at DEBUG, while all is well.
+QUIET = frozenset(
+    ("ingest", "ingest-batch", "static", "health", "api-health", "health-live", "health-ready", "metrics")
+)
+PATH_CHARACTERS = 256
+# Of what a request that could not be read was refused for.
+REASON_CHARACTERS = 200
+
+
+class Observed(Middleware):
+    """Logs every request that comes by Django's handler. The ingest lane logs its own."""
+
+    def before(self, request: HttpRequest) -> None:
+        request.arrived_at = time.perf_counter()  # type: ignore[attr-defined]
+
+    def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        observe(request, response.status_code, route_of(request), request.arrived_at)  # type: ignore[attr-defined]
+        return response
+
+
+def route_of(request: HttpRequest) -> str:
+    """The name of the route that took it, as in the URL configuration; what nothing took has one name in common."""
+    if match := request.resolver_match:
+        return match.view_name or match.route
+    return "static" if request.path_info.startswith("/static/") else "none"
+
+
+def observe(request: HttpRequest, status: int, route: str, arrived_at: float) -> None:
+    """Counts a request that is answered, and tells of it. `arrived_at` is a moment of `time.perf_counter`."""
+    seconds = time.perf_counter() - arrived_at
+    method = request.method if request.method in METHODS else "other"
+    REQUESTS.count(route, method, status, seconds)
+    level = logging.DEBUG if status < 400 and route in QUIET else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
+    # As it stands in an address: decoded, a path may have line ends of its own.
+    path = quote(request.path[:PATH_CHARACTERS], safe="/:")
+    extra = {
+        "method": method,
+        "path": path,
+        "route": route,
+        "status": status,
+        "duration_ms": round(seconds * 1000, 1),
+        "client": request.META.get("REMOTE_ADDR", ""),
+    }
+    if caller := caller_of(request):
+        extra["caller"] = caller
+    if reason := getattr(request, "refused_because", ""):
+        extra["reason"] = plain(reason, REASON_CHARACTERS)
+    logger.log(level, "%s %s %s", method, path, status, extra=extra)
+
+
+def caller_of(request: HttpRequest) -> str:
+    """`device`, `fleet`, `admin`, or a signed-in account's name as `user:name`; empty for anyone else."""
+    # DRF leaves here whom it has authenticated.
+    caller = getattr(request, "auth", None)
+    if isinstance(caller, Caller):
+        return f"user:{caller.user.get_username()}" if caller.user else caller.role.value
+    # Not asked of the session, which would be a query: only what somebody has asked already.
+    user = getattr(request, "_cached_user", None)
+    return f"user:{user.get_username()}" if user is not None and user.is_authenticated else ""

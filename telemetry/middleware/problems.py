@@ -1,0 +1,226 @@
+"""Errors as RFC 9457 problem documents, for the API; as a short page, for people in a browser."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError, DataError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.csrf import requires_csrf_token
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from devices.database.errors import WORDS, Trouble, attribute_of, trouble_of, words_of
+from telemetry.databases.cancellation import ClientGone
+from telemetry.hashing import TooManyHashes
+from telemetry.middleware.request_id import Middleware
+from telemetry.monitoring.logging import request_id
+from telemetry.monitoring.redaction import credentials_in, redacted
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+TITLES = {
+    400: "Bad request",
+    401: "Not authenticated",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Request timeout",
+    409: "Conflict",
+    413: "Body too large",
+    415: "Unsupported media type",
+    422: "Invalid values",
+    429: "Too many requests",
+    431: "Request head too large",
+    499: "Client gone",
+    500: "Internal error",
+    503: "Unavailable",
+}
+UNDEFINED_TABLE = "42P01"  # PostgreSQL, appendix A
+RETRY_AFTER_SECONDS = 5
+
+NO_TABLES = "The database has no tables yet (no such table). Create them: python manage.py migrate"
+NOT_JSON = "Send JSON, with the header Content-Type: application/json."
+NO_KEY = "Bring an API key in the header X-API-Key."
+
+
+class Unavailable(exceptions.APIException):
+    detail: exceptions.ErrorDetail
+    status_code: int = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = Trouble.UNREACHABLE.value
+    default_detail = WORDS[Trouble.UNREACHABLE]
+
+
+class Abandoned(Unavailable):
+    """Nobody reads this answer; its status keeps it apart from failures in the log and the metrics."""
+
+    status_code = 499
+    default_code = "client_gone"
+    default_detail = "The client has left."
+
+
+class Problems(Middleware):
+    """Gives the plain views what DRF's have: problem documents for a wrong method and for what is away or busy."""
+
+    def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if settings.DEBUG and response.status_code >= 400 and isinstance(response, HttpResponse):
+            # Django's own pages then show the request, and every local variable on the way.
+            page = response.content.decode(errors="replace")
+            response.content = redacted(page, brought=credentials_in(request)).encode()
+            response.headers["Content-Length"] = str(len(response.content))
+        if not isinstance(response, HttpResponseNotAllowed):
+            return response
+        detail = f"Method {request.method} is not allowed here."
+        refusal = answer(request, status_code=405, code="method_not_allowed", detail=detail)
+        refusal["Allow"] = response["Allow"]
+        return refusal
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        if isinstance(exception, DataError) and not request.path.startswith("/api/"):
+            # The console's filters hand any text on, and PostgreSQL takes no NUL.
+            detail = "The address names a value that the database cannot hold."
+            return answer(request, status_code=400, code="bad_request", detail=detail)
+        if isinstance(exception, TooManyHashes):
+            refusal = answer(request, status_code=429, code="too_many_sign_ins", detail=str(exception))
+            refusal["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            return refusal
+        unavailable = as_unavailable(exception)
+        if unavailable is None:
+            return None
+        code, detail = str(unavailable.detail.code), str(unavailable.detail)
+        return answer(request, status_code=unavailable.status_code, code=code, detail=detail)
+
+
+def as_unavailable(error: BaseException) -> Unavailable | None:
+    """The 503 that a database error stands for, where it may pass; None for errors that are faults of ours."""
+    if isinstance(error, ClientGone):
+        return Abandoned()
+    if isinstance(error, DatabaseError) and (
+        "no such table" in str(error) or attribute_of(error, "sqlstate") == UNDEFINED_TABLE
+    ):
+        logger.error(NO_TABLES, exc_info=error)
+        return Unavailable(NO_TABLES, code="no_tables")
+    if (trouble := trouble_of(error)) is None:
+        return None
+    logger.error("%s (%s)", WORDS[trouble], words_of(error))
+    return Unavailable(WORDS[trouble], code=trouble.value)
+
+
+def document(*, status_code: int, code: str, detail: str, **members: Any) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": TITLES.get(status_code, "Error"),
+        "status": status_code,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id.get(),
+        **members,
+    }
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """DRF's `EXCEPTION_HANDLER`: every error of an API view as `application/problem+json`.
+
+    Invalid values are a 422. An error that names `problem_members` has them added to its document.
+    None (a fault of ours) goes on to `server_error`, by way of Django's log.
+    """
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    elif isinstance(error, exceptions.UnsupportedMediaType) and error.detail.code == "unsupported_media_type":  # type: ignore[union-attr]
+        error.detail = exceptions.ErrorDetail(NOT_JSON, code="unsupported_media_type")
+    elif isinstance(error, exceptions.NotAuthenticated):
+        error.detail = exceptions.ErrorDetail(NO_KEY, code="not_authenticated")
+    elif isinstance(error, DjangoPermissionDenied):
+        error = exceptions.PermissionDenied()
+    if (unavailable := as_unavailable(error)) is not None:
+        # What a view knows of its effects in that case.
+        if consequence := getattr(context.get("view"), "when_unavailable", ""):
+            unavailable.detail = exceptions.ErrorDetail(f"{unavailable.detail} {consequence}", unavailable.detail.code)
+        error = unavailable
+    if not isinstance(error, exceptions.APIException):
+        return None
+    set_rollback()
+    members: dict[str, Any] = dict(getattr(error, "problem_members", {}))
+    code, detail, status_code = str(getattr(error.detail, "code", "")), str(error.detail), error.status_code
+    if isinstance(error, exceptions.ValidationError):
+        members.setdefault("errors", list(field_errors(error.detail)))
+        first = members["errors"][0]
+        code, status_code = "invalid", status.HTTP_422_UNPROCESSABLE_ENTITY
+        detail = f"{first['field']}: {first['detail']}" if first["field"] else first["detail"]
+    elif isinstance(error, exceptions.ParseError) and code == "parse_error":
+        code = "malformed"
+    response = Response(
+        document(status_code=status_code, code=code, detail=detail, **members),
+        status=status_code,
+        content_type=MEDIA_TYPE,
+    )
+    if auth_header := getattr(error, "auth_header", None):
+        response["WWW-Authenticate"] = auth_header
+    wait = getattr(error, "wait", None)
+    if wait is not None or status_code == 503:
+        response["Retry-After"] = str(int(wait or RETRY_AFTER_SECONDS))
+    return response
+
+
+def field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
+    """`{field, code, detail}` of every error in DRF's nested detail; `field` is empty for the whole body."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            yield from field_errors(inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
+    elif isinstance(detail, Sequence) and not isinstance(detail, str):
+        for inner in detail:
+            yield from field_errors(inner, path)
+    else:
+        yield {"field": path, "code": str(getattr(detail, "code", "invalid")), "detail": str(detail)}
+
+
+def answer(request: HttpRequest, *, status_code: int, code: str, detail: str) -> HttpResponse:
+    """An error outside the API's views: a page where the client asks for HTML, a problem document elsewhere."""
+    response: HttpResponse
+    if "text/html" in request.headers.get("Accept", "") and not request.path.startswith("/api/"):
+        context = {"title": TITLES[status_code], "detail": detail, "request_id": request_id.get()}
+        response = render(request, "telemetry/error.html", context, status=status_code)
+    else:
+        body = msgspec.json.encode(document(status_code=status_code, code=code, detail=detail))
+        response = HttpResponse(body, status=status_code, content_type=MEDIA_TYPE)
+    if status_code == 503:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+@requires_csrf_token
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    # For the request's line in the log: Django's own, with a traceback, is switched off (telemetry.monitoring.logging).
+    request.refused_because = f"{type(exception).__name__}: {exception}"  # type: ignore[attr-defined]
+    if isinstance(exception, RequestDataTooBig):
+        return answer(request, status_code=413, code="body_too_large", detail="The body is over the limit.")
+    detail = "The request cannot be read. If the server was reached by a new name, add that to ALLOWED_HOSTS."
+    return answer(request, status_code=400, code="bad_request", detail=detail)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """`CSRF_FAILURE_VIEW`: a form of the console that did not come from a page of ours, or from an old one."""
+    request.refused_because = reason  # type: ignore[attr-defined]
+    detail = "The form was sent without the token of its page, or from another address. Load the page again."
+    return answer(request, status_code=403, code="csrf_failed", detail=detail)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request, status_code=403, code="permission_denied", detail="This account may not do that.")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request, status_code=404, code="not_found", detail="There is nothing at this address.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    detail = "The server failed. The log has the cause under this request id."
+    return answer(request, status_code=500, code="internal_error", detail=detail)

@@ -1,0 +1,40 @@
+"""`GET /metrics`: what this process has counted, for Prometheus."""
+
+import os
+import socket
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Info, generate_latest
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from devices.access.callers import Caller
+from readings.upkeep.lag import ClockAhead, RollupLag
+
+# Each process answers for itself. Where one address leads to several, this tells which has answered.
+PROCESS = Info("telemetry_process", "The process that these figures are of.")
+PROCESS.info({"host": socket.gethostname(), "pid": str(os.getpid())})
+REGISTRY.register(RollupLag())
+REGISTRY.register(ClockAhead())
+
+
+# The one permission on how the server itself does; docs/decisions/0033-least-privilege-of-accounts.md
+METRICS_PERMISSION = "readings.view_maintenanceround"
+
+
+class MetricsPermission(BasePermission):
+    """The administrator's key, or a signed-in account with METRICS_PERMISSION."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return isinstance(request.auth, Caller) and request.auth.may(METRICS_PERMISSION)
+
+
+@extend_schema(exclude=True)
+class MetricsView(APIView):
+    permission_classes = [MetricsPermission]
+
+    def get(self, request: Request) -> HttpResponse:
+        return HttpResponse(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)

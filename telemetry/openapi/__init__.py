@@ -1,0 +1,1 @@
+"""The OpenAPI schema: what all operations share, and the view that serves it."""

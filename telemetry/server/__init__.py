@@ -1,0 +1,4 @@
+"""The servers: daphne and uvicorn with limits for each connection, and an orderly end.
+
+May import the gateway, middleware and monitoring.
+"""

@@ -1,0 +1,219 @@
+"""daphne with limits for each connection (`connections`), flow control for answers, and an orderly end.
+
+daphne itself receives any body before it asks the application, sends answers to clients that do not read them without a
+limit, waits 60 s for each line of a head, and cancels running requests when it is stopped. Its WebSockets are in
+`telemetry.server.daphne_websockets`.
+"""
+
+import asyncio
+from typing import Any
+
+from daphne import server
+from daphne.http_protocol import HTTPFactory, WebRequest
+from django.conf import settings
+from twisted.internet.defer import Deferred
+from twisted.web.http import HTTPChannel
+
+from telemetry.gateway.bodies import DISCARD_FACTOR
+from telemetry.health import draining
+from telemetry.server import connections
+from telemetry.server.connections import Phase, Progress, Refusal, addresses, checks_of, count_dropped
+from telemetry.server.daphne_websockets import PacedFactory, PacedServer, PacedSocket
+from telemetry.server.draining import drain, receive_again
+from telemetry.server.pacing import bound_unsent
+
+# Half of Twisted's types are missing, and the others know nothing of transports that are sockets.
+Channel: Any = HTTPChannel
+TOO_LARGE = Refusal("body_too_large", 413, "body_too_large", "The body is far over the limit. Send it in parts.")
+
+
+class BoundedChannel(Channel):  # type: ignore[misc]
+    """An HTTP connection: admitted by its address, with deadlines for the client, and with flow control.
+
+    `writable` is set while what was sent is (nearly) all taken by the kernel. `answered`: it had an answer already.
+    """
+
+    maxHeaders = connections.HEADERS_MAX  # noqa: N815  Twisted's name
+    totalHeadersSize = connections.HEAD_BYTES_MAX  # noqa: N815
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.progress = Progress()
+        self.answered = False
+        # What it is counted as; empty: not counted.
+        self.address = ""
+        # Nothing more is read.
+        self.refused = False
+
+    def connectionMade(self) -> None:  # noqa: N802
+        super().connectionMade()
+        if draining.is_set():
+            receive_again(self.transport.getHandle())
+        self.factory.channels.add(self)
+        self.checks = checks_of(asyncio.get_event_loop())
+        self.checks.add(self)
+        address = connections.counted_as(getattr(self.transport.getPeer(), "host", ""))
+        if refusal := addresses.admit(address, self.transport.fileno()):
+            self.refused = True
+            self.transport.write(refusal.response())
+            delay = 0 if refusal is connections.TOO_FEW_FILES else connections.REFUSED_SECONDS
+            self.callLater(delay, self.loseConnection)
+        else:
+            self.address = address
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+        super().connectionLost(reason)
+        self.writable.set()
+        self.forget()
+        addresses.release(self.address)
+
+    def become_socket(self, socket: PacedSocket) -> None:
+        """A WebSocket goes on with this connection, and with its place among those of its address."""
+        socket.address = self.address
+        self.forget()
+
+    def forget(self) -> None:
+        self.factory.channels.discard(self)
+        self.checks.discard(self)
+
+    # Deadlines
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        if not self.refused:
+            self.progress.begin()
+            super().dataReceived(data)
+
+    def allHeadersReceived(self) -> None:  # noqa: N802
+        self.progress.enter(Phase.BODY)
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:  # noqa: N802
+        self.progress.enter(Phase.ANSWER)
+        super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:  # noqa: N802
+        self.progress.enter(Phase.IDLE)
+        super().requestDone(request)
+
+    def check(self, now: float) -> None:
+        if not self.writable.is_set() or self.transport.disconnecting:
+            if self.progress.stalled(self.transport.getHandle(), now):
+                count_dropped("unread")
+                self.transport.abortConnection()
+            return
+        self.progress.stalled_since = None
+        if not self.refused and self.progress.overdue(now):
+            if self.progress.phase is Phase.HEAD:
+                self.refuse(connections.HEAD_TOO_SLOW)
+            elif self.progress.phase is Phase.BODY:
+                self.refuse(connections.BODY_TOO_SLOW)
+            else:  # a browser's spare connection, for instance: it would take an answer for that of its next request
+                self.loseConnection()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answers a request that does not reach the application, and closes the connection."""
+        self.refused = True
+        count_dropped(refusal.reason)
+        self.transport.write(refusal.response())
+        self.loseConnection()
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
+        self.refuse(connections.HEAD_TOO_LARGE)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+        """Twisted's answer has no body, and is a 400 for a head that is too large too."""
+        too_large = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
+        self.refuse(connections.HEAD_TOO_LARGE if too_large else connections.MALFORMED)
+
+    # Flow control: Twisted calls these when its buffer is over 64 KiB, and when it is empty again.
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        super().pauseProducing()
+        if self.writable.is_set():
+            self.writable.clear()
+            bound_unsent(self.transport.getHandle())
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        super().resumeProducing()
+        self.writable.set()
+
+
+class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
+    """Keeps one byte more of a body than the limit, by which the application knows that it is over.
+
+    Far beyond the limit the connection is closed.
+    """
+
+    received = 0
+
+    def __init__(self, channel: BoundedChannel, *args: Any, **options: Any) -> None:
+        super().__init__(channel, *args, **options)
+        self.writable = channel.writable
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  Twisted's name
+        kept = max(0, settings.MAX_BODY_BYTES + 1 - self.received)
+        self.received += len(data)
+        self.channel.progress.received = self.received
+        if kept:
+            super().handleContentChunk(data[:kept])
+        if self.received > settings.MAX_BODY_BYTES * DISCARD_FACTOR:
+            self.channel.refuse(TOO_LARGE)
+
+    def process(self) -> Any:
+        channel = self.channel
+        transport = channel.transport
+        processed = super().process()
+        if transport.protocol is not channel and isinstance(transport.protocol, PacedSocket):
+            channel.become_socket(transport.protocol)
+        return processed
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start" and self.channel is not None:
+            self.channel.answered = True
+            if draining.is_set():
+                # Said before it is done: a proxy would send its next request down this connection while it is closed.
+                self.responseHeaders.setRawHeaders(b"connection", [b"close"])
+                self.channel.persistent = False
+        super().handle_reply(message)
+
+
+class BoundedFactory(HTTPFactory):  # type: ignore[misc]
+    """`channels`: the open HTTP connections; one that became a WebSocket is none any more."""
+
+    protocol = BoundedChannel
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        self.timeOut = None  # Twisted's; `BoundedChannel.check` does more
+        self.channels: set[BoundedChannel] = set()
+
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = BoundedRequest
+        return protocol
+
+
+class Server(PacedServer):
+    """`lead`: so many seconds it goes on to let clients in after it was told to stop, and says that it will."""
+
+    def __init__(self, *, lead: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.lead = lead
+        self.ports: list[Any] = []
+
+    def run(self) -> None:
+        # The only way in: `run` makes its factories itself.
+        server.HTTPFactory = BoundedFactory
+        server.WebSocketFactory = PacedFactory
+        super().run()
+
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        self.ports.append(port)
+
+    def kill_all_applications(self) -> Any:
+        """Called before the reactor stops, which waits for the Deferred."""
+        draining.set()
+        return Deferred.fromFuture(asyncio.ensure_future(drain(self)))

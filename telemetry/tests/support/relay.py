@@ -1,0 +1,45 @@
+"""What stands between a client and a server and passes on what they say, as a subclass sees fit."""
+
+import asyncio
+import threading
+from typing import Self
+
+from telemetry.tests.support.server import free_port
+
+
+class Relay:
+    """Listens on `port`, with an event loop and a thread of its own."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+
+    def __enter__(self) -> Self:
+        ready = threading.Event()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self.run(ready)))
+        self.thread.start()
+        ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.call_soon_threadsafe(self.stopped.set)
+        self.thread.join()
+
+    async def run(self, ready: threading.Event) -> None:
+        self.loop, self.stopped = asyncio.get_running_loop(), asyncio.Event()
+        listening = await asyncio.start_server(self.connect, "127.0.0.1", self.port)
+        ready.set()
+        await self.stopped.wait()
+        listening.close()
+
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A client has come."""
+        raise NotImplementedError
+
+
+async def until_either_ends(*ways: "asyncio.Task[None]") -> None:
+    """Then ends the other too."""
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()

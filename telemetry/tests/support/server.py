@@ -1,0 +1,156 @@
+"""A server of the tests' own: `manage.py up` in a process, with a private database, on a free port."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import psycopg
+from django.conf import settings
+from django.db import connection
+
+ADMIN_KEY = "admin-key-of-the-server-0123456789"
+FLEET_KEY = "fleet-key-of-the-server-0123456789"
+START_SECONDS = 60
+
+
+class Server:
+    """On the stack that the tests run on: PostgreSQL and Redis where DATABASE_URL says so, else SQLite."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        demo: bool = False,
+        beside: "Server | None" = None,
+        database_url: str = "",
+        redis_url: str | None = None,
+        uvicorn: bool = False,
+    ) -> None:
+        """`beside`: a second process on the database of another. `database_url`: one that is there already.
+
+        `uvicorn`: on that instead of daphne, which `up` serves by.
+        """
+        self.port = free_port()
+        self.log = folder / f"server-{self.port}.log"
+        self.command = [sys.executable, "manage.py", "up", *([] if demo else ["--no-demo"])]
+        if uvicorn:
+            self.command = [sys.executable, "-m", "uvicorn", "telemetry.asgi:application", "--port", str(self.port)]
+            self.command += [
+                "--http",
+                "telemetry.server.uvicorn_http:Protocol",
+                "--ws",
+                "telemetry.server.uvicorn_websockets:Socket",
+            ]
+            self.command += ["--no-access-log"]
+        self.prepares = uvicorn
+        own = connection.vendor == "postgresql" and not beside and not database_url
+        self.database = f"telemetry_server_{uuid.uuid4().hex[:8]}" if own else ""
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "ENV_FILE": str(folder / ".env"),
+            "SECRET_KEY": "secret-key-of-the-server-0123456789-0123456789",
+            "API_SECRET_KEY": ADMIN_KEY,
+            "DEVICE_API_KEYS": FLEET_KEY,
+            "CONNECTIONS_PER_ADDRESS": "0",  # all clients of a test have one address
+            "PORT": str(self.port),
+            "DATABASE_URL": self.server_url(self.database) if self.database else f"sqlite:///{folder / 'db.sqlite3'}",
+            "REDIS_URL": settings.REDIS_URL if redis_url is None else redis_url,
+        }
+        if beside or database_url:
+            self.environment["DATABASE_URL"] = database_url or beside.environment["DATABASE_URL"]  # type: ignore[union-attr]
+
+    @staticmethod
+    def server_url(database: str) -> str:
+        entry = settings.DATABASES["default"]
+        return "postgresql://{}@{}:{}/{}".format(
+            ":".join(filter(None, (entry["USER"], entry["PASSWORD"]))), entry["HOST"], entry["PORT"] or 5432, database
+        )
+
+    def administer(self, statement: str) -> None:
+        with psycopg.connect(self.server_url("postgres"), autocommit=True) as administrator:
+            administrator.execute(statement)
+
+    def __enter__(self) -> Self:
+        if self.database:
+            self.administer(f"CREATE DATABASE {self.database}")
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start(self) -> None:
+        """Starts it, for the first time or again."""
+        if self.prepares:
+            prepare = [sys.executable, "manage.py", "migrate", "-v0"]
+            subprocess.run(prepare, env=self.environment, cwd=settings.BASE_DIR, check=True)
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                self.command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
+            )
+        self.wait_until_healthy()
+
+    def wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/health").is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
+        raise AssertionError(f"The server did not start:\n{self.log.read_text()}")
+
+    def __exit__(self, *_: Any) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.database:
+            self.administer(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+
+    def register(self, device_id: str) -> str:
+        """Registers a device and returns its key."""
+        response = httpx.post(
+            f"{self.url}/api/v1/devices", json={"device_id": device_id}, headers={"X-API-Key": ADMIN_KEY}
+        )
+        return str(response.json()["api_key"])
+
+    def log_of(self, device_id: str) -> list[str]:
+        """The ids of the device's log, oldest first; asserts that it is dense from 1 and has nothing twice."""
+        url: str | None = f"{self.url}/api/v1/devices/{device_id}/history?order=asc&limit=10000"
+        readings: list[dict[str, Any]] = []
+        while url:
+            page = httpx.get(url, headers={"X-API-Key": ADMIN_KEY}, timeout=30).json()
+            readings += page["results"]
+            url = page["next"]
+        assert sorted(reading["seq"] for reading in readings) == list(range(1, len(readings) + 1))
+        ids = [reading["id"] for reading in readings]
+        assert len(ids) == len(set(ids))
+        return ids
+
+    def printed(self, pattern: str) -> str:
+        """What the group of `pattern` matches in what the server printed."""
+        match = re.search(pattern, self.log.read_text())
+        assert match, self.log.read_text()
+        return match[1]
+
+    def password(self) -> str:
+        """The first account's, which is printed once."""
+        return self.printed(r"Password\s+(\S+)")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,187 @@
+"""The console's first page, its history of changes, and what its two groups may."""
+
+import re
+
+import pytest
+from django.contrib.admin.models import CHANGE, LogEntry, LogEntryManager
+from django.contrib.auth.models import Group, Permission, User
+from django.db import OperationalError
+from django.db.models import QuerySet
+
+from devices.models import Device
+from devices.tests.fixtures import client_with, new_client, staff_client
+from readings.tests.logs import new, store
+
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
+
+VIEW = ("devices.view_device", "readings.view_reading")
+
+
+def member_of(name):
+    user = User.objects.create_user(name.lower(), is_staff=True)
+    user.groups.add(Group.objects.get(name=name))
+    client = new_client()
+    client.force_login(user)
+    return client
+
+
+def page(client, path="/admin/"):
+    response = client.get(path)
+    assert response.status_code == 200, path
+    return response.content.decode()
+
+
+def test_without_devices_it_has_one_button():
+    shown = page(staff_client("operator", *VIEW, "devices.add_device"))
+    assert "Add a device" in shown
+    assert "Readings per minute" not in shown
+
+
+def test_who_may_add_none_is_told_so():
+    assert "Add a device" not in page(staff_client("viewer", *VIEW))
+
+
+def test_it_says_how_the_fleet_is(device, other_device):
+    store([new()])
+    client_with("tlm_zzzz" + "x" * 28).post("/api/v1/ingest", {"temperature": 1})
+    shown = page(staff_client("viewer", *VIEW, "readings.view_rejection"))
+    for text in ("Readings ever", "Storage", "tlm_zzzz…", 'href="/live/?status=offline"', '<dd class="figure">never'):
+        assert text in shown
+
+
+def test_an_account_without_leave_to_view_is_shown_nothing_of_the_fleet(device):
+    shown = page(staff_client("newcomer"))
+    assert "Readings ever" not in shown
+    assert "This account may see nothing" in shown
+
+
+def test_a_viewer_may_look_at_all_and_change_nothing(device):
+    viewer = member_of("Viewers")
+    for path in ("/admin/", "/admin/devices/device/", "/admin/readings/reading/", "/live/", "/live/mote-1/"):
+        page(viewer, path)
+    page(viewer, f"/admin/devices/device/{device.pk}/change/")
+    assert viewer.get("/admin/devices/device/add/").status_code == 403
+    form = {"name": "Changed"}
+    assert viewer.post(f"/admin/devices/device/{device.pk}/change/", form, format="multipart").status_code == 403
+    assert viewer.get("/admin/auth/user/").status_code == 403
+
+
+def test_an_operator_may_add_and_change_devices_but_no_accounts(device):
+    operator = member_of("Operators")
+    page(operator, "/admin/devices/device/add/")
+    assert "Rotate key" in page(operator, "/live/mote-1/")
+    assert operator.get("/admin/auth/user/").status_code == 403
+
+
+def test_what_operators_changed_can_be_looked_up_by_whoever_may(device):
+    operator = staff_client("operator", *VIEW, "devices.change_device", "admin.view_logentry")
+    form = {"action": "deactivate", "_selected_action": [str(device.pk)]}
+    operator.post("/admin/devices/device/", form, format="multipart")
+    for path in ("/admin/", "/admin/admin/logentry/"):
+        shown = page(operator, path)
+        assert "Deactivated." in shown
+        assert "operator" in shown
+    assert staff_client("viewer", *VIEW).get("/admin/admin/logentry/").status_code == 403
+    assert operator.get("/admin/admin/logentry/add/").status_code == 403
+
+
+def test_changes_can_be_narrowed_to_the_kinds_that_were_changed(device):
+    operator = staff_client("operator", *VIEW, "auth.view_user", "admin.view_logentry")
+    account = User.objects.get(username="operator")
+    LogEntry.objects.log_actions(account.pk, [device], CHANGE, "Deactivated.")
+    LogEntry.objects.log_actions(account.pk, [account], CHANGE, "Renamed.")
+    address = "/admin/admin/logentry/"
+    kinds = re.findall(r'href="(\?content_type__id__exact=\d+)"', page(operator, address))
+    assert len(kinds) == 2
+    shown = [page(operator, address + kind) for kind in kinds]
+    assert sorted(("Deactivated." in text, "Renamed." in text) for text in shown) == [(False, True), (True, False)]
+
+
+def test_operators_may_change_the_groups_for_good(django_db_blocker):
+    from telemetry.console.roles import make_roles
+
+    Group.objects.get(name="Viewers").permissions.clear()
+    make_roles()
+    assert not Group.objects.get(name="Viewers").permissions.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_group_that_cannot_get_its_permissions_is_not_made(monkeypatch):
+    from telemetry.console.roles import make_roles
+
+    def fail(*_, **__):
+        raise OperationalError("no permissions")
+
+    Group.objects.filter(name="Viewers").delete()
+    with monkeypatch.context() as patched:
+        patched.setattr(Permission.objects, "filter", fail)
+        with pytest.raises(OperationalError):
+            make_roles()
+    assert not Group.objects.filter(name="Viewers").exists()
+    make_roles()
+    assert Group.objects.get(name="Viewers").permissions.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_accounts_change_only_with_their_log_entries(monkeypatch):
+    client = staff_client("root")
+    User.objects.filter(username="root").update(is_superuser=True)
+    account = User.objects.create_user("colleague", password="correct horse battery")
+    password = account.password
+
+    def fail(*_, **__):
+        raise OperationalError("no log entry")
+
+    monkeypatch.setattr(LogEntryManager, "log_actions", fail)
+    new = {"password1": "staple battery horse", "password2": "staple battery horse", "usable_password": "true"}
+    assert client.post(f"/admin/auth/user/{account.pk}/password/", new, format="multipart").status_code == 503
+    account.refresh_from_db()
+    assert account.password == password
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_accounts_cannot_be_deleted_the_log_does_not_say_they_were(monkeypatch):
+    client = staff_client("root")
+    User.objects.filter(username="root").update(is_superuser=True)
+    account = User.objects.create_user("colleague")
+
+    def fail(*_, **__):
+        raise OperationalError("not deleted")
+
+    monkeypatch.setattr(QuerySet, "delete", fail)
+    chosen = {"action": "delete_selected", "_selected_action": [str(account.pk)], "post": "yes"}
+    assert client.post("/admin/auth/user/", chosen, format="multipart").status_code == 503
+    assert User.objects.filter(pk=account.pk).exists()
+    assert not LogEntry.objects.exists()
+
+
+def test_its_numbers_are_for_people():
+    from telemetry.templatetags.sizes import bytes as size
+    from telemetry.templatetags.sizes import thousands
+
+    assert [size(n) for n in (0, 999, 1500, 52_000_000, 3_400_000_000)] == ["0 B", "999 B", "1.5 kB", "52 MB", "3.4 GB"]
+    assert [thousands(n) for n in (0, 2, 2.55, 20_140_000)] == ["0", "2", "2.5", "20,140,000"]
+
+
+def test_deactivated_devices_are_not_offline(device):
+    Device.objects.update(is_active=False)
+    assert "No device is offline" in page(staff_client("viewer", *VIEW))
+
+
+def test_an_empty_list_says_so_and_offers_nothing_to_do_with_it():
+    shown = page(staff_client("operator", *VIEW, "devices.change_device"), "/admin/devices/device/")
+    assert "Nothing here yet." in shown
+    for absent in ("changelist-filter-header", 'name="action"', "0 found", "Show all"):
+        assert absent not in shown
+
+
+@pytest.mark.parametrize("query", ["?q=zzz", "?status=offline"])
+def test_a_list_that_was_narrowed_to_nothing_leads_back(device, query):
+    shown = page(staff_client("viewer", *VIEW), f"/admin/devices/device/{query}")
+    assert 'Nothing here is like that. <a href="?">Show all</a>' in shown
+
+
+def test_what_has_no_readings_is_named(device):
+    viewer = staff_client("viewer", *VIEW)
+    assert "No readings of mote-1." in page(viewer, "/admin/readings/reading/?q=mote-1")
+    assert "No readings." in page(viewer, "/admin/readings/reading/")

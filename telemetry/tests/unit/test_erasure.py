@@ -1,0 +1,165 @@
+"""Erasing a device: whatever the product did with it, no table names it afterwards."""
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from devices.keys import key_hint
+from devices.models import Device
+from devices.rotation import fingerprint
+from devices.tests.fixtures import FLEET_KEY, client_with, new_client, staff_client
+from readings.ingest import refused_posts
+from readings.ingest.refused_posts import Noted, Times, keep, refused_post
+from readings.models import Rejection
+from readings.upkeep.maintenance import maintain
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+INGEST = "/api/v1/ingest"
+# Not a part of anything else that is stored.
+NAME = "greenhouse-77"
+
+
+def tables_with(*texts: str) -> list[str]:
+    """ "table.column: value" of every column of every row that has one of these texts in it."""
+    found = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
+            columns = [column[0] for column in cursor.description]
+            for row in cursor.fetchall():
+                for column, value in zip(columns, row, strict=True):
+                    found += [f"{table}.{column}: {value}" for text in texts if text in str(value)]
+    for session in Session.objects.all():
+        found += [f"session: {text}" for text in texts if text in str(session.get_decoded())]
+    return found
+
+
+def used() -> tuple[Device, list[str]]:
+    """A device that everything was done with that can be done; and the texts by which it is known."""
+    operator = staff_client("operator", *("devices.add_device", "devices.change_device", "devices.view_device"))
+    fleet = client_with(FLEET_KEY)
+    # Before it was registered.
+    fleet.post(INGEST, {"device_id": NAME, "temperature": 1})
+    fleet.post(f"{INGEST}/batch", [{"device_id": NAME, "temperature": 1}, {"device_id": NAME, "temperature": "warm"}])
+    operator.post("/admin/devices/device/add/", {"device_id": NAME, "name": "Greenhouse"}, format="multipart")
+    device = Device.objects.get(device_id=NAME)
+    first = device.rotate_key(overlap=timedelta(0), now=timezone.now())
+    own = client_with(first)
+    own.post(INGEST, {"temperature": 21.5})
+    own.post("/api/v1/realtime/tickets", {})
+    # Refused with its own key, by a gateway, with a text that names it, and with a key that begins as its own.
+    own.post(INGEST, {"temperature": "warm"})
+    own.post(INGEST, {"temperature": 1, "device_id": "mote-2"})
+    own.post(INGEST, {f"About-{NAME}": 1})
+    fleet.post(INGEST, {"device_id": NAME, "temperature": "warm"})
+    client_with("tlm_other").post(INGEST, {f"x {NAME}": 1})
+    client_with(key_hint(first) + "x" * 28).post(INGEST, {"temperature": 1})
+    # In the console: changed, rotated (with an overlap that is over), deactivated, activated, looked at.
+    base = f"/admin/devices/device/{device.pk}/"
+    operator.post(f"{base}change/", {"name": "House 77", "is_active": "on"}, format="multipart")
+    rotation = {"overlap": 3600, "replaced": fingerprint([Device.objects.get(pk=device.pk)])}
+    operator.post(f"{base}rotate-key/", rotation, format="multipart")
+    Device.objects.filter(pk=device.pk).update(retiring_key_expires_at=timezone.now())
+    own.post(INGEST, {"temperature": 1})
+    for action in ("deactivate", "activate"):
+        chosen = {"action": action, "_selected_action": [str(device.pk)]}
+        operator.post("/admin/devices/device/", chosen, format="multipart")
+        own.post(INGEST, {"temperature": 1})
+    account = User.objects.get(username="operator")
+    LogEntry.objects.log_actions(account.pk, [account], CHANGE, f"Looks after {NAME} and greenhouse-778.")
+    # Somebody who was led to sign in by the device's page, and mistyped.
+    wrong = {"username": "operator", "password": "wrong", "next": f"/live/{NAME}/"}
+    new_client().post(f"/admin/login/?next=/live/{NAME}/", wrong, format="multipart")
+    maintain(now=timezone.now())
+    device.refresh_from_db()
+    hashes = [device.api_key_hash, str(device.retiring_key_hash)]
+    return device, [NAME, str(device.pk), device.pk.hex, key_hint(first), device.key_hint, *hashes]
+
+
+def test_a_device_that_was_erased_is_in_no_table(other_device):
+    _, texts = used()
+    before = {line.partition(":")[0] for line in tables_with(*texts)}
+    assert before >= {
+        "devices_device.device_id",
+        "devices_devicestate.device_id",
+        "django_admin_log.object_repr",
+        "django_admin_log.change_message",
+        "readings_reading.device_id",
+        "readings_rollup.device_id",
+        "readings_rejection.device_id",
+        "readings_rejection.key_hint",
+        "readings_rejection.field",
+        "realtime_ticket.key_hash",
+    }
+    assert not {place for place in before if place.startswith(("session", "axes_"))}
+    client_with(other_device[1]).post(INGEST, {"temperature": "warm"})
+
+    call_command("erase_device", NAME, "--with-device", "--yes", stdout=StringIO())
+
+    left = [line for line in tables_with(*texts) if "greenhouse-778" not in line]
+    assert left == []
+    assert LogEntry.objects.get().change_message == "Looks after [erased] and greenhouse-778."
+    assert Rejection.objects.filter(device_id="mote-2", caller="device").exists()
+
+
+def test_without_the_device_its_refused_posts_go_and_its_changes_stay():
+    device, _ = used()
+
+    call_command("erase_device", NAME, "--yes", stdout=StringIO())
+
+    assert not [line for line in tables_with(NAME, device.key_hint) if line.startswith("readings_")]
+    assert Device.objects.get().device_id == NAME
+    assert LogEntry.objects.filter(object_repr=NAME).count() >= 4
+
+
+def test_what_a_process_still_has_in_memory_is_not_written_after_the_erasure(mote, other_device):
+    noted = Noted()
+    for refusal in (
+        refused_post(caller="device", device_id="mote-1", address="10.0.0.1", status=422, code="a", detail="x"),
+        refused_post(caller="fleet", device_id="mote-1", address="10.0.0.2", status=422, code="b", detail="x"),
+        refused_post(caller="device", device_id="mote-2", address="10.0.0.3", status=422, code="c", detail="x"),
+    ):
+        noted.note(refusal, now=timezone.now())
+    call_command("erase_device", "mote-1", "--with-device", "--yes", stdout=StringIO())
+
+    keep(noted)
+
+    assert tables_with("mote-1", "10.0.0.1") == []
+    assert set(Rejection.objects.values_list("code", "device_id")) == {("b", ""), ("c", "mote-2")}
+
+
+def test_an_erasure_and_a_write_of_refused_posts_wait_for_each_other(mote, monkeypatch):
+    """The erasure happens once the write knows that the device is there: as late as it can come between."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    refusal = refused_post(caller="device", device_id="mote-1", address="10.0.0.1", status=422, code="a", detail="x")
+    row_of = refused_posts.row_of
+
+    def erase() -> None:
+        try:
+            call_command("erase_device", "mote-1", "--with-device", "--yes", stdout=StringIO())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        erasures = []
+
+        def meanwhile(*given):
+            erasures.append(thread.submit(erase))
+            with pytest.raises(TimeoutError):
+                erasures[0].result(0.5)
+            return row_of(*given)
+
+        monkeypatch.setattr(refused_posts, "row_of", meanwhile)
+        keep({refusal: Times(timezone.now())})
+        erasures[0].result(20)
+
+    assert tables_with("mote-1", "10.0.0.1") == []

@@ -1,0 +1,134 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from django.core.management import call_command
+
+from telemetry.tests.support.routes import routes
+
+pytestmark = pytest.mark.once
+
+HEALTH = "/api/v1/health"
+PAGES = ["/docs", "/redoc", "/docs?script"]
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory):
+    """The schema, as `manage.py spectacular` writes it when nothing is wrong with it."""
+    file: Path = tmp_path_factory.mktemp("schema") / "schema.yaml"
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(file))
+    return yaml.safe_load(file.read_text())
+
+
+def operations(schema, *, with_health=False):
+    """(path, method, operation) of every operation that asks who calls; with health, which does not, on demand."""
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            if with_health or path != HEALTH:
+                yield path, method.upper(), operation
+
+
+def test_it_is_valid_and_without_warnings(schema):
+    assert schema["openapi"].startswith("3.1")
+
+
+def test_it_has_every_route_of_the_api_and_no_other(schema):
+    there_is = {
+        (re.sub(r"<device_id:(\w+)>", r"{\1}", f"/{route.path}"), method)
+        for route in routes()
+        for method in route.methods
+        if route.path.startswith("api/") and route.name != "schema"
+    }
+
+    assert {(path, method) for path, method, _ in operations(schema, with_health=True)} == there_is
+
+
+def test_every_operation_has_an_id_of_its_own(schema):
+    identifiers = [operation["operationId"] for _, _, operation in operations(schema, with_health=True)]
+
+    assert len(set(identifiers)) == len(identifiers)
+
+
+def test_every_operation_names_its_errors_as_problems(schema):
+    for path, method, operation in operations(schema):
+        responses = operation["responses"]
+        expected = {"401", "403", "503"} | ({"404"} if "{device_id}" in path else set())
+        if "requestBody" in operation:
+            expected |= {"400", "413", "415", "422"}
+        assert expected <= responses.keys(), (method, path)
+        for status, response in responses.items():
+            if status >= "400":
+                assert response["content"].keys() == {"application/problem+json"}, (method, path, status)
+
+
+def test_every_operation_takes_a_key_in_either_header(schema):
+    schemes = schema["components"]["securitySchemes"]
+    assert schemes["apiKey"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
+    for path, method, operation in operations(schema):
+        assert {"apiKey": []} in operation["security"], (method, path)
+        assert {"bearer": []} in operation["security"], (method, path)
+
+
+def test_health_is_open_to_anyone_and_answers_no_problem_document(schema):
+    operation = schema["paths"][HEALTH]["get"]
+
+    assert operation["security"] == [{}]
+    assert {status: set(response["content"]) for status, response in operation["responses"].items()} == {
+        "200": {"application/json"},
+        "503": {"application/json"},
+    }
+
+
+def test_only_ingest_takes_no_session(schema):
+    without = {path for path, _, operation in operations(schema) if {"staffSession": []} not in operation["security"]}
+
+    assert without == {"/api/v1/ingest", "/api/v1/ingest/batch"}
+
+
+def test_a_new_device_and_a_rotation_may_conflict(schema):
+    conflicting = {(path, method) for path, method, op in operations(schema) if "409" in op["responses"]}
+
+    assert conflicting == {
+        ("/api/v1/devices", "POST"),
+        ("/api/v1/devices/{device_id}/rotate-key", "POST"),
+    }
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/api/v1/schema"])
+def test_it_is_open_to_anyone(anyone, path):
+    assert anyone.get(path).status_code == 200
+
+
+def test_it_is_served_as_json_too(anyone):
+    response = anyone.get("/api/v1/schema", HTTP_ACCEPT="application/vnd.oai.openapi+json")
+
+    assert json.loads(response.content)["openapi"].startswith("3.1")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_asks_another_server_for_anything(anyone, path):
+    content = anyone.get(path).content.decode()
+
+    assert re.findall(r"""(?:https?:)?//[\w.-]+\.\w+[^"'\s]*""", content.replace("http://testserver", "")) == []
+    assert "fonts.g" not in content
+
+
+@pytest.mark.parametrize("path", PAGES[:2])
+def test_what_a_page_asks_for_is_here(anyone, path):
+    content = anyone.get(path).content.decode()
+    addresses = re.findall(r"""(?:src|href|spec-url)=["']([^"']+)["']""", content)
+
+    assert len(addresses) >= 2
+    for address in addresses:
+        assert address.startswith("/"), address
+        assert anyone.get(address, follow=True).status_code == 200, address
+
+
+def test_the_style_of_the_documentation_asks_for_no_fonts_either(anyone):
+    for address in re.findall(r'href="([^"]+\.css)"', anyone.get("/redoc").content.decode()):
+        style = b"".join(anyone.get(address)).decode()
+        assert "@import" not in style
+        assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", style)
