@@ -30,8 +30,8 @@ GRACE_SECONDS = 0.3
 class Checker:
     """Runs as long as there are subscriptions, with one query for positions, however many."""
 
-    def __init__(self, stream: Feed, listener: Listener, subscriptions: Collection[Subscription]) -> None:
-        self.stream = stream
+    def __init__(self, feed: Feed, listener: Listener, subscriptions: Collection[Subscription]) -> None:
+        self.feed = feed
         self.listener = listener
         self.subscriptions = subscriptions
         self.away = False
@@ -72,18 +72,18 @@ class Checker:
         await asyncio.sleep(SOON_SECONDS)
         try:
             async with asyncio.timeout(CHECK_SECONDS - SOON_SECONDS):
-                await self.stream.status_in_doubt.wait()
+                await self.feed.status_in_doubt.wait()
         except TimeoutError:
             pass
-        self.stream.status_in_doubt.clear()
+        self.feed.status_in_doubt.clear()
 
     async def ask(self) -> None:
-        missing = await self.safely(self.check(None if self.stream.fleet else list(self.stream.logs)))
+        missing = await self.safely(self.check(None if self.feed.fleet else list(self.feed.logs)))
         if missing:
             await asyncio.sleep(GRACE_SECONDS)
             for log, last_seq in missing:
-                if self.stream.logs.get(log.device_id) is log:
-                    self.stream.expect(log, last_seq)
+                if self.feed.logs.get(log.device_id) is log:
+                    self.feed.expect(log, last_seq)
 
     async def safely(self, question: Coroutine[Any, Any, T]) -> T | None:
         """The answer, or None, logged: the next look is as good as this one, and must come."""
@@ -111,7 +111,7 @@ class Checker:
         """
         if device_ids is not None and not device_ids:
             return []
-        logs = self.stream.logs
+        logs = self.feed.logs
         self.asked += 1
         number = self.asked
         before = {log: log.position for log in logs.values()}
@@ -122,15 +122,15 @@ class Checker:
                     # Once the fleet is watched, a log that was not there is new, and watched from its beginning.
                     new = Log(position.device_id, 0, None, position.log_id)
                     listed = Log(position.device_id, position.last_seq, position.status, position.log_id)
-                    logs[position.device_id] = new if self.stream.fleet else listed
+                    logs[position.device_id] = new if self.feed.fleet else listed
         ends = {position.device_id: position for position in found}
         for log, heard in before.items():
             end = ends.get(log.device_id)
             if logs.get(log.device_id) is not log:
                 continue
             if end is None or end.last_seq < heard or log.is_replaced_by(end.log_id):
-                self.stream.replace(log)
-        await self.stream.may_flush(version)
+                self.feed.replace(log)
+        await self.feed.may_flush(version)
         if number > self.answered:
             self.answered = number
             self.say_statuses(found)
@@ -140,9 +140,9 @@ class Checker:
     def say_statuses(self, found: Collection[Position]) -> None:
         """Tells who watches of each status that has changed."""
         for position in found:
-            log = self.stream.logs.get(position.device_id)
+            log = self.feed.logs.get(position.device_id)
             if log is None or log.status == position.status:
                 continue
             log.status = position.status
-            for subscription in self.stream.audience(log):
+            for subscription in self.feed.audience(log):
                 subscription.outgoing.put(frames.status(log.device_id, position.status))

@@ -32,9 +32,9 @@ class Hub:
     def __init__(self) -> None:
         self.subscriptions: set[Subscription] = set()
         self.revocations = Revocations(self.subscriptions)
-        self.stream = Feed(self.revocations)
-        self.listener = Listener(self.stream.hear)
-        self.checker = Checker(self.stream, self.listener, self.subscriptions)
+        self.feed = Feed(self.revocations)
+        self.listener = Listener(self.feed.hear)
+        self.checker = Checker(self.feed, self.listener, self.subscriptions)
 
     async def watch_device(
         self, subscription: Subscription, device: Device, *, after: int | None, log_id: str | None
@@ -47,8 +47,8 @@ class Hub:
         self.enter(subscription)
         subscription.behind[device.device_id] = Lag(0)  # holds all back until it is known where to begin
         log, last_seq = await self.join(device, subscription)
-        await self.stream.reach([(log, last_seq)])
-        log.flush(self.stream.fleet)
+        await self.feed.reach([(log, last_seq)])
+        log.flush(self.feed.fleet)
         subscription.outgoing.put(frames.subscribed(device.device_id, log.position, log.status, log.id))
         if after is not None and log_id is not None and log_id != log.id:
             after = 0
@@ -59,21 +59,21 @@ class Hub:
     async def join(self, device: Device, subscription: Subscription) -> tuple[Log, int]:
         """The device's log, watched by the subscription from now on, and how long the database has it after that."""
         group, log_id = device_group(device.pk), str(device.pk)
-        log = self.stream.logs.get(device.device_id)
+        log = self.feed.logs.get(device.device_id)
         if log is not None and log.group == group and group in self.listener.joined:
             end = Position(device.device_id, device.state.last_seq, log.status or Status.NEVER, log_id)
         else:
             await self.listener.join(group)
             answer = await in_database(positions, [device.device_id], now=timezone.now())
-            self.stream.heard = max(self.stream.heard, answer.access_version)
+            self.feed.heard = max(self.feed.heard, answer.access_version)
             found = [position for position in answer.found if position.log_id == log_id]
             if not found:
                 raise Refused(REPLACED)  # since it was let in
             (end,) = found
-            log = self.stream.logs.get(device.device_id)
+            log = self.feed.logs.get(device.device_id)
             if log is not None and log.is_replaced_by(log_id):
-                self.stream.replace(log)
-        log = self.stream.logs.setdefault(device.device_id, Log(device.device_id, end.last_seq, end.status, log_id))
+                self.feed.replace(log)
+        log = self.feed.logs.setdefault(device.device_id, Log(device.device_id, end.last_seq, end.status, log_id))
         log.group = group
         log.watchers.add(subscription)
         subscription.log = log
@@ -88,15 +88,15 @@ class Hub:
         """
         self.enter(subscription)
         await self.listener.join(FLEET_GROUP)
-        stream = self.stream
-        await stream.reach(await self.checker.list_fleet())
-        for log in stream.logs.values():
-            log.flush(stream.fleet)
+        feed = self.feed
+        await feed.reach(await self.checker.list_fleet())
+        for log in feed.logs.values():
+            log.flush(feed.fleet)
             start = log.position if resuming is None else resuming.start(log.device_id, log.id, end=log.position)
             self.begin(subscription, log, start)
-        stream.fleet.add(subscription)
+        feed.fleet.add(subscription)
         self.listener.keep(FLEET_GROUP)
-        ends = [(log.device_id, log.position, log.status, log.id) for log in stream.logs.values()]
+        ends = [(log.device_id, log.position, log.status, log.id) for log in feed.logs.values()]
         for first in range(0, max(len(ends), 1), frames.POSITIONS_PER_FRAME):
             await subscription.outgoing.room()
             until = first + frames.POSITIONS_PER_FRAME
@@ -119,20 +119,20 @@ class Hub:
         if subscription.replaying is not None:
             subscription.replaying.cancel()
         self.subscriptions.discard(subscription)
-        logs = self.stream.logs
-        if subscription in self.stream.fleet:
-            self.stream.fleet.discard(subscription)
-            if not self.stream.fleet:
+        logs = self.feed.logs
+        if subscription in self.feed.fleet:
+            self.feed.fleet.discard(subscription)
+            if not self.feed.fleet:
                 self.listener.leave(FLEET_GROUP)
                 for log in [log for log in logs.values() if not log.watchers]:
-                    self.stream.forget(log)
+                    self.feed.forget(log)
         elif (watched := subscription.log) is not None:
             watched.watchers.discard(subscription)
             if not watched.watchers:
                 self.listener.leave(watched.group)
                 watched.group = ""
-                if not self.stream.fleet:
-                    self.stream.forget(watched)
+                if not self.feed.fleet:
+                    self.feed.forget(watched)
 
     def replay_soon(self, subscription: Subscription) -> None:
         if subscription.behind:
@@ -148,23 +148,23 @@ class Hub:
 
     async def replay(self, subscription: Subscription) -> None:
         """Sends what the socket is behind on, as fast as its reader takes it, until it is live with every log."""
-        stream, behind = self.stream, subscription.behind
+        feed, behind = self.feed, subscription.behind
         while behind and subscription.outgoing.ending is None:
-            await stream.may_flush()
+            await feed.may_flush()
             for device_id in list(islice(behind, LOGS_PER_READ)):
-                if (log := stream.logs.get(device_id)) is None:
+                if (log := feed.logs.get(device_id)) is None:
                     return  # it was replaced, and the socket is being closed
-                log.flush(stream.fleet)
+                log.flush(feed.fleet)
                 subscription.catch_up(device_id, log.position)
-            lags = {stream.logs[name]: lag.position for name, lag in islice(behind.items(), LOGS_PER_READ)}
+            lags = {feed.logs[name]: lag.position for name, lag in islice(behind.items(), LOGS_PER_READ)}
             # Where the database has told the socket more than the process has heard, it waits for the process.
             with contextlib.suppress(TimeoutError):
-                await stream.reach(lags.items())
+                await feed.reach(lags.items())
             after = {log.device_id: lag for log, lag in lags.items() if lag < log.position}
             until = {log.device_id: log.position for log in lags if log.device_id in after}
             if not after:
                 continue
-            for seq_range, frame in await stream.stored(after, until=until):
+            for seq_range, frame in await feed.stored(after, until=until):
                 await subscription.outgoing.room()
                 subscription.replay(seq_range, frame)
 

@@ -104,7 +104,7 @@ async def test_who_comes_for_the_new_log_does_not_get_the_old_one(device, unchec
             await old.close_code()
             await measure(1)
             assert await new.seqs(1) == [2]
-    assert not current_hub().stream.logs
+    assert not current_hub().feed.logs
     assert not current_hub().listener.wanted
 
 

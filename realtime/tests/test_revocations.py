@@ -249,7 +249,7 @@ async def test_what_waits_for_that_is_bounded_and_read_from_the_log(
             await sync_to_async(Device.objects.filter(device_id="mote-2").update)(is_active=False)
             await measure(20)
             await asyncio.sleep(0.2)
-            (log,) = [log for log in current_hub().stream.logs.values() if log.device_id == "mote-1"]
+            (log,) = [log for log in current_hub().feed.logs.values() if log.device_id == "mote-1"]
             assert sum(len(seq_range.documents) for seq_range in log.taken) <= 1000
             await socket.says_nothing_more()
         assert await socket.seqs(20) == await fleet.seqs(20) == list(range(1, 21))
@@ -272,7 +272,7 @@ async def test_a_restored_backup_with_an_older_version_stops_nothing(mote, unloo
     hub = current_hub()
     async with watching("mote-1") as socket:
         await socket.frame()
-        hub.stream.heard = 10**6
+        hub.feed.heard = 10**6
         await measure(2)
         assert await socket.seqs(2) == [1, 2]
         assert await sync_to_async(Reading.objects.count)() == 2

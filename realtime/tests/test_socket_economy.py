@@ -92,7 +92,7 @@ async def test_what_arrives_together_is_sent_in_one_frame(device, tape):  # noqa
         await socket.frame()
         await measure(20)
         for message in tape.messages:
-            current_hub().stream.hear(message)
+            current_hub().feed.hear(message)
         frame = await socket.frame()
         assert [reading["seq"] for reading in frame["readings"]] == list(range(1, 21))
 
