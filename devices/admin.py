@@ -1,3 +1,4 @@
+import csv
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -14,14 +15,21 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
+from devices.access.permissions import VIEW_READINGS
+from devices.metrics import COLUMNS, UNITS
 from devices.models import Device, RotationUnderWay
 from devices.querysets import DeviceQuerySet
 from devices.rotation import KeysReplaced, fingerprint, rotate_keys
 from devices.status import Status
 
 DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It stays for good."
+# Columns of the list that are for whoever may view readings.
+OF_READINGS = ("latest_values", "live")
+VALUES_SHOWN = 3
+EXPORTED_AT_ONCE = 20_000
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 # As many keys as anyone can put into devices from one page.
 ROTATED_AT_ONCE = 500
 
@@ -63,13 +71,11 @@ def with_earlier_key(devices: Sequence[Device]) -> list[Device]:
     return [device for device in devices if device.has_earlier_key(now=now)]
 
 
+@admin.register(Device)
 class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Devices to add, find, rotate and deactivate. Never to delete: the log stays, and names its device.
+    """Devices to add, find, rotate, deactivate and export. Never to delete: the log stays, and names its device."""
 
-    Registered by `readings`, which adds the latest values: here nothing is known of readings.
-    """
-
-    list_display: tuple[str, ...] = ("device_id", "name", "status", "last_seen", "last_seq", "is_active", "live")
+    list_display = ("device_id", "name", "status", "last_seen", "latest_values", "last_seq", "is_active", "live")
     list_filter = (StatusFilter, "is_active")
     search_fields = ("device_id", "name")
     search_help_text = "Part of the device id or the name"
@@ -77,7 +83,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     list_per_page = 100
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions: tuple[str, ...] = ("rotate", "deactivate", "activate")
+    actions = ("export", "rotate", "deactivate", "activate")
     readonly_fields = ("status", "last_seen", "last_seq", "key_hint", "retiring_key_expires_at", "created_at")
     fields = ("device_id", "name", "is_active", "report_interval", "retention_days", *readonly_fields)
     new_fields = ("device_id", "name", "report_interval")
@@ -103,6 +109,21 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     @admin.display(description="readings", ordering="state__last_seq")
     def last_seq(self, device: Device) -> int:
         return device.state.last_seq
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Without the latest values, and the link to the page that has them, where the account may view no readings."""
+        if may_view_readings(request):
+            return self.list_display
+        return tuple(name for name in self.list_display if name not in OF_READINGS)
+
+    @admin.display(description="latest values", empty_value="")
+    def latest_values(self, device: Device) -> str:
+        shown = list(device.state.latest_metrics().items())[:VALUES_SHOWN]
+        return format_html_join(
+            " ",
+            '<span class="value-shown">{} <span class="unit">{}</span></span>',
+            ((f"{value:.6g}", UNITS.get(name, name.replace("_", " "))) for name, value in shown),
+        )
 
     @admin.display(description="")
     def live(self, device: Any) -> str:
@@ -255,3 +276,33 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
             Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_active=active)
             self.log_changes(request, changed, f"{word}.")
         self.message_user(request, f"{word} {len(changed)} of the chosen devices.", messages.SUCCESS)
+
+    @admin.action(description="Export as CSV", permissions=["view"])
+    def export(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse:
+        """The chosen devices with status and, for whoever may view readings, latest values."""
+        chosen: list[Any] = list(devices.order_by("device_id")[:EXPORTED_AT_ONCE])
+        latest: list[dict[str, float]] = [{}] * len(chosen)
+        metrics: list[str] = []
+        if may_view_readings(request):
+            latest = [device.state.latest_metrics() for device in chosen]
+            metrics = [*COLUMNS, *sorted({name for values in latest for name in values}.difference(COLUMNS))]
+        response = HttpResponse(content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = f'attachment; filename="devices-{timezone.now():%Y-%m-%d}.csv"'
+        writer = csv.writer(response)
+        writer.writerow(["device_id", "name", "status", "active", "last_seen_at", "readings", *metrics])
+        for device, values in zip(chosen, latest, strict=True):
+            seen = device.state.last_seen_at
+            known = [device.device_id, harmless(device.name), device.status, device.is_active]
+            counted = [seen.isoformat() if seen else "", device.state.last_seq]
+            writer.writerow([*known, *counted, *(values.get(name, "") for name in metrics)])
+        return response
+
+
+def may_view_readings(request: HttpRequest) -> bool:
+    user: Any = request.user
+    return bool(user.has_perm(VIEW_READINGS))
+
+
+def harmless(text: str) -> str:
+    """A name that a spreadsheet would take for a formula gets an apostrophe before it."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

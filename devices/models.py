@@ -1,11 +1,13 @@
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
 from devices.keys import generate_key, hash_key, key_hint
+from devices.metrics import COLUMNS, LARGEST_EXACT_INTEGER
 from devices.querysets import AccessVersionQuerySet, DeviceManager
 from devices.states import DeviceStateManager, LatestValue
 from devices.validators import validate_device_id
@@ -24,8 +26,6 @@ class RotationUnderWay(Exception):
         self.device_id, self.until = device_id, until
 
 
-# Up to here a double tells whole numbers apart.
-LARGEST_EXACT_INTEGER = 2**53
 latest_values = msgspec.json.Decoder(dict[str, LatestValue])
 
 
@@ -141,12 +141,29 @@ class DeviceState(models.Model):
         return f"{self.device_id} at {self.last_seq}"
 
     def latest_values(self) -> dict[str, LatestValue]:
-        """Of each metric that the device has its newest value, by name."""
-        # PostgreSQL writes 1e300 with 301 digits, which come back as a whole number.
-        return {
-            name: latest if abs(latest.value) <= LARGEST_EXACT_INTEGER else latest._replace(value=float(latest.value))
-            for name, latest in latest_values.decode(self.latest).items()
-        }
+        """The newest value of each metric that the device has, by name."""
+        return {name: with_own_type(name, latest) for name, latest in latest_values.decode(self.latest).items()}
+
+    def latest_metrics(self) -> dict[str, float]:
+        """The metrics of the reading that is newest by its own time: the columns first, then the others by name."""
+        if self.latest_seq is None:
+            return {}
+        values = {name: latest.value for name, latest in self.latest_values().items() if latest.seq == self.latest_seq}
+        return {name: values[name] for name in (*COLUMNS, *sorted(values.keys() - COLUMNS)) if name in values}
+
+    def latest_document(self) -> dict[str, Any] | None:
+        """The reading that is newest by its own time, as the API shows readings; None where there is none."""
+        if self.latest_seq is None:
+            return None
+        return {"id": self.latest_id, "seq": self.latest_seq, "timestamp": self.latest_at} | self.latest_metrics()
+
+
+def with_own_type(name: str, latest: LatestValue) -> LatestValue:
+    """Temperature, humidity and voltage are floats; other metrics are integers where they were sent as integers."""
+    # PostgreSQL writes 1e300 with 301 digits, which JSON reads as an integer.
+    if name in COLUMNS or abs(latest.value) > LARGEST_EXACT_INTEGER:
+        return latest._replace(value=float(latest.value))
+    return latest
 
 
 class AccessVersion(models.Model):

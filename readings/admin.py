@@ -9,7 +9,6 @@ from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from readings import device_admin  # noqa: F401  registers devices, with their latest values
 from readings.models import Reading, Rejection
 
 BEYOND = "beyond"

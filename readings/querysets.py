@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 from operator import or_
@@ -9,8 +9,8 @@ import msgspec
 from django.db import connections, models
 from django.db.models import F, Func, Q, Value
 
+from devices.metrics import COLUMNS
 from readings.log.entries import StoredReading
-from readings.metrics import COLUMNS
 
 if TYPE_CHECKING:
     from devices.models import Device
@@ -91,17 +91,6 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
     def log_after(self, device_id: str, after: int, *, limit: int) -> Self:
         """The next `limit` entries of a device's log, in order."""
         return self.filter(device=device_id, seq__gt=after).order_by("seq")[:limit]
-
-    def latest_of(self, device_ids: Iterable[str]) -> Self:
-        """The reading newest by its own time of each of these devices, at most one a device.
-
-        The ids are asked of the state: asked of the readings, PostgreSQL reads every reading of these devices.
-        """
-        return self.filter(device__state__pk__in=device_ids, seq=F("device__state__latest_seq"))
-
-    def latest_of_all(self) -> Self:
-        """`latest_of` every device; for whoever shows the whole fleet. Looked up by each state, never by scanning."""
-        return self.filter(seq=F("device__state__latest_seq"))
 
     def by_ids(self, ids: Sequence[UUID]) -> dict[UUID, StoredReading]:
         """The readings of these ids that there are. Asked in SQL: for a thousand ids the ORM takes milliseconds."""

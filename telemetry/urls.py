@@ -18,6 +18,7 @@ urlpatterns = [
     path("health/ready", health.ready, name="health-ready"),
     path("api/v1/health", health.health, name="api-health"),
     path("metrics", MetricsView.as_view(), name="metrics"),
+    path("api/v1/", include("devices.urls")),
     path("api/v1/", include("readings.urls")),
     path("api/v1/", include("realtime.api_urls")),
     path("api/v1/schema", SchemaView.as_view(), name="schema"),

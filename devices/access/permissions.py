@@ -7,6 +7,9 @@ from rest_framework.request import Request
 
 from devices.access.callers import Caller, Role
 
+# Django's permission to see readings, and so also the latest values of a device.
+VIEW_READINGS = "readings.view_reading"
+
 
 class CallerPermission(BasePermission):
     """Reads what a viewset declares for each of its actions:

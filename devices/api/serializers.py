@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from devices.api.openapi import LATEST
 from devices.models import REPORT_INTERVAL_SECONDS_MAX, Device
 from devices.status import Status
 from devices.validators import validate_device_id
@@ -131,9 +132,12 @@ class DeviceFiltersSerializer(QuerySerializer):
 
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):
+    """`may_view_readings` in the context says whether `latest` is shown."""
+
     last_seen_at = serializers.DateTimeField(source="state.last_seen_at", allow_null=True, read_only=True)
     last_seq = serializers.IntegerField(source="state.last_seq", read_only=True)
     status = serializers.ChoiceField(choices=Status.choices, read_only=True)
+    latest = serializers.SerializerMethodField()
 
     class Meta:
         model = Device
@@ -147,15 +151,21 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
             "last_seq",
             "status",
             "report_interval",
+            "latest",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(LATEST)
+    def get_latest(self, device: Device) -> dict[str, Any] | None:
+        return device.state.latest_document() if self.context["may_view_readings"] else None
 
 
 class DeviceWithKeySerializer(DeviceSerializer):
     """A device with the key it was just given, which is shown this once."""
 
+    latest = None  # type: ignore[assignment]  # DRF's way to leave a field out
     api_key = serializers.CharField(read_only=True)
 
     class Meta(DeviceSerializer.Meta):
-        fields = [*DeviceSerializer.Meta.fields, "api_key"]
+        fields = [*(name for name in DeviceSerializer.Meta.fields if name != "latest"), "api_key"]
         read_only_fields = fields

@@ -17,7 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from devices.access.authentication import caller_of
 from devices.access.callers import Role
-from devices.access.permissions import CallerPermission
+from devices.access.permissions import VIEW_READINGS, CallerPermission
 from devices.api.serializers import (
     DeviceChangesSerializer,
     DeviceFiltersSerializer,
@@ -103,6 +103,11 @@ class DeviceViewSet(DeviceScope):
         devices = super().get_queryset()
         assert isinstance(devices, DeviceQuerySet)
         return devices.select_related("state").with_status(now=timezone.now())
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        caller = caller_of(self.request)
+        may_view = caller.device is not None or caller.may(VIEW_READINGS)
+        return {**super().get_serializer_context(), "may_view_readings": may_view}
 
     def filtered(self, devices: DeviceQuerySet) -> DeviceQuerySet:
         """The devices that the query's `status`, `is_active` and `search` leave. Raises ValidationError."""

@@ -7,8 +7,8 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 
 from devices.cpu_pool import Pauses
+from devices.metrics import COLUMNS
 from readings.log.entries import StoredReading
-from readings.metrics import COLUMNS
 from readings.querysets import INSERT_COLUMNS, ReadingQuerySet
 
 PAGE_READINGS = 2000

@@ -2,25 +2,9 @@
 
 from drf_spectacular.utils import extend_schema
 
+from devices.api.openapi import COUNT, DATE_TIME, JSON, READING, STRING, Schema, array, nullable, record
 from readings.history.parameters import AggregateQuery, HistoryQuery
-from readings.metrics import COLUMNS, UNITS
-from readings.openapi import COUNT, DATE_TIME, JSON, SEQ, STRING, Schema, array, nullable, record
 
-READING: Schema = {
-    "type": "object",
-    "description": "A reading, flat as it was sent: a metric that was absent is absent.",
-    "properties": {
-        "id": {"type": "string", "format": "uuid"},
-        "seq": SEQ,
-        "timestamp": DATE_TIME,
-        **{name: {"type": "number", "description": UNITS[name]} for name in COLUMNS},
-    },
-    "required": ["id", "seq", "timestamp"],
-    "additionalProperties": {"type": "number"},
-}
-LATEST: Schema = nullable(READING) | {
-    "description": "The newest reading by time; null where there is none, or the account may not view readings."
-}
 LATEST_VALUES: Schema = {
     "type": "object",
     "description": "Of each metric that the device has its newest value by time, with the reading that has it. `seq` "

@@ -12,7 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from devices.api.serializers import QuerySerializer
-from readings.metrics import EXTRA_METRICS_MAX, is_metric_name
+from devices.metrics import EXTRA_METRICS_MAX, is_metric_name
 from readings.statistics.aggregation import AGGREGATE_VALUES_MAX
 from readings.statistics.buckets import BUCKETS_MAX, POINTS_DEFAULT, InvalidBucket, parse_bucket
 from readings.windows import EARLIEST, FORMS, LATEST, InvalidMoment, InvalidWindow, check_window, parse_moment

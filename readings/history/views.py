@@ -1,6 +1,5 @@
-"""What can be asked of a device's readings; and the device endpoints, with the latest reading in them."""
+"""The endpoints that read a device's log: history, statistics and the latest values."""
 
-from collections.abc import Iterable
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
@@ -8,23 +7,20 @@ from urllib.parse import urlencode
 
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import extend_schema_field
-from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.access.authentication import caller_of
 from devices.access.callers import Role
+from devices.access.permissions import VIEW_READINGS
 from devices.api.json import JSONRenderer, encoded_with
-from devices.api.serializers import DeviceSerializer
-from devices.api.views import DeviceScope, DeviceViewSet
+from devices.api.views import DeviceScope
+from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from readings.history import openapi
 from readings.history.csv_export import csv_lines
 from readings.history.parameters import AggregateQuery, CursorField, HistoryQuery, parsed
 from readings.log.entries import reading_document
-from readings.metrics import COLUMNS
 from readings.models import Reading
 from readings.querysets import ReadingQuerySet
 from readings.statistics.aggregation import LARGE_ANSWER_VALUES, Question, TooManyValues, aggregate, check_size
@@ -34,44 +30,10 @@ from readings.windows import EARLIEST
 # A page of more readings is encoded piece by piece.
 LARGE_PAGE_READINGS = 500
 
-VIEW_READING = "readings.view_reading"
-
-
-class DeviceWithLatestSerializer(DeviceSerializer):
-    latest = serializers.SerializerMethodField()
-
-    class Meta(DeviceSerializer.Meta):
-        fields = [*DeviceSerializer.Meta.fields, "latest"]
-        read_only_fields = fields
-
-    @extend_schema_field(openapi.LATEST)
-    def get_latest(self, device: Device) -> dict[str, Any] | None:
-        reading = self.context["latest"].get(device.device_id)
-        return reading_document(reading) if reading else None
-
-
-class DeviceWithLatestViewSet(DeviceViewSet):
-    """The device endpoints as the API has them: `devices` cannot know of readings, so the latest joins here."""
-
-    serializer_class = DeviceWithLatestSerializer
-
-    def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
-        """Looks up the latest readings of whatever is about to be shown, in one query, if the caller may view it."""
-        shown: Iterable[Device] = args[0] if args and kwargs.get("many") else args[:1]
-        visible = [device.device_id for device in shown if self.may_view_readings()]
-        latest = Reading.objects.latest_of(visible)
-        context = dict(kwargs.pop("context", None) or self.get_serializer_context())
-        context["latest"] = {reading.device_id: reading for reading in latest}
-        return DeviceWithLatestSerializer(*args, context=context, **kwargs)
-
-    def may_view_readings(self) -> bool:
-        caller = caller_of(self.request)
-        return caller.device is not None or caller.may(VIEW_READING)
-
 
 class DeviceReadingsViewSet(DeviceScope):
     queryset = Device.objects.select_related("state")
-    admin_permissions = dict.fromkeys(("history", "aggregate", "latest"), VIEW_READING)
+    admin_permissions = dict.fromkeys(("history", "aggregate", "latest"), VIEW_READINGS)
     open_to = dict.fromkeys(("history", "aggregate", "latest"), (Role.DEVICE,))
 
     @openapi.history
@@ -154,18 +116,18 @@ class DeviceReadingsViewSet(DeviceScope):
     def latest(self, request: Request, device_id: str) -> Response:
         """The reading that is newest by its own time, and in `values` of each metric the newest value."""
         device = self.get_object()
-        reading = Reading.objects.filter(device=device, seq=device.state.latest_seq or 0).first()
+        reading = device.state.latest_document()
         if reading is None:
             raise NotFound("The device has no readings yet.", code="no_readings")
         values = {
             name: {
-                "value": float(latest.value) if name in COLUMNS else latest.value,
+                "value": latest.value,
                 "timestamp": EARLIEST + timedelta(microseconds=latest.microseconds),
                 "seq": latest.seq or None,
             }
             for name, latest in device.state.latest_values().items()
         }
-        return Response({"device_id": device.device_id} | reading_document(reading) | {"values": values})
+        return Response({"device_id": device.device_id} | reading | {"values": values})
 
 
 def json_response(encoded: bytes) -> HttpResponse:

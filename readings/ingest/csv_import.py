@@ -10,13 +10,13 @@ from uuid import UUID
 
 import msgspec
 
+from devices.metrics import COLUMNS, EXTRA_METRICS_MAX, is_metric_name
 from devices.models import Device
 from devices.querysets import DeviceIdTaken
 from devices.validators import DEVICE_ID_PATTERN, is_device_id
 from readings.ingest.payloads import InvalidReading, metric_value, reading_id, whole
 from readings.log.entries import NewReading
 from readings.log.recording import UNKNOWN_DEVICE, Recorded, record
-from readings.metrics import COLUMNS, EXTRA_METRICS_MAX, is_metric_name
 from readings.windows import EARLIEST, UNIX_SECONDS, InvalidMoment, parse_moment
 
 BATCH_READINGS = 5_000

@@ -2,9 +2,9 @@
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
 
+from devices.api.openapi import COUNT, DATE_TIME, JSON, SEQ, STRING, Schema, array, record
+from devices.metrics import COLUMNS, EXTRA_METRICS_MAX, LARGEST_VALUE, UNITS
 from readings.ingest.payloads import AGE_SECONDS_MAX, BATCH_READINGS_MAX, NUMERIC
-from readings.metrics import COLUMNS, EXTRA_METRICS_MAX, LARGEST_VALUE, UNITS
-from readings.openapi import COUNT, DATE_TIME, JSON, SEQ, STRING, Schema, array, record
 
 # Not the reserved names: JSON Schema applies a pattern to declared properties too.
 METRIC_PATTERN = r"^(?!(?:id|device_id|seq|timestamp|age_seconds)$)[a-z][a-z0-9_]{0,62}$"

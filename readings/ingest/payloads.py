@@ -7,9 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from devices.validators import DEVICE_ID_PATTERN, is_device_id
-from readings.log.entries import NewReading, Refusal
-from readings.metrics import (
+from devices.metrics import (
     COLUMNS,
     EXTRA_METRICS_MAX,
     LARGEST_EXACT_INTEGER,
@@ -17,6 +15,8 @@ from readings.metrics import (
     RESERVED,
     is_metric_name,
 )
+from devices.validators import DEVICE_ID_PATTERN, is_device_id
+from readings.log.entries import NewReading, Refusal
 
 AGE_SECONDS_MAX = 31 * 86_400
 BATCH_READINGS_MAX = 10_000

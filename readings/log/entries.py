@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from readings.metrics import COLUMNS
+from devices.metrics import COLUMNS
 
 
 class NewReading(msgspec.Struct, frozen=True, gc=False):

@@ -11,10 +11,10 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 
+from devices.metrics import COLUMNS
 from devices.models import DeviceState
 from devices.states import LogEnd
 from readings.log.entries import Refusal
-from readings.metrics import COLUMNS
 
 # Names remembered, of all devices together; a set of names that many devices have is kept once.
 REMEMBERED_MAX = 500_000

@@ -11,6 +11,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from devices.database.errors import is_undone
+from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.states import Advance
 from readings import instruments
@@ -18,7 +19,6 @@ from readings.log import metric_names
 from readings.log.entries import Appended, NewReading, Refusal, StoredReading
 from readings.log.ids import uuid7s
 from readings.log.metric_names import Names
-from readings.metrics import COLUMNS
 from readings.models import Reading
 from readings.signals import readings_recorded
 from readings.windows import EARLIEST

@@ -14,8 +14,8 @@ import msgspec
 from django.db import connection, transaction
 
 from devices.cpu_pool import Pauses
+from devices.metrics import COLUMNS
 from devices.models import DeviceState
-from readings.metrics import COLUMNS
 from readings.models import Reading, Rollup
 from readings.statistics.buckets import EPOCH, Bucket
 from readings.statistics.planning import Plan, Span, floor, plan

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from readings.log.entries import reading_document
 from readings.models import Reading
 from readings.tests.logs import NOON, at, new, state_of, store
 
@@ -145,6 +146,9 @@ def test_the_values_are_those_of_the_whole_log_however_it_came(device, other_dev
             assert values_of(device_id) == {
                 name: (value, (moment - NOON).total_seconds(), seq) for name, (moment, seq, value) in expected.items()
             }
+            state = state_of(device_id)
+            named = Reading.objects.filter(device_id=device_id, seq=state.latest_seq or 0).first()
+            assert state.latest_document() == (reading_document(named) if named else None)
 
 
 @pytest.mark.parametrize("value", [1e300, -1e300, 5e-324, 0.1, 2**53, -(2**53)])

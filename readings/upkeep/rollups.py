@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from django.db import connection, transaction
 
+from devices.metrics import COLUMNS
 from devices.models import DeviceState
-from readings.metrics import COLUMNS
 from readings.statistics.tiers import HOURS, Tier
 from readings.upkeep.failures import each_apart
 from readings.upkeep.passes import EVERY_ID, IdRange, Rotation

@@ -11,8 +11,8 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from devices.metrics import UNITS
 from devices.models import Device
-from readings.metrics import UNITS
 from readings.models import Rejection
 from readings.statistics.aggregation import earliest
 from realtime.access.credentials import WATCH_PERMISSION

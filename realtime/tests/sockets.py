@@ -57,7 +57,8 @@ class Socket(WebsocketCommunicator):  # type: ignore[misc]  # channels has no ty
     async def says_nothing_more(self) -> None:
         """Frames come in order, so an answer to a ping that is the next frame means there was none before it."""
         await self.send_to(text_data='{"type":"ping"}')
-        assert await self.frame() == {"type": "pong"}
+        frame = await self.frame()
+        assert frame == {"type": "pong"}
 
     async def close_code(self) -> int:
         message = await self.receive_output(timeout=WAIT_SECONDS)

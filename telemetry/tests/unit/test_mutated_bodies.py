@@ -13,8 +13,8 @@ from collections import Counter
 
 import pytest
 
+from devices.metrics import COLUMNS, RESERVED
 from devices.tests.fixtures import FLEET_KEY
-from readings.metrics import COLUMNS, RESERVED
 from readings.models import Reading
 from telemetry.tests.support.lanes import through_the_lane
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from devices.metrics import COLUMNS, UNITS
+
 Schema = dict[str, Any]
 
 JSON = "application/json"
@@ -27,3 +29,20 @@ def array(items: Schema, **more: Any) -> Schema:
 
 def nullable(schema: Schema) -> Schema:
     return {"oneOf": [schema, {"type": "null"}]}
+
+
+READING: Schema = {
+    "type": "object",
+    "description": "A reading, flat as it was sent: a metric that was absent is absent.",
+    "properties": {
+        "id": {"type": "string", "format": "uuid"},
+        "seq": SEQ,
+        "timestamp": DATE_TIME,
+        **{name: {"type": "number", "description": UNITS[name]} for name in COLUMNS},
+    },
+    "required": ["id", "seq", "timestamp"],
+    "additionalProperties": {"type": "number"},
+}
+LATEST: Schema = nullable(READING) | {
+    "description": "The newest reading by time; null where there is none, or the account may not view readings."
+}

@@ -1,0 +1,18 @@
+from django.urls import path
+
+from devices.api import converters  # noqa: F401  registers <device_id:…>
+from devices.api.views import DeviceViewSet
+
+urlpatterns = [
+    path("devices", DeviceViewSet.as_view({"get": "list", "post": "create"}), name="device-list"),
+    path(
+        "devices/<device_id:device_id>",
+        DeviceViewSet.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
+        name="device-detail",
+    ),
+    path(
+        "devices/<device_id:device_id>/rotate-key",
+        DeviceViewSet.as_view({"post": "rotate_key"}),
+        name="device-rotate-key",
+    ),
+]
