@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import msgspec
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
@@ -19,17 +18,17 @@ from rest_framework.response import Response
 
 from devices import cpu_pool
 from devices.access.authentication import INVALID_KEY, KeyAuthentication, caller_of, key_in
-from devices.access.callers import Caller, Role, caller_for_key
+from devices.access.callers import Caller, Role
 from devices.access.current import calling_device
 from devices.access.permissions import CallerPermission
 from devices.access.throttling import DeviceThrottle, TooManyPosts
-from devices.api.json import is_light
 from readings.ingest import openapi
 from readings.ingest.async_viewset import AsyncViewSet, JSONResponse
 from readings.ingest.decoding import Posted, decode_batch, decode_reading
-from readings.ingest.refused_posts import Refused, Times, keep_or_drop, refused_post
+from readings.ingest.refused_posts import refused_post
+from readings.ingest.way import OwnWay, Way
 from readings.log.entries import NewReading, Refusal
-from readings.log.recording import INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded, announce, store
+from readings.log.recording import INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded
 
 REJECTIONS_LISTED = 100
 REASONS_NOTED = 5
@@ -53,43 +52,6 @@ class NothingStored(APIException):
         self.problem_members = {"errors": errors} | result
 
 
-# From a body, and why it was not taken (`telemetry.gateway.bodies.BodyRefused`, empty if it was), to its readings.
-Decode = Callable[[bytes, str], Posted]
-
-
-class Body(Protocol):
-    """A request's body, not decoded yet."""
-
-    # By `decode`, in the thread of `devices.cpu_pool` where that takes long; there callers take turns.
-    async def decoded(self, decode: Decode, *, caller: str) -> Posted: ...
-
-
-class DjangoBody:
-    """The body of a request that came by Django's ordinary handler."""
-
-    def __init__(self, request: HttpRequest) -> None:
-        self.request = request
-
-    async def decoded(self, decode: Decode, *, caller: str) -> Posted:
-        scope: dict[str, Any] = getattr(self.request, "scope", {})
-        body, refused = self.request.body, scope.get("body_refused", "")
-        return decode(body, refused) if is_light(body) else await cpu_pool.run(caller, partial(decode, body, refused))
-
-
-class Lane(Protocol):
-    """How a request of the ingest lane (`telemetry.gateway.ingest_lane`) uses the database: together with others."""
-
-    async def caller(self, key: str) -> Caller | None: ...
-
-    # The whole body, once it is in.
-    async def body(self) -> Body: ...
-
-    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]: ...
-
-    # Remembers that the post was refused; a moment later, and at no cost to the answer.
-    def note(self, refusal: Refused, *, now: datetime) -> None: ...
-
-
 class IngestPermission(CallerPermission):
     message = "The administrator's key manages and reads; readings are posted with a device's or a fleet key."
 
@@ -97,8 +59,7 @@ class IngestPermission(CallerPermission):
 class IngestViewSet(AsyncViewSet):
     """Where devices and gateways post readings. Keys only: a browser's session writes nothing.
 
-    By the lane a request shares its look-up and its transaction with others; by Django's ordinary handler it has
-    its own. The answers are the same.
+    How a request reaches the database is its `way`: shared with others or its own. The answers are the same.
     """
 
     authentication_classes = [KeyAuthentication]
@@ -108,7 +69,8 @@ class IngestViewSet(AsyncViewSet):
     open_to = {"create": (Role.DEVICE, Role.FLEET), "batch": (Role.DEVICE, Role.FLEET)}
     # Whatever fails before the commit; where the commit itself has no answer, that is an OutcomeUnknown.
     when_unavailable = "Nothing was stored; send it again."
-    posted = Posted()  # the body, once it is decoded
+    posted = Posted()  # the body, when it is decoded
+    way: Way  # chosen by `dispatch`
 
     def throttled(self, request: Request, wait: float) -> NoReturn:
         rate = settings.DEVICE_RATE_LIMIT
@@ -122,11 +84,7 @@ class IngestViewSet(AsyncViewSet):
         request._authenticator = None  # type: ignore[attr-defined]
         if key is None:
             return
-        lane = lane_of(request)
-        if lane is None:
-            caller = await sync_to_async(caller_for_key)(key, now=timezone.now())
-        else:
-            caller = await lane.caller(key)
+        caller = await self.way.caller(key)
         if caller is None:
             raise AuthenticationFailed(INVALID_KEY, code="invalid_key")
         request.auth = caller
@@ -135,6 +93,7 @@ class IngestViewSet(AsyncViewSet):
         request._authenticator = KeyAuthentication()  # type: ignore[attr-defined]
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        self.way = getattr(request, "way", None) or OwnWay(request)
         response = await super().dispatch(request, *args, **kwargs)
         if 400 <= response.status_code < 500 and response.status_code != status.HTTP_405_METHOD_NOT_ALLOWED:
             assert isinstance(response, Response)
@@ -188,17 +147,13 @@ class IngestViewSet(AsyncViewSet):
             detail=detail,
             unknown_device=unknown_device,
         )
-        if (lane := lane_of(self.request)) is not None:
-            lane.note(refusal, now=timezone.now())
-        else:
-            await sync_to_async(keep_or_drop)({refusal: Times(timezone.now())})
+        await self.way.note(refusal, now=timezone.now())
 
     async def readings(
         self, request: Request, decode: Callable[..., Posted]
     ) -> tuple[list[NewReading | Refusal], datetime]:
         """The posted readings, and when they were received. The body is read only now that its sender is allowed."""
-        lane = lane_of(request)
-        body: Body = DjangoBody(request._request) if lane is None else await lane.body()
+        body = await self.way.body()
         received_at = timezone.now()
         about = {
             "content_type": request.META.get("CONTENT_TYPE", ""),
@@ -210,21 +165,13 @@ class IngestViewSet(AsyncViewSet):
             raise self.posted.problem
         return self.posted.outcomes, received_at
 
-    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
-        if (lane := lane_of(self.request)) is not None:
-            return await lane.record(readings, received_at=received_at)
-        # Announced from here: a thread that waited for this event loop would keep a stopping server from its end.
-        outcomes, appended = await sync_to_async(store)(readings, received_at=received_at)
-        await announce(appended)
-        return outcomes
-
     @openapi.ingest
     async def create(self, request: Request) -> JSONResponse:
         (reading,), received_at = await self.readings(request, decode_reading)
         if isinstance(reading, Refusal):
             raise refused(reading)
         calling_device.set(reading.device_id)
-        (recorded,) = await self.record([reading], received_at=received_at)
+        (recorded,) = await self.way.record([reading], received_at=received_at)
         if recorded.reading is None:
             assert recorded.refusal is not None
             raise refused(recorded.refusal)
@@ -240,7 +187,7 @@ class IngestViewSet(AsyncViewSet):
     async def batch(self, request: Request) -> JSONResponse:
         outcomes, received_at = await self.readings(request, decode_batch)
         readings = [outcome for outcome in outcomes if isinstance(outcome, NewReading)]
-        recorded = await self.record(readings, received_at=received_at) if readings else []
+        recorded = await self.way.record(readings, received_at=received_at) if readings else []
         answered = partial(batch_result, outcomes, recorded, received_at)
         heavy = len(outcomes) > LIGHT_READINGS_MAX
         answer = await cpu_pool.run(caller_name(request), answered) if heavy else answered()
@@ -250,10 +197,6 @@ class IngestViewSet(AsyncViewSet):
             await self.note_rejected(status.HTTP_207_MULTI_STATUS, answer["rejected"])
             return JSONResponse(answer, status=status.HTTP_207_MULTI_STATUS)
         return JSONResponse(answer, status=status.HTTP_201_CREATED)
-
-
-def lane_of(request: Request) -> Lane | None:
-    return getattr(request._request, "lane", None)
 
 
 def own_device_id(caller: Caller) -> str | None:

@@ -23,7 +23,8 @@ from devices.access.key_lookup import KeyResolver
 from devices.api.json import is_light
 from readings.ingest.decoding import Posted
 from readings.ingest.refused_posts import Refused, RejectionKeeper
-from readings.ingest.views import Decode, IngestViewSet
+from readings.ingest.views import IngestViewSet
+from readings.ingest.way import Decode
 from readings.log.entries import NewReading
 from readings.log.group_commit import GroupCommitter
 from readings.log.large_batches import LARGE_BATCH_READINGS_MIN, LargeBatches
@@ -43,7 +44,7 @@ VIEWS = {
 ROUTES = dict(zip(VIEWS.values(), ("ingest", "ingest-batch"), strict=True))
 
 
-class Ways:
+class Shared:
     """What the requests of one event loop share."""
 
     def __init__(self) -> None:
@@ -53,26 +54,26 @@ class Ways:
         self.large_batches = LargeBatches()
 
 
-class RequestLane:
-    """One request's `readings.ingest.views.Lane`."""
+class SharedWay:
+    """One request's `readings.ingest.way.Way`, by what all requests share."""
 
-    def __init__(self, ways: Ways, scope: HTTPScope, receive: ASGIReceiveCallable, limit: int) -> None:
-        self.ways = ways
+    def __init__(self, shared: Shared, scope: HTTPScope, receive: ASGIReceiveCallable, limit: int) -> None:
+        self.shared = shared
         self.scope = scope
         self.receive = receive
         self.limit = limit
 
     async def caller(self, key: str) -> Caller | None:
-        return await self.ways.resolver.caller(key)
+        return await self.shared.resolver.caller(key)
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
         if len(readings) <= LARGE_BATCH_READINGS_MIN:
-            return await self.ways.committer.record(readings, received_at=received_at)
-        async with self.ways.large_batches.turn(len(readings)):
-            return await self.ways.committer.record(readings, received_at=received_at)
+            return await self.shared.committer.record(readings, received_at=received_at)
+        async with self.shared.large_batches.turn(len(readings)):
+            return await self.shared.committer.record(readings, received_at=received_at)
 
-    def note(self, refusal: Refused, *, now: datetime) -> None:
-        self.ways.rejections.note(refusal, now=now)
+    async def note(self, refusal: Refused, *, now: datetime) -> None:
+        self.shared.rejections.note(refusal, now=now)
 
     async def body(self) -> "LaneBody":
         try:
@@ -82,11 +83,11 @@ class RequestLane:
 
 
 class LaneBody:
-    """One request's `readings.ingest.views.Body`, as it was sent. `refused` is why it was not taken, if it was not."""
+    """One request's `readings.ingest.way.Body`, as it was sent. `refused` is why it was not taken, if it was not."""
 
-    def __init__(self, lane: RequestLane, sent: bytes, refused: str = "") -> None:
-        self.lane, self.sent, self.refused = lane, sent, refused
-        self.encoding = bodies.content_encoding(lane.scope["headers"])
+    def __init__(self, way: SharedWay, sent: bytes, refused: str = "") -> None:
+        self.way, self.sent, self.refused = way, sent, refused
+        self.encoding = bodies.content_encoding(way.scope["headers"])
 
     async def decoded(self, decode: Decode, *, caller: str) -> Posted:
         if self.refused:
@@ -103,7 +104,7 @@ class LaneBody:
     def inflated_and_decoded(self, decode: Decode) -> Posted:
         """In the thread, in one go, so that of what waits there nothing is inflated yet."""
         try:
-            body = bodies.decode(self.sent, self.encoding, self.lane.limit)
+            body = bodies.decode(self.sent, self.encoding, self.way.limit)
         except bodies.BodyRefused as refusal:
             return decode(b"", refusal.code)
         self.check_room(body)
@@ -111,7 +112,7 @@ class LaneBody:
 
     def check_room(self, body: bytes) -> None:
         """Each reading is an object. What has no room is refused before it is decoded, which is most of the work."""
-        self.lane.ways.committer.check_room(body.count(b"{"))
+        self.way.shared.committer.check_room(body.count(b"{"))
 
 
 # The headers that ingest, and what answers its errors, ask for; and that of the id, which is none of Django's.
@@ -127,9 +128,9 @@ ASKED_FOR = {
 class LaneRequest(HttpRequest):
     """What ingest asks of a request: method, path, few headers. No query, cookies or form, which take Django 50 µs."""
 
-    def __init__(self, scope: HTTPScope, lane: RequestLane) -> None:
+    def __init__(self, scope: HTTPScope, way: SharedWay) -> None:
         self.scope = scope
-        self.lane = lane
+        self.way = way
         self.method = scope["method"]
         self.path = self.path_info = scope["path"]
         client = scope.get("client")
@@ -142,8 +143,6 @@ class LaneRequest(HttpRequest):
             if key := ASKED_FOR.get(name):
                 text = value.decode("latin-1")
                 self.META[key] = f"{self.META[key]},{text}" if key in self.META else text
-        if client := scope.get("client"):
-            self.META["REMOTE_ADDR"] = client[0]
 
 
 class IngestLane:
@@ -152,7 +151,7 @@ class IngestLane:
     def __init__(self, application: ASGI3Application, *, limit: int) -> None:
         self.application = application
         self.limit = limit
-        self.ways: WeakKeyDictionary[asyncio.AbstractEventLoop, Ways] = WeakKeyDictionary()
+        self.shared: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared] = WeakKeyDictionary()
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         view = VIEWS.get(scope["path"].rstrip("/")) if scope["type"] == "http" and scope["method"] == "POST" else None
@@ -164,9 +163,9 @@ class IngestLane:
     async def answer(self, view: Any, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         arrived_at = time.perf_counter()
         loop = asyncio.get_running_loop()
-        if (ways := self.ways.get(loop)) is None:
-            ways = self.ways[loop] = Ways()
-        request = LaneRequest(scope, RequestLane(ways, scope, receive, self.limit))
+        if (shared := self.shared.get(loop)) is None:
+            shared = self.shared[loop] = Shared()
+        request = LaneRequest(scope, SharedWay(shared, scope, receive, self.limit))
         identifier = begin_request(request.META.get("HTTP_X_REQUEST_ID", ""))
         try:
             response: HttpResponse = await view(request)

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from telemetry.tests.support.raw import connect, cpu_seconds, head, memory_mb, open_sockets, some_of, wait_until
+from telemetry.tests.support.raw import connect, connections_to, cpu_seconds, head, memory_mb, some_of, wait_until
 from telemetry.tests.support.server import ADMIN_KEY, FLEET_KEY, Server
 
 pytestmark = [
@@ -44,12 +43,6 @@ def fill(server: Server, device_id: str) -> str:
     return key
 
 
-def looks(look: Callable[[], int]) -> Iterator[int]:
-    for _ in range(10):
-        yield look()
-        time.sleep(0.1)
-
-
 def dropped(server: Server, reason: str) -> int:
     metrics = httpx.get(f"{server.url}/metrics", headers={"X-API-Key": ADMIN_KEY}).text
     name = f'telemetry_connections_dropped_total{{reason="{reason}"}} '
@@ -63,24 +56,23 @@ def test_an_export_that_is_not_read_takes_little_memory_and_ends(tmp_path: Path,
         for key in keys:  # a key that is not known yet counts to its address
             assert httpx.get(f"{server.url}/api/v1/devices/d-1", headers={"X-API-Key": key}).status_code == 200
         Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")  # VmHWM begins anew (proc(5))
-        # The least of some looks: the server may not have closed yet what was closed above.
-        quiet, before = min(looks(lambda: open_sockets(server))), memory_mb(server)
+        before = memory_mb(server)
 
         asking = [clients.enter_context(connect(server, receive_buffer=4096)) for _ in range(CLIENTS + 1)]
         for client, key in zip(asking, cycle(keys), strict=False):
             client.sendall(head("GET", path, X_API_Key=key))
         slow = asking[-1]
-        assert wait_until(lambda: open_sockets(server) > quiet + CLIENTS, seconds=20)
+        assert wait_until(lambda: connections_to(server) == CLIENTS + 1, seconds=20)
         deadline = time.monotonic() + DROPPED_SECONDS_MAX
         # Until all are dropped but the slow one.
-        while open_sockets(server) > quiet + 1 and time.monotonic() < deadline:
+        while connections_to(server) > 1 and time.monotonic() < deadline:
             taken = 0
             while taken < SIP:
                 taken += len(some_of(slow, SIP - taken))
             time.sleep(5)
 
         assert memory_mb(server, "VmHWM") - before < GROWTH_MB_MAX
-        assert open_sockets(server) <= quiet + 1
+        assert connections_to(server) == 1
         assert dropped(server, "unread") == CLIENTS
         assert slow.recv(SIP)
         used = cpu_seconds(server)

@@ -115,6 +115,13 @@ def open_sockets(server: Server) -> int:
     return found
 
 
+def connections_to(server: Server) -> int:
+    """Open connections of clients to the server, as the kernel has them (proc(5), /proc/net/tcp)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    inodes = {row[9] for row in rows if int(row[1].split(":")[1], 16) == server.port and row[3] != "0A"}
+    return len(inodes - {"0"})  # 0: the process has closed it already
+
+
 def wait_until(condition: Any, *, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -19,7 +19,7 @@ AT_ONCE = 100
 
 async def written(lane: Any) -> None:
     """Until all that was refused so far is in the table."""
-    keeper = lane.ways[asyncio.get_running_loop()].rejections
+    keeper = lane.shared[asyncio.get_running_loop()].rejections
     while keeper.writing is not None:
         await keeper.writing
 
