@@ -108,7 +108,7 @@ class DeviceState(models.Model):
 
     `last_seq` is the length of the log. `latest_seq`, `latest_id` and `latest_at` (all or none) name the reading that
     is newest by its own time, which a late arrival is not:
-    docs/decisions/0002-reference-the-latest-reading-in-the-state.md. `latest` is JSON: of each metric that the device
+    docs/decisions/0002-store-the-latest-reading-in-the-state.md. `latest` is JSON: of each metric that the device
     has its newest value by the same rule, as `states.LatestValue`
     (docs/decisions/0035-store-latest-values-as-json-text.md). `names_seq` is where in the log the set of those metrics
     last changed; 0: it has none.
