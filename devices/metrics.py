@@ -14,7 +14,7 @@ METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 EXTRA_METRICS_MAX = 32
 
 # Far beyond any quantity, and small enough that sums of 10^8 readings stay finite:
-# docs/decisions/0003-largest-value.md
+# docs/decisions/0003-limit-values-to-1e300.md
 LARGEST_VALUE = 1e300
 
 # Whole numbers stay whole in `extra` up to here, where a double still tells neighbours apart.

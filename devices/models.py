@@ -107,10 +107,11 @@ class DeviceState(models.Model):
     """What the machine writes of a device: one narrow, hot row, locked by whoever appends to the device's log.
 
     `last_seq` is the length of the log. `latest_seq`, `latest_id` and `latest_at` (all or none) name the reading that
-    is newest by its own time, which a late arrival is not: docs/decisions/0002-latest-reading-in-the-state.md. `latest`
-    is JSON: of each metric that the device has its newest value by the same rule, as `states.LatestValue`
-    (docs/decisions/0035-latest-values-as-json-text.md). `names_seq` is where in the log the set of those metrics last
-    changed; 0: it has none.
+    is newest by its own time, which a late arrival is not:
+    docs/decisions/0002-store-the-latest-reading-in-the-state.md. `latest` is JSON: of each metric that the device
+    has its newest value by the same rule, as `states.LatestValue`
+    (docs/decisions/0035-store-latest-values-as-json-text.md). `names_seq` is where in the log the set of those metrics
+    last changed; 0: it has none.
 
     Readings up to `rolled_up_seq` are in the hourly rollups, up to `rolled_up_minutes_seq` in those of minutes (None:
     the device has none). Readings from before `raw_from`, a whole hour, may have been deleted by retention.

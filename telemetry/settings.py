@@ -166,7 +166,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 # Ten wrong passwords for a name from an address, and both have to wait; a lock that anyone could put on a name from
-# anywhere would keep its owner out. docs/decisions/0020-signing-in-is-throttled.md
+# anywhere would keep its owner out. docs/decisions/0020-throttle-sign-in-by-name-and-address.md
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)

@@ -2,7 +2,7 @@
 
 Each round of maintenance compares the clock with the time that should have passed since the round before. Where a clock
 differs by more than TOLERANCE, retention goes on from the time it trusted before, and adopts the clock's time once that
-has gone on steadily for HOLD: docs/decisions/0034-retention-waits-a-day-for-a-clock-that-jumps.md
+has gone on steadily for HOLD: docs/decisions/0034-delay-retention-for-a-day-after-a-clock-jump.md
 """
 
 import time

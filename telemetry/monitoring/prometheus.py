@@ -21,7 +21,7 @@ REGISTRY.register(RollupLag())
 REGISTRY.register(ClockAhead())
 
 
-# The one permission on how the server itself does; docs/decisions/0033-least-privilege-of-accounts.md
+# The one permission on how the server itself does; docs/decisions/0033-limit-each-permission-to-what-it-names.md
 METRICS_PERMISSION = "readings.view_maintenanceround"
 
 
