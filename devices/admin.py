@@ -167,7 +167,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         return self.key_page(request, obj, request.new_api_key).render()  # type: ignore[attr-defined]
 
     def key_page(self, request: HttpRequest, device: Device, key: str) -> TemplateResponse:
-        """The key and how to use it. The template is `realtime`'s: it waits for the device's next reading."""
+        """The key, shown this once. `realtime` adds to the template how to use it, and waits for the next reading."""
         context = self.page_context(request, device, title=f"API key of {device.device_id}")
         return TemplateResponse(request, "admin/devices/device/key.html", context | {"api_key": key})
 
