@@ -108,25 +108,28 @@ class JSONParser(BaseParser):
 def refuse_body(request: Any) -> None:
     """Raises what the ASGI layer found wrong with the body while it came in (`scope["body_refused"]`)."""
     scope: dict[str, Any] = getattr(getattr(request, "_request", None), "scope", {})
-    refuse(scope.get("body_refused", ""))
+    if code := scope.get("body_refused", ""):
+        raise body_refusal(code)
 
 
-def refuse(code: str) -> None:
-    """Raises what `telemetry.gateway.bodies.BodyRefused` of that code means to the client; nothing if it is empty."""
+def body_refusal(code: str) -> APIException:
+    """What `telemetry.gateway.bodies.BodyRefused` of this code means to the client."""
     match code:
         case "body_too_large":
-            raise BodyTooLarge
+            return BodyTooLarge()
         case "malformed_gzip":
-            raise ParseError("The body is no valid gzip.", code="malformed_gzip")
+            return ParseError("The body is no valid gzip.", code=code)
         case "unsupported_encoding":
-            raise UnsupportedMediaType("", "Content-Encoding can be gzip or absent.", code="unsupported_encoding")
+            return UnsupportedMediaType("", "Content-Encoding can be gzip or absent.", code=code)
+    raise ValueError(code)
 
 
 def check_body(body: bytes, *, content_type: str, refused: str) -> None:
     """Raises as DRF's `request.data` does by `JSONParser` for a body of another type, and for one that was refused."""
     if not is_json(content_type) and (body or refused):
         raise UnsupportedMediaType(content_type)
-    refuse(refused)
+    if refused:
+        raise body_refusal(refused)
 
 
 @lru_cache(64)

@@ -1,12 +1,10 @@
 """The page of the whole fleet: a list that fits one answer, whose sparklines follow for what is looked at."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 from django.conf import settings
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.utils import timezone
@@ -14,7 +12,7 @@ from django.utils import timezone
 from devices.metrics import UNITS, is_metric_name
 from devices.models import Device
 from devices.validators import is_device_id
-from readings.models import Rollup
+from readings.statistics.hourly_averages import hourly_averages
 from realtime.pages.device import for_watchers
 
 SPARKLINE_HOURS = 24
@@ -57,20 +55,6 @@ def sparklines(request: HttpRequest) -> HttpResponse:
         return HttpResponseBadRequest("Name a metric and 1 to 200 devices.")
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)
     start = hour - timedelta(hours=SPARKLINE_HOURS)
-    found = averages(device_ids, metric=metric, start=start)
+    found = hourly_averages(device_ids, metric=metric, start=start, hours=SPARKLINE_HOURS + 1)
     body = msgspec.json.encode({"start": start.timestamp(), "values": found})
     return HttpResponse(body, content_type="application/json")
-
-
-def averages(device_ids: Sequence[str], *, metric: str, start: datetime) -> dict[str, list[float | None]]:
-    """Hourly averages from `start` on, by device; in one query."""
-    lines: dict[str, list[float | None]] = {}
-    rollups: QuerySet[Any] = Rollup.objects.filter(
-        device_id__in=device_ids, seconds=3600, start__gte=start, metric=metric
-    )
-    for device_id, begins, total, count in rollups.values_list("device_id", "start", "sum", "count"):
-        line = lines.setdefault(device_id, [None] * (SPARKLINE_HOURS + 1))
-        hours = round((begins - start) / timedelta(hours=1))
-        if hours <= SPARKLINE_HOURS:
-            line[hours] = total / count
-    return lines

@@ -6,9 +6,10 @@ from functools import partial
 
 import msgspec
 from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, HTTPScope, Scope
+from rest_framework.exceptions import APIException
 
 from devices import cpu_pool
-from devices.api.json import LIGHT_BYTES_MAX
+from devices.api.json import LIGHT_BYTES_MAX, body_refusal
 from devices.cpu_pool import TooManyLargeBodies
 from telemetry.middleware.problems import MEDIA_TYPE, document
 from telemetry.middleware.request_id import begin_request
@@ -55,13 +56,13 @@ class BoundedBodies:
         except ClientDisconnected:
             return
         except TooManyLargeBodies as refusal:
-            await refuse(send, refusal.default_code, method=scope["method"])
+            await refuse(send, refusal, method=scope["method"])
             return
         except BodyRefused as refusal:
             code = refusal.code
             body = b""
         if code and not scope["path"].startswith("/api/"):
-            await refuse(send, code, method=scope["method"])
+            await refuse(send, body_refusal(code), method=scope["method"])
             return
         # Of a refused body the length stays above zero: the parser has to be asked.
         length = b"1" if code else str(len(body)).encode()
@@ -155,13 +156,9 @@ def replay(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
     return replayed
 
 
-async def refuse(send: ASGISendCallable, code: str, *, method: str) -> None:
-    status, detail = {
-        "body_too_large": (413, "The body is over the limit."),
-        "malformed_gzip": (400, "The body is no valid gzip."),
-        "unsupported_encoding": (415, "Content-Encoding can be gzip or absent."),
-        TooManyLargeBodies.default_code: (429, TooManyLargeBodies.default_detail),
-    }[code]
+async def refuse(send: ASGISendCallable, refusal: APIException, *, method: str) -> None:
+    """Answers with the problem document of this error in the application's place."""
+    status, code, detail = refusal.status_code, str(refusal.get_codes()), str(refusal.detail)
     identifier = begin_request("")
     REQUESTS.count("none", method if method in METHODS else "other", status, 0.0)
     body = msgspec.json.encode(document(status_code=status, code=code, detail=detail))
@@ -170,7 +167,7 @@ async def refuse(send: ASGISendCallable, code: str, *, method: str) -> None:
         (b"content-length", str(len(body)).encode()),
         (b"x-request-id", identifier.encode()),
     ]
-    if status == 429:
-        headers.append((b"retry-after", str(TooManyLargeBodies.wait).encode()))
+    if isinstance(refusal, TooManyLargeBodies):
+        headers.append((b"retry-after", str(refusal.wait).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
     await send({"type": "http.response.body", "body": body, "more_body": False})
