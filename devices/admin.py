@@ -24,7 +24,7 @@ from devices.querysets import DeviceQuerySet
 from devices.rotation import KeysReplaced, fingerprint, rotate_keys
 from devices.status import Status
 
-DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It stays for good."
+DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It cannot be changed later."
 # Columns of the list that are for whoever may view readings.
 OF_READINGS = ("latest_values", "live")
 VALUES_SHOWN = 3
@@ -52,7 +52,7 @@ class RotationForm(forms.Form):
 
     replaced = forms.CharField(widget=forms.HiddenInput)
     overlap = forms.TypedChoiceField(
-        label="The old key goes on working",
+        label="How long the old key keeps working",
         coerce=lambda seconds: timedelta(seconds=int(seconds)),
         choices=[(0, "not at all"), (3600, "for an hour"), (86_400, "for a day"), (7 * 86_400, "for a week")],
         initial=86_400,
@@ -221,9 +221,9 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
                 self.log_changes(request, devices, "Rotated the API key.")
                 return page(keys).render()
         except KeysReplaced:
-            form.add_error("replaced", "The key was rotated already, and shown that once. Start again for another.")
+            form.add_error("replaced", "The key was rotated already and shown once. Start again to get another key.")
         except RotationUnderWay:
-            form.add_error("force", "Choose this, or that old keys do not go on working at all.")
+            form.add_error("force", 'Choose this, or choose "not at all" above.')
         return None
 
     def log_changes(self, request: HttpRequest, devices: Sequence[Device], message: str) -> None:
@@ -259,7 +259,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         }
         return TemplateResponse(request, "admin/devices/device/rotate_keys.html", context)
 
-    @admin.action(description="Deactivate: refuse their keys from now on", permissions=["change"])
+    @admin.action(description="Deactivate: refuse their keys", permissions=["change"])
     def deactivate(self, request: HttpRequest, devices: QuerySet[Device]) -> None:
         self.set_active(request, devices, active=False)
 

@@ -82,8 +82,8 @@ def test_from_nothing_to_the_first_reading(page, server):
     page.get_by_role("button", name="Send a test reading").click()
 
     expect(page.locator("#arrival")).to_have_class(re.compile("green"))
-    expect(page.locator("#arrival-word")).to_contain_text("The first reading is here.")
-    page.get_by_role("link", name="Open its page").click()
+    expect(page.locator("#arrival-word")).to_contain_text("The first reading has arrived.")
+    page.get_by_role("link", name="Open the device's page").click()
     expect(page.locator(value("temperature"))).to_have_text("21.5")
     expect(page.locator("#connection")).to_have_text("live")
     expect(page.locator("#status")).to_have_text("online")

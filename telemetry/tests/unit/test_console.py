@@ -45,14 +45,15 @@ def test_it_says_how_the_fleet_is(device, other_device):
     store([new()])
     client_with("tlm_zzzz" + "x" * 28).post("/api/v1/ingest", {"temperature": 1})
     shown = page(staff_client("viewer", *VIEW, "readings.view_rejection"))
-    for text in ("Readings ever", "Storage", "tlm_zzzz…", 'href="/live/?status=offline"', '<dd class="figure">never'):
+    figures = ("Readings received", "Storage", '<dd class="figure">never')
+    for text in (*figures, "tlm_zzzz…", 'href="/live/?status=offline"'):
         assert text in shown
 
 
 def test_an_account_without_leave_to_view_is_shown_nothing_of_the_fleet(device):
     shown = page(staff_client("newcomer"))
-    assert "Readings ever" not in shown
-    assert "This account may see nothing" in shown
+    assert "Readings received" not in shown
+    assert "This account has no permissions" in shown
 
 
 def test_a_viewer_may_look_at_all_and_change_nothing(device):
@@ -178,7 +179,7 @@ def test_an_empty_list_says_so_and_offers_nothing_to_do_with_it():
 @pytest.mark.parametrize("query", ["?q=zzz", "?status=offline"])
 def test_a_list_that_was_narrowed_to_nothing_leads_back(device, query):
     shown = page(staff_client("viewer", *VIEW), f"/admin/devices/device/{query}")
-    assert 'Nothing here is like that. <a href="?">Show all</a>' in shown
+    assert 'Nothing matches. <a href="?">Show all</a>' in shown
 
 
 def test_what_has_no_readings_is_named(device):

@@ -21,7 +21,7 @@ function onReadings(readings) {
   const values = Object.entries(reading).filter(([name]) => !NOT_METRICS.has(name));
   arrived = true;
   element("arrival").classList.add("green");
-  element("arrival-word").lastElementChild.textContent = seq === 1 ? "The first reading is here." : "A reading is here.";
+  element("arrival-word").lastElementChild.textContent = seq === 1 ? "The first reading has arrived." : "A reading has arrived.";
   say(`#${seq}: ${values.map(([name, value]) => `${metricName(name)} ${number(value)}`).join(", ")}`);
   element("watch")?.classList.add("primary");
   if (refused) refused.hidden = true;
@@ -30,7 +30,7 @@ function onReadings(readings) {
 function onState(state, detail) {
   if (arrived) return;
   if (state === "offline") say("The connection to the server was lost. Trying again…");
-  else if (state === "refused") say(detail ?? "This account may not watch the device.");
+  else if (state === "refused") say(detail ?? "This account may not watch this device.");
   else element("arrival-detail").hidden = true;
 }
 
