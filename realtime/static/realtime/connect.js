@@ -1,4 +1,4 @@
-// The code for a device, by kind: tabs with copy buttons.
+// The code for each kind of device: tabs with copy buttons.
 
 import { addButtons } from "./copying.js";
 import { tabs } from "./tabs.js";

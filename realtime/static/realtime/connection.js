@@ -1,13 +1,13 @@
-// One live socket that comes back: after a growing, random pause, until the server says that there is no use.
+// A live socket that reconnects after a growing, random pause, until the server refuses it for good.
 
 const RETRY_MS = [500, 30_000];
 const PING_MS = 10_000;
-// What a server may take to accept, and then to say its first word.
+// The time that a server has to accept the socket and send its first frame.
 const OPEN_MS = 15_000;
 const FINAL_CODES = new Set([4400, 4401, 4403, 4404]);
 
-// `path` below /api/v1/realtime/; `query()` gives its parameters for each connection anew; `onFrame(frame, connection)`
-// gets each frame but pongs and errors, and may `connection.say(state)`, `send(message)` or begin `again()`. Returns stop().
+// `path` is below /api/v1/realtime/. `query()` returns the parameters of each new connection. `onFrame(frame, connection)` gets
+// every frame except pongs and errors, and may call `connection.say(state)`, `send(message)` or `again()`. Returns stop().
 export function connect({ path, query, onFrame, onState = () => {}, base = location.origin, ticket }) {
   let attempts = 0;
   let stopped = false;
@@ -31,7 +31,7 @@ export function connect({ path, query, onFrame, onState = () => {}, base = locat
       for (const [name, value] of Object.entries(connection.query)) address.searchParams.set(name, value);
       if (current === connection) listen(connection, new WebSocket(address));
     } catch (error) {
-      lost(connection, { detail: error.message }); // no ticket to be had, as without a network
+      lost(connection, { detail: error.message }); // no ticket, for example without a network
     }
   }
 
@@ -43,8 +43,8 @@ export function connect({ path, query, onFrame, onState = () => {}, base = locat
     connection.opening = setTimeout(() => lost(connection, {}), OPEN_MS);
     connection.heartbeat = setInterval(() => {
       if (socket.readyState !== WebSocket.OPEN) return;
-      // A connection that died without a word, as when the network is pulled, looks open for minutes. Judged by the
-      // last ping, not by the time: in a hidden tab this runs once a minute.
+      // A connection that broke without a close frame, for example because a cable was pulled, looks open for minutes.
+      // Compare with the last ping, not with the clock, because this runs once a minute in a hidden tab.
       if (pinged > heard) return lost(connection, {});
       pinged = Date.now();
       connection.send({ type: "ping" });
@@ -57,7 +57,7 @@ export function connect({ path, query, onFrame, onState = () => {}, base = locat
       const frame = JSON.parse(data);
       if (frame.type === "error") connection.error = frame;
       else if (frame.type !== "pong") onFrame(frame, connection);
-      // It works; the fleet's first word alone, which comes before the server has looked, does not say so.
+      // The connection works. Only the fleet's first frame does not show that, because the server sends it before it reads the database.
       if (frame.type !== "error" && frame.device_id !== null) attempts = 0;
     };
   }

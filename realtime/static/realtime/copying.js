@@ -1,4 +1,4 @@
-// A button beside code that copies it.
+// Buttons that copy code.
 
 const SHOWN_MS = 1600;
 
@@ -15,7 +15,7 @@ async function written(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // No clipboard over plain http from another machine: the old way, which needs a selection.
+    // Browsers have no clipboard over plain http from another machine. Use the older way, which needs a selection.
     const area = document.createElement("textarea");
     area.value = text;
     document.body.append(area);
@@ -37,7 +37,7 @@ export function addButtons(blocks) {
     button.className = "action small copy";
     button.textContent = "Copy";
     button.addEventListener("click", () => copy(button, block.textContent.trimEnd()));
-    block.tabIndex = 0; // what scrolls can be scrolled by keys
+    block.tabIndex = 0; // lets the keyboard scroll it
     box.append(block, button);
   }
 }

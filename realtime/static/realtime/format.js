@@ -6,7 +6,7 @@ export function number(value) {
   return value.toLocaleString("en", { maximumFractionDigits: size < 10 ? 3 : size < 1000 ? 2 : 1 });
 }
 
-// Statistics have more digits than anyone reads.
+// For statistics, which have more digits than a reader needs.
 export function rounded(value) {
   const size = Math.abs(value);
   if (size !== 0 && (size < 0.001 || size >= 1e7)) return value.toExponential(2);
@@ -17,7 +17,7 @@ export const whole = (value) => value.toLocaleString("en");
 export const short = (value) => value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 4 });
 export const metricName = (metric) => metric.replaceAll("_", " ");
 
-// The exact moment, for hovering: 2026-05-09 12:00:00 UTC.
+// The exact moment, for tooltips: 2026-05-09 12:00:00 UTC.
 export const utc = (moment) => `${new Date(moment).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 
 export function ago(moment, now = Date.now()) {
@@ -28,7 +28,7 @@ export function ago(moment, now = Date.now()) {
   return seconds < 172_800 ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / 86_400)} days ago`;
 }
 
-// In the reader's own time zone, as short as the width of the window allows.
+// In the reader's time zone. Without the year if it is this year; seconds only if asked for.
 export function localMoment(moment, { seconds = false } = {}) {
   return new Date(moment).toLocaleString("en-GB", {
     day: "numeric", month: "short", year: new Date(moment).getFullYear() === new Date().getFullYear() ? undefined : "numeric",

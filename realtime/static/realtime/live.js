@@ -1,18 +1,19 @@
-// Follows logs over the live socket: every reading, in order, once; after a lost connection too.
+// Follows logs over the live socket: every reading once and in order, also after a lost connection.
 //
 //   const stop = watch("mote-1", { after: 0, onReadings(readings) {…}, onStatus(status) {…}, onState(state, detail) {…} });
 //   const stop = watchFleet({ onReadings(deviceId, readings) {…}, onStatus(deviceId, status) {…}, onState(state, detail) {…} });
 //
-// Of one device `after` is the seq of the last reading the caller has, of the log that `log` names (if it does); without it
-// only what comes from now on is given, as of the fleet always. A device that was erased and registered again has another
-// log, which is given from its first reading. A status is given when it is first known and when it has changed: "online", "late", "offline", "never".
-// States: "connecting", "catching up", "live", "offline" (trying again), "refused" (for good; detail says why).
-// `base` is the server's origin; from a page of another origin `ticket` gives a promise of a ticket for each connection.
+// `after` is the seq of the last reading that the caller has, in the log with the UUID `log` (without `log`: in the current log).
+// Without `after` only new readings are delivered; for the fleet that is always so. A device that was erased and registered
+// again has another log, which is delivered from its first reading.
+// Statuses: "online", "late", "offline", "never"; delivered when first known and after each change.
+// States: "connecting", "catching up", "live", "offline" (will reconnect), "refused" (for good; detail says why).
+// `base` is the server's origin. On a page of another origin, `ticket` returns a promise of a ticket for each connection.
 // The protocol: docs/live.md.
 
 import { connect } from "./connection.js";
 
-// With the longest device ids and their logs 48,000 characters; a server takes 65,536.
+// With the longest device ids and their logs this is 48,000 characters; the server accepts 65,536.
 const POSITIONS_PER_MESSAGE = 250;
 
 export function watch(deviceId, { after = null, log: id = null, onReadings, onStatus, onState, base, ticket }) {
@@ -27,7 +28,7 @@ export function watch(deviceId, { after = null, log: id = null, onReadings, onSt
       if (frame.type === "subscribed") {
         log.target = frame.last_seq;
         follow(log, frame.log);
-        // Also where the log is shorter than what we have, as after a restored backup: then that is the truth.
+        // Also if the log is shorter than our position, for example after a restored backup.
         log.position = Math.min(log.position ?? log.target, log.target);
       }
       take(frame, log, connection, onReadings, onStatus);
@@ -38,7 +39,7 @@ export function watch(deviceId, { after = null, log: id = null, onReadings, onSt
 
 export function watchFleet({ onReadings, onStatus, onState, base, ticket }) {
   const logs = new Map();
-  let complete = false; // whether every log of the fleet has been heard of
+  let complete = false; // whether the server has named every log of the fleet
   let behind = new Set();
 
   const known = () => [...logs].filter(([, log]) => log.position !== null);
@@ -60,7 +61,7 @@ export function watchFleet({ onReadings, onStatus, onState, base, ticket }) {
       const log = logOf(id);
       follow(log, logId);
       log.target = Math.max(target, 0);
-      // A log that is new to us since we know the fleet comes whole; before, we begin where it ends.
+      // Until the list of logs is complete, start at a log's end. After that an unknown log is new: start at its first reading.
       log.position = Math.min(log.position ?? (complete ? 0 : target), target);
       if (log.position < log.target) behind.add(id);
       if (status !== log.status) onStatus?.(id, (log.status = status));
@@ -99,25 +100,25 @@ export function watchFleet({ onReadings, onStatus, onState, base, ticket }) {
   });
 }
 
-// The log of which the server speaks from now on; another one than before is new, whatever its length.
+// Sets the log that the following frames belong to. If it is another log than before, it starts at its first reading.
 function follow(log, id) {
   if (log.id && id && log.id !== id && log.position !== null) log.position = 0;
   log.id = id ?? log.id;
 }
 
-// What a frame says of one log: { id, position, target, status }.
+// Applies a frame to one log: { id, position, target, status }.
 function take(frame, log, connection, onReadings, onStatus) {
   if (frame.type === "readings") {
     const fresh = frame.readings.filter((reading) => reading.seq > log.position);
     if (!fresh.length) return;
     if (fresh[0].seq !== log.position + 1) {
-      connection.again(); // a hole, which must not be: connecting again reads it from the log
+      connection.again(); // a hole: the server reads it from the log after reconnecting
       return;
     }
     log.position = fresh.at(-1).seq;
     onReadings?.(fresh);
   } else if (frame.type === "deleted") {
-    // What retention has deleted is no hole; the log goes on behind it.
+    // Readings deleted by retention are not a hole; the log continues after them.
     if (frame.first_seq <= log.position + 1) log.position = Math.max(log.position, frame.last_seq);
   } else if ((frame.type === "status" || frame.type === "subscribed") && frame.status !== log.status) {
     log.status = frame.status;

@@ -1,8 +1,8 @@
-// The refused posts of a device, kept fresh: the server renders them, this asks now and then.
+// Keeps the list of a device's refused posts current. The server renders it; this loads it every few seconds.
 
 const EVERY_MS = 5000;
 
-// `onChange(html)` is told of what is new.
+// Calls `onChange(html)` when the list has changed.
 export function keepFresh(box, onChange = () => {}) {
   let shown = box.innerHTML;
   setInterval(async () => {
@@ -15,7 +15,7 @@ export function keepFresh(box, onChange = () => {}) {
       box.innerHTML = shown = html;
       onChange(html);
     } catch {
-      // Offline; the connection's own word says so.
+      // Offline. The connection's state on the page shows that.
     }
   }, EVERY_MS);
 }

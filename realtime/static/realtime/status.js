@@ -1,4 +1,4 @@
-// A device's status by how long it has been silent; the same rule as devices/status.py.
+// A device's status from the time since its last reading; the same rule as in devices/status.py.
 
 const LATE_AFTER_INTERVALS = 2;
 const OFFLINE_AFTER_INTERVALS = 5;

@@ -1,4 +1,4 @@
-// Tabs by the ARIA pattern: arrow keys move, only the chosen one is in the tab order. What was chosen is remembered.
+// Tabs that follow the ARIA pattern: arrow keys move, and only the chosen tab is in the tab order. The choice is remembered.
 
 const REMEMBERED = "telemetry.tab";
 
@@ -15,7 +15,7 @@ export function tabs(root) {
     try {
       localStorage.setItem(REMEMBERED, tab.id);
     } catch {
-      // Storage may be forbidden; then the first tab it is.
+      // The browser may forbid storage. Then the page starts with the first tab.
     }
   }
 

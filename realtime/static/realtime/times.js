@@ -1,4 +1,4 @@
-// Every <time data-ago datetime="…"> on a page says how long ago that was, and the exact UTC on hover.
+// Every <time data-ago datetime="…"> shows how long ago that was, and the exact UTC time in its tooltip.
 
 import { ago, utc } from "./format.js";
 

@@ -1,4 +1,4 @@
-// Redoc's bundle names a logo on the internet. This page asks for nothing from elsewhere.
+// Redoc's bundle loads a logo from the internet. This page loads nothing from other servers.
 const ours = (address) => new URL(address, location).origin === location.origin;
 const image = HTMLImageElement.prototype;
 const { setAttribute } = image;
@@ -14,7 +14,7 @@ Object.defineProperty(image, "src", {
   },
 });
 
-// Redoc takes its colours from a theme of its own: here they are the product's, light or dark.
+// Redoc has a theme of its own. This one uses the product's colours, light or dark.
 const look = getComputedStyle(document.documentElement);
 const token = (name) => look.getPropertyValue(`--${name}`).trim();
 const theme = {
@@ -25,7 +25,7 @@ const theme = {
     error: { main: token("bad") },
     text: { primary: token("text"), secondary: token("muted") },
     border: { dark: token("edge"), light: token("line") },
-    // A tab's text stands on the panel, which is dark in the light as well.
+    // A tab's text is on the panel, which is dark in light mode too.
     responses: {
       success: { color: token("text"), backgroundColor: token("good-soft"), tabTextColor: "#4ade80" },
       error: { color: token("text"), backgroundColor: token("bad-soft"), tabTextColor: "#fb8585" },

@@ -1,13 +1,13 @@
-// One metric over time: the average as a line in the band between minimum and maximum.
+// The chart of one metric: the average as a line, inside a band from minimum to maximum.
 
 import { rounded, short } from "../format.js";
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 
 const HEIGHT = 168;
 const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
-const together = uPlot.sync("device"); // one cursor on all charts
+const together = uPlot.sync("device"); // all charts share one cursor
 
-// [seconds of the window, up to which this form is used; null: any]
+// [longest window in seconds for this format (null: any), format]
 const AXIS_FORMS = [
   [300, { hour: "2-digit", minute: "2-digit", second: "2-digit" }],
   [2 * 86_400, { hour: "2-digit", minute: "2-digit" }],
@@ -76,7 +76,7 @@ export class Chart {
   }
 }
 
-// What is under the cursor: { moment, min, max, avg }, or null.
+// The point under the cursor: { moment, min, max, avg }, or null.
 function pointAt({ cursor, data }) {
   const n = cursor.idx;
   if (cursor.left < 0 || n === null || n === undefined || data[3][n] === null || data[3][n] === undefined) return null;

@@ -4,14 +4,14 @@ import { localMoment, metricName, number, rounded, utc, whole } from "../format.
 import { Chart, readout } from "./chart.js";
 import { columns } from "./series.js";
 
-const HIGHLIGHT_MS = 60; // it fades from there
+const HIGHLIGHT_MS = 60; // after this it fades
 const TAIL_KEPT = 3000;
 
 export class Panel {
   constructor(template, metric, unit, actions) {
     this.metric = metric;
     this.unit = unit;
-    this.tail = []; // [moment, value] since what was loaded
+    this.tail = []; // [moment, value] newer than the loaded buckets
     this.newest = 0;
     this.root = template.content.firstElementChild.cloneNode(true);
     this.root.dataset.metric = metric;
@@ -24,7 +24,7 @@ export class Panel {
     return this.root.querySelector(selector);
   }
 
-  // Only once it is on the page: a chart needs to know its width.
+  // Call this after adding the panel to the page, because a chart needs to know its width.
   begin() {
     this.chart = new Chart(this.part(".chart"), {
       ...this.actions,
@@ -48,7 +48,7 @@ export class Panel {
 
   add(moment, value) {
     let place = this.tail.length;
-    while (place && this.tail[place - 1][0] > moment) place--; // a late arrival goes where it belongs
+    while (place && this.tail[place - 1][0] > moment) place--; // a late reading goes to its place in time
     this.tail.splice(place, 0, [moment, value]);
     if (this.tail.length > TAIL_KEPT) this.tail.shift();
   }

@@ -1,11 +1,11 @@
-// Which stretch of time the page shows: a range that ends now and moves on, or a fixed one after zooming.
+// The period that the page shows: a range that ends now and moves with the clock, or a fixed one after zooming.
 
 export const RANGES = { "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "1y": 365 * 86_400, all: null };
 const SHORTEST_SECONDS = 10;
 const SHORTEST_LOG_SECONDS = 60;
 const EARLIEST = Date.UTC(1970, 0, 2) / 1000;
 
-// All moments in seconds since the epoch. `began`: of the first reading; null while there is none.
+// All moments are in seconds since the epoch. `began`: the time of the first reading; null while there is none.
 export class Period {
   constructor(onChange, began) {
     this.onChange = onChange;
@@ -15,7 +15,7 @@ export class Period {
     this.fixed = null;
   }
 
-  // Of a log that is younger than an hour, an hour would be mostly empty.
+  // If the log is younger than an hour, show all of it, because an hour would be mostly empty.
   usual() {
     return this.began !== null && this.began < Date.now() / 1000 - RANGES["1h"] ? "1h" : "all";
   }
@@ -30,7 +30,7 @@ export class Period {
     return { start: Math.max(Math.min(this.began ?? now, now - SHORTEST_LOG_SECONDS), EARLIEST), end: now };
   }
 
-  // A reading of that moment: the log begins no later.
+  // A reading of this moment exists, so the log begins at this moment or earlier.
   include(moment) {
     this.began = Math.min(this.began ?? moment, moment);
   }
@@ -54,7 +54,7 @@ export class Period {
     this.onChange();
   }
 
-  // By a part of the window's own length: earlier (-0.5), later (0.5). Past the present it follows again.
+  // Moves the window by a part of its length: earlier (-0.5) or later (0.5). When its end passes now, it follows the clock again.
   shift(part) {
     const { start, end } = this.bounds();
     const by = (end - start) * part;
@@ -63,7 +63,7 @@ export class Period {
     this.zoom(start + by, end + by);
   }
 
-  // To half or twice its length; the present stays the right edge where it is that now.
+  // Multiplies the window's length by `factor`. If its right edge is now, that edge stays.
   scale(factor) {
     const { start, end } = this.bounds();
     const length = (end - start) * factor;

@@ -1,7 +1,7 @@
-// What the charts draw: buckets from `aggregate`, each reading that came since, and the gaps between them.
+// The data of the charts: buckets from `aggregate`, each newer reading, and the gaps between them.
 
-const CADENCE_POINTS = 5; // from so many points on a device's own pace is known
-const GAP_CADENCES = 2.5; // as a device is late after two intervals
+const CADENCE_POINTS = 5; // from this many points on, the device's usual interval is measured
+const GAP_CADENCES = 2.5; // a device is late after two intervals
 const GAP_BUCKETS = 1.5;
 
 // { start, end, bucketSeconds, buckets: [{ start, metrics }], totals: { metric: statistics } }; moments in seconds.
@@ -27,12 +27,12 @@ function secondsOf(bucket) {
   return Number(bucket.slice(0, -1)) * { s: 1, m: 60, h: 3600, d: 86_400 }[bucket.at(-1)];
 }
 
-// Columns for uPlot: moments, maximum, minimum, average. `tail`: [moment, value] of what came after `loaded.end`.
+// Columns for uPlot: moments, maximum, minimum, average. `tail`: [moment, value] of the readings after `loaded.end`.
 export function columns(loaded, metric, tail, interval) {
   const points = [];
   for (const { start, metrics } of loaded.buckets) {
     const found = metrics[metric];
-    // A bucket's values are somewhere in it; its middle is never far off.
+    // The values of a bucket are somewhere in it, so draw them at its middle.
     if (found) points.push([Math.min(start + loaded.bucketSeconds / 2, loaded.end), found.max, found.min, found.avg]);
   }
   for (const [moment, value] of tail) points.push([moment, value, value, value]);
@@ -49,7 +49,7 @@ function put(result, point) {
   point.forEach((value, column) => result[column].push(value));
 }
 
-// Silence longer than this is a gap: by the device's own pace, or by what it was told to keep.
+// A longer time without values is a gap. It depends on the device's measured or configured interval.
 function gapSeconds(points, bucketSeconds, interval) {
   const steps = points.slice(1).map((point, n) => point[0] - points[n][0]).sort((a, b) => a - b);
   const pace = steps.length >= CADENCE_POINTS ? steps[Math.floor(steps.length / 2)] : 0;

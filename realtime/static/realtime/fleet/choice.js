@@ -1,8 +1,8 @@
-// What of the fleet is shown, and in which order; kept in the address, so that a view can be shared.
+// Which devices are shown, and in which order. Kept in the URL, so that a view can be shared.
 
 import { STATUSES } from "../status.js";
 
-const ORDER_OF_STATUS = ["offline", "late", "online", "never", "deactivated"]; // what needs looking at comes first
+const ORDER_OF_STATUS = ["offline", "late", "online", "never", "deactivated"]; // devices with problems come first
 const byId = (a, b) => (a.id < b.id ? -1 : 1);
 const name = (device) => device.name || device.id;
 
@@ -41,7 +41,7 @@ export class Choice {
   }
 }
 
-// How many devices there are of each status that occurs or always matters.
+// The number of devices by status: those in STATUSES, and any other that occurs.
 export function counts(devices) {
   const found = Object.fromEntries(STATUSES.map((status) => [status, 0]));
   for (const device of devices) found[device.status] = (found[device.status] ?? 0) + 1;

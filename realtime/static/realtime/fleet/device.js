@@ -1,4 +1,4 @@
-// What the page knows of one device, from the list that came with it and from the socket.
+// The state of one device on the page, from the page's own list and from the socket.
 
 import { number } from "../format.js";
 import { statusOf } from "../status.js";
@@ -10,18 +10,18 @@ export class Device {
     Object.assign(this, { id, active, values });
     this.seen = seen === null ? null : seen * 1000;
     this.describe(name, interval);
-    this.line = undefined; // the sparkline's values, once they were asked for
-    this.told = null; // the status that the socket told; until then it is judged here
+    this.line = undefined; // the sparkline's values, once loaded
+    this.told = null; // the status from the socket; until it comes, the page computes the status
     this.judge();
   }
 
-  // What operators call it, and how often it should report, in seconds.
+  // Sets its name, and the interval in seconds in which it should report.
   describe(name, interval) {
     Object.assign(this, { name, interval });
     this.text = `${this.id} ${name}`.toLowerCase();
   }
 
-  // Judges the status anew; whether it has changed.
+  // Computes the status again. Returns whether it has changed.
   judge(now = Date.now()) {
     const status = this.active ? (this.told ?? statusOf(this.seen, this.interval, now)) : "deactivated";
     if (status === this.status) return false;
@@ -40,7 +40,7 @@ export class Device {
     }
   }
 
-  // [[text, unit, metric]] of the latest values: those with a unit first, others with their name.
+  // [[text, unit, metric]] of the latest values: first those with a unit, then the others with their name as the unit.
   shown(units) {
     const known = Object.keys(units).filter((metric) => metric in this.values);
     const others = Object.keys(this.values).filter((metric) => !Object.hasOwn(units, metric)).sort();
@@ -50,7 +50,7 @@ export class Device {
     ];
   }
 
-  // The metric that its sparkline is of.
+  // The metric that the sparkline shows.
   get metric() {
     return "temperature" in this.values ? "temperature" : (Object.keys(this.values).sort()[0] ?? null);
   }

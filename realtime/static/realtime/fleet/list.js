@@ -1,9 +1,9 @@
-// A long list of which only what is on the screen is in the page: it costs the same with ten devices and ten thousand.
+// A long list that has only the visible rows in the page, so ten thousand devices cost as much as ten.
 
-const BEYOND = 8; // rows above and below the screen, so that scrolling and the Tab key find them there
+const BEYOND = 8; // rows kept above and below the screen, for scrolling and the Tab key
 
 export class List {
-  // `makeRow()` gives a Row; `onVisible(items)` is told what has come into view.
+  // `makeRow()` returns a Row. `onVisible(items)` is called with the items that are visible.
   constructor(box, makeRow, onVisible) {
     this.box = box;
     this.makeRow = makeRow;
@@ -54,7 +54,7 @@ export class List {
       let row = this.rows.get(item);
       if (!row) this.rows.set(item, (row = this.spare.pop() ?? this.makeRow()));
       this.place(row, item, first + n);
-      // In the order of the list, for the Tab key and for those who listen to the page.
+      // Keep the order of the list, for the Tab key and for screen readers.
       const after = before ? before.root.nextSibling : this.box.firstChild;
       if (row.root !== after) this.box.insertBefore(row.root, after);
       before = row;
@@ -67,7 +67,7 @@ export class List {
     row.show(item, place);
   }
 
-  // Shows again what is on the screen, of these items alone.
+  // Draws these items again, if they are on the screen.
   refresh(items) {
     for (const item of items) this.rows.get(item)?.show(item, this.places.get(item));
   }

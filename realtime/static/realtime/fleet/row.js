@@ -1,4 +1,4 @@
-// A row of the list: made once, then only what has changed in it is touched.
+// A row of the list. It is created once, and then only changed parts are updated.
 
 import { ago, utc } from "../format.js";
 import { showStatus } from "../status.js";
@@ -73,7 +73,7 @@ export class Row {
   }
 }
 
-// Through the values, with gaps where there is none.
+// A line through the values, with gaps where there is no value.
 function pathOf(line) {
   const values = line.filter((value) => value !== null);
   const low = Math.min(...values);
@@ -88,7 +88,7 @@ function pathOf(line) {
     const x = (n / (line.length - 1)) * WIDTH;
     const y = spread ? HEIGHT - 3 - ((value - low) / spread) * (HEIGHT - 6) : HEIGHT / 2;
     path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
-    // A lone value is a dot.
+    // A single value between gaps is a dot.
     if (pen === "M" && (line[n + 1] ?? null) === null) path += "h.1";
     pen = "L";
   });

@@ -1,14 +1,14 @@
-// Sparklines are asked for what is looked at: one query for many devices, renewed every few minutes.
+// Loads the sparklines of the visible devices: one request for many devices, repeated every few minutes.
 
-const WAIT_MS = 120; // until scrolling rests
+const WAIT_MS = 120; // until scrolling stops
 const RENEW_MS = 300_000;
-const NONE_YET_MS = 10_000; // of a device that had no line: its first hour may be rolled up by now
-const AT_ONCE = 100; // devices of one question
+const NONE_YET_MS = 10_000; // for a device without a line: its first hour may be rolled up now
+const AT_ONCE = 100; // devices in one request
 
 export class Sparklines {
   constructor(onLines) {
-    this.onLines = onLines; // told which devices have got theirs
-    this.asked = new Map(); // device → when
+    this.onLines = onLines; // called with the devices that have a new line
+    this.asked = new Map(); // device → time of the last request
     this.wanted = [];
   }
 
@@ -37,7 +37,7 @@ export class Sparklines {
       for (const device of devices) device.line = values[device.id] ?? null;
       this.onLines(devices);
     } catch {
-      for (const device of devices) this.asked.delete(device); // again when it is looked at again
+      for (const device of devices) this.asked.delete(device); // try again when the device is visible again
     }
   }
 }

@@ -11,8 +11,8 @@ import { keepFresh } from "../refused.js";
 import { showConnection, showStatus, statusOf } from "../status.js";
 import { setTime } from "../times.js";
 
-const REPLAYED = 12; // readings from the log when the page opens, for the table
-const RELOAD_SECONDS = [5, 60]; // how often what is loaded is renewed: by the bucket's length, within these
+const REPLAYED = 12; // readings that the table shows when the page opens
+const RELOAD_SECONDS = [5, 60]; // shortest and longest interval for loading again; in between, the bucket's length
 const NOT_METRICS = new Set(["id", "seq", "timestamp"]);
 
 const device = JSON.parse(document.getElementById("device").textContent);
@@ -25,8 +25,8 @@ let loaded = null;
 let loading = null;
 let asked = 0;
 let seen = device.last_seen_at && Date.parse(device.last_seen_at);
-let told = null; // the status that the socket told; until then it is judged here
-let held = null; // readings that came during a pause; null: not paused
+let told = null; // the status from the socket; until it comes, the page computes the status
+let held = null; // readings that arrived during a pause; null: not paused
 
 const inOrder = () => [...panels.keys()];
 
@@ -122,7 +122,7 @@ function onReadings(readings) {
   tick();
 }
 
-// From waiting for the first reading to showing it.
+// Replaces the waiting box with the charts, at the first reading.
 function begin() {
   if (element("readings").hidden === false) return;
   element("empty").hidden = true;
@@ -173,6 +173,6 @@ element("farther").addEventListener("click", () => period.scale(2));
 element("pause").addEventListener("click", pause);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => panels.forEach((panel) => panel.chart.recolor()));
 setInterval(tick, 1000);
-if (element("refused")) keepFresh(element("refused")); // for whoever may view refused posts
+if (element("refused")) keepFresh(element("refused")); // only for accounts that may view refused posts
 if (device.last_seq) periodChanged();
 watch(device.device_id, { after: Math.max(0, device.last_seq - REPLAYED), log: device.log, onReadings, onState, onStatus });

@@ -1,4 +1,4 @@
-// The page of the whole fleet: one socket, one list, and no more touched per frame than what is on the screen.
+// The page of the whole fleet: one socket, one list; each frame updates only the visible rows.
 
 import { Choice, counts } from "../fleet/choice.js";
 import { Device } from "../fleet/device.js";
@@ -69,7 +69,7 @@ function sorts() {
   for (const [value, label] of options) element("sort").add(new Option(label, value, false, value === choice.sort));
 }
 
-// Registered since the page was loaded: there at once by its id, a moment later by its name.
+// Adds a device that was registered after the page was loaded: first with its id, then with its name.
 function newcomer(deviceId) {
   const device = new Device([deviceId, "", true, interval, null, {}]);
   devices.set(deviceId, device);
@@ -81,7 +81,7 @@ function newcomer(deviceId) {
 
 async function describe(device) {
   const answer = await fetch(`/api/v1/devices/${encodeURIComponent(device.id)}`);
-  if (!answer.ok) return; // an account that may watch, and not see what operators edit
+  if (!answer.ok) return; // this account may watch readings, but not view devices
   const found = await answer.json();
   device.describe(found.name, found.report_interval ?? interval);
   grown = true;
@@ -100,7 +100,7 @@ function onStatus(deviceId, status) {
   touch(device);
 }
 
-// Whatever comes within a frame is shown by one round.
+// Draws all changes of one animation frame together.
 function touch(device) {
   changed.add(device);
   frame ||= requestAnimationFrame(() => {

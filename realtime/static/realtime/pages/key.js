@@ -1,4 +1,4 @@
-// A device's new key: copy it, put it into the device, and see its reading come over the socket.
+// A device's new key: copy it, put it into the device, and wait for its reading over the socket.
 
 import "../connect.js";
 import { copy } from "../copying.js";
@@ -13,7 +13,7 @@ const NOT_METRICS = new Set(["id", "seq", "timestamp"]);
 const element = (id) => document.getElementById(id);
 const { deviceId, log, lastSeq } = element("arrival").dataset;
 const key = element("api-key").textContent;
-const refused = element("refused"); // for whoever may view refused posts
+const refused = element("refused"); // only for accounts that may view refused posts
 let arrived = false;
 
 function onReadings(readings) {
@@ -53,7 +53,7 @@ async function sendTestReading() {
 
 element("copy-key").addEventListener("click", (event) => copy(event.currentTarget, key));
 element("test-reading").addEventListener("click", sendTestReading);
-for (const id of ["copy-key", "test-reading"]) element(id).disabled = false; // not before there is somebody to hear them
+for (const id of ["copy-key", "test-reading"]) element(id).disabled = false; // enabled after their listeners are added
 watch(deviceId, { after: Number(lastSeq), log, onReadings, onState });
 if (refused) {
   keepFresh(refused, (html) => {
