@@ -21,6 +21,7 @@ from telemetry.tests.support.server import FLEET_KEY, Server
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.alone,
+    pytest.mark.once,
     pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"]),
 ]
 

@@ -11,7 +11,7 @@ from telemetry.tests.support.fleet import Fleet, seconds_until_acknowledged
 from telemetry.tests.support.postgresql import PostgreSQL
 from telemetry.tests.support.server import Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+pytestmark = pytest.mark.e2e
 
 AWAY_SECONDS = 10
 # A 503 comes within 5 s of waiting for the commit, and as long again for the key's look-up; and machines are busy.
