@@ -1,4 +1,4 @@
-"""Who is calling and what they may do: keys and sessions become callers, permissions and rate limits judge them.
+"""Authentication, permissions and rate limits: a key or a session identifies a `Caller`, whose rights are then checked.
 
-May import the models, keys and `devices.database`; knows nothing of the endpoints.
+May import the models, keys and `devices.database`, but not the endpoints.
 """

@@ -1,4 +1,4 @@
-"""How DRF learns who is calling: `request.auth` is a `devices.access.callers.Caller`."""
+"""DRF authentication classes; they set `request.auth` to a `devices.access.callers.Caller`."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ INVALID_KEY = "Invalid key: it is unknown, expired, revoked, or its device is in
 
 
 def key_in(*, api_key: str | None, authorization: str | None) -> str | None:
-    """The key in a request's `X-API-Key` or `Authorization: Bearer` header; None if it brings none."""
+    """The key in a request's `X-API-Key` or `Authorization: Bearer` header; None if the request has neither header."""
     if api_key is not None:
         return api_key.strip()
     scheme, _, credentials = (authorization or "").partition(" ")
@@ -23,14 +23,14 @@ def key_in(*, api_key: str | None, authorization: str | None) -> str | None:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who calls; for views whose permissions have refused everyone unknown."""
+    """The authenticated caller. Only for views whose permissions have already refused unauthenticated requests."""
     caller: Any = request.auth
     assert isinstance(caller, Caller)
     return caller
 
 
 class KeyAuthentication(BaseAuthentication):
-    """A key that is given decides: a wrong one is a 401 even beside a valid session."""
+    """Authentication by key. A key takes precedence: an invalid key is a 401 even with a valid session."""
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, Caller] | None:
         key = key_in(api_key=request.headers.get("X-API-Key"), authorization=request.headers.get("Authorization"))
@@ -48,7 +48,7 @@ class KeyAuthentication(BaseAuthentication):
 
 
 class StaffSessionAuthentication(SessionAuthentication):
-    """A session of the admin site, with CSRF enforced."""
+    """Authentication by a session of the admin site, with CSRF enforced."""
 
     def authenticate(self, request: Request) -> tuple[Any, Caller] | None:
         signed_in = super().authenticate(request)

@@ -1,4 +1,4 @@
-"""Who is calling: the result of authentication, for HTTP and WebSockets alike."""
+"""The caller of a request: the result of authentication, for both HTTP and WebSocket."""
 
 import hmac
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """`device` is set for the role DEVICE alone; `user` for a signed-in account, which has the role ADMIN.
+    """`device` is set only for the role DEVICE; `user` is set for a signed-in account, which has the role ADMIN.
 
-    An account's role says nothing yet: what it may do is what its Django permissions say.
+    The role ADMIN alone gives an account no rights: its Django permissions do (see `may`).
     """
 
     role: Role
@@ -30,7 +30,7 @@ class Caller:
     user: User | None = None
 
     def may(self, permission: str) -> bool:
-        """Whether an administrator may do what the Django permission ("devices.view_device") stands for."""
+        """Whether the caller is an administrator with this Django permission, such as "devices.view_device"."""
         if self.role is not Role.ADMIN:
             return False
         if self.user is None:
@@ -39,8 +39,8 @@ class Caller:
 
 
 def shared_key_caller(key: str) -> Caller | None:
-    """Whom a key of the settings belongs to: the administrator, a gateway, or (None) nobody."""
-    # Compared as bytes: compare_digest takes no text beyond ASCII.
+    """The caller for a key from the settings: the administrator or a gateway; None for any other key."""
+    # Compared as bytes because compare_digest refuses text with non-ASCII characters.
     given = key.encode("utf-8", "surrogateescape")
     if settings.API_SECRET_KEY and hmac.compare_digest(given, settings.API_SECRET_KEY.encode()):
         return Caller(role=Role.ADMIN)
@@ -50,7 +50,7 @@ def shared_key_caller(key: str) -> Caller | None:
 
 
 def caller_for_key(key: str, *, now: datetime) -> Caller | None:
-    """Whom a key belongs to; None for a key that is unknown, revoked, expired or of an inactive device."""
+    """The caller for a key; None if the key is unknown, revoked or expired, or if its device is inactive."""
     if (shared := shared_key_caller(key)) is not None:
         return shared
     device = Device.objects.for_key(key, now=now)
@@ -58,7 +58,7 @@ def caller_for_key(key: str, *, now: datetime) -> Caller | None:
 
 
 def caller_for_user(user: AbstractBaseUser | AnonymousUser | None) -> Caller | None:
-    """The signed-in account of a session; None for nobody."""
+    """The caller for the account of a session; None if nobody is signed in or the account is inactive."""
     if not isinstance(user, User) or not user.is_active:
         return None
     return Caller(role=Role.ADMIN, user=user)

@@ -1,6 +1,6 @@
-"""What is known of the request at hand, for whoever logs. Without Django: logging is set up before it."""
+"""The device of the current request, for log lines. Does not import Django, because logging is set up before Django."""
 
 from contextvars import ContextVar
 
-# The id of the device that the request is of, as soon as that is known; else empty.
+# The device id of the calling device, once it is authenticated; until then empty.
 calling_device: ContextVar[str] = ContextVar("calling_device", default="")

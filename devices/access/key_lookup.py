@@ -1,4 +1,4 @@
-"""Keys resolved many at a time, for event loops: one query for all that wait."""
+"""Looks up the keys of concurrent requests of an event loop together, in one query."""
 
 import asyncio
 
@@ -10,14 +10,14 @@ from devices.database.work import Work
 from devices.keys import hash_key
 from devices.models import Device
 
-# Hashes of one query.
+# Maximum number of key hashes in one query.
 BATCH_MAX = 500
-# How long a request waits to know its caller, in seconds.
+# Maximum time that a request waits for the look-up of its key, in seconds.
 LOOK_UP_SECONDS = 5.0
 
 
 class KeyResolver:
-    """One event loop's way to know its callers. Nothing is remembered, so a revoked key is refused at once."""
+    """Key look-up of one event loop. Results are not cached, so a revoked key is refused immediately."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, asyncio.Future[Device | None]] = {}
@@ -27,7 +27,7 @@ class KeyResolver:
         )
 
     async def caller(self, key: str) -> Caller | None:
-        """As `callers.caller_for_key`. Raises DatabaseError."""
+        """The caller for a key, like `callers.caller_for_key`. Raises DatabaseError."""
         if (shared := shared_key_caller(key)) is not None:
             return shared
         digest = hash_key(key)
@@ -36,7 +36,7 @@ class KeyResolver:
         found = self.waiting[digest]
         if self.running is None:
             self.running = asyncio.create_task(self.run())
-        # Shielded: others may wait for the same key.
+        # Shielded, because other requests may wait for the same key.
         try:
             device = await asyncio.shield(found)
         except Exception as error:
@@ -44,18 +44,18 @@ class KeyResolver:
         return Caller(role=Role.DEVICE, device=device) if device else None
 
     async def run(self) -> None:
-        """Looks up what waits, batch after batch."""
+        """Looks up the waiting keys in batches of at most BATCH_MAX until none is left."""
         try:
             while self.waiting:
                 digests = list(self.waiting)[:BATCH_MAX]
                 asked = {digest: self.waiting.pop(digest) for digest in digests}
                 try:
                     found = await self.runner.run(Device.objects.for_key_hashes, digests, now=timezone.now())
-                except Exception as error:  # whatever it is, those who wait must hear of it
+                except Exception as error:  # of any kind: the waiting requests must receive it
                     for future in asked.values():
                         if not future.done():
                             future.set_exception(own_copy(error))
-                            future.exception()  # nobody may be left to ask for it
+                            future.exception()  # marks it as retrieved; asyncio would log it if all requests are gone
                 else:
                     for digest, future in asked.items():
                         if not future.done():

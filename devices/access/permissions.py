@@ -1,4 +1,4 @@
-"""What a view declares, and how it is judged: see `CallerPermission`."""
+"""The permission class of all viewsets; it checks what the viewset declares."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ VIEW_READINGS = "readings.view_reading"
 
 
 class CallerPermission(BasePermission):
-    """Reads what a viewset declares for each of its actions:
+    """Checks a call against two attributes of the viewset:
 
-    - `admin_permissions`: action to the Django permission an administrator's account needs for it;
-    - `open_to`: action to the other roles that may call it (its queryset scopes what a device sees).
+    - `admin_permissions` maps an action to the Django permission that an administrator's account needs for it;
+    - `open_to` maps an action to the other roles that may call it (the queryset limits a device to its own data).
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         caller = request.auth
         if not isinstance(caller, Caller):
             return False
-        if view.action in (None, "", "metadata"):  # a method the view does not have: 405, to anyone it knows
+        if view.action in (None, "", "metadata"):  # the view lacks this method: any known caller gets a 405
             return True
         if caller.role is Role.ADMIN:
             permission = view.admin_permissions.get(view.action)

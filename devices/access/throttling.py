@@ -1,4 +1,4 @@
-"""`DEVICE_RATE_LIMIT`: how often a device may post."""
+"""The rate limit for posts of a device: the setting `DEVICE_RATE_LIMIT`."""
 
 import re
 import time
@@ -15,16 +15,16 @@ from devices.access.authentication import caller_of
 
 PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 RATE = re.compile(r"([1-9]\d{0,8})/([smhd])", re.ASCII)
-# Devices remembered before those that have been silent long enough are forgotten.
+# Number of devices in memory above which devices with a full bucket are removed.
 REMEMBERED_MIN = 1024
 
 
 class InvalidRate(ValueError):
-    """The text names no rate."""
+    """The text is not a rate."""
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """`count` requests in `period` seconds."""
+    """At most `count` requests in `period` seconds."""
 
     count: int
     period: int
@@ -32,19 +32,19 @@ class Rate(msgspec.Struct, frozen=True):
 
 @lru_cache(8)
 def parse_rate(text: str) -> Rate | None:
-    """The rate of a text such as `10/s`, `600/m`, `5000/h`; None of an empty one. Raises InvalidRate."""
+    """Parses a rate such as `10/s`, `600/m` or `5000/h`; None for an empty text. Raises InvalidRate."""
     if not text:
         return None
     if not (match := RATE.fullmatch(text)):
-        raise InvalidRate(f"{text!r} is no rate: write a number and s, m, h or d, such as 10/s or 600/m.")
+        raise InvalidRate(f"{text!r} is not a rate. Write a number, a slash and s, m, h or d, such as 10/s or 600/m.")
     return Rate(int(match[1]), PERIODS[match[2]])
 
 
 class RateLimit:
-    """A bucket a device that holds `rate.count` requests and fills again within `rate.period`.
+    """One token bucket per device: it holds `rate.count` requests and refills within `rate.period` seconds.
 
-    Kept as one number a device, the moment at which its bucket will be full (the generic cell rate algorithm,
-    ITU-T I.371). Moments are seconds of any clock that only runs forward.
+    Stored as one number per device: the time at which its bucket will be full again (the generic cell rate algorithm,
+    ITU-T I.371). Times are seconds of any monotonic clock.
     """
 
     def __init__(self, rate: Rate) -> None:
@@ -54,10 +54,13 @@ class RateLimit:
         self.remembered_max = REMEMBERED_MIN
 
     def take(self, device_id: str, *, now: float) -> float:
-        """Takes one request, and returns 0; or how many seconds it is too early, in which case nothing is taken."""
+        """Takes one request from the bucket and returns 0.
+
+        If the bucket is empty, takes nothing and returns how many seconds to wait.
+        """
         full_at = max(self.full_at.get(device_id, now), now) + self.interval
         wait = full_at - now - self.period
-        # A rounding error is no reason to refuse the last of a full bucket.
+        # The tolerance keeps a rounding error from refusing the last request of a full bucket.
         if wait > self.interval / 1000:
             return wait
         self.full_at[device_id] = full_at
@@ -77,7 +80,7 @@ class TooManyPosts(Throttled):
 
 
 class DeviceThrottle(BaseThrottle):
-    """Counts requests, of devices' own keys; each process for itself. Gateways are not limited."""
+    """Limits requests with a device's own key, separately in each process. Gateways are not limited."""
 
     waiting = 0.0
 
