@@ -1,4 +1,4 @@
-"""How threads use the database: kinds of work with their own connections and deadlines, and what errors mean.
+"""Database work in threads: kinds of work with their own connections and deadlines, and the meaning of errors.
 
 Imports nothing else of `devices`.
 """

@@ -1,4 +1,4 @@
-"""What a database error means: whether it may pass by itself, and in which words operators are told."""
+"""Classifies database errors: which ones are temporary, and the message that operators get for each kind."""
 
 from enum import StrEnum
 from typing import Any
@@ -10,7 +10,7 @@ from devices.database.work import DatabaseTimeout
 
 
 class Trouble(StrEnum):
-    """Errors after which the same request may succeed later. The values are codes for programs."""
+    """Kinds of errors after which the same request may succeed later. The values are error codes of the API."""
 
     UNREACHABLE = "database_unavailable"
     READ_ONLY = "database_read_only"
@@ -22,14 +22,14 @@ class Trouble(StrEnum):
 
 WORDS = {
     Trouble.UNREACHABLE: "The database cannot be reached. Check DATABASE_URL and that the server runs.",
-    Trouble.READ_ONLY: "The database is read-only, as a standby is after a failover, or its file may not be written.",
+    Trouble.READ_ONLY: "The database is read-only: it is a standby after a failover, or its file is not writable.",
     Trouble.FULL: "The database's disk is full. Free space on it.",
-    Trouble.BUSY: "The database is busy: a lock or a free connection was not to be had in time.",
+    Trouble.BUSY: "The database is busy: no lock or no free connection became available in time.",
     Trouble.TIMEOUT: "The database did not answer in time.",
-    Trouble.FAILED: "The database failed. The log has its own words.",
+    Trouble.FAILED: "The database failed. The log has the error message of the database.",
 }
 
-# PostgreSQL's SQLSTATE (appendix A): whole codes first, then classes.
+# PostgreSQL's SQLSTATE (appendix A): CODES has whole codes and is searched first; CLASSES has their first two digits.
 CODES = {
     "25006": Trouble.READ_ONLY,
     "53100": Trouble.FULL,
@@ -38,16 +38,16 @@ CODES = {
     "57P05": Trouble.TIMEOUT,  # idle_session_timeout
 }
 CLASSES = {
-    "08": Trouble.UNREACHABLE,  # connection
-    "28": Trouble.UNREACHABLE,  # name or password
+    "08": Trouble.UNREACHABLE,  # connection failed
+    "28": Trouble.UNREACHABLE,  # wrong name or password
     "3D": Trouble.UNREACHABLE,  # no such database
     "40": Trouble.BUSY,  # deadlock, serialization
-    "53": Trouble.BUSY,  # connections, memory
-    "55": Trouble.BUSY,  # locks
+    "53": Trouble.BUSY,  # too many connections, out of memory
+    "55": Trouble.BUSY,  # lock not available
     "57": Trouble.UNREACHABLE,  # shutting down, starting up
-    "58": Trouble.FAILED,  # input and output
+    "58": Trouble.FAILED,  # input or output error
 }
-# SQLite's result codes by name, by how they begin; the extended ones are longer.
+# Beginnings of the names of SQLite's result codes; extended codes have longer names.
 SQLITE_CODES = {
     "SQLITE_READONLY": Trouble.READ_ONLY,
     "SQLITE_PERM": Trouble.READ_ONLY,
@@ -62,7 +62,7 @@ SQLITE_CODES = {
 
 
 def trouble_of(error: BaseException) -> Trouble | None:
-    """What ails the database; None for an error of another kind, such as a statement of ours that is wrong."""
+    """The kind of trouble; None for any other error, such as an incorrect statement in our code."""
     if not isinstance(error, DatabaseError | InterfaceError):
         return None
     if isinstance(error, DatabaseTimeout):
@@ -76,17 +76,18 @@ def trouble_of(error: BaseException) -> Trouble | None:
     if not isinstance(error, OperationalError | InterfaceError):
         return None
     text = str(error)
-    if "couldn't get a connection" in text:  # psycopg_pool's, which has no code
+    if "couldn't get a connection" in text:  # from psycopg_pool, which gives no code
         return Trouble.BUSY
-    if "does not answer" in text or text.startswith("interrupted"):  # our backends'
+    if "does not answer" in text or text.startswith("interrupted"):  # from our database backends
         return Trouble.TIMEOUT
     return None if "no such table" in text else Trouble.UNREACHABLE
 
 
 def is_undone(error: BaseException) -> bool:
-    """Whether an error of COMMIT means that the transaction was rolled back, so that nothing of it is stored.
+    """Whether an error of COMMIT proves that the transaction was rolled back, so that nothing of it is stored.
 
-    A server that answers with an error has rolled back. Where the connection ends before the answer, nobody knows.
+    A server that answers with an error has rolled back. If the connection ends before the answer, the outcome is
+    unknown, and this returns False.
     """
     if sqlstate := attribute_of(error, "sqlstate"):
         return sqlstate[:2] not in ("08", "57") or sqlstate == "57014"
@@ -96,7 +97,7 @@ def is_undone(error: BaseException) -> bool:
 
 
 def attribute_of(error: BaseException, name: str) -> Any:
-    """That of the driver's error, which Django's was raised from."""
+    """The attribute `name` of the driver's error that caused Django's error; None if no error in the chain has it."""
     cause: BaseException | None = error
     while cause is not None:
         if value := getattr(cause, name, None):
@@ -106,5 +107,5 @@ def attribute_of(error: BaseException, name: str) -> Any:
 
 
 def words_of(error: BaseException) -> str:
-    """The error's first line, for the log. What follows may hold values: PostgreSQL's DETAIL and CONTEXT do."""
+    """The first line of the error, for the log. Later lines may contain data (DETAIL and CONTEXT of PostgreSQL)."""
     return str(error).strip().partition("\n")[0] or repr(type(error).__name__)

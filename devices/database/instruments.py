@@ -1,9 +1,11 @@
-"""What this process counts of its database work; `telemetry.monitoring.prometheus` shows it."""
+"""Prometheus counters of this process about database work, exported by `telemetry.monitoring.prometheus`."""
 
 from prometheus_client import Counter
 
 DATABASE_TIMEOUTS = Counter(
-    "telemetry_database_timeouts_total", "Waits for the database that passed their deadline, by kind of work.", ["work"]
+    "telemetry_database_timeouts_total",
+    "Waits for the database that exceeded their deadline, by kind of work.",
+    ["work"],
 )
 CONNECTIONS_REPLACED = Counter(
     "telemetry_database_connections_replaced_total",

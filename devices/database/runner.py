@@ -1,8 +1,7 @@
-"""Database work of an event loop, in threads of its own, with a deadline.
+"""Runs database work of an event loop in separate threads, with a deadline.
 
-Outside a request Django's async code shares one thread, and a `ThreadPoolExecutor` waits for ever for a thread that
-hangs. Here a caller waits no longer than its deadline, what waits is bounded, and a thread that does not come back is
-replaced.
+Outside a request, Django's async code uses one shared thread, and a `ThreadPoolExecutor` waits forever for a thread
+that hangs. Here a caller waits at most until its deadline, the queue is bounded, and a thread that hangs is replaced.
 """
 
 import asyncio
@@ -24,16 +23,16 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# How long a thread keeps its connection and waits for the next job, in seconds; then it ends.
+# How long an idle thread keeps its connection and waits for the next job before it ends, in seconds.
 IDLE_SECONDS = 1.0
-# How long after its deadline a job may hold its thread before another takes the thread's place, in seconds.
+# How long a job may occupy its thread after its deadline before the thread is replaced, in seconds.
 GRACE_SECONDS = 2.0
-# Threads that did not come back, of one runner. With so many of them it takes no more work.
+# Maximum number of hanging threads of one runner. At this number it refuses new jobs.
 LOST_MAX = 16
 
 
 class RunnerBusy(OperationalError):
-    """As much waits for the database as may wait."""
+    """The queue of the runner is full, or too many of its threads hang."""
 
 
 @dataclass(eq=False)
@@ -46,7 +45,7 @@ class Job:
 
 @dataclass(eq=False)
 class Worker:
-    """One thread. `lost`: another has taken its place, so it ends as soon as it comes back."""
+    """One thread. `lost`: the thread was replaced because it hung; it ends as soon as its job returns."""
 
     thread: threading.Thread | None = None
     lost: bool = False
@@ -54,9 +53,9 @@ class Worker:
 
 
 class DatabaseRunner:
-    """At most `threads` jobs at a time for one kind of work; at most `waiting_max` more wait.
+    """Runs at most `threads` jobs of one kind of work at a time; at most `waiting_max` further jobs wait.
 
-    `seconds`: how long a caller waits for the outcome of a job, from when it asks.
+    `seconds`: how long a caller waits for the outcome of a job, including the time in the queue.
     """
 
     def __init__(self, name: str, *, work: Work, threads: int, seconds: float, waiting_max: int) -> None:
@@ -66,14 +65,14 @@ class DatabaseRunner:
         self.workers: set[Worker] = set()
         self.idle = 0
         self.lost = 0
-        # Guards all of the above; threads wait on it for jobs.
+        # Protects all attributes above; idle threads wait on it for jobs.
         self.changed = threading.Condition()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The function's outcome. It may use the ORM; its thread's connection is closed once it is idle.
+        """Runs the function in a thread and returns its result. The function may use the ORM.
 
-        Raises what the function raises, DatabaseTimeout where the deadline passes first (NotBegun, if before the
-        function was called), and RunnerBusy.
+        Raises any error of the function, DatabaseTimeout if the deadline passes first (its subclass NotBegun if the
+        function had not been called by then), and RunnerBusy.
         """
         loop = asyncio.get_running_loop()
         job = Job(partial(function, *args, **kwargs), loop.create_future(), loop)
@@ -89,36 +88,36 @@ class DatabaseRunner:
 
     def submit(self, job: Job) -> None:
         with self.changed:
-            while self.waiting and self.waiting[0].outcome.done():  # given up by its caller
+            while self.waiting and self.waiting[0].outcome.done():  # its caller has given up
                 self.waiting.popleft()
             if len(self.waiting) >= self.waiting_max or self.lost >= LOST_MAX:
-                raise RunnerBusy(f"More database work waits than may wait ({self.name}: {self.waiting_max} jobs).")
+                raise RunnerBusy(f"The queue for database work is full ({self.name}: {self.waiting_max} jobs).")
             self.waiting.append(job)
-            if len(self.waiting) <= self.idle:  # an idle thread counts as such until it has woken up
+            if len(self.waiting) <= self.idle:  # a thread counts as idle until it has woken up
                 self.changed.notify()
             elif len(self.workers) < self.threads:
                 self.begin_thread()
 
     def begin_thread(self) -> None:
-        """To be called with the lock held."""
+        """Starts a thread. The caller must hold the lock `changed`."""
         worker = Worker()
-        # A daemon: a thread that hangs must not keep the process from its end.
+        # A daemon thread, because a thread that hangs must not prevent the process from ending.
         worker.thread = threading.Thread(target=self.serve, args=[worker], name=self.name, daemon=True)
         self.workers.add(worker)
         worker.thread.start()
 
     def serve(self, worker: Worker) -> None:
-        """The thread: jobs until there is none for IDLE_SECONDS."""
+        """The main function of a thread: runs jobs until none has arrived for IDLE_SECONDS."""
         current_work.set(self.work)
         try:
             while (job := self.next_job(worker)) is not None:
                 self.do(job)
-                job = None  # or it, and its caller, would be kept until the next one
+                job = None  # releases the job and its caller's objects before the thread waits
         finally:
             close_connection()
 
     def next_job(self, worker: Worker) -> Job | None:
-        """Waits for a job; None where the thread is to end."""
+        """Waits for a job and returns it; None if the thread should end."""
         with self.changed:
             worker.job = None
             if worker.lost:
@@ -127,7 +126,7 @@ class DatabaseRunner:
             while True:
                 while self.waiting:
                     job = self.waiting.popleft()
-                    if not job.outcome.done():  # else nobody waits for it any more
+                    if not job.outcome.done():  # otherwise its caller has given up
                         job.begun, worker.job = True, job
                         return job
                 self.idle += 1
@@ -141,13 +140,13 @@ class DatabaseRunner:
         try:
             outcome = job.function()
         except Exception as error:
-            close_connection()  # it may be the connection that is broken
+            close_connection()  # the connection may be broken
             hand_over(job, error=error)
         else:
             hand_over(job, outcome=outcome)
 
     def replace_thread_of(self, job: Job) -> None:
-        """Lets another thread take the place of the one that still holds this job, if one does."""
+        """Replaces the thread that still runs this job, if there is one."""
         with self.changed:
             for worker in self.workers:
                 if worker.job is job:
@@ -158,13 +157,13 @@ class DatabaseRunner:
             worker.lost = True
             self.lost += 1
             instruments.DATABASE_THREADS_REPLACED.labels(self.work.value).inc()
-            logger.error("A thread (%s) hangs in the database and is replaced", self.name)
+            logger.error("A thread (%s) hangs in a database call and is replaced", self.name)
             if self.waiting:
                 self.begin_thread()
 
 
 def hand_over(job: Job, *, outcome: Any = None, error: Exception | None = None) -> None:
-    """From the thread to whoever awaits the job."""
+    """Passes the outcome from the thread to the event loop that awaits the job."""
 
     def deliver() -> None:
         if job.outcome.done():
@@ -177,11 +176,14 @@ def hand_over(job: Job, *, outcome: Any = None, error: Exception | None = None) 
     try:
         job.loop.call_soon_threadsafe(deliver)
     except RuntimeError:
-        logger.debug("The event loop has ended before its database work did")
+        logger.debug("The event loop ended before its database work")
 
 
 def own_copy(error: Exception) -> Exception:
-    """The error for one of several who wait for the same: raised in many places, one object's traceback would grow."""
+    """A copy of the error for one of several waiting callers.
+
+    One exception object raised in several places would collect their tracebacks.
+    """
     try:
         copied = type(error)(*error.args)
     except Exception:
@@ -191,7 +193,7 @@ def own_copy(error: Exception) -> Exception:
 
 
 def close_connection() -> None:
-    """Gives this thread's connection back."""
+    """Closes this thread's connection: it goes back to the pool, if there is one."""
     try:
         connection.close()
     except Exception:

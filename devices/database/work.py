@@ -1,6 +1,6 @@
-"""What a thread uses the database for: each kind of work has connections and deadlines of its own.
+"""Kinds of database work; each kind has its own connections and deadlines.
 
-So a slow question never takes the connection that ingest needs, and nothing waits for the database for ever. The
+A slow query therefore never takes the connection that ingest needs, and no work waits for the database forever. The
 database backends (`telemetry.databases`) read `current_work` when they open a connection.
 """
 
@@ -15,7 +15,7 @@ from django.db import OperationalError
 class Work(StrEnum):
     """INGEST: keys, group commit, refused posts, health. LIVE: sockets. UPKEEP: maintenance and commands.
 
-    MIGRATION: changes of the schema, which on a large table take as long as they take. QUESTION: all else.
+    MIGRATION: schema changes, which can take long on a large table. QUESTION: everything else, mostly queries.
     """
 
     INGEST = "ingest"
@@ -25,7 +25,7 @@ class Work(StrEnum):
     MIGRATION = "migration"
 
 
-# How long one statement may take, in seconds. The database ends it then (PostgreSQL: `statement_timeout`).
+# Maximum duration of one statement, in seconds. The database cancels it then (PostgreSQL: `statement_timeout`).
 STATEMENT_SECONDS = {
     Work.INGEST: 4.0,
     Work.LIVE: 10.0,
@@ -33,8 +33,8 @@ STATEMENT_SECONDS = {
     Work.UPKEEP: 600.0,
     Work.MIGRATION: 7 * 86_400.0,
 }
-# How long a transaction may be open while nothing is asked in it, in seconds. The locks of one whose client is gone
-# without a word are released then.
+# How long a transaction may stay open without a statement, in seconds. After that the database ends it, so that the
+# locks of a client that disappeared are released.
 IDLE_IN_TRANSACTION_SECONDS = {
     Work.INGEST: 5.0,
     Work.LIVE: 5.0,
@@ -42,9 +42,9 @@ IDLE_IN_TRANSACTION_SECONDS = {
     Work.UPKEEP: 60.0,
     Work.MIGRATION: 3600.0,
 }
-# How long taking a connection from the pool, and opening one, may take, in seconds.
+# Maximum time to take a connection from the pool, and to open one, in seconds.
 CONNECT_SECONDS = 4
-# Connections of one process, at most.
+# Maximum number of connections of one process.
 POOL_SIZES = {Work.INGEST: 6, Work.LIVE: 4, Work.QUESTION: 12, Work.UPKEEP: 2, Work.MIGRATION: 1}
 
 current_work: ContextVar[Work] = ContextVar("current_work", default=Work.QUESTION)
@@ -55,12 +55,12 @@ class DatabaseTimeout(OperationalError):
 
 
 class NotBegun(DatabaseTimeout):
-    """The deadline passed while the work waited for its turn: nothing of it was or will be done."""
+    """The deadline passed while the work waited in the queue: none of it was or will be done."""
 
 
 @contextmanager
 def working_at(work: Work) -> Iterator[None]:
-    """Takes connections for this kind of work within the block. The thread should hold none when it begins."""
+    """Opens connections for this kind of work within the block. The thread should hold no connection at its start."""
     before = current_work.set(work)
     try:
         yield

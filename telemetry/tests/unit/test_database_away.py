@@ -123,7 +123,7 @@ def test_a_database_that_is_away_is_a_page_in_a_browser(device, database_away, p
         (raised_from(OperationalError("terminating connection"), errors.AdminShutdown()), "database_unavailable"),
         (raised_from(OperationalError("could not read block"), errors.IoError()), "database_failed"),
         (DatabaseTimeout("The database did not answer within 5 s."), "database_timeout"),
-        (RunnerBusy("More database work waits than may wait."), "database_busy"),
+        (RunnerBusy("The queue for database work is full."), "database_busy"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
