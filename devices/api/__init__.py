@@ -1,4 +1,4 @@
-"""The device endpoints, and the JSON, path converters and strict serializers that all endpoints share.
+"""The device endpoints, and the JSON codec, path converters and strict serializers that all endpoints use.
 
 May import everything else in `devices`.
 """

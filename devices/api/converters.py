@@ -5,7 +5,7 @@ from devices.validators import DEVICE_ID_PATTERN
 
 
 class DeviceIdConverter(StringConverter):
-    """`<device_id:device_id>` in a path: what cannot be a device id is no address (404)."""
+    """`<device_id:device_id>` in a path. A text that is not a valid device id does not match (404)."""
 
     regex = DEVICE_ID_PATTERN
 

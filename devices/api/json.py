@@ -1,4 +1,4 @@
-"""JSON on the wire: strict in, quick out. What every endpoint speaks."""
+"""The JSON parser and renderer of all endpoints, based on msgspec."""
 
 import json
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ from rest_framework.utils.mediatypes import media_type_matches
 from devices.cpu_pool import Pauses
 
 decoder = msgspec.json.Decoder()
-syntax = msgspec.json.Decoder(msgspec.Raw)  # reads a document without making objects of it
+syntax = msgspec.json.Decoder(msgspec.Raw)  # checks a document without creating objects from it
 DIGITS_OF_A_DOUBLE = 309
 
-# One JSON document that is no batch; 64 KiB of the worst take 3 ms to decode.
+# Maximum size of a JSON document other than a batch; decoding the slowest 64 KiB takes 3 ms.
 DOCUMENT_BYTES_MAX = 64 * 1024
-# What is decoded on an event loop: a body of at most so many bytes and commas.
+# A body of at most this many bytes and commas is decoded on the event loop.
 LIGHT_BYTES_MAX = 64 * 1024
 LIGHT_COMMAS_MAX = 1_000
 
@@ -33,21 +33,24 @@ class BodyTooLarge(APIException):
 
 
 def is_light(body: bytes) -> bool:
-    """Whether decoding the body, and looking at each of its values, takes a few milliseconds at most."""
+    """Whether decoding the body and checking each of its values takes a few milliseconds at most."""
     return len(body) <= LIGHT_BYTES_MAX and body.count(b",") <= LIGHT_COMMAS_MAX
 
 
 def decode_document(body: bytes) -> Any:
-    """`decode_json` of one document of at most DOCUMENT_BYTES_MAX. Raises ParseError, ValidationError."""
+    """`decode_json` for a document of at most DOCUMENT_BYTES_MAX bytes.
+
+    Raises ParseError, and ValidationError (code `document_too_large`) for a longer document.
+    """
     if len(body) > DOCUMENT_BYTES_MAX and len(body := body.strip()) > DOCUMENT_BYTES_MAX:
         check_syntax(body)
-        detail = f"One JSON document is at most {DOCUMENT_BYTES_MAX} bytes; this one has {len(body)}."
+        detail = f"A JSON document may have at most {DOCUMENT_BYTES_MAX} bytes; this one has {len(body)}."
         raise ValidationError({"": ErrorDetail(detail, code="document_too_large")})
     return decode_json(body)
 
 
 def check_syntax(body: bytes) -> None:
-    """Raises ParseError for what is no JSON. Takes 12 ms for 4 MiB of the worst, a tenth of decoding it."""
+    """Raises ParseError if the body is not JSON. The slowest 4 MiB take 12 ms, a tenth of the time to decode them."""
     try:
         syntax.decode(body)
     except RecursionError as error:
@@ -57,18 +60,18 @@ def check_syntax(body: bytes) -> None:
 
 
 def nested_too_deeply() -> ParseError:
-    return ParseError("The body is not JSON that can be read: nested too deeply.", code="malformed")
+    return ParseError("The body cannot be decoded as JSON: it is nested too deeply.", code="malformed")
 
 
 def decode_json(body: bytes) -> Any:
-    """The decoded document. Of a name that stands twice in an object, the last value counts.
+    """The decoded document. If a name occurs twice in an object, the last value counts.
 
-    A number that no double can hold (1e999) becomes an infinity, for whoever checks that value to refuse.
-    Raises ParseError for what is no JSON (RFC 8259: no NaN, UTF-8 only, no lone surrogates) or is nested so
-    deeply that it cannot be read.
+    A number beyond the range of a double (1e999) becomes an infinity; the check of that value must refuse it.
+    Raises ParseError if the body is not JSON (RFC 8259: no NaN, only UTF-8, no lone surrogates), or is nested too
+    deeply to be decoded.
     """
     if not body.strip():
-        raise ParseError("The body is empty; JSON is expected.", code="malformed")
+        raise ParseError("The body is empty, but JSON is expected.", code="malformed")
     try:
         try:
             return decoder.decode(body)
@@ -76,14 +79,14 @@ def decode_json(body: bytes) -> Any:
             return decode_huge_numbers(body)
     except RecursionError as error:
         raise nested_too_deeply() from error
-    except ValueError as error:  # of msgspec, json and the codecs alike
+    except ValueError as error:  # raised by msgspec, json and the codecs
         raise ParseError(f"The body is not JSON: {error}", code="malformed") from error
 
 
 def decode_huge_numbers(body: bytes) -> Any:
-    """What msgspec refuses to decode whole: a document with a number out of range, which is one value's fault."""
+    """Decodes a document with a number out of range, which msgspec refuses as a whole. Raises ValueError."""
     document = json.loads(body.decode(), parse_int=whole_number, parse_constant=refuse_constant)
-    json.dumps(document, ensure_ascii=False).encode()  # fails on the lone surrogates that json lets through
+    json.dumps(document, ensure_ascii=False).encode()  # raises an error for lone surrogates, which json accepts
     return document
 
 
@@ -92,11 +95,11 @@ def whole_number(digits: str) -> float:
 
 
 def refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 class JSONParser(BaseParser):
-    """DRF's own parser lets 1e999 become infinity and fails on 100,000 brackets."""
+    """Replaces DRF's parser, which decodes 1e999 as infinity and crashes on 100,000 nested brackets."""
 
     media_type = "application/json"
 
@@ -106,26 +109,29 @@ class JSONParser(BaseParser):
 
 
 def refuse_body(request: Any) -> None:
-    """Raises what the ASGI layer found wrong with the body while it came in (`scope["body_refused"]`)."""
+    """Raises the error that the ASGI layer found while it received the body (`scope["body_refused"]`)."""
     scope: dict[str, Any] = getattr(getattr(request, "_request", None), "scope", {})
     if code := scope.get("body_refused", ""):
         raise body_refusal(code)
 
 
 def body_refusal(code: str) -> APIException:
-    """What `telemetry.gateway.bodies.BodyRefused` of this code means to the client."""
+    """The API error for a code of `telemetry.gateway.bodies.BodyRefused`. Raises ValueError for any other code."""
     match code:
         case "body_too_large":
             return BodyTooLarge()
         case "malformed_gzip":
-            return ParseError("The body is no valid gzip.", code=code)
+            return ParseError("The body is not valid gzip.", code=code)
         case "unsupported_encoding":
-            return UnsupportedMediaType("", "Content-Encoding can be gzip or absent.", code=code)
+            return UnsupportedMediaType("", "Content-Encoding must be gzip or absent.", code=code)
     raise ValueError(code)
 
 
 def check_body(body: bytes, *, content_type: str, refused: str) -> None:
-    """Raises as DRF's `request.data` does by `JSONParser` for a body of another type, and for one that was refused."""
+    """Raises the errors that DRF's `request.data` raises with `JSONParser`.
+
+    These are UnsupportedMediaType for a body of another type, and the errors of `body_refusal`.
+    """
     if not is_json(content_type) and (body or refused):
         raise UnsupportedMediaType(content_type)
     if refused:
@@ -147,10 +153,10 @@ class JSONRenderer(BaseRenderer):
 
 
 def encoded_with(document: dict[str, Any], name: str, items: Iterable[Any]) -> bytes:
-    """The document, which has members, with one more: the array of these items.
+    """Encodes the document with one more member `name`, the array of these items. The document must not be empty.
 
-    Each item is encoded by itself, since to encode a large answer at once would stop the event loop; into one buffer,
-    since many small ones would leave holes in the memory of each request's thread.
+    Each item is encoded separately, because encoding a large answer in one call would block the event loop. All go into
+    one buffer, because many small buffers would fragment the memory of each request's thread.
     """
     pauses = Pauses()
     encoded = bytearray(msgspec.json.encode(document)[:-1])
@@ -165,7 +171,7 @@ def encoded_with(document: dict[str, Any], name: str, items: Iterable[Any]) -> b
 
 
 class JSONUnlessAsked(DefaultContentNegotiation):
-    """Answers JSON whatever `Accept` says: small devices send odd headers, and a 406 helps nobody."""
+    """Always answers JSON, whatever `Accept` says, because small devices send odd headers and a 406 would not help."""
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
         renderer = next(iter(renderers))
