@@ -1,5 +1,5 @@
-"""Devices: who may post and read, and where each device's log stands.
+"""Devices: their keys, the permissions of callers, and the state of each device's log.
 
-Owns devices, their state, keys, authentication, the device endpoints and the device admin, and how threads use the
-database. Imports nothing of the other packages.
+Owns devices, their state, keys, authentication, the device endpoints, the device admin, and the threads and deadlines
+of database work. Imports none of the other packages.
 """

@@ -1,8 +1,8 @@
-"""CPU-bound work of an event loop in one thread: large bodies and answers, which would stop the loop for too long.
+"""Runs CPU-bound work of an event loop in one thread: large bodies and answers would block the loop for too long.
 
-The thread and the event loop share the interpreter's lock. So there is one thread, and work of more than a millisecond
-calls `Pauses.pause` as it goes: a thread that only waits for the lock gets it after `sys.getswitchinterval()`, which is
-5 ms, and a request takes it about ten times.
+The thread and the event loop share the interpreter's lock (GIL). Therefore there is only one thread, and work of more
+than a millisecond calls `Pauses.pause` regularly. Without pauses the event loop waits `sys.getswitchinterval()`, 5 ms,
+each time it needs the lock, and a request needs it about ten times.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-# Large bodies of one caller in this process that wait for the thread or are in it.
+# Maximum number of large bodies of one caller in this process that wait for the thread or run in it.
 WAITING_MAX = 16
 
 WORK_SECONDS = 0.001
@@ -31,14 +31,14 @@ class TooManyLargeBodies(APIException):
     status_code = status.HTTP_429_TOO_MANY_REQUESTS
     default_code = "too_many_large_bodies"
     default_detail = (
-        f"{WAITING_MAX} large bodies of this caller (the constant WAITING_MAX of devices.cpu_pool) wait already. Send "
-        "fewer at a time; nothing of this request was stored."
+        f"{WAITING_MAX} large bodies of this caller are waiting already (constant WAITING_MAX of devices.cpu_pool). "
+        "Send fewer at the same time. Nothing of this request was stored."
     )
     wait = 1
 
 
 class Turns:
-    """One event loop's queue for the thread, in which callers take turns."""
+    """The queue of one event loop for the thread. It serves the callers round-robin, one job each."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, deque[asyncio.Future[None]]] = {}
@@ -46,7 +46,7 @@ class Turns:
         self.busy = False
 
     async def run(self, caller: str, function: Callable[[], T]) -> T:
-        """`function` in the thread. Raises TooManyLargeBodies, and what the function raises."""
+        """Runs `function` in the thread. Raises TooManyLargeBodies, and any error of the function."""
         if self.counts.get(caller, 0) >= WAITING_MAX:
             raise TooManyLargeBodies
         self.counts[caller] = self.counts.get(caller, 0) + 1
@@ -66,13 +66,13 @@ class Turns:
                 self.begin()
 
     def begin(self) -> None:
-        """Gives the thread to the caller who has waited longest for a turn."""
+        """Gives the thread to the caller who has waited longest, if the thread is free."""
         while self.waiting and not self.busy:
             caller = next(iter(self.waiting))
             turns = self.waiting.pop(caller)
             turn = turns.popleft()
             if turns:
-                self.waiting[caller] = turns  # behind the others
+                self.waiting[caller] = turns  # to the end of the queue
             if not turn.cancelled():
                 self.busy = True
                 turn.set_result(None)
@@ -82,9 +82,9 @@ turns_of: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionar
 
 
 async def run(caller: str, function: Callable[[], T]) -> T:
-    """`function` in the thread of the pool, in turn with other callers' work.
+    """Runs `function` in the thread of the pool and returns its result; callers get the thread in turn.
 
-    Raises TooManyLargeBodies, and what the function raises.
+    Raises TooManyLargeBodies, and any error of the function.
     """
     loop = asyncio.get_running_loop()
     if (turns := turns_of.get(loop)) is None:
@@ -93,13 +93,13 @@ async def run(caller: str, function: Callable[[], T]) -> T:
 
 
 class Pauses:
-    """Lets other threads take the interpreter's lock during long work."""
+    """Gives other threads a chance to take the interpreter's lock during long work."""
 
     def __init__(self) -> None:
         self.since = time.perf_counter()
 
     def pause(self) -> None:
-        """Sleeps for PAUSE_SECONDS where WORK_SECONDS have passed since the last pause. Takes 60 ns otherwise."""
+        """Sleeps for PAUSE_SECONDS if WORK_SECONDS have passed since the last pause. Otherwise it takes 60 ns."""
         if time.perf_counter() - self.since > WORK_SECONDS:
             time.sleep(PAUSE_SECONDS)
             self.since = time.perf_counter()

@@ -14,12 +14,12 @@ from devices.validators import validate_device_id
 
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400
 RETENTION_DAYS_MAX = 36_500
-# What a rotation changes of a device.
+# The fields of a device that a key rotation changes.
 KEY_FIELDS = ("api_key_hash", "key_hint", "previous_key_hint", "retiring_key_hash", "retiring_key_expires_at")
 
 
 class RotationUnderWay(Exception):
-    """An earlier key of the device works until `until`; another rotation with an overlap would end it early."""
+    """An earlier key of the device works until `until`; another rotation with an overlap would end that key early."""
 
     def __init__(self, device_id: str, until: datetime) -> None:
         super().__init__(f"An earlier key of {device_id} works until {until.isoformat()}.")
@@ -30,9 +30,10 @@ latest_values = msgspec.json.Decoder(dict[str, LatestValue])
 
 
 class Device(models.Model):
-    """What operators edit of a device. What the machine writes of it is its `DeviceState`.
+    """A device, with the fields that operators edit. The fields that the server writes are in `DeviceState`.
 
-    Made by `Device.objects.register()`, which gives it its key and its state; never deleted, since its log stays.
+    Created by `Device.objects.register()`, which also creates its key and its state. Never deleted, because its log
+    stays.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -56,9 +57,9 @@ class Device(models.Model):
     )
     api_key_hash = models.CharField(max_length=128, unique=True, editable=False)
     key_hint = models.CharField("key starts with", max_length=16, editable=False)
-    # Of the key before this one, whether or not that still works: a device may go on posting with it.
+    # Hint of the key before the current one, also after that key ended, because the device may still post with it.
     previous_key_hint = models.CharField(max_length=16, blank=True, editable=False)
-    # Null, not empty, where there is none: it is unique.
+    # NULL instead of empty if there is none, because the column is unique.
     retiring_key_hash = models.CharField(max_length=128, unique=True, null=True, editable=False)  # noqa: DJ001
     retiring_key_expires_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -69,10 +70,10 @@ class Device(models.Model):
         return self.device_id
 
     def rotate_key(self, *, overlap: timedelta, now: datetime, force: bool = False) -> str:
-        """Gives the device a new key and returns it; the key it had works until `now + overlap`.
+        """Gives the device a new key and returns it; the current key works until `now + overlap`.
 
-        At most two keys work at a time. Without an overlap every earlier key ends at once, always. With one, a key that
-        is still within its own overlap would end early: this raises RotationUnderWay, unless `force`.
+        At most two keys work at a time. With an overlap of 0, every earlier key ends immediately. With a longer one, an
+        earlier key that is still within its own overlap would end early; this raises RotationUnderWay unless `force`.
         """
         with transaction.atomic():
             locked = Device.objects.select_for_update(no_key=True)
@@ -82,7 +83,7 @@ class Device(models.Model):
         return key
 
     def replace_key(self, *, overlap: timedelta, now: datetime, force: bool) -> str:
-        """`rotate_key` in memory alone: for a caller that has locked the device's row, and saves KEY_FIELDS."""
+        """`rotate_key` in memory only. The caller must have locked the device's row, and must save KEY_FIELDS."""
         if overlap and not force and self.has_earlier_key(now=now):
             assert self.retiring_key_expires_at is not None
             raise RotationUnderWay(self.device_id, self.retiring_key_expires_at)
@@ -95,7 +96,7 @@ class Device(models.Model):
 
     @property
     def key_hints(self) -> list[str]:
-        """How its last two keys begin, as far as that is known."""
+        """The first characters of the current key and of the one before it, where known."""
         return [hint for hint in (self.key_hint, self.previous_key_hint) if hint]
 
     def has_earlier_key(self, *, now: datetime) -> bool:
@@ -104,17 +105,18 @@ class Device(models.Model):
 
 
 class DeviceState(models.Model):
-    """What the machine writes of a device: one narrow, hot row, locked by whoever appends to the device's log.
+    """The fields of a device that the server writes: a small, frequently updated row. Appending to the log locks it.
 
-    `last_seq` is the length of the log. `latest_seq`, `latest_id` and `latest_at` (all or none) name the reading that
-    is newest by its own time, which a late arrival is not:
-    docs/decisions/0002-store-the-latest-reading-in-the-state.md. `latest` is JSON: of each metric that the device
-    has its newest value by the same rule, as `states.LatestValue`
-    (docs/decisions/0035-store-latest-values-as-json-text.md). `names_seq` is where in the log the set of those metrics
-    last changed; 0: it has none.
+    `last_seq` is the length of the log. `latest_seq`, `latest_id` and `latest_at` (all or none set) identify the
+    reading with the newest `timestamp`, which need not be the one with the highest `seq`:
+    docs/decisions/0002-store-the-latest-reading-in-the-state.md. `latest` is a JSON object from each metric of the
+    device to its value with the newest time, a `states.LatestValue`
+    (docs/decisions/0035-store-latest-values-as-json-text.md). `names_seq` is the position in the log at which the set
+    of these metrics last changed; 0 if there are no metrics.
 
-    Readings up to `rolled_up_seq` are in the hourly rollups, up to `rolled_up_minutes_seq` in those of minutes (None:
-    the device has none). Readings from before `raw_from`, a whole hour, may have been deleted by retention.
+    Readings up to `rolled_up_seq` are in the hourly rollups, readings up to `rolled_up_minutes_seq` are in the minute
+    rollups (None: the device has no minute rollups). Retention may have deleted readings before `raw_from`, which is a
+    whole hour.
     """
 
     device = models.OneToOneField(
@@ -142,25 +144,25 @@ class DeviceState(models.Model):
         return f"{self.device_id} at {self.last_seq}"
 
     def latest_values(self) -> dict[str, LatestValue]:
-        """The newest value of each metric that the device has, by name."""
+        """The newest value of each metric of the device, by metric name."""
         return {name: with_own_type(name, latest) for name, latest in latest_values.decode(self.latest).items()}
 
     def latest_metrics(self) -> dict[str, float]:
-        """The metrics of the reading that is newest by its own time: the columns first, then the others by name."""
+        """The metrics of the reading with the newest time: the columns first, then the others by name."""
         if self.latest_seq is None:
             return {}
         values = {name: latest.value for name, latest in self.latest_values().items() if latest.seq == self.latest_seq}
         return {name: values[name] for name in (*COLUMNS, *sorted(values.keys() - COLUMNS)) if name in values}
 
     def latest_document(self) -> dict[str, Any] | None:
-        """The reading that is newest by its own time, as the API shows readings; None where there is none."""
+        """The reading with the newest time as the API returns readings; None if there is none."""
         if self.latest_seq is None:
             return None
         return {"id": self.latest_id, "seq": self.latest_seq, "timestamp": self.latest_at} | self.latest_metrics()
 
 
 def with_own_type(name: str, latest: LatestValue) -> LatestValue:
-    """Temperature, humidity and voltage are floats; other metrics are integers where they were sent as integers."""
+    """Temperature, humidity and voltage are floats; other metrics are integers if they were sent as integers."""
     # PostgreSQL writes 1e300 with 301 digits, which JSON reads as an integer.
     if name in COLUMNS or abs(latest.value) > LARGEST_EXACT_INTEGER:
         return latest._replace(value=float(latest.value))
@@ -168,11 +170,12 @@ def with_own_type(name: str, latest: LatestValue) -> LatestValue:
 
 
 class AccessVersion(models.Model):
-    """One row: `version` rises with every commit that may end somebody's right to see readings.
+    """One row: `version` increases with every commit that may end an account's or a key's right to view readings.
 
-    The database itself raises it (migration 0006), so that no way of changing a key, device, account, permission or
-    session is left out. Each commit of readings notes it, and live sockets are checked again before they are sent
-    readings that were committed at a version which they were not checked at (`realtime.stream.revocations`).
+    Database triggers increase it (migration 0006), so that every kind of change of a key, device, account, permission
+    or session counts. Each commit of readings records the version. If that version is newer than the one at which a
+    live socket was last checked, the socket is checked again before the readings are sent to it
+    (`realtime.stream.revocations`).
     """
 
     version = models.BigIntegerField()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from devices.models import AccessVersion, Device  # noqa: F401  the first is named in a base class
 
 
-# Each half by its own unique index.
+# Two SELECTs, because each then uses its own unique index.
 OWNERS_OF_KEYS = """
 WITH asked AS (SELECT value AS hash FROM {asked})
 SELECT asked.hash, device.id, device.device_id
@@ -43,7 +43,7 @@ WHERE device.is_active AND device.retiring_key_expires_at > %s
 
 
 class DeviceIdTaken(Exception):
-    """There is a device of this id already."""
+    """A device with this id already exists."""
 
     def __init__(self, device_id: str) -> None:
         super().__init__(device_id)
@@ -57,13 +57,13 @@ class DeviceQuerySet(models.QuerySet["Device"]):
     def with_status(self, *, now: datetime) -> Self:
         """Annotates `status`, a value of `devices.status.Status`.
 
-        Where a wrong clock has dated the last receipt in the future, nobody knows when it was: such a device is offline
-        until it is heard from again.
+        If a wrong clock dated the last receipt in the future, its real time is unknown; such a device is offline until
+        it is heard from again.
         """
         interval = Coalesce(F("report_interval"), Value(settings.DEFAULT_REPORT_INTERVAL), output_field=IntegerField())
 
         def silent_for(intervals: int) -> LessThanOrEqual:
-            # SQLite has to be told the type of every step, or it adds numbers to text.
+            # SQLite needs the type of every step; without it, it adds numbers to text.
             allowed = ExpressionWrapper(interval * Value(timedelta(seconds=intervals)), output_field=DurationField())
             deadline = ExpressionWrapper(F("state__last_seen_at") + allowed, output_field=DateTimeField())
             return LessThanOrEqual(deadline, Value(now, output_field=DateTimeField()))
@@ -80,13 +80,13 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         )
 
     def counts_by_status(self, *, now: datetime) -> dict[Status, int]:
-        """How many active devices there are of each status; in one query."""
+        """The number of active devices of each status, in one query."""
         judged: models.QuerySet[Any] = self.filter(is_active=True).with_status(now=now).order_by()
         counted = judged.values_list("status").annotate(Count("pk"))
         return dict.fromkeys(Status, 0) | {Status(status): count for status, count in counted}
 
     def of_status(self, status: Status) -> Self:
-        """Of devices `with_status`, those that have this one."""
+        """Only devices with this status; requires `with_status` before it."""
         return self.filter(Q(("status", status)))
 
 
@@ -94,12 +94,12 @@ DevicesByQuerySet = models.Manager.from_queryset(DeviceQuerySet)
 
 
 class DeviceManager(DevicesByQuerySet["Device"]):
-    """What is asked of, or done to, all devices at a time: it would ignore a QuerySet's filters, so none has it."""
+    """Methods for all devices; not methods of the QuerySet, because they would ignore its filters."""
 
     def register(self, *, device_id: str, name: str = "", report_interval: int | None = None) -> tuple["Device", str]:
-        """A new device with its empty log, and its API key, which nobody can ever show again.
+        """Creates a device with an empty log; returns it and its API key, of which only the hash is stored.
 
-        Raises DeviceIdTaken. Takes the values as valid: serializers, forms and commands check them.
+        Raises DeviceIdTaken. Does not validate the values; serializers, forms and commands do.
         """
         from devices.models import DeviceState
 
@@ -121,14 +121,14 @@ class DeviceManager(DevicesByQuerySet["Device"]):
         return device, key
 
     def for_key(self, key: str, *, now: datetime) -> "Device | None":
-        """The active device that this key belongs to, or whose retiring key it is until that expires."""
+        """The active device whose current key, or unexpired retiring key, this is; None if there is none."""
         digest = hash_key(key)
         return self.for_key_hashes([digest], now=now).get(digest)
 
     def for_key_hashes(self, digests: Collection[str], *, now: datetime) -> dict[str, "Device"]:
-        """The active devices that these keys, by their hashes, belong to; one query for any number.
+        """The active devices that these keys belong to, by key hash, in one query. Unknown hashes are left out.
 
-        Only what says which device it is (`pk`, `device_id`) is loaded of each.
+        Only `pk` and `device_id` of each device are loaded.
         """
         connection = connections[self.db]
         postgresql = connection.vendor == "postgresql"
@@ -144,6 +144,6 @@ class DeviceManager(DevicesByQuerySet["Device"]):
 
 class AccessVersionQuerySet(models.QuerySet["AccessVersion"]):
     def current(self) -> int:
-        """The version of every change committed so far; 0 before the first one."""
+        """The current version; 0 before the first change."""
         version: int | None = self.values_list("version", flat=True).first()
         return version or 0

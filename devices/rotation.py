@@ -1,4 +1,4 @@
-"""Give several devices new keys in one transaction: all of them get one, or none does."""
+"""Rotates the keys of several devices in one transaction: either all of them get a new key, or none."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -23,7 +23,7 @@ FROM json_to_recordset(%s::json) AS new (
 )
 WHERE device.device_id = new.device_id
 """
-# The values of KEY_FIELDS, in their order.
+# The parameters are the values of KEY_FIELDS in their order, then the device id.
 SAVE_SQLITE = """
 UPDATE devices_device
 SET api_key_hash = %s, key_hint = %s, previous_key_hint = %s, retiring_key_hash = %s, retiring_key_expires_at = %s
@@ -32,21 +32,22 @@ WHERE device_id = %s
 
 
 class KeysReplaced(Exception):
-    """The devices do not have the keys any more that were to be replaced."""
+    """The keys that should be replaced have been replaced already."""
 
 
 def fingerprint(devices: Sequence[Device]) -> str:
-    """16 hexadecimal digits that stand for the keys these devices have now, in this order."""
+    """A hash of the current keys of these devices, in this order: 16 hexadecimal digits."""
     return hash_key(" ".join(device.api_key_hash for device in devices))[:16]
 
 
 def rotate_keys(
     device_ids: Collection[str], *, replaced: str, overlap: timedelta, now: datetime, force: bool
 ) -> list[tuple[Device, str]]:
-    """Gives each of these devices a new key, as `Device.rotate_key`; the devices by id, each with its key.
+    """Gives each of these devices a new key, like `Device.rotate_key`; returns (device, key) pairs, sorted by id.
 
-    `replaced` is the `fingerprint` of the devices, by id, as they were when somebody decided to rotate: of two who
-    decide at once, one gets KeysReplaced. Raises RotationUnderWay too. Either means that no key was changed.
+    `replaced` is the `fingerprint` of the devices, sorted by id, at the time of the decision to rotate. If two requests
+    rotate the same keys at the same time, one of them gets KeysReplaced. Raises RotationUnderWay too. After either
+    error no key was changed.
     """
     with transaction.atomic():
         devices = lock(device_ids)
@@ -58,7 +59,7 @@ def rotate_keys(
 
 
 def save_keys(devices: Sequence[Device]) -> None:
-    """In SQL, because ingest of these devices waits meanwhile: of 500 this takes 80 ms, `bulk_update` 500."""
+    """Saves KEY_FIELDS in SQL, because ingest of these devices waits: 500 devices take 80 ms, `bulk_update` 500 ms."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             rows = [{name: getattr(device, name) for name in ("device_id", *KEY_FIELDS)} for device in devices]
@@ -71,11 +72,14 @@ def save_keys(devices: Sequence[Device]) -> None:
 
 
 def lock(device_ids: Collection[str]) -> list[Device]:
-    """Locks the devices, by id, until the transaction ends. Raises OperationalError after some seconds.
+    """Locks the devices until the transaction ends; returns them sorted by id.
 
-    A device's keys are unique, so on PostgreSQL a new one conflicts with every insert that refers to the device, and
-    inserts meet devices in any order. Ingest is kept out by the states' locks, which it takes first. Rollups insert
-    before they lock a state, so for them this does not wait while it holds locks: it lets go and tries again.
+    Raises OperationalError if another transaction holds a row during LOCK_ATTEMPTS attempts, LOCK_PAUSE_SECONDS apart.
+
+    The key columns are unique, so on PostgreSQL an update of them conflicts with every insert that references the
+    device, and such inserts reach the devices in any order (deadlocks). Ingest locks the states first, so the locks on
+    the states keep it out. Rollups insert before they lock a state; because of them this function never waits for a
+    device while it holds locks: it releases its locks, pauses and tries again.
     """
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:

@@ -1,6 +1,6 @@
-"""The hot rows: each device's position in its log, locked and moved on by the write path, one statement each.
+"""Locks and updates the rows of DeviceState for the write path, with one statement for each of the two.
 
-Written in SQL: for a thousand devices the ORM takes longer than the database.
+Written in SQL, because for a thousand devices the ORM takes longer than the database.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from devices.status import FUTURE_TOLERANCE
 if TYPE_CHECKING:
     from devices.models import DeviceState  # noqa: F401  named in the base class
 
-# In the order of the ids, always, so no deadlock. FOR NO KEY UPDATE lets readings refer to the device meanwhile.
+# Always in the order of the ids, which prevents deadlocks. FOR NO KEY UPDATE allows inserts that reference the row.
 LOCK = """
 SELECT state.device_id, device.id, device.is_active, state.last_seq, state.names_seq
 FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
@@ -24,16 +24,16 @@ WHERE state.device_id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)))
 ORDER BY state.device_id
 FOR NO KEY UPDATE OF state
 """
-# SQLite has no row locks and needs none: BEGIN IMMEDIATE has made this transaction the only writer.
+# SQLite has no row locks and needs none, because BEGIN IMMEDIATE made this transaction the only writer.
 LOCK_SQLITE = """
 SELECT state.device_id, device.id, device.is_active, state.last_seq, state.names_seq
 FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
 WHERE state.device_id IN (SELECT value FROM json_each(%s))
 """
-# The values of `latest` are replaced where the new ones are of every metric that the device has and newer than all it
-# has; that is nearly always so, and no JSON is read for it. Arrays, since a JSON document of all rows takes longer. An
-# array that is NULL stands for as many NULLs as there are rows.
-# The access version is read as late as possible, because the revocations that it counts are those committed before.
+# If the new values cover every metric of the device and are newer than all stored ones, they replace `latest` as a
+# whole. This is the usual case, and it needs no parsing of JSON. The parameters are arrays, because one JSON document
+# for all rows takes longer. An array that is NULL means NULL in every row.
+# The access version is read as late as possible, so that it counts every revocation committed before.
 ADVANCE = """
 WITH advanced AS (
 UPDATE devices_devicestate AS state
@@ -72,7 +72,7 @@ WHERE state.device_id = new.device_id
 )
 SELECT version FROM devices_accessversion
 """
-# Times are text that sorts as they do.
+# SQLite stores times as text that sorts in time order.
 ADVANCE_SQLITE = """
 UPDATE devices_devicestate
 SET last_seq = %(last_seq)s,
@@ -118,13 +118,13 @@ WHERE device_id IN (SELECT value FROM json_each(%s))
 ACCESS_VERSION_SQLITE = "SELECT version FROM devices_accessversion"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER_REACHED = datetime(9999, 12, 31, tzinfo=UTC)
-# ADVANCE's arrays, in the order of `arrays`.
+# The names of ADVANCE's array parameters, in the order in which `arrays` returns them.
 ARRAYS = ["device_id", "last_seq", "latest_seq", "latest_id", "latest_at"]
 ARRAYS += ["latest", "oldest_at", "partial", "names_seq"]
 
 
 class LatestValue(NamedTuple):
-    """A metric's newest value by the reading's own time, which is in microseconds since 1970; 0: `seq` is unknown."""
+    """A metric's value with the newest time. `microseconds` is that time since 1970; `seq` is 0 if unknown."""
 
     value: float | int
     microseconds: int
@@ -132,9 +132,9 @@ class LatestValue(NamedTuple):
 
 
 class LogEnd(msgspec.Struct, gc=False):
-    """Where a device's log ends, while the row that says so is locked. `device_pk` is the device's UUID.
+    """The end of a device's log, valid while its state row is locked. `device_pk` is the device's UUID.
 
-    `names_seq`: where in the log the set of the device's metrics last changed; 0: it has none.
+    `names_seq`: the position in the log at which the set of the device's metrics last changed; 0 if it has no metrics.
     """
 
     device_id: str
@@ -145,11 +145,12 @@ class LogEnd(msgspec.Struct, gc=False):
 
 
 class Advance(msgspec.Struct, frozen=True, gc=False):
-    """What a device's state moves on to.
+    """The new state of a device after readings were stored.
 
-    `latest_*` are of the newest by its own time of what was stored, if anything was; `latest` is JSON, of each stored
-    metric its newest value as a LatestValue. `oldest_at`: the oldest time of those values where it is another one.
-    `partial`: the device has more metrics than these. `names_seq`: set where one of them is new.
+    `latest_seq`, `latest_id` and `latest_at` identify the stored reading with the newest time; None if none was stored.
+    `latest` is a JSON object from each stored metric to its newest LatestValue. `oldest_at`: the oldest time of these
+    values, if it differs from `latest_at`. `partial`: the device has further metrics. `names_seq`: set if at least one
+    of the metrics is new for the device.
     """
 
     device_id: str
@@ -164,10 +165,10 @@ class Advance(msgspec.Struct, frozen=True, gc=False):
 
 
 class DeviceStateManager(models.Manager["DeviceState"]):
-    """Takes the devices by their ids: on a QuerySet these methods would ignore its filters."""
+    """Methods that take device ids; not methods of a QuerySet, because they would ignore its filters."""
 
     def lock(self, device_ids: Collection[str]) -> dict[str, LogEnd]:
-        """Where these devices' logs end; nobody else can append to them until the transaction ends."""
+        """Locks these devices' logs until the transaction ends; returns their ends by id. Unknown ids are left out."""
         connection = connections[self.db]
         with connection.cursor() as cursor:
             statement = LOCK if connection.vendor == "postgresql" else LOCK_SQLITE
@@ -178,11 +179,11 @@ class DeviceStateManager(models.Manager["DeviceState"]):
             }
 
     def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
-        """Moves locked states on; `last_seen_at` and the newest reading and values only forward.
+        """Updates locked states. `last_seen_at` and the newest reading and values only move forward in time.
 
-        But what is dated further in the future than clocks may differ, a wrong clock has set, and it is replaced.
-        `seen_at` is None where the device itself was not heard from. Returns the `AccessVersion` of the moment; 0
-        where there is nothing to move.
+        Exception: a stored time more than FUTURE_TOLERANCE in the future comes from a wrong clock and is replaced.
+        `seen_at` is None if the device itself did not send anything. Returns the current `AccessVersion`; 0 if
+        `advances` is empty.
         """
         if not advances:
             return 0
@@ -211,7 +212,7 @@ class DeviceStateManager(models.Manager["DeviceState"]):
             return version_in(cursor.fetchone())
 
     def metric_names(self, device_ids: Collection[str]) -> dict[str, frozenset[str]]:
-        """The names of all metrics, columns too, that each of these devices has."""
+        """The names of all metrics of each of these devices, including those with a column of their own."""
         connection = connections[self.db]
         with connection.cursor() as cursor:
             asked = [msgspec.json.encode(list(device_ids)).decode()]
@@ -223,9 +224,9 @@ class DeviceStateManager(models.Manager["DeviceState"]):
 
 
 def arrays(advances: Collection[Advance]) -> list[str | None]:
-    """ADVANCE's arrays as PostgreSQL writes them; of columns that no row has, None.
+    """ADVANCE's arrays in the text format of PostgreSQL; None for an array in which no row has a value.
 
-    Only device ids, metric names and times have to be quoted.
+    Only device ids, JSON and times need quotes.
     """
     times: dict[datetime | None, str] = {None: "NULL"}
     for advance in advances:
@@ -250,5 +251,5 @@ def arrays(advances: Collection[Advance]) -> list[str | None]:
 
 
 def version_in(row: tuple[int] | None) -> int:
-    """The access version in its row, of which there is none before the first change."""
+    """The access version in the row; 0 without a row, which is so before the first change."""
     return row[0] if row else 0

@@ -5,7 +5,7 @@ from django.core.validators import RegexValidator
 
 DEVICE_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
 
-# \Z, not $: that would let a trailing line feed through.
+# \Z, because $ would accept a trailing line feed.
 validate_device_id = RegexValidator(
     rf"^{DEVICE_ID_PATTERN}\Z",
     "A device id is 1 to 64 letters, digits and . _ : -, and starts with a letter or a digit.",
@@ -14,7 +14,7 @@ validate_device_id = RegexValidator(
 
 
 def is_device_id(text: str) -> bool:
-    """Whether `text` may be a device's id. Quick for the ids one has seen."""
+    """Whether `text` is a valid device id. The results for up to 4,096 ids are cached."""
     return len(text) <= 64 and matches(text)
 
 

@@ -52,6 +52,6 @@ def test_what_it_cannot_take_is_named_and_nothing_registered(arguments, named):
 
 
 def test_a_device_there_is_keeps_its_key(mote):
-    with pytest.raises(CommandError, match="a device mote-1 already"):
+    with pytest.raises(CommandError, match="mote-1 already exists"):
         register("mote-1")
     assert client_with(mote[1]).post("/api/v1/ingest", {"temperature": 1}).status_code == 201

@@ -8,11 +8,11 @@ from devices.querysets import DeviceIdTaken
 
 
 class Command(BaseCommand):
-    help = "Register a device. Its API key, shown this once, is all that goes to standard output."
+    help = "Register a device. Prints only its API key to standard output; the key is not shown again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("device_id", help="1 to 64 letters, digits and . _ : -")
-        parser.add_argument("--name", default="", help="for people")
+        parser.add_argument("--name", default="", help="display name")
         parser.add_argument("--report-interval", type=int, help="how often it should report, in seconds")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -23,6 +23,6 @@ class Command(BaseCommand):
         try:
             device, key = Device.objects.register(**values.validated_data)
         except DeviceIdTaken as error:
-            raise CommandError(f"There is a device {options['device_id']} already.") from error
-        self.stderr.write(f"Registered {device.device_id}. Its key is shown this once:")
+            raise CommandError(f"A device with the id {options['device_id']} already exists.") from error
+        self.stderr.write(f"Registered {device.device_id}. Its API key is shown only once:")
         self.stdout.write(key)
