@@ -1,4 +1,4 @@
-"""The write path: new readings are numbered and stored, by themselves or in groups that share a transaction.
+"""The write path: numbers and stores new readings, alone or in groups that share a transaction.
 
-Together with the models it is the lowest layer of `readings`; knows nothing of HTTP.
+Together with the models it is the lowest layer of `readings`. Does not depend on HTTP.
 """

@@ -1,4 +1,4 @@
-"""Readings outside the ORM: what the write path takes and returns, the signal carries and the answers show."""
+"""Readings outside the ORM: structs for the write path and its signal, and the JSON form of a reading."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -11,7 +11,10 @@ from devices.metrics import COLUMNS
 
 
 class NewReading(msgspec.Struct, frozen=True, gc=False):
-    """A valid reading that has no number yet. `timestamp` is when it was measured, in UTC."""
+    """A valid reading without a `seq`. `timestamp` is the time of measurement in UTC.
+
+    `ignored`: keys of the payload that were ignored, such as `ts`.
+    """
 
     device_id: str
     timestamp: datetime
@@ -24,7 +27,7 @@ class NewReading(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
-    """Why a reading is not stored: `field` of the payload (empty: all of it), a code for programs, words for people."""
+    """Why a reading is not stored. `field`: key of the payload, or empty; `code` and `detail` as in the API."""
 
     field: str
     code: str
@@ -32,7 +35,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReadingLike(Protocol):
-    """Both `StoredReading` and the model `Reading`."""
+    """The common attributes of `StoredReading` and the model `Reading`."""
 
     @property
     def id(self) -> UUID: ...
@@ -71,7 +74,7 @@ class StoredReading(msgspec.Struct, frozen=True, gc=False):
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """Readings just committed to one device's log, `seq` rising by one. `device_pk` is the device's UUID.
+    """Readings just committed to one device's log, with consecutive `seq`. `device_pk` is the device's UUID.
 
     `access_version` counts the revocations committed before them (`devices.models.AccessVersion`).
     """
@@ -83,9 +86,9 @@ class Appended(msgspec.Struct, frozen=True):
 
 
 def reading_document(reading: ReadingLike, metrics: Collection[str] | None = None) -> dict[str, Any]:
-    """A reading as the API shows it: flat, as it was sent; a metric that was absent is absent.
+    """A reading as the API returns it: a flat object without the metrics that were absent.
 
-    With `metrics` only these. Leaves out the device, which whatever the document stands in names.
+    `metrics` limits it to these. The device is left out, because the enclosing document names it.
     """
     document: dict[str, Any] = {"id": reading.id, "seq": reading.seq, "timestamp": reading.timestamp}
     values = {name: value for name in COLUMNS if (value := getattr(reading, name)) is not None} | reading.extra

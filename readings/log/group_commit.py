@@ -1,6 +1,6 @@
-"""Group commit: what arrives while one transaction is being committed shares the next.
+"""Group commit: readings that arrive while a transaction is being committed share the next transaction.
 
-No timer and no wait when idle: the first reading starts a transaction of its own at once.
+There is no timer and no added wait when idle: the first reading starts a transaction immediately.
 """
 
 import asyncio
@@ -24,19 +24,20 @@ from readings.log.recording import OutcomeUnknown, Recorded, announce, store
 
 logger = logging.getLogger(__name__)
 
-# Readings that may wait; about 20 MB of them. What is beyond is refused at once rather than answered too late.
+# Maximum number of waiting readings, about 20 MB. More are refused immediately, because the answer would be too late.
 QUEUED_READINGS_MAX = 20_000
-# Readings of one transaction, unless a single request has more.
+# Maximum number of readings in one transaction, unless a single request has more.
 GROUP_READINGS_MAX = 2_000
+# How long a request waits for the outcome of its transaction, in seconds.
 ANSWER_SECONDS = 5
 # How long a transaction may take before its thread is replaced, in seconds.
 COMMIT_SECONDS = 6.0
-# Transactions under way at a time: SQLite has one writer. On PostgreSQL a second group is made ready while the first is
-# stored, where enough waits: for fewer readings, one larger group is quicker than two.
+# Maximum number of transactions at a time. SQLite has one writer. On PostgreSQL a second transaction starts while the
+# first is running, if at least PARALLEL_READINGS_MIN readings wait; with fewer, one larger group is faster than two.
 WRITERS = {"postgresql": 2, "sqlite": 1}
 PARALLEL_READINGS_MIN = 500
 
-# Those of this process, one for each event loop.
+# All committers of this process, one per event loop.
 committers: "WeakSet[GroupCommitter]" = WeakSet()
 
 
@@ -44,15 +45,15 @@ class Overloaded(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "overloaded"
     default_detail = (
-        f"More arrives than can be stored: at most {QUEUED_READINGS_MAX} readings wait. Nothing of this request was "
-        "stored; send it again."
+        f"Readings arrive faster than they can be stored: at most {QUEUED_READINGS_MAX} may wait. Nothing of this "
+        "request was stored. Send it again."
     )
     wait = 1
 
 
 @dataclass(eq=False)
 class Submission:
-    """One request's readings, and where its answer is awaited."""
+    """The readings of one request, and the future that the request awaits."""
 
     readings: Sequence[NewReading]
     received_at: datetime
@@ -61,7 +62,7 @@ class Submission:
 
 
 class GroupCommitter:
-    """One event loop's way into the database: few transactions at a time, each in a thread of its own."""
+    """Stores the readings of one event loop: few transactions at a time (WRITERS), each in its own thread."""
 
     def __init__(self) -> None:
         self.waiting: deque[Submission] = deque()
@@ -71,14 +72,15 @@ class GroupCommitter:
             "group-commit", work=Work.INGEST, threads=self.writers, seconds=COMMIT_SECONDS, waiting_max=self.writers
         )
         self.writing = 0
-        self.locked: set[str] = set()  # the devices of the transactions under way
+        self.locked: set[str] = set()  # the devices of the running transactions
         self.tasks: set[asyncio.Task[None]] = set()
         committers.add(self)
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
-        """As `recording.record`, in a transaction shared with others, whose failure is not shared.
+        """Stores the readings like `recording.record`, in a transaction shared with other requests.
 
-        Raises Overloaded, OutcomeUnknown, and what `recording.record` raises.
+        Readings of another request that fail do not make these fail. Raises Overloaded, OutcomeUnknown, and any error
+        of `recording.record`.
         """
         self.check_room(len(readings))
         devices = frozenset([reading.device_id for reading in readings])
@@ -93,24 +95,24 @@ class GroupCommitter:
             raise OutcomeUnknown from error
 
     def check_room(self, size: int) -> None:
-        """Raises Overloaded where so many readings more may not wait; any number may where nothing does."""
+        """Raises Overloaded if the queue has no room for `size` more readings. An empty queue takes any number."""
         if self.queued_readings and self.queued_readings + size > QUEUED_READINGS_MAX:
             instruments.OVERLOADS.inc()
             raise Overloaded
 
     def begin(self) -> None:
-        """Gives what waits to the idle writers."""
+        """Starts transactions for waiting submissions while writers are free."""
         while self.writing < self.writers and (self.writing == 0 or self.queued_readings >= PARALLEL_READINGS_MIN):
             if not (group := self.take()):
                 return
             self.writing += 1
             self.locked |= devices_of(group)
             task = asyncio.create_task(self.write(group))
-            self.tasks.add(task)  # or it may be collected under way
+            self.tasks.add(task)  # prevents garbage collection, because asyncio keeps only weak references
             task.add_done_callback(self.tasks.discard)
 
     async def write(self, group: list[Submission]) -> None:
-        """Commits a group; announces it while the next is committed."""
+        """Commits a group, then starts the next one, then sends the signal for this one."""
         appended: list[Appended] = []
         try:
             appended = await self.runner.run(self.commit, group)
@@ -121,7 +123,7 @@ class GroupCommitter:
             for submission in group:
                 answer(submission, OutcomeUnknown())
             logger.warning("A transaction of %s requests has no outcome yet: %s", len(group), error)
-        except Exception as error:  # a fault of ours, of which its callers have to hear
+        except Exception as error:  # an error in our code: the waiting requests must receive it
             logger.exception("A transaction of %s requests failed", len(group))
             for submission in group:
                 answer(submission, own_copy(error))
@@ -132,9 +134,10 @@ class GroupCommitter:
         await announce(appended)
 
     def take(self) -> list[Submission]:
-        """The next group: what waits, in order, up to GROUP_READINGS_MAX readings, at least one submission.
+        """Removes and returns the next group: submissions in order, at least one, up to GROUP_READINGS_MAX readings.
 
-        Ends before a device that a transaction under way has locked: there it would only wait for the lock.
+        The group ends before a submission for a device that a running transaction has locked, because it would only
+        wait for that lock. So it may be empty.
         """
         group: list[Submission] = []
         size = 0
@@ -144,13 +147,13 @@ class GroupCommitter:
                 break
             self.waiting.popleft()
             self.queued_readings -= len(submission.readings)
-            if not submission.outcome.cancelled():  # else its client is gone, and nothing was promised
+            if not submission.outcome.cancelled():  # otherwise the client is gone, and nothing was acknowledged
                 group.append(submission)
                 size += len(submission.readings)
         return group
 
     def commit(self, group: list[Submission]) -> list[Appended]:
-        """In the thread: stores the group in one transaction, or, where that fails, each submission in its own."""
+        """Stores the group in one transaction; if that fails, each submission in its own. Runs in a thread."""
         readings = [reading for submission in group for reading in submission.readings]
         instruments.COMMIT_READINGS.observe(len(readings))
         try:
@@ -161,7 +164,7 @@ class GroupCommitter:
                 answer(submission, OutcomeUnknown())
             return []
         except Exception as error:
-            if trouble_of(error) is not None:  # it ails the database, so it would fail for each of them
+            if trouble_of(error) is not None:  # a failure of the database would repeat for each submission
                 connection.close()
                 for submission in group:
                     answer(submission, own_copy(error))
@@ -169,7 +172,7 @@ class GroupCommitter:
             if len(group) == 1:
                 answer(group[0], error)
                 return []
-            logger.warning("A group of %s failed and is stored one by one", len(group), exc_info=error)
+            logger.warning("A group of %s requests failed and is stored one by one", len(group), exc_info=error)
             return [log for submission in group for log in self.commit([submission])]
         first = 0
         for submission in group:
@@ -184,7 +187,7 @@ def devices_of(group: Sequence[Submission]) -> frozenset[str]:
 
 
 def answer(submission: Submission, outcome: list[Recorded] | Exception) -> None:
-    """Hands a submission its outcome, from the thread to its event loop."""
+    """Passes the outcome of a submission from the thread to its event loop."""
 
     def deliver() -> None:
         if submission.outcome.done():
@@ -198,7 +201,7 @@ def answer(submission: Submission, outcome: list[Recorded] | Exception) -> None:
 
 
 def queued_readings() -> int:
-    """How many readings wait in this process."""
+    """The number of waiting readings in this process."""
     return sum(committer.queued_readings for committer in list(committers))
 
 

@@ -13,7 +13,7 @@ def uuid7() -> UUID:
 
 
 def uuid7s(count: int) -> list[UUID]:
-    """So many of them at once, of one millisecond; a tenth of the time that `UUID()` takes for each."""
+    """`count` identifiers of the same millisecond, in a tenth of the time of `count` calls of `UUID()`."""
     milliseconds = time.time_ns() // 1_000_000 & (1 << 48) - 1
     random = os.urandom(RANDOM_BYTES * count)
     texts = []

@@ -1,4 +1,4 @@
-"""Large batches go to the group commit one at a time, which leaves room in its queue for all other posts."""
+"""Passes large batches to the group commit one at a time, so that its queue has room for all other posts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from readings import instruments
 from readings.log.group_commit import QUEUED_READINGS_MAX, Overloaded
 
-# A batch of more readings is a large one: it is a transaction of its own in any case.
+# A batch of more readings is large. It needs its own transaction in any case (GROUP_READINGS_MAX).
 LARGE_BATCH_READINGS_MIN = 2_000
 
 
 class LargeBatches:
-    """One event loop's."""
+    """The queue of large batches of one event loop."""
 
     def __init__(self) -> None:
         self.committing = asyncio.Lock()
@@ -22,7 +22,7 @@ class LargeBatches:
     async def turn(self, readings: int) -> AsyncIterator[None]:
         """Waits until no other large batch is being committed.
 
-        Raises Overloaded where so many readings more than wait here may not wait; about 20 MB of them may.
+        Raises Overloaded if more than QUEUED_READINGS_MAX readings, about 20 MB, would wait here.
         """
         if self.readings and self.readings + readings > QUEUED_READINGS_MAX:
             instruments.OVERLOADS.inc()

@@ -1,7 +1,7 @@
-"""Which metrics a device has, and how many more it may get: each name costs rollups for ever.
+"""The metric names of each device, and their maximum number, because every name costs rollups forever.
 
-The names stand in the device's state and are remembered by this process. `names_seq`, which comes with the lock of the
-state, says whether what is remembered is still right: so the limit is exact, and mostly nothing is read for it.
+The names are stored in the device's state and cached in this process. `names_seq`, which is read with the lock on the
+state, tells whether the cached names are current. So the limit is exact, and usually needs no extra query.
 """
 
 from collections.abc import Collection, Iterable
@@ -16,12 +16,12 @@ from devices.models import DeviceState
 from devices.states import LogEnd
 from readings.log.entries import Refusal
 
-# Names remembered, of all devices together; a set of names that many devices have is kept once.
+# Maximum number of cached names of all devices together. Equal sets of names are stored only once.
 REMEMBERED_MAX = 500_000
 
 
 class Names(msgspec.Struct, frozen=True, gc=False):
-    """The metrics of a device, columns too, since its log's entry `names_seq`."""
+    """The metrics of a device, including those with a column, since the entry `names_seq` of its log."""
 
     device_pk: UUID
     names_seq: int
@@ -29,11 +29,11 @@ class Names(msgspec.Struct, frozen=True, gc=False):
 
 
 class Memory:
-    """The names that this process remembers; the device longest unchanged is forgotten first."""
+    """The cached names of this process. When it is full, the oldest entries are removed first."""
 
     def __init__(self) -> None:
         self.lock = Lock()
-        # By number: to look up a UUID takes three times as long.
+        # Keyed by the UUID as an integer, because a look-up by UUID takes three times as long.
         self.devices: dict[int, Names] = {}
         self.sets: dict[frozenset[str], frozenset[str]] = {}
         self.count = 0
@@ -56,7 +56,7 @@ memory = Memory()
 
 
 def of(ends: Collection[LogEnd]) -> dict[str, frozenset[str]]:
-    """The metrics of devices whose states are locked, by device id; one query for all that are not remembered."""
+    """The metrics of devices whose states are locked, by device id; one query for all that are not cached."""
     names: dict[str, frozenset[str]] = {}
     missing: dict[str, LogEnd] = {}
     remembered = memory.devices
@@ -76,20 +76,20 @@ def of(ends: Collection[LogEnd]) -> dict[str, frozenset[str]]:
 
 
 def remember(changed: Iterable[Names]) -> None:
-    """To be called after the transaction that changed them has been committed."""
+    """Caches changed names. Call it only after the commit of the transaction that changed them."""
     for names in changed:
         memory.put(names)
 
 
 def too_many(names: Collection[str]) -> bool:
-    """Whether a device with these metrics would have more extra ones than METRIC_NAMES_PER_DEVICE allows."""
+    """Whether these metrics without the columns are more than METRIC_NAMES_PER_DEVICE allows."""
     limit = int(settings.METRIC_NAMES_PER_DEVICE)
     return len(names) > limit and len(names) - sum(name in names for name in COLUMNS) > limit
 
 
 def refusal() -> Refusal:
     detail = (
-        f"The device would have more than {settings.METRIC_NAMES_PER_DEVICE} metrics beside {', '.join(COLUMNS)}, "
-        "which METRIC_NAMES_PER_DEVICE does not allow."
+        f"The device would have more than {settings.METRIC_NAMES_PER_DEVICE} metrics in addition to "
+        f"{', '.join(COLUMNS)}. The setting METRIC_NAMES_PER_DEVICE does not allow more."
     )
     return Refusal("", "too_many_metric_names", detail)

@@ -1,4 +1,4 @@
-"""The write path. Everything that stores a reading goes through `store`, by way of `record` or of a group commit."""
+"""The write path. All code that stores readings calls `store`, either through `record` or through a group commit."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -23,29 +23,30 @@ from readings.models import Reading
 from readings.signals import readings_recorded
 from readings.windows import EARLIEST
 
-UNKNOWN_DEVICE = Refusal("device_id", "unknown_device", "There is no device of this id.")
+UNKNOWN_DEVICE = Refusal("device_id", "unknown_device", "There is no device with this id.")
 INACTIVE_DEVICE = Refusal("device_id", "inactive_device", "This device is deactivated.")
-FOREIGN_ID = Refusal("id", "id_taken", "Another device has stored a reading of this id.")
+FOREIGN_ID = Refusal("id", "id_taken", "Another device has stored a reading with this id.")
 
-# Two transactions can give one id to two devices, whose locks do not meet; the second look finds it stored.
+# Two transactions can store the same id for two devices, because they lock different rows. One fails; its next attempt
+# finds the id stored.
 ATTEMPTS = 3
 
 MICROSECOND = timedelta(microseconds=1)
 
 
 class OutcomeUnknown(APIException):
-    """The connection ended, or the deadline passed, before the database said whether it has committed."""
+    """The connection ended, or the deadline passed, before the database confirmed the commit."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "outcome_unknown"
     default_detail = (
-        "The database has not said whether it stored this. Send it again with the same ids, which are stored once; "
+        "The database did not confirm whether it stored this. Send it again with the same ids, which are stored once; "
         "without ids it may be stored twice."
     )
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
-    """What became of one reading: stored now, stored before (`duplicate`), or refused."""
+    """The outcome for one reading: stored now, stored before (`duplicate`), or refused (`refusal`)."""
 
     reading: StoredReading | None = None
     duplicate: bool = False
@@ -55,12 +56,14 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 def record(
     readings: Sequence[NewReading], *, received_at: datetime | None, register: Collection[str] = ()
 ) -> list[Recorded]:
-    """Stores readings of any number of devices in one transaction and says, in order, what became of each.
+    """Stores readings of any number of devices in one transaction; returns the outcome of each, in the same order.
 
-    A reading whose `id` its device has stored already is a duplicate, also within one call. Returns after the
-    commit and after `readings_recorded`. A DatabaseError means that nothing was stored, OutcomeUnknown that nobody
-    knows. `received_at` is None where the devices themselves were not heard from, as in an import. `register` names
-    devices to register in the same transaction; raises DeviceIdTaken where there is one of them already.
+    A reading whose `id` its device has stored already is a duplicate, also within one call. Returns after the commit
+    and after the receivers of `readings_recorded`. `received_at` is None if the devices themselves did not send the
+    readings, as in an import. `register`: ids of devices to register in the same transaction.
+
+    Raises DatabaseError if nothing was stored, OutcomeUnknown if it is unknown whether the readings were stored, and
+    DeviceIdTaken if a device in `register` exists already.
     """
     outcomes, appended = store(readings, received_at=received_at, register=register)
     if appended:
@@ -69,7 +72,7 @@ def record(
 
 
 async def announce(appended: list[Appended]) -> None:
-    """Sends the signal, if there is anything to tell, from an event loop: for whoever calls `store` in a thread."""
+    """Sends the signal for stored readings, if any, from an event loop; for callers that run `store` in a thread."""
     if appended:
         await readings_recorded.asend_robust(sender=record, appended=appended)
 
@@ -77,7 +80,7 @@ async def announce(appended: list[Appended]) -> None:
 def store(
     readings: Sequence[NewReading], *, received_at: datetime | None, register: Collection[str] = ()
 ) -> tuple[list[Recorded], list[Appended]]:
-    """`record` without the signal: also returns what is to be announced."""
+    """`record` without the signal. Also returns the readings for which the caller must send it."""
     for attempt in range(1, ATTEMPTS + 1):
         committing = False
         try:
@@ -104,9 +107,9 @@ def store(
 def append(
     readings: Sequence[NewReading], *, received_at: datetime | None
 ) -> tuple[list[Recorded], list[Appended], list[Names]]:
-    """The transaction: lock, leave out duplicates, number, insert, advance the states.
+    """The body of the transaction: lock, leave out duplicates, number, insert, update the states.
 
-    Also returns the metric names of the devices that have new ones.
+    The third result has the metric names of the devices that have new ones.
     """
     ends = DeviceState.objects.lock({reading.device_id for reading in readings})
     names = metric_names.of(ends.values())
@@ -116,7 +119,7 @@ def append(
     outcomes: list[Recorded] = []
     new: dict[str, list[StoredReading]] = defaultdict(list)
     heard_from = set()
-    widened = set()  # the devices that have a new extra metric
+    widened = set()  # devices with a new extra metric
     for reading in readings:
         device_id = reading.device_id
         end = ends.get(device_id)
@@ -156,7 +159,7 @@ def append(
         outcomes.append(Recorded(stored))
     rows = [reading for log in new.values() for reading in log]
     if given:
-        # Two transactions that bring the same ids for different devices wait for each other, but never in a ring.
+        # Sorted, so that two transactions with the same ids for different devices cannot deadlock.
         rows.sort(key=lambda reading: reading.id.int)
     Reading.objects.insert(rows)
     advances, changed = [], []
@@ -202,10 +205,10 @@ def by_time(reading: StoredReading) -> tuple[datetime, int]:
 
 
 def latest_json(reading: StoredReading, micros: dict[datetime, int]) -> tuple[str, list[str]]:
-    """A reading's values as `Advance.latest`, and the columns among its metrics.
+    """The values of a reading in the form of `Advance.latest`, and those of its metrics that have a column.
 
-    Written by hand, since it is made for each device of each commit. `micros` are moments in microseconds, as far as
-    they were needed: a commit has few.
+    The JSON is formatted by hand for speed, because every commit needs it for each of its devices. `micros` caches
+    times as microseconds, because a commit has few different times.
     """
     if (at := micros.get(reading.timestamp)) is None:
         at = micros[reading.timestamp] = microseconds(reading.timestamp)
@@ -229,14 +232,14 @@ def latest_json(reading: StoredReading, micros: dict[datetime, int]) -> tuple[st
 def latest_json_of(
     newest: StoredReading, log: Sequence[StoredReading], micros: dict[datetime, int]
 ) -> tuple[str, list[str], int, datetime | None]:
-    """As `latest_json`, of several readings, the newest of each metric.
+    """Like `latest_json`, for several readings: the newest value of each metric.
 
-    Also returns how many metrics there are, and the oldest time of those values where it is not that of `newest`.
+    Also returns the number of metrics, and the oldest time of these values if it is not that of `newest`, else None.
     """
     text, columns = latest_json(newest, micros)
     present = {*newest.extra, *columns}
     absent = [name for name in COLUMNS if name not in present]
-    others: dict[str, StoredReading] = {}  # of metrics that the newest reading has not
+    others: dict[str, StoredReading] = {}  # by metric that the newest reading lacks
     for reading in log:
         names = [name for name in absent if getattr(reading, name) is not None] if absent else []
         if reading.extra and not reading.extra.keys() <= present:
