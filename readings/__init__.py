@@ -1,4 +1,4 @@
 """Readings: the log, ingest, history, statistics and upkeep.
 
-May import `devices`; knows nothing of channels or of who listens.
+May import `devices`. Does not depend on channels or on the receivers of its signal.
 """

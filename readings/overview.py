@@ -1,4 +1,4 @@
-"""How the fleet is, for the console's first page: a constant number of queries, none of which counts readings."""
+"""Figures about the fleet for the console's first page: a constant number of queries; no query counts readings."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,10 +19,13 @@ LISTED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """`readings` is how many ever came, `waiting` how many of them are in no rollup yet; `storage` in bytes.
+    """The figures of the first page.
 
-    `clock` says what is wrong with the clock, "" if nothing is: `readings.upkeep.clock`.
-    `per_minute` is None until two rounds of maintenance have passed. `gone`: devices offline, the latest first.
+    `readings`: number of readings ever stored. `waiting`: how many of them are in no hourly rollup yet.
+    `per_minute`: readings per minute, None until there has been a round of maintenance. `storage`: bytes.
+    `clock`: what is wrong with the clock, "" if nothing is (`readings.upkeep.clock`).
+    `gone`: the offline devices that were last heard from most recently, at most LISTED.
+    `refused`: the latest refused posts, at most LISTED.
     """
 
     devices: int
@@ -63,7 +66,7 @@ def overview(*, now: datetime) -> Overview:
 
 
 def readings_per_minute(readings: int, *, now: datetime) -> float | None:
-    """By how much the logs have grown since a round of about a minute ago."""
+    """Growth of all logs per minute since a round of about a minute ago; None without an earlier round."""
     rounds = MaintenanceRound.objects.order_by("-id")
     before = rounds.filter(finished_at__lte=now - timedelta(seconds=RATE_SECONDS)).first() or rounds.last()
     if before is None or before.finished_at >= now:
@@ -72,7 +75,7 @@ def readings_per_minute(readings: int, *, now: datetime) -> float | None:
 
 
 def storage_bytes() -> int:
-    """What the database takes on disk, all of it."""
+    """The size of the whole database on disk, in bytes."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_database_size(current_database())")

@@ -1,4 +1,4 @@
-"""The one signal. Whoever wants to know of new readings connects here; nothing in `readings` knows who does."""
+"""The signal for new readings. `readings` does not depend on its receivers."""
 
 from django.dispatch import Signal
 
@@ -6,6 +6,6 @@ from readings.log.entries import Appended
 
 __all__ = ["Appended", "readings_recorded"]
 
-# Sent after the commit, robustly: a failing receiver is logged and fails no write.
-# Keyword argument `appended`: a list of `Appended`, one for each device that got new readings.
+# Sent after the commit with `send_robust`: an error in a receiver is logged and does not make the write fail.
+# Keyword argument `appended`: a list of `Appended`, one for each device with new readings.
 readings_recorded = Signal()

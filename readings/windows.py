@@ -1,4 +1,4 @@
-"""Windows of time as the API takes them: half-open, `[start, end)`, in UTC."""
+"""Time windows of the API: half-open, `[start, end)`, in UTC."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,23 +10,23 @@ UNIX_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 LOST_PLUS = re.compile(r" (\d\d:\d\d)\Z")
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-# A day short of the largest datetime, so that no time zone can push it over.
+# One day before the largest datetime, so that no conversion to a time zone can overflow.
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 
 FORMS = "RFC 3339 (2026-05-09T10:00:00Z), Unix seconds, or relative to now (-24h, -7d, now)"
-OUTSIDE = "The moment lies outside 1970 to 9999."
+OUTSIDE = "The time must lie in the years 1970 to 9999."
 
 
 class InvalidMoment(ValueError):
-    """The text names no moment between 1970 and 9999."""
+    """The text is not a valid time, or the time is outside 1970 to 9999."""
 
 
 class InvalidWindow(ValueError):
-    """The window is empty or runs backward."""
+    """The end of the window is not after its start."""
 
 
 def parse_moment(text: str, *, now: datetime) -> datetime:
-    """The moment, in UTC, that `text` names; without a time zone it is UTC. Raises InvalidMoment."""
+    """Parses a time in one of the FORMS, to UTC. A text without a time zone is UTC. Raises InvalidMoment."""
     text = text.strip()
     try:
         if text and (match := RELATIVE.fullmatch(text)):
@@ -34,7 +34,7 @@ def parse_moment(text: str, *, now: datetime) -> datetime:
             seconds = int(count) * UNITS[unit] if unit else 0
             moment = now + timedelta(seconds=-seconds if sign == "-" else seconds)
         elif UNIX_SECONDS.fullmatch(text):
-            # Exact to the microsecond, where `fromtimestamp(float)` is not.
+            # Exact to the microsecond; `fromtimestamp(float)` is not.
             whole, _, fraction = text.partition(".")
             moment = EARLIEST + timedelta(seconds=int(whole), microseconds=int(fraction[:6].ljust(6, "0") or 0))
         else:
@@ -50,6 +50,6 @@ def parse_moment(text: str, *, now: datetime) -> datetime:
 
 
 def check_window(start: datetime | None, end: datetime | None) -> None:
-    """Raises InvalidWindow unless `start < end`; None is an open side."""
+    """Raises InvalidWindow unless `start < end`. None means that this side is open."""
     if start is not None and end is not None and start >= end:
         raise InvalidWindow(f"The window is empty: end ({end.isoformat()}) must be after start ({start.isoformat()}).")

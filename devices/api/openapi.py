@@ -1,4 +1,4 @@
-"""Parts of OpenAPI schemas that several endpoints share."""
+"""Parts of OpenAPI schemas that several endpoints use."""
 
 from typing import Any
 
