@@ -1,4 +1,4 @@
-"""A device's readings as CSV: the whole window, page by page, in constant memory."""
+"""Exports a device's readings as CSV: the whole window, page by page, in constant memory."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -12,16 +12,16 @@ from readings.log.entries import StoredReading
 from readings.querysets import INSERT_COLUMNS, ReadingQuerySet
 
 PAGE_READINGS = 2000
-# Lines given at once: of the widest, 100 KB.
+# Lines per piece that is sent; 250 of the widest lines are 100 KB.
 PIECE_READINGS = 250
 IDENTIFYING = ("id", "seq", "device_id", "timestamp")
 
 
 async def csv_lines(readings: ReadingQuerySet, *, metrics: Sequence[str], descending: bool) -> AsyncIterator[bytes]:
-    """The header, then pieces of lines. An async generator, because ASGI would collect a plain one in memory first.
+    """Yields the header, then pieces of lines. Async, because ASGI would collect a sync generator in memory first.
 
-    Every cell is a number, an id or a time, so nothing has to be quoted and no spreadsheet finds a formula. Lines are
-    made in the request's thread: to make a page of wide ones takes longer than the event loop may stand still.
+    Every cell is a number, an id or a time, so no cell needs quotes and no spreadsheet sees a formula. The lines are
+    formatted in the request's thread, because formatting a page of wide lines would block the event loop for too long.
     """
     yield (",".join((*IDENTIFYING, *metrics)) + "\r\n").encode()
     readings = readings.by_time(descending=descending)
@@ -36,9 +36,9 @@ async def csv_lines(readings: ReadingQuerySet, *, metrics: Sequence[str], descen
 
 
 def page_of(readings: ReadingQuerySet, metrics: Sequence[str]) -> tuple[list[bytes], StoredReading | None]:
-    """The lines of the next page in pieces, and its last reading; None where there is none.
+    """The lines of the next page in pieces, and its last reading; None if the page is empty.
 
-    Gives the connection back: a slow reader must not keep one from everybody else.
+    Closes the connection after the query, because a slow client must not hold a connection that others need.
     """
     try:
         page = [StoredReading(*values) for values in readings.values_list(*INSERT_COLUMNS)[:PAGE_READINGS]]
@@ -58,7 +58,7 @@ def page_of(readings: ReadingQuerySet, metrics: Sequence[str]) -> tuple[list[byt
 
 
 def csv_line(reading: StoredReading, places: dict[str, int]) -> str:
-    """The line, with each metric in its place."""
+    """One line with each metric in its column. `places` maps the name of a metric to its column."""
     cells = [""] * len(places)
     for name in COLUMNS:
         if name in places and (value := getattr(reading, name)) is not None:

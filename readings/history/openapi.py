@@ -1,4 +1,4 @@
-"""OpenAPI of the endpoints that read a device's log, whose bodies are msgspec's: drf-spectacular cannot read them."""
+"""OpenAPI schemas of the history endpoints, written by hand because drf-spectacular cannot read msgspec structs."""
 
 from drf_spectacular.utils import extend_schema
 
@@ -7,8 +7,8 @@ from readings.history.parameters import AggregateQuery, HistoryQuery
 
 LATEST_VALUES: Schema = {
     "type": "object",
-    "description": "Of each metric that the device has its newest value by time, with the reading that has it. `seq` "
-    "is null where the reading is no longer kept and only the average of its hour is known.",
+    "description": "The newest value by time of each metric of the device, with the time and `seq` of its reading. "
+    "`seq` is null if the reading was deleted and only the average of its hour is known.",
     "additionalProperties": record(
         {"value": {"type": "number"}, "timestamp": DATE_TIME, "seq": {"type": ["integer", "null"], "minimum": 1}}
     ),
@@ -21,7 +21,7 @@ HISTORY = record(
         "end": nullable(DATE_TIME),
         "order": {"type": "string", "enum": ["desc", "asc"]},
         "results": array(READING),
-        "next": {"type": ["string", "null"], "description": "The address of the next page."},
+        "next": {"type": ["string", "null"], "description": "The URL of the next page; null on the last page."},
     }
 )
 
@@ -38,8 +38,8 @@ AGGREGATE = record(
         "resolution": {
             "type": "string",
             "const": "1h",
-            "description": "Said where readings of the window are no longer kept, and its edges or its buckets' are no "
-            "whole hours: what lies before the readings that are kept was taken by whole hours.",
+            "description": "Present if readings of the window have been deleted, and an edge of the window or of a bucket "
+            "in that time is not a whole hour. The statistics of that time then cover whole hours.",
         },
         "metrics": METRICS,
         "bucket": STRING,

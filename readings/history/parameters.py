@@ -1,4 +1,4 @@
-"""What `history` and `aggregate` can be asked: their query parameters, parsed."""
+"""Parses the query parameters of `history` and `aggregate`."""
 
 import base64
 import binascii
@@ -33,7 +33,7 @@ ALIASES = {"from": "start", "to": "end"}
     }
 )
 class MomentField(serializers.CharField):
-    """A moment; relative ones count from the `now` of the serializer's context."""
+    """A point in time; relative times count from `now` in the serializer's context."""
 
     def to_internal_value(self, data: Any) -> Any:
         try:
@@ -44,14 +44,16 @@ class MomentField(serializers.CharField):
 
 @extend_schema_field({"type": "string", "pattern": METRICS_PATTERN})
 class MetricsField(serializers.CharField):
-    """A comma list of metric names."""
+    """A comma-separated list of metric names."""
 
     def to_internal_value(self, data: Any) -> Any:
         names = list(dict.fromkeys(name.strip() for name in str(data).split(",")))
         if wrong := [name for name in names if not is_metric_name(name)]:
-            raise serializers.ValidationError(f"{wrong[0][:80]!r} is no metric's name.", code="invalid_name")
+            raise serializers.ValidationError(f"{wrong[0][:80]!r} is not a metric name.", code="invalid_name")
         if len(names) > EXTRA_METRICS_MAX + 3:
-            raise serializers.ValidationError("More metrics than a reading can have.", code="too_many_metrics")
+            raise serializers.ValidationError(
+                "These are more metrics than a reading can have.", code="too_many_metrics"
+            )
         return names
 
 
@@ -60,19 +62,20 @@ class TimeZoneField(serializers.CharField):
 
     def to_internal_value(self, data: Any) -> Any:
         if data not in time_zones():
-            raise serializers.ValidationError("Name a time zone, such as Europe/Berlin.", code="invalid_time_zone")
+            raise serializers.ValidationError("Write a time zone name such as Europe/Berlin.", code="invalid_time_zone")
         return ZoneInfo(str(data))
 
 
 @extend_schema_field({"type": "string", "pattern": BUCKET_PATTERN})
 class BucketField(serializers.CharField):
-    """The name of a bucket; with the window it becomes a `readings.statistics.buckets.Bucket`."""
+    """The name of a bucket; `AggregateQuery` converts it to a `readings.statistics.buckets.Bucket`."""
 
 
 class CursorField(serializers.CharField):
-    """The position of the last reading of the page before, `(timestamp, seq)`; opaque to clients.
+    """The position of the last reading of the previous page, `(timestamp, seq)`; opaque to clients.
 
-    In UTC, and in the one form that `encode` gives it: PostgreSQL takes fewer time zones than Python, for instance.
+    Only the exact form that `encode` returns, in UTC, is accepted, because PostgreSQL accepts fewer time zones than
+    Python, for example.
     """
 
     def to_internal_value(self, data: Any) -> Any:
@@ -84,7 +87,7 @@ class CursorField(serializers.CharField):
             if not (EARLIEST <= position[0] <= LATEST and 0 < position[1] < 1 << 63):
                 raise ValueError
         except (TypeError, ValueError, binascii.Error) as error:
-            raise serializers.ValidationError("This is no cursor of ours.", code="invalid_cursor") from error
+            raise serializers.ValidationError("This cursor is not valid.", code="invalid_cursor") from error
         return position
 
     @staticmethod
@@ -100,9 +103,9 @@ def time_zones() -> frozenset[str]:
 class WindowSerializer(QuerySerializer):
     """`start` and `end` with the aliases `from` and `to`."""
 
-    start = MomentField(required=False, help_text=f"Start of the window, included. {FORMS}. Also called `from`.")
-    end = MomentField(required=False, help_text="End of the window, excluded; as `start`. Also called `to`.")
-    metrics = MetricsField(required=False, help_text="Comma list of metrics; all if absent.")
+    start = MomentField(required=False, help_text=f"Start of the window (inclusive): {FORMS}. Alias: `from`.")
+    end = MomentField(required=False, help_text="End of the window (exclusive), in the forms of `start`. Alias: `to`.")
+    metrics = MetricsField(required=False, help_text="Comma-separated list of metrics. Default: all.")
 
     def to_internal_value(self, data: Any) -> Any:
         return super().to_internal_value({ALIASES.get(name, name): value for name, value in data.items()})
@@ -120,23 +123,23 @@ class WindowSerializer(QuerySerializer):
 class HistoryQuery(WindowSerializer):
     limit = serializers.IntegerField(default=LIMIT_DEFAULT, min_value=1, max_value=LIMIT_MAX, help_text="Page size.")
     order = serializers.ChoiceField(["desc", "asc"], default="desc", help_text="`desc`: newest first.")
-    cursor = CursorField(required=False, help_text="From `next` of the page before.")
+    cursor = CursorField(required=False, help_text="The cursor in `next` of the previous page.")
     format = serializers.ChoiceField(["json", "csv"], required=False, help_text="`csv` streams the whole window.")
 
 
 class AggregateQuery(WindowSerializer):
     """The default window is the last 24 hours; `bucket` becomes a `readings.statistics.buckets.Bucket`.
 
-    `auto` chooses no less than whole hours where the window starts before the context's `raw_from`, if any, and buckets
-    so large that with `metric_count` metrics, the context's, the answer is not too large.
+    With `auto`, buckets are at least 1h if the window starts before `raw_from` of the context, and so large that an
+    answer with the requested metrics (without `metrics`: `metric_count` of the context) stays within its limit.
     """
 
     bucket = BucketField(required=False, help_text="`30s 5m 1h 1d 7d`, or `auto`.")
     points = serializers.IntegerField(
-        default=POINTS_DEFAULT, min_value=1, max_value=BUCKETS_MAX, help_text="At most so many buckets, with `auto`."
+        default=POINTS_DEFAULT, min_value=1, max_value=BUCKETS_MAX, help_text="Maximum number of buckets with `auto`."
     )
-    tz = TimeZoneField(required=False, help_text="Where the days of day-sized buckets begin; UTC if absent.")
-    fill = serializers.ChoiceField(["null"], required=False, help_text="`null`: give empty buckets too.")
+    tz = TimeZoneField(required=False, help_text="Time zone of day-sized buckets. Default: UTC.")
+    fill = serializers.ChoiceField(["null"], required=False, help_text="`null`: also return empty buckets.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         now = self.context["now"]
@@ -164,7 +167,7 @@ def parsed(
 ) -> dict[str, Any]:
     """The validated parameters. Raises ValidationError, a 422.
 
-    `raw_from`: where the device's kept readings begin. `metric_count`: how many metrics it has.
+    `raw_from`: retention deleted the device's readings before this time. `metric_count`: its number of metrics.
     """
     context = {"now": timezone.now(), "raw_from": raw_from, "metric_count": metric_count}
     serializer = query(data=parameters, context=context)
