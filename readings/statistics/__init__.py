@@ -1,4 +1,4 @@
-"""Statistics of any window: planned over rollups and readings, and asked of the database in one statement.
+"""Statistics of any window, computed from rollups and readings in one SQL statement.
 
 May import the models; `readings.upkeep` writes the rollups that it reads.
 """

@@ -1,7 +1,7 @@
-"""Statistics of a window, whole or by buckets: rollups where they fit, readings where not, in one statement.
+"""Statistics of a window, in total or by buckets, from rollups where possible and otherwise from readings.
 
-One statement is one snapshot: the positions up to which rollups go are read in it, and the readings beyond them are
-added. So the answer is that of plain SQL over all readings, whenever the last maintenance was.
+One statement reads one snapshot: it reads the positions of the rollups and adds the readings after these positions.
+Therefore the answer always equals plain SQL over all readings, whenever maintenance last ran.
 """
 
 from collections import defaultdict
@@ -22,26 +22,26 @@ from readings.statistics.planning import Plan, Span, floor, plan
 from readings.statistics.sql import PostgreSQL, SQLite, moment
 from readings.statistics.tiers import HOURS, MINUTES, Tier
 
-# From what SQL says of a bucket to its start.
+# Converts the label of a bucket, as returned by SQL, to the start of the bucket.
 Start = Callable[[Any], datetime]
 
-# A tier that is further behind is left alone, as after a large import: all that is beyond its position would be read
-# for every question.
+# A tier whose position is more readings behind the log is not used (after a large import, for example), because every
+# query would have to read all readings after this position.
 BEHIND_MAX = 100_000
 
-# Of planning anew where retention has moved `raw_from` meanwhile, which it does once an hour.
+# Attempts to plan a query again if retention moved `raw_from` between planning and execution (about once an hour).
 ATTEMPTS = 3
 
 
-# Of one answer, buckets times metrics: 24 MB of JSON.
+# Maximum number of values (buckets times metrics) in an answer: 24 MB of JSON.
 AGGREGATE_VALUES_MAX = 200_000
-# Answers that may have more values are fetched in pieces, and made one at a time: each takes up to 80 MB meanwhile.
+# An answer that may have more values is fetched in pieces. Only one such answer is made at a time (up to 80 MB).
 LARGE_ANSWER_VALUES = 50_000
 FETCHED_ROWS = 2_000
 
 
 class Statistics(msgspec.Struct, gc=False):
-    """Of one metric's values; `min`, `max`, `avg` are None where `count` is 0."""
+    """Statistics of the values of one metric. `min`, `max` and `avg` are None if `count` is 0."""
 
     count: int = 0
     min: float | None = None
@@ -50,7 +50,7 @@ class Statistics(msgspec.Struct, gc=False):
     sum: float = 0.0
 
     def add(self, count: int, total: float, smallest: float, largest: float) -> None:
-        """Takes in `count` more values, at least one, by their sum and extremes."""
+        """Adds `count` values, at least one, given their sum, minimum and maximum."""
         self.count += count
         self.sum += total
         self.avg = self.sum / self.count
@@ -59,14 +59,14 @@ class Statistics(msgspec.Struct, gc=False):
 
 
 class BucketStatistics(msgspec.Struct, gc=False):
-    """`start` is the bucket's own, in UTC, which for the first bucket may lie before the window's."""
+    """Statistics by metric of one bucket. `start` is in UTC; the first bucket may start before the window."""
 
     start: datetime
     metrics: dict[str, Statistics]
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Which device, which window `[start, end)`, which metrics (None: every one there is), in which buckets."""
+    """An aggregate query: device, window `[start, end)`, metrics (None: all) and bucket (None: the whole window)."""
 
     device_id: str
     start: datetime
@@ -76,21 +76,23 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Statistics by bucket's start and metric. `widened`: the window was widened to whole hours where it begins or
-    ends before the readings that are kept."""
+    """Statistics by start of the bucket and metric.
+
+    `widened`: an edge of the window or of a bucket in the time of deleted readings was widened to whole hours.
+    """
 
     by_bucket: dict[datetime, dict[str, Statistics]]
     widened: bool
 
     def total(self, question: Question) -> dict[str, Statistics]:
-        """Of the whole window; a metric that was asked for and has no value has the count 0."""
+        """Statistics of the whole window by metric. A requested metric without values has the count 0."""
         found = self.by_bucket.get(question.start, {})
         return {name: found.get(name, Statistics()) for name in question.metrics or found}
 
     def buckets(self, question: Question, *, fill: bool) -> Iterator[BucketStatistics]:
-        """In order of time; only of what has values, or with `fill` of every bucket and metric.
+        """The buckets in order of time: those with values, or with `fill` every bucket with every metric.
 
-        Each is forgotten here once it is given.
+        Each bucket is removed from the answer when it is yielded, to free its memory.
         """
         assert question.bucket is not None
         if not fill:
@@ -104,24 +106,24 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class TooManyValues(Exception):
-    """The answer has more than AGGREGATE_VALUES_MAX values; the message says how many, and what to change."""
+    """The answer would have more than AGGREGATE_VALUES_MAX values. The message says how many, and what to change."""
 
     def __init__(self, count: str, *, fill: bool) -> None:
         ways = ["larger buckets", "fewer metrics (metrics=…)", *(["no fill=null"] if fill else []), "or bucket=auto"]
         super().__init__(
-            f"The answer would have {count}; at most {AGGREGATE_VALUES_MAX} are given (the constant "
-            f"AGGREGATE_VALUES_MAX). Ask for {', '.join(ways)}."
+            f"The answer would have {count}; the maximum is {AGGREGATE_VALUES_MAX} (the constant "
+            f"AGGREGATE_VALUES_MAX). Request {', '.join(ways)}."
         )
 
 
 class Outdated(Exception):
-    """Retention has moved on between planning and asking."""
+    """Retention moved `raw_from` between the planning and the execution of a query."""
 
 
 def check_size(question: Question, metrics: int, *, fill: bool) -> int:
-    """How many values the answer may have, `metrics` being all that may be in it.
+    """The maximum number of values of the answer; `metrics` is the number of metrics that it may have.
 
-    Raises TooManyValues where that is too many already: with `fill` every bucket and metric is in the answer.
+    Raises TooManyValues if `fill` is set, so that the answer has all these values, and they are too many.
     """
     buckets = question.bucket.count(question.start, question.end) if question.bucket else 1
     if fill and buckets * metrics > AGGREGATE_VALUES_MAX:
@@ -130,7 +132,7 @@ def check_size(question: Question, metrics: int, *, fill: bool) -> int:
 
 
 def aggregate(question: Question, state: DeviceState, *, large: bool = False) -> Answer:
-    """The statistics; `state` is the device's, as it was read a moment ago. `large`: the answer may be.
+    """Answers the query. `state` is the recently read state of the device. `large`: fetch the result in pieces.
 
     Raises TooManyValues.
     """
@@ -159,12 +161,12 @@ def aggregate(question: Question, state: DeviceState, *, large: bool = False) ->
             state.refresh_from_db()
             continue
         return Answer(found, chosen.widened)
-    raise AssertionError("retention moves once an hour")
+    raise AssertionError("retention moves raw_from about once an hour")
 
 
 def earliest(state: DeviceState) -> datetime | None:
-    """Where a device's statistics begin: at its oldest reading or, where retention has deleted older ones, at the
-    oldest hour that is rolled up. None: nothing was ever measured."""
+    """The start of a device's statistics: the time of its oldest reading or, if retention deleted older readings, the
+    oldest hour in the rollups. None if the device has no readings."""
     readings = Reading.objects.filter(device_id=state.device_id).order_by("timestamp")
     reading = readings.values_list("timestamp", flat=True).first()
     if reading is None or state.raw_from is None:
@@ -174,13 +176,16 @@ def earliest(state: DeviceState) -> datetime | None:
 
 
 def usable_tiers(state: DeviceState) -> list[Tier]:
-    """The tiers that the device has and that are close enough behind its log."""
+    """The tiers of the device whose position is at most BEHIND_MAX readings behind its log."""
     positions = ((tier, getattr(state, tier.position)) for tier in (HOURS, MINUTES))
     return [tier for tier, position in positions if position is not None and state.last_seq - position <= BEHIND_MAX]
 
 
 def rows(question: Question, chosen: Plan, state: DeviceState, *, large: bool) -> Iterator[tuple[Any, ...]]:
-    """(start of the bucket, metric, count, sum, min, max); a bucket and metric may come in several parts."""
+    """Yields (start of the bucket, metric, count, sum, min, max); several rows may be for the same bucket and metric.
+
+    Raises Outdated.
+    """
     statement = Statement(question, chosen, state)
     current = False
     for label, name, count, *numbers in fetched(*statement.built(), large=large):
@@ -193,14 +198,14 @@ def rows(question: Question, chosen: Plan, state: DeviceState, *, large: bool) -
 
 
 def fetched(sql: str, parameters: list[Any], *, large: bool) -> Iterator[tuple[Any, ...]]:
-    """The rows; of a `large` result in pieces, so that it is never in memory as a whole."""
+    """The rows of the result. A `large` result is fetched in pieces, so that it is never in memory as a whole."""
     if not large:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             yield from cursor.fetchall()
         return
-    # PostgreSQL keeps a cursor open in a transaction; outside of one it would write the whole result to disk first.
-    # SQLite gives rows as it finds them, and in a transaction would keep everybody else from writing.
+    # PostgreSQL: a transaction, because outside one a cursor would first write the whole result to disk.
+    # SQLite: no transaction, because it would block all writers, and SQLite returns rows as it finds them.
     with (
         transaction.atomic() if connection.vendor == "postgresql" else nullcontext(),
         connection.chunked_cursor() as cursor,
@@ -211,7 +216,7 @@ def fetched(sql: str, parameters: list[Any], *, large: bool) -> Iterator[tuple[A
 
 
 class Statement:
-    """The SQL of a question, put together from its plan, with its parameters in the order they stand."""
+    """Builds the SQL of a query from its plan, with the parameters in the order in which they occur."""
 
     def __init__(self, question: Question, chosen: Plan, state: DeviceState) -> None:
         self.question, self.chosen, self.state = question, chosen, state
@@ -240,7 +245,7 @@ class Statement:
         return sql, [parameter for _, parameters in (*sources, grouped, *parts) for parameter in parameters]
 
     def unchanged(self) -> tuple[str, list[Any]]:
-        """A row that tells whether `raw_from` is what the plan was made for."""
+        """A row that shows whether `raw_from` still has the value for which the plan was made."""
         same = self.dialect.same.format("raw_from", "%s")
         sql = (
             f"SELECT {self.dialect.no_label}, '', CASE WHEN {same} THEN 1 ELSE 0 END, 0.0, 0.0, 0.0 "
@@ -259,9 +264,9 @@ class Statement:
         return f"SELECT timestamp AS at, {self.values} FROM {source}", [*parameters, self.question.device_id]
 
     def not_rolled_up(self, tier: Tier, spans: Sequence[Span]) -> tuple[str, list[Any]]:
-        """Readings beyond the tier's position, each dated by its hour or minute, as its rollup will be.
+        """Readings after the tier's position, with their times truncated to the hour or minute, as in a rollup.
 
-        The position stands in the statement twice: as it was read before, for the planner, and as it is now.
+        The position occurs twice in the statement: the value read before, for the planner, and the current value.
         """
         source, parameters = self.dialect.among(
             spans,
@@ -285,7 +290,7 @@ class Statement:
         return sql, [*self.label_parameters, *parameters, self.question.device_id, *(self.question.metrics or ())]
 
     def grouped_columns(self) -> tuple[str, list[Any]]:
-        """Of the readings a row a bucket, so that they are gone through once for all columns."""
+        """One row per bucket with the statistics of all columns, so that the readings are read only once."""
         figures = [
             f"{function}({name}) AS {name}_{function}"
             for name in self.columns
@@ -321,21 +326,21 @@ def placeholders(values: Sequence[Any]) -> str:
 
 
 def label_of(question: Question, dialect: PostgreSQL | SQLite) -> tuple[str, list[Any], Start]:
-    """SQL that numbers a row's bucket, its parameters, and what turns that number into the bucket's start.
+    """SQL for the number of a row's bucket, its parameters, and a function from this number to the bucket's start.
 
-    An hour that begins before the window, as one of a widened window may, counts to the window's first bucket.
+    A rollup hour that begins before the window, as in a widened window, belongs to the first bucket.
     """
     bucket, start = question.bucket, question.start
     if bucket is None:
         return "0", [], lambda _: start
     if not bucket.days:
-        # Whole seconds, divided as whole numbers: no reading is older than the epoch.
+        # Integer division of whole seconds. No reading is older than the epoch, so no number is negative.
         return (
             f"{dialect.seconds} / {bucket.seconds}",
             [moment(start)],
             lambda n: EPOCH + timedelta(seconds=n * bucket.seconds),
         )
-    # Days begin where zoneinfo says: the database's own time zone tables may be of another year.
+    # Days begin as zoneinfo says, because the database may have another version of the time zone tables.
     starts = list(bucket.starts(start, question.end))
     sql, parameters = dialect.width_bucket(starts)
     return sql, [moment(start), *parameters], lambda n: starts[n - 1]

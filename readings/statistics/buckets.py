@@ -1,4 +1,4 @@
-"""Buckets: the equal parts of a window that `aggregate` gives statistics for."""
+"""Buckets: parts of equal length of a window, for which `aggregate` returns statistics."""
 
 import re
 from collections.abc import Iterator
@@ -15,17 +15,17 @@ BUCKET = re.compile(r"(\d{1,7})([smhd])", re.ASCII)
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# What `auto` chooses from: sizes that a clock or a calendar has marks for.
+# The sizes for `auto`; they fit the marks of a clock or calendar.
 SIZES = "1s 2s 5s 10s 15s 30s 1m 2m 5m 10m 15m 30m 1h 2h 3h 6h 12h 1d 2d 7d 14d 28d 56d 112d 364d"
 AUTOMATIC = tuple(SIZES.split())
 
 
 class InvalidBucket(ValueError):
-    """The text names no bucket, or one too small for its window."""
+    """The text is not a bucket, or the bucket is too small for the window."""
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """`days` is 0 for buckets of a fixed number of seconds; days are the calendar's, 23 to 25 hours long."""
+    """A size of buckets: `seconds`, or `days` if not 0: calendar days in `tz`, of 23 to 25 hours each."""
 
     name: str
     seconds: int
@@ -33,43 +33,43 @@ class Bucket(msgspec.Struct, frozen=True):
     tz: ZoneInfo
 
     def floor(self, moment: datetime) -> datetime:
-        """The start of the bucket that `moment` lies in, in UTC. Buckets are aligned to the epoch, or to midnight."""
+        """The start in UTC of the bucket that contains `moment`. Buckets are aligned to the epoch, or to midnight."""
         if not self.days:
             return EPOCH + (moment - EPOCH) // timedelta(seconds=self.seconds) * timedelta(seconds=self.seconds)
         midnight = self._midnight(moment)
-        # Counted from 1 January of the year 1, a Monday, so that 7d is the calendar's week.
+        # Counted from 1 January of the year 1, a Monday, so that buckets of 7d are calendar weeks.
         midnight -= timedelta(days=(midnight.toordinal() - 1) % self.days)
-        # Where clocks are put back across midnight, the old day's last hour comes again after the new day began.
+        # If clocks are put back across midnight, the last hour of the old day repeats after the new day began.
         following = self._at(midnight, days_later=self.days)
         return following if following <= moment else self._at(midnight)
 
     def next(self, start: datetime) -> datetime:
-        """The start of the bucket after the one that begins at `start`."""
+        """The start of the next bucket after the one that begins at `start`."""
         if not self.days:
             size = timedelta(seconds=self.seconds)
             return start + size if size < END_OF_TIME - start else END_OF_TIME
         return self._at(self._midnight(start), days_later=self.days)
 
     def starts(self, start: datetime, end: datetime) -> Iterator[datetime]:
-        """The starts of the buckets that `[start, end)` touches; the first may lie before `start`."""
+        """The starts of all buckets that overlap `[start, end)`; the first may lie before `start`."""
         moment = self.floor(start)
         while moment < end:
             yield moment
             moment = self.next(moment)
 
     def count(self, start: datetime, end: datetime) -> int:
-        """How many buckets `[start, end)` touches."""
+        """The number of buckets that overlap `[start, end)`."""
         first, last = self.floor(start), self.floor(end - timedelta(microseconds=1))
         if not self.days:
             return (last - first) // timedelta(seconds=self.seconds) + 1
         return (self._midnight(last) - self._midnight(first)).days // self.days + 1
 
     def _midnight(self, moment: datetime) -> datetime:
-        """The local midnight, without a time zone, that began the day of `moment`."""
+        """The local midnight at the start of the day of `moment`, as a naive datetime."""
         return moment.astimezone(self.tz).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
 
     def _at(self, midnight: datetime, *, days_later: int = 0) -> datetime:
-        """When a local midnight is, in UTC; one that a change of clocks leaves out is the change itself."""
+        """Converts a local midnight to UTC; a midnight skipped by a clock change becomes the time of that change."""
         try:
             return (midnight + timedelta(days=days_later)).replace(tzinfo=self.tz).astimezone(UTC)
         except OverflowError:
@@ -79,10 +79,10 @@ class Bucket(msgspec.Struct, frozen=True):
 def parse_bucket(
     text: str, *, start: datetime, end: datetime, points: int, tz: ZoneInfo, whole_hours: bool = False
 ) -> Bucket:
-    """The bucket of that name (`30s 5m 1h 1d 7d`, or `auto`: the smallest that gives at most `points`).
+    """Parses a bucket (`30s 5m 1h 1d 7d`, or `auto`: the smallest of AUTOMATIC with at most `points` buckets).
 
-    With `whole_hours` `auto` chooses none smaller. Raises InvalidBucket, also where the window would have more than
-    10,000 of them.
+    With `whole_hours`, `auto` chooses at least 1h. Raises InvalidBucket, also if the window would have more than
+    BUCKETS_MAX buckets.
     """
 
     def named(text: str) -> Bucket:
@@ -99,5 +99,5 @@ def parse_bucket(
     if bucket.seconds > SECONDS_MAX:
         raise InvalidBucket("A bucket is at most 3650 days.")
     if bucket.count(start, end) > BUCKETS_MAX:
-        raise InvalidBucket(f"The window has more than {BUCKETS_MAX} buckets of {text}: ask for larger ones.")
+        raise InvalidBucket(f"The window has more than {BUCKETS_MAX} buckets of {text}. Use larger buckets.")
     return bucket

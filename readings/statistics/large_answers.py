@@ -1,4 +1,4 @@
-"""Large answers are made one at a time in a process, because each takes up to 80 MB of memory meanwhile."""
+"""Limits a process to one large answer at a time, because each takes up to 80 MB of memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from django.db import connection
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
+# How long a request waits for the large answer before it.
 WAIT_SECONDS = 10
 
 being_made = Lock()
@@ -17,18 +18,18 @@ class TooManyLargeAnswers(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "too_many_large_answers"
     default_detail = (
-        f"Another large answer is being made, and {WAIT_SECONDS} s were not enough (the constant WAIT_SECONDS of "
-        "readings.statistics.large_answers). Ask again, or for less."
+        f"Another large answer was not finished within {WAIT_SECONDS} s (the constant WAIT_SECONDS of "
+        "readings.statistics.large_answers). Send the request again, or request less."
     )
     wait = 5
 
 
 @contextmanager
 def large_answer() -> Iterator[bool]:
-    """Waits until no other is being made; True. Raises TooManyLargeAnswers."""
+    """Waits until no other large answer is in progress; yields True. Raises TooManyLargeAnswers after WAIT_SECONDS."""
     if not being_made.acquire(blocking=False):
         if not connection.in_atomic_block:
-            connection.close()  # whoever waits must not keep a connection from everybody else
+            connection.close()  # a waiting request must not hold a connection that others need
         if not being_made.acquire(timeout=WAIT_SECONDS):
             raise TooManyLargeAnswers
     try:

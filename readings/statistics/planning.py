@@ -1,4 +1,4 @@
-"""Which part of a window is answered from what: hourly rollups, rollups of minutes, or the readings themselves."""
+"""Plans an aggregate query: divides the window into spans for hourly rollups, minute rollups and readings."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -12,16 +12,16 @@ from readings.statistics.tiers import HOURS, Tier
 
 
 class Span(NamedTuple):
-    """Half-open, `[start, end)`."""
+    """A half-open time span, `[start, end)`."""
 
     start: datetime
     end: datetime
 
 
 class Plan(msgspec.Struct):
-    """Spans that make up a window together, none overlapping; those of a tier begin and end where its rollups do.
+    """Spans that together cover a window without overlap. Spans of a tier begin and end at the edges of its rollups.
 
-    `widened`: what lies before the readings that are kept had to be taken by whole hours.
+    `raw`: spans of readings. `widened`: an edge before `raw_from` was widened to whole hours.
     """
 
     hours: list[Span] = []
@@ -36,10 +36,10 @@ class Plan(msgspec.Struct):
 def plan(
     start: datetime, end: datetime, bucket: Bucket | None, *, tiers: Sequence[Tier], raw_from: datetime | None
 ) -> Plan:
-    """The coarsest rollups that lie wholly within one bucket, finer ones for the edges, readings for what is left.
+    """Takes the coarsest rollups that lie completely within one bucket, finer ones at the edges, else readings.
 
-    `tiers`: which there are to choose from, coarsest first. Before `raw_from`, a whole hour, there are only hours,
-    whatever `tiers` says; there the window is widened to whole ones.
+    `tiers`: the available tiers, coarsest first. Before `raw_from`, which is a whole hour, only hours exist, whatever
+    `tiers` says; there the window is widened to whole hours.
     """
     result = Plan()
     if raw_from is not None and start < raw_from:
@@ -71,12 +71,12 @@ def cover(result: Plan, span: Span, tiers: Sequence[Tier]) -> None:
 
 
 def fits(bucket: Bucket | None, tier: Tier) -> bool:
-    """Whether no bucket begins within a rollup; for days that is true of all but some, which `inner_edges` names."""
+    """Whether no bucket begins inside a rollup. True for days too, except for the starts that `inner_edges` yields."""
     return bucket is None or bool(bucket.days) or bucket.seconds % tier.seconds == 0
 
 
 def inner_edges(bucket: Bucket | None, span: Span, *, seconds: bool = True) -> Iterator[datetime]:
-    """The starts of buckets within a span that are no whole hours; without `seconds` only those of days."""
+    """The starts of buckets inside a span that are not whole hours; without `seconds` only for buckets of days."""
     if bucket is None or (not bucket.days and (not seconds or fits(bucket, HOURS))):
         return
     for moment in bucket.starts(span.start, span.end):

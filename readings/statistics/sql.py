@@ -1,4 +1,4 @@
-"""Parts of SQL, with their parameters, in which `aggregation` differs between PostgreSQL and SQLite."""
+"""The parts of the SQL of `aggregation`, with their parameters, that differ between PostgreSQL and SQLite."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from readings.statistics.planning import Span
 
 
 class PostgreSQL:
-    """Times go in and come out as such."""
+    """Times are parameters and results of type timestamptz."""
 
     entries = "jsonb_each_text(extra) AS entry(key, value)"
     value = "entry.value::float8"
@@ -24,7 +24,7 @@ class PostgreSQL:
 
     @staticmethod
     def within(spans: Sequence[Span], columns: str, *, table: str, where: str, time: str) -> tuple[str, list[Any]]:
-        """Rows of each span in turn, which keeps it to the index; the parameters of `where` follow those given."""
+        """Rows in the spans, one index scan per span. The parameters of `where` must follow the returned ones."""
         sql = (
             "unnest(%s::timestamptz[], %s::timestamptz[]) AS span(begins, ends) CROSS JOIN LATERAL "
             f"(SELECT {columns} FROM {table} WHERE {where} AND {time} >= span.begins AND {time} < span.ends OFFSET 0)"
@@ -34,7 +34,7 @@ class PostgreSQL:
 
     @staticmethod
     def among(spans: Sequence[Span], select: str, parameters: list[Any]) -> tuple[str, list[Any]]:
-        """What `select`, which finds few, finds within the spans."""
+        """The rows of `select` that lie in the spans; for a `select` that finds few rows."""
         sql = (
             f"({select} OFFSET 0) AS found JOIN unnest(%s::timestamptz[], %s::timestamptz[]) AS span(begins, ends) "
             "ON found.timestamp >= span.begins AND found.timestamp < span.ends"
@@ -47,12 +47,12 @@ class PostgreSQL:
 
 
 class SQLite:
-    """Times are text that sorts as they do."""
+    """Times are text that sorts in time order."""
 
     entries = "json_each(extra) AS entry"
-    # Without the cast a sum of whole numbers is one too, and fails where it leaves 64 bits.
+    # The cast is needed because a sum of integers is an integer, and fails if it exceeds 64 bits.
     value = "CAST(entry.value AS REAL)"
-    # Without the fraction, which strftime would round to milliseconds, and so up into the next bucket.
+    # The fraction is cut off, because strftime would round it to milliseconds, possibly up into the next bucket.
     seconds = "CAST(strftime('%%s', substr(max(at, %s), 1, 19)) AS INTEGER)"
     same = "{} IS {}"
     no_label = "NULL"
@@ -61,7 +61,7 @@ class SQLite:
 
     @staticmethod
     def within(spans: Sequence[Span], columns: str, *, table: str, where: str, time: str) -> tuple[str, list[Any]]:
-        """As PostgreSQL's; CROSS JOIN tells SQLite to go through the spans."""
+        """Like that of PostgreSQL. CROSS JOIN makes SQLite loop over the spans first."""
         sql = (
             f"(SELECT {columns} FROM json_each(%s) AS span CROSS JOIN {table} WHERE {where} "
             f"AND {time} >= json_extract(span.value, '$[0]') AND {time} < json_extract(span.value, '$[1]'))"
@@ -78,7 +78,7 @@ class SQLite:
 
     @staticmethod
     def width_bucket(starts: list[datetime]) -> tuple[str, list[Any]]:
-        """PostgreSQL's function, which SQLite lacks; times are kept as text that sorts as they do."""
+        """Defines PostgreSQL's function, which SQLite lacks, for times as text."""
         texts = [moment(start) for start in starts]
         connection.ensure_connection()
         connection.connection.create_function(

@@ -1,4 +1,4 @@
-"""The widths of rollups: hours for every device, minutes for one that reports often."""
+"""The widths of rollups: hours for every device, minutes for devices that report often."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Tier(msgspec.Struct, frozen=True):
-    """Rollups of one width, and the column of the device's state that says up to which `seq` they go."""
+    """Rollups of one width. `position`: column of DeviceState with the last `seq` that is in these rollups."""
 
     seconds: int
     position: str
