@@ -1,28 +1,28 @@
-"""What a metric is called and what it may be worth."""
+"""Names, units and largest values of metrics."""
 
 import re
 from functools import lru_cache
 
-# Metrics with a column of their own; any other is kept in `extra`.
+# Metrics with their own column; all others are stored in `extra`.
 COLUMNS = ("temperature", "humidity", "voltage")
 UNITS = {"temperature": "°C", "humidity": "%", "voltage": "V"}
 
-# Keys of a reading that are no metric.
+# Keys of a reading that are not metrics.
 RESERVED = frozenset({"id", "device_id", "seq", "timestamp", "age_seconds"})
 
 METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 EXTRA_METRICS_MAX = 32
 
-# Far beyond any quantity, and small enough that sums of 10^8 readings stay finite:
+# Larger than any physical quantity, but small enough that sums of 10^8 readings stay finite:
 # docs/decisions/0003-limit-values-to-1e300.md
 LARGEST_VALUE = 1e300
 
-# Whole numbers stay whole in `extra` up to here, where a double still tells neighbours apart.
+# Up to this value integers in `extra` stay integers, because a double represents each of them exactly.
 LARGEST_EXACT_INTEGER = 2**53
 
 
 def is_metric_name(name: str) -> bool:
-    """Whether `name` may be a metric's. Quick for the names one has seen: a fleet has few."""
+    """Whether `name` is a valid metric name. The results for up to 1,024 names are cached."""
     return len(name) <= 63 and matches(name)
 
 

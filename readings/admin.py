@@ -1,4 +1,6 @@
-"""Readings to look at, never to edit: by position, never by count or offset, so as quick on millions as on ten."""
+"""Read-only admin pages for readings and refused posts. Pages of readings use no count and no offset, so their cost
+does not depend on the number of readings.
+"""
 
 from typing import Any
 
@@ -15,9 +17,9 @@ BEYOND = "beyond"
 
 
 class LogChangeList(ChangeList):
-    """Without a device: the latest reading of each, by device. With one: its log, newest first.
+    """Without a search: the latest reading of each device, by device id. With a device id: its log, newest first.
 
-    `?beyond=` is the position that the page starts after: a device id, or a seq.
+    `?beyond=` is the position after which the page starts: a device id, or a `seq` in the log of a device.
     """
 
     def __init__(self, request: HttpRequest, *args: Any) -> None:
@@ -46,7 +48,7 @@ class LogChangeList(ChangeList):
         found = list(self.queryset[: self.list_per_page + 1])
         self.result_list = found[: self.list_per_page]
         self.result_count = len(self.result_list)
-        # Equal, so that the search form claims no number of results: nobody counted them.
+        # Equal, so that the search form shows no number of results, because nothing was counted.
         self.full_result_count = self.result_count
         self.show_full_result_count = self.show_admin_actions = self.can_show_all = self.multi_page = False
         self.next_page_query = self.first_page_query = ""
@@ -60,12 +62,12 @@ class LogChangeList(ChangeList):
 @admin.register(Reading)
 class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     list_display = ("device_id", "seq", "measured_at", "temperature", "humidity", "voltage", "others")
-    # Its device by id: Django makes a reference a link, also to what the account may not view.
+    # `device_id`, not `device`, because Django would show a link even if the account may not view devices.
     fields = readonly_fields = ("device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "extra")
     list_per_page = 100
     sortable_by = ()
     search_fields = ("device_id",)
-    search_help_text = "A device's whole id shows its log; empty, the latest reading of each device"
+    search_help_text = "Enter a complete device id to see its log. Leave empty for the latest reading of each device."
     change_list_template = "admin/readings/reading/change_list.html"
     actions = None
 
@@ -97,13 +99,13 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
 
 @admin.register(Rejection)
 class RejectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Recent refused posts of all devices, and of nobody; a bounded number, so counting them is cheap."""
+    """Recent refused posts, also those of unknown senders. Their number is bounded, so counting them is cheap."""
 
     list_display = ("last", "device_id", "status", "code", "field", "detail", "caller", "key_hint", "address", "count")
     list_display_links = None
     list_filter = ("code",)
     search_fields = ("device_id", "key_hint", "address")
-    search_help_text = "Device id, beginning of a key, or address"
+    search_help_text = "Device id, first characters of a key, or address"
     ordering = ("-last_at", "-id")
     list_per_page = 100
     actions = None

@@ -8,10 +8,10 @@ from readings.querysets import ReadingManager, RejectionQuerySet
 
 
 class Reading(models.Model):
-    """One entry of a device's log: immutable, append-only, written by `readings.log.recording` alone.
+    """One entry of a device's log: immutable, append-only, written only by `readings.log.recording`.
 
-    `seq` is 1, 2, 3, … per device, dense, in commit order. The database refuses an UPDATE by a trigger
-    (migration 0002); deleting is retention's alone.
+    `seq` is 1, 2, 3, … per device, without gaps, in commit order. A trigger of the database refuses UPDATE (migration
+    0002). Only `readings.upkeep` deletes readings: for retention and erasure.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -19,7 +19,7 @@ class Reading(models.Model):
         Device,
         to_field="device_id",
         on_delete=models.PROTECT,
-        related_name="+",  # `device.readings` would have the manager's methods, which know nothing of the device
+        related_name="+",  # no `device.readings`, because the manager's methods would ignore the device
         db_column="device_id",
         db_index=False,  # both indexes below begin with it
     )
@@ -41,9 +41,9 @@ class Reading(models.Model):
 
 
 class Rollup(models.Model):
-    """Statistics of one metric of one device over one hour, or one minute, of UTC: `seconds` says which.
+    """Statistics of one metric of one device in one UTC hour (`seconds` 3600) or one UTC minute (`seconds` 60).
 
-    Written by `readings.upkeep.rollups` alone. Hours every device has; minutes only one that reports often.
+    Written only by `readings.upkeep.rollups`. Every device has hours; only devices that report often have minutes.
     """
 
     pk = models.CompositePrimaryKey("device_id", "seconds", "start", "metric")
@@ -68,11 +68,11 @@ class Rollup(models.Model):
 
 
 class Rejection(models.Model):
-    """Posts that were refused lately. Equal ones share a row; `readings.ingest.refused_posts` bounds their number.
+    """Recently refused posts. Equal posts share a row; `readings.ingest.refused_posts` limits the number of rows.
 
-    `caller` is who sent it, a `readings.ingest.refused_posts.CallerRole`. `device_id` is text, not a reference: it is
-    empty where no device is known, and may name a device that does not exist. `key_hint` is how an unknown key begins.
-    `address` is where the post came from.
+    `caller` is the role of the sender, a `readings.ingest.refused_posts.CallerRole`. `device_id` is not a foreign key:
+    it is empty if the device is unknown, and may name a device that does not exist. `key_hint` has the first characters
+    of an unknown key. `address` is the IP address of the sender.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -103,10 +103,11 @@ class Rejection(models.Model):
 
 
 class MaintenanceRound(models.Model):
-    """One round of maintenance; kept by `readings.upkeep.rounds`, the last of them alone. `logs_length`: readings ever.
+    """One round of maintenance. `readings.upkeep.rounds` writes it and keeps only the latest rounds.
 
-    `trusted_at` is the time that retention went by at the end of the round, `held_seconds` for how long the clock has
-    differed from it (None: it does not), `uptime` the seconds since `boot`: see `readings.upkeep.clock`.
+    `logs_length` is the number of readings ever stored. `trusted_at` is the time that retention used at the end of the
+    round, `held_seconds` for how long the clock has differed from it (None if it does not), and `uptime` the seconds
+    since `boot`: see `readings.upkeep.clock`.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -129,7 +130,7 @@ class MaintenanceRound(models.Model):
 
     @property
     def clock_ahead(self) -> timedelta:
-        """How far the clock is ahead of the time that retention goes by; negative: behind, 0: it is trusted."""
+        """How far the clock is ahead of the time that retention uses. Negative: behind. 0: the clock is trusted."""
         if self.held_seconds is None or self.trusted_at is None:
             return timedelta(0)
         return self.finished_at - self.trusted_at

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STORED = "SELECT id FROM readings_reading WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)::uuid))"
 STORED_SQLITE = "SELECT id FROM readings_reading WHERE id IN (SELECT value FROM json_each(%s))"
 
-# The next entries of many logs, each behind a position of its own, by the index of (device_id, seq).
+# The next entries of several logs, each after its own position, found with the index on (device_id, seq).
 LOGS_AFTER = """
 SELECT {columns} FROM readings_reading AS reading
 JOIN json_to_recordset(%s::json) AS asked (device_id text, after bigint)
@@ -38,7 +38,7 @@ encode = msgspec.json.encode
 
 
 class Beyond(Func):
-    """`(timestamp, seq)` compared with a position as rows are. Django's own comparison of rows is an OR on SQLite."""
+    """Compares the row `(timestamp, seq)` with a position. Django's own row comparison becomes an OR on SQLite."""
 
     def __init__(self, timestamp: datetime, seq: int, *, descending: bool) -> None:
         super().__init__(
@@ -63,7 +63,7 @@ INSERT_COLUMNS = ("id", "device_id", "seq", "timestamp", "temperature", "humidit
 
 class ReadingQuerySet(models.QuerySet["Reading"]):
     def in_window(self, start: datetime | None, end: datetime | None) -> Self:
-        """Readings of `[start, end)`; None leaves that side open."""
+        """Readings in `[start, end)`. None leaves this side open."""
         readings = self
         if start is not None:
             readings = readings.filter(timestamp__gte=start)
@@ -72,19 +72,19 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
         return readings
 
     def with_any_of(self, metrics: Sequence[str]) -> Self:
-        """Readings that have a value of at least one of these metrics."""
+        """Readings with a value for at least one of these metrics."""
         extras = [name for name in metrics if name not in COLUMNS]
         columns = (Q(**{f"{name}__isnull": False}) for name in metrics if name in COLUMNS)
         return self.filter(reduce(or_, columns, Q(extra__has_any_keys=extras) if extras else Q(pk__in=[])))
 
     def by_time(self, *, descending: bool) -> Self:
-        """Ordered by time, by `seq` where times are equal."""
+        """Ordered by `timestamp`, then by `seq`."""
         return self.order_by("-timestamp", "-seq") if descending else self.order_by("timestamp", "seq")
 
     def beyond(self, timestamp: datetime, seq: int, *, descending: bool) -> Self:
-        """Readings that come after this position in `by_time` order.
+        """Readings after this position in `by_time` order.
 
-        As a comparison of rows, which the index (device, timestamp, seq) bounds from the first entry on.
+        Uses a row comparison, so that the database reads the index on (device, timestamp, seq) from this position on.
         """
         return self.filter(Beyond(timestamp, seq, descending=descending))
 
@@ -93,7 +93,7 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
         return self.filter(device=device_id, seq__gt=after).order_by("seq")[:limit]
 
     def by_ids(self, ids: Sequence[UUID]) -> dict[UUID, StoredReading]:
-        """The readings of these ids that there are. Asked in SQL: for a thousand ids the ORM takes milliseconds."""
+        """The stored readings with these ids, by id. Uses SQL, because the ORM takes milliseconds for 1,000 ids."""
         connection = connections[self.db]
         postgresql = connection.vendor == "postgresql"
         with connection.cursor() as cursor:
@@ -107,16 +107,16 @@ ReadingsByQuerySet = models.Manager.from_queryset(ReadingQuerySet)
 
 
 class ReadingManager(ReadingsByQuerySet["Reading"]):
-    """What is asked of, or done to, all logs at a time: it would ignore a QuerySet's filters, so none has it."""
+    """Methods for all logs; not methods of the QuerySet, because they would ignore its filters."""
 
     def insert(self, readings: Sequence[StoredReading]) -> None:
-        """Stores numbered readings; to be called by `readings.log.recording` alone, which holds the locks."""
+        """Stores numbered readings. Only `readings.log.recording`, which holds the locks, may call it."""
         if not readings:
             return
         connection = connections[self.db]
         if connection.vendor == "postgresql":
             statement = f"COPY {self.model._meta.db_table} ({', '.join(INSERT_COLUMNS)}) FROM STDIN"
-            # Django wraps the errors of execute(), not of copy().
+            # wrap_database_errors, because Django wraps errors of execute() but not of copy().
             with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
                 copy.write(copy_text(readings))
         else:
@@ -125,7 +125,7 @@ class ReadingManager(ReadingsByQuerySet["Reading"]):
             )
 
     def logs_after(self, positions: Mapping[str, int], *, limit: int) -> list[StoredReading]:
-        """The next entries of these logs, behind a position each: by device, in order, `limit` of them in all."""
+        """The next entries after the position of each log, ordered by (device_id, seq), at most `limit` in total."""
         if len(positions) == 1:
             ((device_id, after),) = positions.items()
             values = self.log_after(device_id, after, limit=limit).values_list(*INSERT_COLUMNS)
@@ -141,19 +141,19 @@ class ReadingManager(ReadingsByQuerySet["Reading"]):
 
 class RejectionQuerySet(models.QuerySet["Rejection"]):
     def of_device(self, device: "Device") -> Self:
-        """What was refused of a device, the latest first; also what came with a key that begins as one of its own."""
+        """Refused posts of a device, the latest first; includes unknown keys that begin like one of its keys."""
         alike = Q(caller="nobody", device_id="", key_hint__in=device.key_hints)
         return self.filter(Q(device_id=device.device_id) | alike).order_by("-last_at", "-id")
 
     def of_nobody(self) -> Self:
-        """What came without a key, or with one that nobody has; the latest first."""
+        """Refused posts without a key or with an unknown key, the latest first."""
         return self.filter(caller="nobody", device_id="").order_by("-last_at", "-id")
 
 
 def copy_text(readings: Sequence[StoredReading]) -> str:
-    """The rows in COPY's text format: nothing that a reading may contain needs escaping in it.
+    """The rows in COPY's text format. No value needs escaping.
 
-    Device ids are of DEVICE_ID_PATTERN, metric names of METRIC_NAME; all else is numbers.
+    Device ids match DEVICE_ID_PATTERN and metric names match METRIC_NAME; everything else is a number, id or time.
     """
     times: dict[datetime, str] = {}
     lines = []

@@ -33,7 +33,7 @@ def nullable(schema: Schema) -> Schema:
 
 READING: Schema = {
     "type": "object",
-    "description": "A reading, flat as it was sent: a metric that was absent is absent.",
+    "description": "A reading as a flat object. Metrics that were not sent are left out.",
     "properties": {
         "id": {"type": "string", "format": "uuid"},
         "seq": SEQ,
@@ -44,5 +44,5 @@ READING: Schema = {
     "additionalProperties": {"type": "number"},
 }
 LATEST: Schema = nullable(READING) | {
-    "description": "The newest reading by time; null where there is none, or the account may not view readings."
+    "description": "The newest reading by time; null if there is none, or if the account may not view readings."
 }
