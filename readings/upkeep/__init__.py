@@ -1,4 +1,4 @@
-"""What runs in the background: rollups, retention, erasure, and what keeps their rounds fair and safe.
+"""Background work: rollups, retention, erasure, and the locks, passes and failure handling of maintenance.
 
 May import the statistics and the log.
 """

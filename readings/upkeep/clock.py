@@ -1,8 +1,8 @@
-"""The time that retention goes by: the clock's, unless that has jumped, because what a wrong clock deletes is lost.
+"""The trusted time for retention: the clock, unless it jumped, because readings deleted by a wrong clock are lost.
 
-Each round of maintenance compares the clock with the time that should have passed since the round before. Where a clock
-differs by more than TOLERANCE, retention goes on from the time it trusted before, and adopts the clock's time once that
-has gone on steadily for HOLD: docs/decisions/0034-delay-retention-for-a-day-after-a-clock-jump.md
+Each round of maintenance compares the clock with the time that should have passed since the previous round. If they
+differ by more than TOLERANCE, retention continues from the time it trusted before, and adopts the time of the clock
+once the clock has run steadily for HOLD: docs/decisions/0034-delay-retention-for-a-day-after-a-clock-jump.md
 """
 
 import time
@@ -16,41 +16,42 @@ from django.db.models import Max
 from devices.models import DeviceState
 from readings.models import MaintenanceRound
 
-# How far the clock may differ from the time that should have passed.
+# Maximum difference between the clock and the time that should have passed.
 TOLERANCE = timedelta(hours=1)
-# How long a clock that differs by more has to go on steadily before retention follows it.
+# How long a clock that differs by more must run steadily before retention uses its time.
 HOLD = timedelta(days=1)
-# Between two rounds on different boots of which nothing tells how much time passed: how long still counts as steady.
+# Longest step of the clock that still counts as steady between two rounds on different boots, where the real time that
+# passed is unknown.
 LONGEST_PAUSE = timedelta(days=7)
-# Within TOLERANCE the trusted time approaches the clock by this part of the time that passed, so that many small steps
-# of a clock cannot add up to a large one unnoticed.
+# Within TOLERANCE the trusted time approaches the clock by at most this fraction of the time that passed, so that many
+# small steps of the clock cannot add up to a large one unnoticed.
 APPROACH = 1 / 24
 
 ZERO = timedelta(0)
-# Where the kernel has no boot id: uptimes are then compared within this process alone.
+# Used if the kernel has no boot id; uptimes are then comparable only within this process.
 PROCESS = f"process:{uuid.uuid4()}"
 
 
 class Uptime(NamedTuple):
-    """Seconds that nobody can set, and what they count from: the same `boot`, the same origin."""
+    """Seconds of a clock that cannot be set. `boot` identifies its origin; only equal ones are comparable."""
 
     boot: str
     seconds: float
 
 
 class TrustedTime(NamedTuple):
-    """What retention may go by at most. `held` is how long the clock has differed from it, None: it does not."""
+    """The latest time that retention may use. `held`: how long the clock has differed from it; None: it does not."""
 
     at: datetime
     held: timedelta | None
 
     def limit(self, now: datetime) -> datetime:
-        """`now`, or the trusted time if that is earlier: then less is deleted."""
+        """The earlier of `now` and the trusted time; the earlier one deletes less."""
         return min(now, self.at)
 
 
 def read_uptime() -> Uptime:
-    """Linux's, which all processes of a machine share and which counts while it sleeps; elsewhere this process's."""
+    """On Linux the uptime of the machine, including suspend; elsewhere the monotonic clock of this process."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return Uptime(boot, time.clock_gettime(time.CLOCK_BOOTTIME))
@@ -59,7 +60,7 @@ def read_uptime() -> Uptime:
 
 
 def trusted_time(last: MaintenanceRound | None, *, now: datetime, uptime: Uptime) -> TrustedTime:
-    """What retention may go by, where the clock says `now` and `last` was the newest round."""
+    """The time that retention may use, given the clock (`now`) and the newest round (`last`)."""
     if last is None or last.trusted_at is None:
         return first_trusted(last, now=now)
     step = now - last.finished_at
@@ -71,7 +72,7 @@ def trusted_time(last: MaintenanceRound | None, *, now: datetime, uptime: Uptime
         passed = lived = step
         steady = True
     else:
-        # Another boot or machine, and a long time or a jump: nothing tells which.
+        # Another boot or machine: a long time passed or the clock jumped, which cannot be distinguished.
         passed, lived = ZERO, step
         steady = ZERO < step <= LONGEST_PAUSE
     expected = last.trusted_at + passed
@@ -83,7 +84,7 @@ def trusted_time(last: MaintenanceRound | None, *, now: datetime, uptime: Uptime
 
 
 def first_trusted(last: MaintenanceRound | None, *, now: datetime) -> TrustedTime:
-    """Where no round has left a trusted time: by the newest round or receipt of a reading that is not in the future."""
+    """The trusted time if no round has stored one: from the newest round or receipt that is not in the future."""
     receipt = DeviceState.objects.filter(last_seen_at__lte=now).aggregate(newest=Max("last_seen_at"))["newest"]
     known = [moment for moment in (receipt, last.finished_at if last else None) if moment is not None and moment <= now]
     newest = max(known, default=now)
@@ -91,7 +92,7 @@ def first_trusted(last: MaintenanceRound | None, *, now: datetime) -> TrustedTim
 
 
 def as_noted(trusted: TrustedTime, uptime: Uptime, *, seconds: float) -> dict[str, Any]:
-    """The columns of the round that began with these and took `seconds`."""
+    """The fields of a MaintenanceRound that began with this trusted time and uptime and took `seconds`."""
     return {
         "boot": uptime.boot,
         "uptime": uptime.seconds + seconds,
@@ -101,7 +102,7 @@ def as_noted(trusted: TrustedTime, uptime: Uptime, *, seconds: float) -> dict[st
 
 
 def description(last: MaintenanceRound) -> str:
-    """What an operator has to know of a clock that is held back; "" where it is trusted."""
+    """The message for operators about a clock that retention does not trust; "" if it is trusted."""
     if last.held is None or last.trusted_at is None:
         return ""
     ahead = last.clock_ahead
@@ -109,5 +110,5 @@ def description(last: MaintenanceRound) -> str:
     left = timedelta(seconds=round(max(HOLD - last.held, ZERO).total_seconds()))
     return (
         f"The clock is {apart} {'ahead of' if ahead > ZERO else 'behind'} the time that should have passed. "
-        f"Until it has gone on steadily for {left} more, retention goes by {last.trusted_at:%Y-%m-%d %H:%M} UTC."
+        f"Until it has run steadily for another {left}, retention uses the time {last.trusted_at:%Y-%m-%d %H:%M} UTC."
     )

@@ -1,4 +1,4 @@
-"""Erases what is stored of a device, because an operator has to: the right to erasure (GDPR, article 17)."""
+"""Erases the stored data of a device, for the right to erasure (GDPR, article 17)."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from readings.upkeep.locks import exclusively
 
 CHUNK_ROWS = 5_000
 ERASED = "[erased]"
-# What the state of a device says of readings that are gone.
+# Fields of DeviceState about readings, which are reset after an erasure.
 STATE_OF_READINGS = [
     "rolled_up_seq",
     "rolled_up_minutes_seq",
@@ -35,7 +35,7 @@ DELETE FROM readings_reading WHERE device_id = %s AND seq IN (
 
 
 class Holdings(msgspec.Struct, frozen=True):
-    """What is stored of a device, in rows."""
+    """Numbers of stored rows of a device."""
 
     readings: int
     rollups: int
@@ -53,10 +53,10 @@ def holdings(device: Device) -> Holdings:
 def erase(device: Device, *, with_device: bool) -> Iterator[int]:
     """Deletes every reading, rollup and refused post of the device; yields how many readings each step deleted.
 
-    The log goes on from its number: no `seq` is given out twice. With `with_device` the device goes too, with its key,
-    its tickets, and what the console's history says of it. Most goes in small transactions; the last one holds the
-    device's log, so that nothing that arrives meanwhile is left. May wait for maintenance to finish its round.
-    Raises DatabaseError; it can be run again.
+    The log continues with its next number, so that no `seq` is used twice. `with_device` also deletes the device, its
+    key, its tickets, and its entries in the console's history. Readings are deleted in transactions of at most
+    CHUNK_ROWS; the last transaction locks the device's log, so that readings that arrived meanwhile are deleted too.
+    Waits until maintenance has finished its round. Raises DatabaseError; the erasure can then be repeated.
     """
     device_id = device.device_id
     with exclusively("maintenance", wait=True), connection.cursor() as cursor:
@@ -69,9 +69,9 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
                 break
         with transaction.atomic(durable=True):
             DeviceState.objects.lock([device_id])
-            # Waits for whoever is writing down refused posts of it, and stops those who would.
+            # Waits for transactions that store refused posts of the device, and blocks new ones.
             device = Device.objects.select_for_update().get(pk=device.pk)
-            # In SQL: the ORM would load what it deletes.
+            # In SQL, because the ORM would load the rows before it deletes them.
             cursor.execute("DELETE FROM readings_reading WHERE device_id = %s", [device_id])
             rest = cursor.rowcount
             cursor.execute("DELETE FROM readings_rollup WHERE device_id = %s", [device_id])
@@ -93,8 +93,8 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
 
 
 def refused_posts_of(device: Device) -> list[int]:
-    """The ids of refused posts that name the device, in whatever column, or that came with a key like its last two."""
-    # A client chooses what its fields are called.
+    """The primary keys of refused posts that name the device in any column, or with a hint of its last two keys."""
+    # `field` may contain the id too, because clients choose the names of their fields.
     may_name = Q(field__contains=device.device_id) | Q(detail__contains=device.device_id)
     found = set(Rejection.objects.of_device(device).values_list("pk", flat=True))
     name = name_of(device)
@@ -105,19 +105,19 @@ def refused_posts_of(device: Device) -> list[int]:
 
 
 def forget_changes(device: Device) -> None:
-    """Deletes the console's log entries of the device, and takes its id out of what others say."""
+    """Deletes the console's log entries of the device, and replaces its id in other entries."""
     of_devices = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(Device))
     of_devices.filter(Q(object_id=str(device.pk)) | Q(object_repr=device.device_id)).delete()
     name = name_of(device)
     may_name = Q(object_repr__contains=device.device_id) | Q(change_message__contains=device.device_id)
     for entry in LogEntry.objects.filter(may_name):
         entry.object_repr = name.sub(ERASED, entry.object_repr)
-        # Django's own messages are JSON and name fields, not devices; to replace words in them could break them.
+        # Django's own messages are JSON with names of fields, not devices; a replacement could make them invalid.
         if not entry.change_message.startswith("["):
             entry.change_message = name.sub(ERASED, entry.change_message)
         entry.save(update_fields=["object_repr", "change_message"])
 
 
 def name_of(device: Device) -> re.Pattern[str]:
-    """Finds the device's id in a text, and not as a part of another word."""
+    """A pattern for the device's id in a text, but not as a part of another word."""
     return re.compile(rf"(?<![A-Za-z0-9]){re.escape(device.device_id)}(?![A-Za-z0-9])")

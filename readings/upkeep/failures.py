@@ -1,4 +1,4 @@
-"""Failures that may repeat for hours: whether one device is concerned or the whole database, and how often to log."""
+"""Handles repeated failures of maintenance: isolates failing devices, and limits how often a failure is logged."""
 
 import logging
 import time
@@ -9,30 +9,30 @@ from django.db import DatabaseError, InterfaceError, connection
 
 T = TypeVar("T")
 
-# The same failure is written with its traceback once in this time.
+# Minimum time between two log entries with traceback of the same failure.
 REPEAT_SECONDS = 3600.0
-# Different failures that are remembered as written.
+# Maximum number of different failures that are remembered as logged.
 REMEMBERED = 1000
 
-# PostgreSQL's classes of SQLSTATE that no single row causes: connection, resources, shutdown, system error, read-only.
+# SQLSTATE classes of PostgreSQL not caused by a row: connection, resources, shutdown, system error, read-only.
 DATABASE_WIDE_CLASSES = ("08", "53", "57P", "58", "25")
 # SQLite's primary result codes: BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN.
 DATABASE_WIDE_CODES = frozenset((5, 6, 7, 8, 10, 13, 14))
 
 
 class TooManyFailures(Exception):
-    """So many items of a pass failed that the cause is none of them."""
+    """Too many devices failed in a part of a round, so that the cause is probably not a single device."""
 
 
 class FailureLog:
-    """Writes a failure with its traceback when it is new, and again REPEAT_SECONDS later if it is still there."""
+    """Logs a failure with its traceback if it is new, and again if it still occurs after REPEAT_SECONDS."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self.logger = logger
         self.written: dict[tuple[str, str], float] = {}
 
     def write(self, what: str, error: BaseException) -> None:
-        """`what` says what failed and what follows; with the kind of the error it tells one failure from another."""
+        """`what` describes the failure. Failures with equal `what` and equal type of error count as the same."""
         now = time.monotonic()
         failure = (what, type(error).__qualname__)
         before = self.written.get(failure)
@@ -45,7 +45,7 @@ class FailureLog:
         self.logger.error("%s (the same failure is logged once an hour)", what, exc_info=error)
 
     def forget(self, what: str) -> bool:
-        """Has the next failure of this be written at once; whether one was written before."""
+        """Forgets the failures with this `what`, so that the next one is logged; returns whether there were any."""
         known = [failure for failure in self.written if failure[0] == what]
         for failure in known:
             del self.written[failure]
@@ -55,11 +55,11 @@ class FailureLog:
 def each_apart(
     items: Sequence[T], work: Callable[[Sequence[T]], None], failed: Callable[[T, Exception], None]
 ) -> list[T]:
-    """Does `work` on all items at once; where that fails, on each half, so that only the items that fail are left out.
+    """Calls `work` with all items; if that fails, with each half, so that only failing items are left out.
 
-    Calls `failed` with each of those, and returns the others. `work` is one transaction. An item that fails costs the
-    others about twice log2(items) transactions more. Raises what concerns the whole database, as it came, and whatever
-    `failed` raises.
+    Calls `failed` with each failing item, and returns the others. `work` must be one transaction. A failing item costs
+    about 2·log2(number of items) additional transactions. Raises errors that concern the whole database, and any error
+    of `failed`.
     """
     try:
         work(items)
@@ -75,7 +75,7 @@ def each_apart(
 
 
 def concerns_whole_database(error: Exception) -> bool:
-    """Whether an attempt with other rows would fail too: the database is away, full, read-only or locked."""
+    """Whether work on other rows would fail too, because the database is unreachable, full, read-only or locked."""
     if isinstance(error, InterfaceError):
         return True
     if not isinstance(error, DatabaseError):
@@ -83,7 +83,7 @@ def concerns_whole_database(error: Exception) -> bool:
     cause = error.__cause__
     if connection.vendor == "postgresql":
         state = getattr(cause, "sqlstate", None)
-        # Without a state psycopg itself has noticed that the connection was lost, or could not be made.
+        # An error without SQLSTATE comes from psycopg itself: the connection was lost or could not be opened.
         return cause is not None and (state is None or state.startswith(DATABASE_WIDE_CLASSES))
     code = getattr(cause, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in DATABASE_WIDE_CODES

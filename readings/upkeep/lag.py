@@ -1,4 +1,4 @@
-"""How far rollups lag behind the logs, and the clock is off: for `/metrics`, asked of the database."""
+"""Prometheus gauges read from the database: lag of the rollups, and deviation of the clock."""
 
 import logging
 from collections.abc import Iterable
@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 class RollupLag(Collector):
-    """Asked of the database each time, since whoever maintains may be another process. Absent while that is away."""
+    """Read from the database, because maintenance may run in another process. Absent if the database is unreachable."""
 
     name = "telemetry_rollup_lag_readings"
-    text = "Readings that are in no rollup of hours yet, over all devices."
+    text = "Readings of all devices that are not in an hourly rollup yet."
 
     def describe(self) -> Iterable[Metric]:
         return [GaugeMetricFamily(self.name, self.text)]
@@ -26,14 +26,14 @@ class RollupLag(Collector):
         try:
             yield GaugeMetricFamily(self.name, self.text, value=waiting())
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("Metrics: the database does not say how far rollups lag (%s)", str(error).strip())
+            logger.warning("Metrics: cannot read the lag of the rollups from the database (%s)", str(error).strip())
 
 
 class ClockAhead(Collector):
-    """As the last round of maintenance noted it, which may have been another process's."""
+    """As stored by the last round of maintenance, which may have run in another process."""
 
     name = "telemetry_retention_clock_ahead_seconds"
-    text = "How far the clock is ahead of the time that retention goes by; negative: behind, 0: retention trusts it."
+    text = "How far the clock is ahead of the time that retention uses. Negative: behind. 0: the clock is trusted."
 
     def describe(self) -> Iterable[Metric]:
         return [GaugeMetricFamily(self.name, self.text)]
@@ -42,6 +42,6 @@ class ClockAhead(Collector):
         try:
             last = last_round()
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("Metrics: the database does not say how the clock is (%s)", str(error).strip())
+            logger.warning("Metrics: cannot read the deviation of the clock from the database (%s)", str(error).strip())
         else:
             yield GaugeMetricFamily(self.name, self.text, value=last.clock_ahead.total_seconds() if last else 0)

@@ -1,4 +1,4 @@
-"""What must never be done by two processes at once, on one database."""
+"""Locks for tasks that only one process at a time may run on a database."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 Task = Literal["maintenance", "migration"]
 
-# The keys of PostgreSQL's advisory locks: any numbers that nobody else uses.
+# Keys of PostgreSQL's advisory locks: arbitrary numbers that nothing else uses.
 KEYS: dict[Task, int] = {"maintenance": 7_310_867_041, "migration": 7_310_867_042}
 
 POLL_SECONDS = 0.25
@@ -23,20 +23,20 @@ def private(path: str, flags: int) -> int:
 
 
 class Busy(Exception):
-    """Another process is at it."""
+    """Another process is running the task."""
 
 
 @contextmanager
 def exclusively(task: Task, *, wait: bool = False) -> Iterator[None]:
-    """Keeps a task to one process, however many try. Raises Busy, unless it is to wait.
+    """Holds the lock of a task during the block. If another process holds it, waits with `wait`, else raises Busy.
 
-    On PostgreSQL an advisory lock of the session, which ends with the connection; on SQLite a lock on a file beside the
-    database. Raises OperationalError where the database cannot be reached.
+    On PostgreSQL this is an advisory lock of the session, which ends with the connection; on SQLite it is a lock on a
+    file next to the database. Raises OperationalError if the database cannot be reached.
     """
     connection.ensure_connection()
     if connection.vendor == "postgresql":
-        # Asked again and again rather than by a statement that waits: CREATE INDEX CONCURRENTLY of whoever has the lock
-        # would wait for that statement's snapshot, and no statement may run as long as a migration.
+        # Polls instead of waiting in a statement, because CREATE INDEX CONCURRENTLY in the process that holds the lock
+        # would wait for the snapshot of that statement, and because statements have a shorter deadline than migrations.
         while not locked(task):
             if not wait:
                 raise Busy
@@ -44,7 +44,7 @@ def exclusively(task: Task, *, wait: bool = False) -> Iterator[None]:
         try:
             yield
         finally:
-            # Where the connection was lost, so was the lock.
+            # If the connection was lost, the lock was released with it.
             with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [KEYS[task]])
     else:

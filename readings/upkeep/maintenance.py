@@ -1,4 +1,4 @@
-"""What has to be done now and then: roll up what came in, delete what is too old. Never by two at a time."""
+"""Maintenance: rolls up new readings and deletes expired ones, in rounds; one process at a time."""
 
 import logging
 import threading
@@ -25,25 +25,25 @@ from readings.upkeep.rounds import last_round, note_round
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10.0
-# Retention's border moves on by whole hours.
+# Retention needs no shorter interval, because its border moves by whole hours.
 RETENTION_INTERVAL_SECONDS = 600
-# In the loop: how long each part of a round (hours, minutes, retention) may take. What it left is the next round's.
+# In the loop: time limit of each part of a round (hours, minutes, retention). The next round continues the rest.
 PART_SECONDS = 20.0
-# Between rounds that follow at once: long enough for `erase_device`, which polls for the lock, to have its turn.
+# Pause after an unfinished round: long enough for `erase_device`, which polls for the lock, to get it.
 TURN_SECONDS = 1.0
-# A round that did less is not worth a line in the log.
+# A round with fewer rolled-up readings and no deletion is logged with level DEBUG instead of INFO.
 NOTABLE_READINGS = 50_000
-# Devices that may fail in one part of a round; with one more, the part is given up.
+# Maximum number of failing devices in one part of a round; with one more, the rest of this part is skipped.
 FAILED_DEVICES_MAX = 100
-ROUND_FAILED = "A round of maintenance failed, the next one tries again"
+ROUND_FAILED = "A round of maintenance failed. The next one tries again"
 
 Progress = Callable[[int], None]
 
 
 class Round(msgspec.Struct):
-    """What one round of maintenance did: numbers of readings, devices that failed, and seconds.
+    """The result of one round of maintenance: numbers of readings, number of devices that failed, and seconds.
 
-    `unfinished`: it was ended by its time, and more is left to do.
+    `unfinished`: a part reached its time limit, and more work is left.
     """
 
     rolled_up: int = 0
@@ -61,27 +61,27 @@ class Round(msgspec.Struct):
 
 
 class Maintainer:
-    """What a process remembers between rounds: where each part goes on, and which failures it has logged."""
+    """State of a process between rounds: the positions at which the parts continue, and the logged failures."""
 
     def __init__(self) -> None:
         self.tiers = {HOURS: Rotation(), MINUTES: Rotation()}
         self.retention = Rotation()
-        self.expiring: Iterator[int] | None = None  # a pass of retention that had no time to end
-        self.failed = 0  # devices, in the part of the round that is under way
+        self.expiring: Iterator[int] | None = None  # a pass of retention that reached its time limit
+        self.failed = 0  # devices that failed in the current part of the round
         self.failures = FailureLog(logger)
-        self.clock_reported_at: float | None = None  # that it is held back, by time.monotonic()
+        self.clock_reported_at: float | None = None  # when an untrusted clock was last logged, by time.monotonic()
 
     def device_failed(self, item: SeqRange | Expiry, error: Exception) -> None:
-        """Logs and counts it. Raises TooManyFailures."""
+        """Logs and counts the failure of a device. Raises TooManyFailures."""
         part = "Rolling up" if isinstance(item, SeqRange) else "Retention"
-        self.failures.write(f"{part} fails for device {item.device_id}, others go on, it is tried again", error)
+        self.failures.write(f"{part} failed for device {item.device_id}. The next round tries it again", error)
         instruments.FAILED_DEVICES.inc()
         self.failed += 1
         if self.failed > FAILED_DEVICES_MAX:
-            raise TooManyFailures(f"{part} has failed for {self.failed} devices, the last: {item.device_id}") from error
+            raise TooManyFailures(f"{part} failed for {self.failed} devices, most recently {item.device_id}") from error
 
     def report_clock(self) -> None:
-        """Logs a clock that retention does not trust, once an hour, and when it is trusted again."""
+        """Logs once an hour that retention does not trust the clock, and once when it trusts it again."""
         last = last_round()
         text = description(last) if last else ""
         due = self.clock_reported_at is None or time.monotonic() - self.clock_reported_at >= REPEAT_SECONDS
@@ -89,7 +89,7 @@ class Maintainer:
             logger.warning(text)
             self.clock_reported_at = time.monotonic()
         elif not text and self.clock_reported_at is not None:
-            logger.info("Retention goes by the clock again.")
+            logger.info("Retention trusts the clock again.")
             self.clock_reported_at = None
 
 
@@ -104,20 +104,21 @@ def maintain(
     part_seconds: float | None = None,
     uptime: Uptime | None = None,
 ) -> Round:
-    """One round: rolls up what there is at its start, then deletes what retention says. Ends early once `stop` is set.
+    """Runs one round: rolls up the readings, then deletes expired readings. Ends early when `stop` is set.
 
-    Retention goes by `now` only as far as `clock` trusts it; `uptime` is this machine's unless it is given.
+    Retention uses `now` only as far as `readings.upkeep.clock` trusts it. `uptime` defaults to that of this machine.
+    `rolled_up` and `deleted` are called after each step with its number of readings.
 
-    `part_seconds` limits each of its three parts; then the same `maintainer` has to be given to each round. A device
-    that fails is logged and counted, the others go on, and the next round tries it again.
-    Raises Busy, and DatabaseError where the whole database is concerned: what was done before it stays done.
+    `part_seconds` limits each of the three parts; then every round needs the same `maintainer`. A device that fails is
+    logged, counted and left out; the next round tries it again. Raises Busy, and DatabaseError if the whole database is
+    concerned; work that was committed before stays done.
     """
     maintainer = maintainer or Maintainer()
     done = Round()
     started = time.monotonic()
 
     def carry_out(steps: Iterator[int], count: Progress) -> bool:
-        """Whether they ended, rather than being stopped by `stop` or by the time."""
+        """Whether the steps ended by themselves, not by `stop` or by the time limit."""
         maintainer.failed = 0
         begun = time.monotonic()
         try:
@@ -129,7 +130,7 @@ def maintain(
                     done.unfinished = True
                     return False
         except TooManyFailures as error:
-            maintainer.failures.write("A part of maintenance was given up, the next round tries again", error)
+            maintainer.failures.write("A part of maintenance was stopped. The next round tries again", error)
         finally:
             done.failed += maintainer.failed
         return True
@@ -152,7 +153,7 @@ def maintain(
             pending = maintainer.expiring or expire(
                 now=trusted.limit(now), rotation=maintainer.retention, failed=maintainer.device_failed
             )
-            maintainer.expiring = None  # of a pass that fails nothing is left to go on with
+            maintainer.expiring = None  # a pass that fails cannot be continued
             if not carry_out(pending, count_deleted):
                 maintainer.expiring = pending
         done.seconds = time.monotonic() - started
@@ -174,9 +175,9 @@ def maintain(
 def keep_maintaining(
     stop: threading.Event, *, interval: float = INTERVAL_SECONDS, report: Callable[[Round], None] | None = None
 ) -> None:
-    """Rounds until `stop` is set, `interval` seconds apart; TURN_SECONDS where one had no time to end.
+    """Runs rounds until `stop` is set, with a pause of `interval` seconds, or TURN_SECONDS after an unfinished round.
 
-    Whatever a round raises is logged and counted, and the next one tries again.
+    Any error of a round is logged and counted, and the next round tries again.
     """
     current_work.set(Work.UPKEEP)
     maintainer = Maintainer()
@@ -194,10 +195,10 @@ def keep_maintaining(
                 now=timezone.now(), retention=due, stop=stop, maintainer=maintainer, part_seconds=PART_SECONDS
             )
             if away:
-                logger.info("Maintenance goes on.")
+                logger.info("The database answers again; maintenance continues.")
             away = False
             if maintainer.failures.forget(ROUND_FAILED):
-                logger.info("A round of maintenance has succeeded again.")
+                logger.info("A round of maintenance succeeded again.")
             if due and maintainer.expiring is None:
                 expired_at = time.monotonic()
             if done.unfinished:
@@ -207,7 +208,7 @@ def keep_maintaining(
             if report:
                 report(done)
         except Busy:
-            logger.debug("Another process maintains this database.")
+            logger.debug("Another process is maintaining this database.")
         except (OperationalError, InterfaceError) as error:
             instruments.FAILED_ROUNDS.inc()
             if not away:
@@ -217,6 +218,6 @@ def keep_maintaining(
             instruments.FAILED_ROUNDS.inc()
             maintainer.failures.write(ROUND_FAILED, error)
         finally:
-            with suppress(Exception):  # a connection that cannot be closed is lost already
+            with suppress(Exception):  # a connection that cannot be closed is already lost
                 connection.close()
         stop.wait(pause)

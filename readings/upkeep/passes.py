@@ -1,4 +1,6 @@
-"""Passes over all devices, in the order of their ids, each from where the one before ended: none is always last."""
+"""Passes over all devices in the order of their ids. Each starts where the previous one ended, so that no device is
+always the last.
+"""
 
 import random
 from collections.abc import Iterator
@@ -18,17 +20,17 @@ EVERY_ID = IdRange("", None)
 
 
 class Rotation:
-    """Where passes begin. `position` is the last device that was visited; whoever visits devices moves it.
+    """The start position of passes. `position` is the last visited device; the code that visits devices must set it.
 
-    A pass that was ended early is so continued by the next. The first pass of a process begins anywhere, because a
-    process that is ended early each time would otherwise never come to the last devices.
+    So the next pass continues a pass that ended early. The first pass of a process starts at a random device, because
+    processes that always end early would otherwise never reach the last devices.
     """
 
     def __init__(self) -> None:
         self.position: str | None = None
 
     def ranges(self) -> Iterator[IdRange]:
-        """One pass: every device once, as two ranges."""
+        """One pass over every device, as two ranges of ids."""
         start = random_device() if self.position is None else self.position
         for part in (IdRange(start, None), IdRange("", start)):
             self.position = part.after
@@ -36,10 +38,10 @@ class Rotation:
 
 
 def random_device() -> str:
-    """The id of any device that is registered, or "" where none is."""
+    """The id of a random registered device; "" if there is none."""
     states = DeviceState.objects.order_by("device_id")
     count = states.count()
     if count == 0:
         return ""
-    chosen = next(iter(states[random.randrange(count) :][:1]), None)  # noqa: S311  no secret
+    chosen = next(iter(states[random.randrange(count) :][:1]), None)  # noqa: S311  not a secret
     return chosen.device_id if chosen else ""

@@ -1,7 +1,7 @@
-"""Retention: deletes readings that are older than a device's days, by small chunks. Hourly rollups stay.
+"""Retention: deletes readings older than the retention days of a device, in small chunks. Hourly rollups stay.
 
-First the device's `raw_from` is moved and committed, then readings from before it go. So whoever sees a reading
-missing sees a `raw_from` behind it too, and asks the hourly rollups instead.
+The device's `raw_from` is moved and committed first; then readings before it are deleted. So a query that could miss a
+deleted reading always sees a later `raw_from`, and uses the hourly rollups instead.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ from readings.upkeep.rollups import limit_lock_wait
 CHUNK_ROWS = 5_000
 PAGE_DEVICES = 500
 
-# The latest reading stays, whatever its age: a device that has fallen silent still shows its last values.
+# The latest reading stays at any age, so that a device that no longer reports still shows its last values.
 EXPIRED = """
 FROM readings_reading WHERE device_id = %s AND timestamp < %s
 AND seq <= (SELECT rolled_up_seq FROM devices_devicestate WHERE device_id = %s)
@@ -43,7 +43,7 @@ DELETE FROM readings_rollup WHERE device_id = %s AND seconds = {MINUTES.seconds}
 
 
 class Expiry(msgspec.Struct, frozen=True):
-    """Readings of this device from before `border`, a whole hour, are older than its `days`."""
+    """A device with expired readings: those before `border`, a whole hour, are older than `days`."""
 
     device_id: str
     days: int
@@ -51,12 +51,12 @@ class Expiry(msgspec.Struct, frozen=True):
 
     @property
     def parameters(self) -> list[Any]:
-        """EXPIRED's."""
+        """The parameters of EXPIRED."""
         border = connection.ops.adapt_datetimefield_value(self.border)
         return [self.device_id, border, self.device_id, self.device_id]
 
     def count(self) -> int:
-        """How many readings would go."""
+        """How many readings would be deleted."""
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT count(*) {EXPIRED}", self.parameters)
             return int(cursor.fetchone()[0])
@@ -67,7 +67,7 @@ def raise_error(_: Expiry, error: Exception) -> None:
 
 
 def expiries(*, now: datetime, rotation: Rotation | None = None) -> Iterator[list[Expiry]]:
-    """Devices that have a retention and whose border is not where it should be by now, some hundreds at a time."""
+    """Pages of devices with a retention whose `raw_from` is before the current border, at most PAGE_DEVICES each."""
     rotation = rotation or Rotation()
     for ids in rotation.ranges():
         while page := page_of_devices(IdRange(rotation.position or "", ids.until)):
@@ -82,7 +82,7 @@ def expiries(*, now: datetime, rotation: Rotation | None = None) -> Iterator[lis
 
 
 def page_of_devices(ids: IdRange) -> list[tuple[str, int | None, datetime | None]]:
-    """The first PAGE_DEVICES devices of the range: id, days of its own, and where its readings begin."""
+    """The first PAGE_DEVICES devices of the range: id, its own retention in days, and its `raw_from`."""
     devices = Device.objects.filter(device_id__gt=ids.after)
     if ids.until is not None:
         devices = devices.filter(device_id__lte=ids.until)
@@ -96,11 +96,11 @@ def expire(
     rotation: Rotation | None = None,
     failed: Callable[[Expiry, Exception], None] = raise_error,
 ) -> Iterator[int]:
-    """Deletes what is too old, and yields how many readings each chunk had; whoever stops between chunks loses nothing.
+    """Deletes expired readings; yields the number of readings of each chunk. It may be stopped between two chunks.
 
-    Never a reading that is in no hourly rollup yet, nor a device's latest. What was left goes with the next hour.
-    A device for which it fails is handed to `failed`, and the others go on. Raises DatabaseError where the whole
-    database is concerned.
+    Keeps readings that are in no hourly rollup yet, and the latest reading of each device; a later call deletes them
+    when the border has moved. Calls `failed` for a device that fails, and continues with the others. Raises
+    DatabaseError if the whole database is concerned.
     """
     for page in expiries(now=now, rotation=rotation):
         moved = each_apart(page, move_borders, failed) if page else []
@@ -126,9 +126,10 @@ def move_borders(page: Sequence[Expiry]) -> None:
 
 
 def deletions(expiry: Expiry) -> Iterator[int]:
-    """A chunk, a transaction. Its rollups of minutes go too: nobody asks them for what lies before `raw_from`.
+    """Deletes the expired readings of a device, one transaction per chunk; yields the number of each chunk.
 
-    Holds no cursor between chunks: whoever iterates may close the connection meanwhile.
+    Then deletes its expired minute rollups, because queries do not use them before `raw_from`. Holds no cursor between
+    chunks, so that the caller may close the connection.
     """
     count = CHUNK_ROWS
     while count >= CHUNK_ROWS:
@@ -139,7 +140,7 @@ def deletions(expiry: Expiry) -> Iterator[int]:
 
 
 def execute(statement: str, parameters: list[Any]) -> int:
-    """How many rows it changed."""
+    """Executes the statement; returns the number of changed rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return int(cursor.rowcount)

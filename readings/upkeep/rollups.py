@@ -1,8 +1,8 @@
-"""Rollups: each device's readings, added up by hour and by minute, each reading once, by its position in the log.
+"""Rollups: statistics of each device's readings by hour and by minute, with each reading counted once.
 
-A step takes the next readings after a device's position, adds them to its rollups and moves the position, in one
-transaction. So whatever happens between steps, a reading is either in the rollups or beyond the position, never both;
-a late arrival is no special case. `readings.statistics.aggregation` adds the two up.
+A step takes the next readings after a device's position in the log, adds them to its rollups and moves the position, in
+one transaction. So at every moment a reading is either in the rollups or after the position, never both, also if it
+arrives late. `readings.statistics.aggregation` adds the rollups and the readings after the position.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,13 +18,14 @@ from readings.statistics.tiers import HOURS, Tier
 from readings.upkeep.failures import each_apart
 from readings.upkeep.passes import EVERY_ID, IdRange, Rotation
 
-# Readings that one transaction takes in. On SQLite ingest waits meanwhile.
+# Maximum number of readings per transaction. Less on SQLite, because ingest waits for the transaction there.
 STEP_READINGS = {"postgresql": 50_000, "sqlite": 5_000}
 STEP_DEVICES = 5_000
-# How long a step waits for a device's row that somebody else has locked.
+# How long a step waits for a device's row that another transaction has locked.
 LOCK_WAIT_SECONDS = 10
 
-# From so many values of a metric in an hour on, that is one in 10 s, minutes pay: docs/rollups-and-retention.md
+# Minute rollups are worthwhile from this number of values of a metric per hour (one per 10 s):
+# docs/rollups-and-retention.md
 MINUTES_FROM = 360
 
 
@@ -37,18 +38,18 @@ class SeqRange(msgspec.Struct, frozen=True):
 
     @property
     def length(self) -> int:
-        """In readings."""
+        """The number of readings."""
         return self.until - self.after
 
 
 class Outrun(Exception):
-    """Another maintainer has moved a position meanwhile; nothing was changed."""
+    """Another process moved a position at the same time; nothing was changed."""
 
 
 def roll_up(tier: Tier) -> int:
-    """One step for the first devices that are behind; the number of readings taken in, 0 when nothing is left.
+    """One step for the first devices with new readings; returns the number of readings rolled up, 0 if none is left.
 
-    Raises Outrun, and DatabaseError; either means that nothing was changed.
+    Raises Outrun and DatabaseError; after either nothing was changed.
     """
     seq_ranges = behind(tier, readings=STEP_READINGS[connection.vendor])
     if seq_ranges:
@@ -57,12 +58,12 @@ def roll_up(tier: Tier) -> int:
 
 
 def catch_up(tier: Tier, rotation: Rotation, *, failed: Callable[[SeqRange, Exception], None]) -> Iterator[int]:
-    """Steps for every device that is behind, until none is; yields after each how many readings it took in.
+    """Steps for all devices until none has new readings; yields the number of readings after each step.
 
-    A pass takes no more than STEP_READINGS of a device, so that one with millions keeps nobody waiting; then the next
-    pass follows. A device whose step fails is handed to `failed` and left out of the passes that follow. What comes in
-    meanwhile may be left for the next call. Whoever stops between two steps loses nothing.
-    Raises DatabaseError where the whole database is concerned.
+    A pass takes at most STEP_READINGS of a device, so that a device with millions does not delay the others; then the
+    next pass follows. `failed` is called for a device whose step fails; later passes leave this device out. Readings
+    that arrive during the call may be left for the next call. It may be stopped between two steps.
+    Raises DatabaseError if the whole database is concerned.
     """
     share = STEP_READINGS[connection.vendor]
     left_out = set()
@@ -84,7 +85,7 @@ def catch_up(tier: Tier, rotation: Rotation, *, failed: Callable[[SeqRange, Exce
 
 
 def take_in(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
-    """Adds these ranges to the rollups, in one transaction. Raises Outrun, and DatabaseError: nothing changed."""
+    """Adds these ranges to the rollups in one transaction. Raises Outrun and DatabaseError: nothing was changed."""
     with transaction.atomic(durable=True):
         limit_lock_wait()
         fast = add(tier, seq_ranges)
@@ -94,23 +95,24 @@ def take_in(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
 
 
 def limit_lock_wait() -> None:
-    """Lets this transaction wait for a row that is locked for LOCK_WAIT_SECONDS at most, then fail."""
+    """Limits how long this transaction waits for a locked row to LOCK_WAIT_SECONDS; then it fails."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'")
 
 
 def waiting() -> int:
-    """How many readings are in no hourly rollup yet."""
+    """The number of readings of all devices that are not in an hourly rollup yet."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce(sum(last_seq - rolled_up_seq), 0) FROM devices_devicestate")
         return int(cursor.fetchone()[0])
 
 
 def behind(tier: Tier, *, readings: int, ids: IdRange = EVERY_ID) -> list[SeqRange]:
-    """What one step takes in: the next range of the first devices of a range, `readings` in all at most.
+    """The readings for one step: the next range of each of the first devices in `ids`, at most `readings` in total.
 
-    A device is either cut at `readings`, and alone, or taken to its end: else each step would end with a device cut.
+    A device with more than `readings` new readings is cut and gets its own step; other devices are taken completely, so
+    that not every step ends with a cut device.
     """
     until = "" if ids.until is None else "AND device_id <= %s"
     parameters: list[Any] = [ids.after, STEP_DEVICES] if ids.until is None else [ids.after, ids.until, STEP_DEVICES]
@@ -132,7 +134,7 @@ def behind(tier: Tier, *, readings: int, ids: IdRange = EVERY_ID) -> list[SeqRan
 
 
 def add(tier: Tier, seq_ranges: Sequence[SeqRange]) -> set[str]:
-    """Adds these readings to the rollups; of an hourly tier the devices for which minutes pay."""
+    """Adds these readings to the rollups; returns the devices that had at least MINUTES_FROM values in a rollup."""
     parameters = [msgspec.json.encode(list(seq_ranges)).decode()]
     fast = set()
     with connection.cursor() as cursor:
@@ -146,7 +148,7 @@ def add(tier: Tier, seq_ranges: Sequence[SeqRange]) -> set[str]:
 
 
 def advance(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
-    """Moves the positions, which ingest's own statements leave alone. Raises Outrun where one is not as it was."""
+    """Moves the positions, which ingest does not change. Raises Outrun if a position has changed since it was read."""
     DeviceState.objects.lock([seq_range.device_id for seq_range in seq_ranges])
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -161,7 +163,7 @@ def advance(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
 
 
 def begin_minutes(device_ids: set[str]) -> None:
-    """Gives these devices rollups of minutes too, from the beginning of their logs, in steps to come."""
+    """Starts minute rollups for these devices; later steps create them from the beginning of the log."""
     DeviceState.objects.filter(device_id__in=device_ids, rolled_up_minutes_seq=None).update(rolled_up_minutes_seq=0)
 
 
@@ -172,7 +174,7 @@ COLUMN = """
     UNION ALL"""
 COLUMN_PARTS = "".join(COLUMN.format(name=name) for name in COLUMNS)
 
-# In the order of the key, so that pages are written in turn.
+# Inserted in the order of the primary key, so that index pages are written one after the other.
 ADD = f"""
 WITH taken AS MATERIALIZED (
     SELECT reading.device_id, date_trunc('{{unit}}', reading.timestamp, 'UTC') AS start,
@@ -198,7 +200,7 @@ WITH taken AS MATERIALIZED (
 )
 SELECT DISTINCT device_id FROM added WHERE count >= {{many}}
 """
-# Outer to inner, said by CROSS JOIN: SQLite knows nothing of how few ranges there are.
+# CROSS JOIN makes SQLite loop over the ranges first, because SQLite does not know that there are few.
 ADD_SQLITE = f"""
 WITH taken AS MATERIALIZED (
     SELECT reading.device_id, {{start}} AS start, {", ".join(COLUMNS)}, extra

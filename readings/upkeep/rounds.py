@@ -1,6 +1,6 @@
-"""What maintenance did lately, and how long all logs together were then: the console's figures come from here.
+"""The latest rounds of maintenance, and the total length of all logs at each round, for the figures of the console.
 
-The length of a log is `last_seq`, so how much came in between two rounds is a difference: nothing is counted.
+The length of a log is `last_seq`, so the number of new readings between two rounds is a difference, without counting.
 """
 
 from datetime import datetime, timedelta
@@ -13,13 +13,13 @@ from django.db.models import Max, Sum
 from devices.models import DeviceState
 from readings.models import MaintenanceRound
 
-KEPT = 360  # an hour of rounds
-# Maintenance that has completed no round for so long is late.
+KEPT = 360  # rounds of an hour
+# Maintenance is late if it has completed no round for this time.
 LATE_AFTER = timedelta(minutes=30)
 
 
 def note_round(*, now: datetime, rolled_up: int, deleted: int, seconds: float, **clock: Any) -> None:
-    """Keeps the round, and forgets those beyond the last KEPT. `clock`: `readings.upkeep.clock.as_noted`."""
+    """Stores the round, and deletes all but the latest KEPT. `clock`: from `readings.upkeep.clock.as_noted`."""
     MaintenanceRound.objects.create(
         finished_at=now, rolled_up=rolled_up, deleted=deleted, seconds=seconds, logs_length=logs_length(), **clock
     )
@@ -28,7 +28,7 @@ def note_round(*, now: datetime, rolled_up: int, deleted: int, seconds: float, *
 
 
 def logs_length() -> int:
-    """How many readings there were ever, of all devices: the sum of where their logs end."""
+    """The number of readings ever stored for all devices: the sum of the lengths of their logs."""
     return DeviceState.objects.aggregate(length=Sum("last_seq"))["length"] or 0
 
 
@@ -37,17 +37,17 @@ def last_round() -> MaintenanceRound | None:
 
 
 def is_late(last: MaintenanceRound | None, *, now: datetime) -> bool:
-    """Whether `last`, the newest round, is too long ago; where there was none, the newest migration of these tables.
+    """Whether the newest round, `last`, was more than LATE_AFTER ago; without a round, the newest migration.
 
-    A round in the future, which a wrong clock has dated, says nothing of how long ago it was, so it counts as too long
-    ago as well; the next round ends that.
+    A round more than LATE_AFTER in the future was dated by a wrong clock, so its real time is unknown. It counts as
+    late too, until the next round.
     """
     since = last.finished_at if last else migrated_at()
     return since is not None and abs(now - since) > LATE_AFTER
 
 
 def migrated_at() -> datetime | None:
-    """When this installation was set up or last upgraded, as far as its readings are concerned."""
+    """The time of the newest migration of `readings`; None if there is none."""
     applied = MigrationRecorder(connection).migration_qs.filter(app="readings").aggregate(newest=Max("applied"))
     found: datetime | None = applied["newest"]
     return found
