@@ -1,4 +1,4 @@
-"""Virtual devices for `manage.py simulate`: they post over HTTP, then what was acknowledged is compared with the log.
+"""Virtual devices for `manage.py simulate`: they post over HTTP; then acknowledged readings are compared with the log.
 
-Uses the API alone, as a device does.
+Uses only the HTTP API, like a real device.
 """

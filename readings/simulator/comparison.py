@@ -1,4 +1,4 @@
-"""Compares what virtual devices had acknowledged with what is stored, over HTTP, with each device's own key."""
+"""Compares the acknowledged readings of virtual devices with the stored ones, over HTTP, with each device's key."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,13 +11,13 @@ import httpx
 from readings.simulator.fleet import SimulationError, VirtualDevice
 
 PAGE_READINGS = 10_000
-# A reading is dated by its receipt less its age: a request that waits or is slow dates it later by as much.
+# Tolerance for the stored time. The server computes it as time of receipt minus age, so a slow request makes it later.
 MISDATED_SECONDS = 5.0
 
 
 @dataclass
 class Verdict:
-    """Counts of readings; `holes` counts devices whose log is not numbered without holes."""
+    """Numbers of readings. `holes`: the number of devices with holes in the numbers of their log."""
 
     acknowledged: int = 0
     stored: int = 0
@@ -38,9 +38,10 @@ class Verdict:
 
 
 def compare(devices: Sequence[VirtualDevice], *, base_url: str) -> Verdict:
-    """Reads the logs back. Raises SimulationError where the server does not answer."""
+    """Reads the logs over HTTP and compares them. Raises SimulationError if the server does not answer."""
     verdict = Verdict()
-    apart: list[float] = []  # the server's clock less ours, and how long a request took
+    # Clock of the server minus clock of this machine, plus the delay of the request, in seconds.
+    apart: list[float] = []
     with httpx.Client(base_url=base_url, timeout=30, trust_env=False) as client:
         for device in devices:
             if not device.acknowledged:
@@ -59,13 +60,13 @@ def compare(devices: Sequence[VirtualDevice], *, base_url: str) -> Verdict:
             verdict.holes += len(set(seqs)) != len(seqs) or max(seqs, default=0) - min(seqs, default=1) + 1 != len(seqs)
     verdict.lost = verdict.acknowledged - verdict.stored
     if apart:
-        # The quickest one tells how far the clocks are apart.
+        # The smallest value is the difference of the clocks, because its request had nearly no delay.
         verdict.misdated = sum(seconds - min(apart) > MISDATED_SECONDS for seconds in apart)
     return verdict
 
 
 def log_of(client: httpx.Client, device: VirtualDevice, *, since: float) -> Iterator[dict[str, Any]]:
-    """The device's log, page by page, from an hour before `since` (Unix seconds): clocks may differ."""
+    """The device's log, page by page, from an hour before `since` (Unix seconds), because clocks may differ."""
     start = datetime.fromtimestamp(since, UTC) - timedelta(hours=1)
     url: str | None = f"/api/v1/devices/{device.device_id}/history"
     parameters: dict[str, str] | None = {
@@ -77,7 +78,7 @@ def log_of(client: httpx.Client, device: VirtualDevice, *, since: float) -> Iter
         try:
             response = client.get(url, params=parameters, headers={"X-API-Key": device.key})
         except httpx.TransportError as error:
-            raise SimulationError(f"{device.device_id}: what is stored cannot be read: {error!r}") from error
+            raise SimulationError(f"{device.device_id}: cannot read the stored readings: {error!r}") from error
         if not response.is_success:
             raise SimulationError(f"{device.device_id}: {response.status_code} {response.text}")
         page = response.json()

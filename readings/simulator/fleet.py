@@ -1,4 +1,4 @@
-"""Virtual devices that post over real HTTP, as an ESP32 would: one at a time, again until acknowledged."""
+"""Virtual devices that post over HTTP like an ESP32: one request at a time, repeated until it is acknowledged."""
 
 import asyncio
 import itertools
@@ -18,26 +18,27 @@ from readings.log.ids import uuid7
 logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 5
+# Shortest and longest pause between two attempts.
 RETRY_SECONDS = (0.5, 30.0)
-# A reading that is younger is dated by its receipt.
+# A younger reading is sent without `age_seconds`, so its time is the time of receipt.
 AGE_SECONDS_MIN = 1.0
-# How often a device looks whether there is something to send.
+# How often a device checks for readings to send.
 IDLE_SECONDS = 0.05
-# Readings: what a device's memory holds, beyond which the oldest is lost, and what it sends at a time.
+# Maximum number of readings in a device's memory (the oldest is dropped when it is full), and in one request.
 BUFFERED_MAX = 10_000
 BATCH_SENT_MAX = 500
 CONNECTIONS_MAX = 200
-# Refusals that another try can change: too slow, too early, too many.
+# HTTP statuses after which a retry can succeed: request timeout, too early, too many requests.
 PASSING_REFUSALS = frozenset({408, 425, 429})
 
 
 class SimulationError(Exception):
-    """The server refuses a virtual device for good; the message says why."""
+    """The server does not accept a virtual device, and a retry would not help. The message says why."""
 
 
 @dataclass
 class Tally:
-    """What the devices have done so far; `failed` counts attempts, each of which was repeated."""
+    """Totals of all devices. `failed`: attempts that failed and were repeated. `buffered`: readings not sent yet."""
 
     stored: int = 0
     failed: int = 0
@@ -54,14 +55,14 @@ class Tally:
 
 
 class Measurement(NamedTuple):
-    """A reading, its id, and when it was measured by the device's own `millis()`, in seconds."""
+    """A reading, its id, and the time of measurement in seconds of a monotonic clock, like `millis()` of a device."""
 
     id: str
     values: dict[str, float]
     measured: float
 
     def document(self) -> dict[str, float | str]:
-        """As it is posted now: dated by its age, since the device has no clock."""
+        """The JSON object to post now, with the age in seconds, because the device has no clock."""
         age = round(time.monotonic() - self.measured, 3)
         document: dict[str, float | str] = {**self.values, "id": self.id}
         if age >= AGE_SECONDS_MIN:
@@ -71,7 +72,7 @@ class Measurement(NamedTuple):
 
 @dataclass(frozen=True)
 class Outages:
-    """How often a device loses its network, and for how long: both means of exponential distributions, in seconds."""
+    """Network outages of a device: mean seconds between outages and mean length, both exponentially distributed."""
 
     every: float
     length: float
@@ -79,7 +80,7 @@ class Outages:
 
 @dataclass
 class VirtualDevice:
-    """A room with a sensor in it: °C, %, V and the signal's strength in dBm, wandering as such things do."""
+    """A simulated room sensor: temperature (°C), humidity (%), voltage (V) and signal strength (dBm)."""
 
     device_id: str
     key: str
@@ -87,13 +88,13 @@ class VirtualDevice:
     temperature: float = 21.0
     voltage: float = 4.1
     buffer: deque[Measurement] = field(default_factory=lambda: deque(maxlen=BUFFERED_MAX))
-    # By id, when it was measured (Unix seconds): 150 bytes a reading, for the comparison at the end. None: not kept.
+    # Time of measurement (Unix seconds) by id, 150 bytes per reading, for the comparison at the end. None: not kept.
     acknowledged: dict[str, float] | None = field(default_factory=dict)
     back_at: float = 0.0
     measuring: bool = True
 
     def measure(self) -> dict[str, float]:
-        # Ten minutes stand for a day, so that a chart shows something before long.
+        # The daily cycle takes ten minutes, so that a chart soon shows it.
         day = math.sin(time.time() / 600 * 2 * math.pi)
         self.temperature += (21 + 3 * day - self.temperature) * 0.05 + self.chance.gauss(0, 0.08)
         self.voltage = max(3.3, self.voltage - 0.00002) if self.voltage > 3.3 else 4.1
@@ -111,7 +112,7 @@ class VirtualDevice:
     async def run(
         self, client: httpx.AsyncClient, *, interval: float, tally: Tally, outages: Outages | None = None
     ) -> None:
-        """Measures every `interval` seconds, with a little jitter, and posts; ends when told to and all is sent."""
+        """Measures every `interval` seconds ±10 % and posts, until `measuring` is False and all readings are sent."""
         await asyncio.sleep(self.chance.uniform(0, interval))
         async with asyncio.TaskGroup() as tasks:
             others = [tasks.create_task(self.keep_measuring(interval))]
@@ -133,7 +134,7 @@ class VirtualDevice:
             await asyncio.sleep(max(0, self.back_at - time.monotonic()))
 
     async def keep_sending(self, client: httpx.AsyncClient, tally: Tally) -> None:
-        """One by one as it measures; in batches what has gathered, as after an outage."""
+        """Posts single readings, or a batch if several are in the buffer, as after an outage."""
         while self.measuring or self.buffer:
             if not self.buffer or self.cut_off:
                 await asyncio.sleep(IDLE_SECONDS)
@@ -142,9 +143,9 @@ class VirtualDevice:
             await self.send(client, waiting, tally)
 
     async def send(self, client: httpx.AsyncClient, waiting: Sequence[Measurement], tally: Tally) -> None:
-        """Posts until all is acknowledged; the ids keep what is repeated from being stored twice.
+        """Repeats the post until it is acknowledged; the ids prevent the server from storing a reading twice.
 
-        Raises SimulationError for a refusal that another try cannot change, also of one reading of a batch.
+        Raises SimulationError for a refusal after which a retry cannot succeed, also of a single reading of a batch.
         """
         path = "/api/v1/ingest" if len(waiting) == 1 else "/api/v1/ingest/batch"
         for attempt in itertools.count():
@@ -172,7 +173,7 @@ class VirtualDevice:
 
 
 def retry_after(response: httpx.Response) -> float:
-    """The seconds of a Retry-After header, at most RETRY_SECONDS' longest; 0 without one."""
+    """The seconds of a Retry-After header, at most the longest pause of RETRY_SECONDS; 0 without the header."""
     text = response.headers.get("Retry-After", "")
     return min(float(text), RETRY_SECONDS[1]) if text.isdecimal() else 0.0
 
@@ -190,8 +191,8 @@ async def simulate(
 ) -> Tally:
     """Runs the devices for `duration` seconds (None: until `stop` is set or it is cancelled).
 
-    Then they measure no more and have `drain` seconds to send what they have. Calls `progress` now and then.
-    Raises SimulationError when the server refuses one of them.
+    Then they stop measuring and have `drain` seconds to send their buffers. Calls `progress` every PROGRESS_SECONDS.
+    Raises SimulationError if the server refuses a device.
     """
     tally = Tally()
     connections = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX)
@@ -224,18 +225,18 @@ async def simulate(
 
 
 def first_of(failures: BaseException) -> BaseException:
-    """The first error in nested groups of them."""
+    """The first error in nested exception groups."""
     return first_of(failures.exceptions[0]) if isinstance(failures, BaseExceptionGroup) else failures
 
 
 def server_url(host: str, port: int) -> str:
-    """How a server that listens on `host` is reached from the same machine."""
+    """The URL by which a server that listens on `host` can be reached from the same machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def obtain_keys(device_ids: Sequence[str], *, base_url: str, admin_key: str) -> list[VirtualDevice]:
-    """Registers the devices over the API, or gives those there are a new key. Raises SimulationError."""
+    """Registers the devices over the API; existing devices get a new key. Raises SimulationError."""
     devices = []
     headers = {"X-API-Key": admin_key}
     with httpx.Client(base_url=f"{base_url}/api/v1", headers=headers, timeout=10, trust_env=False) as client:
@@ -243,7 +244,7 @@ def obtain_keys(device_ids: Sequence[str], *, base_url: str, admin_key: str) -> 
             try:
                 response = client.post("/devices", json={"device_id": device_id, "name": "Simulated"})
                 if response.status_code == httpx.codes.CONFLICT:
-                    # Forced: earlier simulations are over, so nobody needs the keys they had.
+                    # Forced, because earlier simulations have ended and their keys are not needed.
                     response = client.post(f"/devices/{device_id}/rotate-key", json={"force": True})
             except httpx.TransportError as error:
                 raise SimulationError(f"No server answers at {base_url}: {error}") from error
@@ -252,5 +253,5 @@ def obtain_keys(device_ids: Sequence[str], *, base_url: str, admin_key: str) -> 
             try:
                 devices.append(VirtualDevice(device_id, response.json()["api_key"]))
             except (ValueError, LookupError, TypeError) as error:
-                raise SimulationError(f"What answers at {base_url} is another program.") from error
+                raise SimulationError(f"The server at {base_url} is another program.") from error
     return devices
