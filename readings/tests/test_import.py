@@ -107,7 +107,7 @@ def test_stopped_half_way_it_goes_on_when_started_again(device, bring, monkeypat
     monkeypatch.setattr(csv_import, "record", failing)
     outcome = bring(text)
     assert outcome.failure.startswith("the database went away. So far: 40 stored")
-    assert "nothing is doubled" in outcome.failure
+    assert "no row is stored twice" in outcome.failure
     assert bring(text).said.startswith("55 stored, 40 stored before")
     assert [row[3] for row in documents()] == [float(n) for n in range(95)]
 
@@ -206,7 +206,7 @@ def test_a_device_that_somebody_else_makes_meanwhile_is_taken_as_it_is(bring, mo
 
 def test_a_dry_run_checks_and_stores_nothing(device, bring):
     outcome = bring("device_id,timestamp,pm\nmote-1,2026-05-09T12:00:00Z,1\nmote-1,never,1\n", "--dry-run")
-    assert outcome.said.startswith("Would be: 1 stored, 0 stored before, 1 refused")
+    assert outcome.said.startswith("Dry run: 1 stored, 0 stored before, 1 refused")
     assert documents() == []
 
 

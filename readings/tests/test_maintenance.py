@@ -58,7 +58,7 @@ def test_the_command_says_that_another_is_at_it():
     failures = []
 
     def other() -> None:
-        with pytest.raises(CommandError, match="Another process maintains this database") as failure:
+        with pytest.raises(CommandError, match="Another process is maintaining this database") as failure:
             call_command("maintain", "--once", stdout=io.StringIO())
         failures.append(failure)
 

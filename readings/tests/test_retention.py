@@ -135,9 +135,9 @@ def test_the_command_foretells_what_would_go(log, settings):
     call_command("maintain", "--dry-run", stdout=out)
     days = (timezone.now() - at(0)).days
     assert days > 14, "the log is of the past"
-    assert "mote-1: 39 readings from before" in out.getvalue()
+    assert "mote-1: 39 readings before" in out.getvalue()
     assert "78 readings would be deleted" in out.getvalue()
-    assert "1 readings are in no rollup yet" in out.getvalue()
+    assert "1 readings are not in a rollup yet" in out.getvalue()
     assert len(times()) == 41
 
 

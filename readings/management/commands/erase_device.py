@@ -9,15 +9,15 @@ from readings.upkeep.erasure import erase, holdings
 
 class Command(BaseCommand):
     help = (
-        "Erases every reading, every rollup and every refused post of a device, for good; with --with-device also the "
-        "device itself, its key and its history in the console. Backups and logs are not touched."
+        "Permanently erases all readings, rollups and refused posts of a device; with --with-device also the device "
+        "itself, its key and its history in the console. Does not change backups and log files."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("device_id")
-        parser.add_argument("--with-device", action="store_true", help="the device itself too")
-        parser.add_argument("--dry-run", action="store_true", help="say what would be erased, and erase nothing")
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("--with-device", action="store_true", help="erase the device itself too")
+        parser.add_argument("--dry-run", action="store_true", help="show what would be erased, and erase nothing")
+        parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     def handle(self, *args: Any, device_id: str, **options: Any) -> None:
         try:
@@ -36,13 +36,15 @@ class Command(BaseCommand):
         except Device.DoesNotExist as error:
             raise CommandError(f"There is no device {device_id!r}.") from error
         except (DatabaseError, InterfaceError) as error:
-            raise CommandError(f"Not all is erased, run it again: {str(error).strip()}") from error
-        self.stdout.write(f"Erased {erased:,} readings of {device_id}, all its rollups and refused posts.")
-        self.stdout.write("The device is gone." if options["with_device"] else "Its log goes on from its number.")
+            raise CommandError(f"The erasure is not complete. Run the command again: {str(error).strip()}") from error
+        self.stdout.write(f"Erased {erased:,} readings of {device_id}, and all its rollups and refused posts.")
+        self.stdout.write(
+            "The device was erased." if options["with_device"] else "Its log continues with its next number."
+        )
 
     def confirmed(self, what: str, device_id: str) -> bool:
-        self.stdout.write(f"This erases {what}, for good.")
+        self.stdout.write(f"This permanently erases {what}.")
         try:
-            return input(f"Type the device's id ({device_id}) to go on: ").strip() == device_id
+            return input(f"Type the device's id ({device_id}) to continue: ").strip() == device_id
         except EOFError:
             return False

@@ -22,15 +22,15 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 class Command(BaseCommand):
     help = (
-        "Brings in readings from a CSV file with the header device_id,timestamp,<metric>,… (what the export gives has "
-        "id and seq before it). Timestamps are RFC 3339 or Unix seconds. What is wrong is told by its line; the rest "
-        "goes in. It can be stopped and started again: a row is stored once."
+        "Imports readings from a CSV file with the header device_id,timestamp,<metric>,… Exported files, which also "
+        "have the columns id and seq, are accepted. Timestamps are RFC 3339 or Unix seconds. Invalid rows are reported "
+        "with their line number; all other rows are stored. The command can be repeated: a row is stored only once."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", help="the file, also gzipped; - reads from standard input")
-        parser.add_argument("--register", action="store_true", help="make the devices that there are not")
-        parser.add_argument("--dry-run", action="store_true", help="check every row, and store nothing")
+        parser.add_argument("file", help="the file, may be gzipped; - reads from standard input")
+        parser.add_argument("--register", action="store_true", help="register devices that do not exist")
+        parser.add_argument("--dry-run", action="store_true", help="check all rows, and store nothing")
 
     def handle(self, *args: Any, file: str, **options: Any) -> None:
         done, shown = Imported(), 0
@@ -47,15 +47,17 @@ class Command(BaseCommand):
         except (OSError, EOFError, UnicodeError) as error:
             raise CommandError(f"{file} cannot be read: {error}. So far: {done}.") from error
         except KeyboardInterrupt as error:
-            raise CommandError(f"Stopped. So far: {done}. Start it again to go on; nothing is doubled.") from error
+            raise CommandError(
+                f"Stopped. So far: {done}. Run the command again to continue; no row is stored twice."
+            ) from error
         except (DatabaseError, InterfaceError, OutcomeUnknown) as error:
-            again = "Start it again to go on; nothing is doubled."
+            again = "Run the command again to continue; no row is stored twice."
             raise CommandError(f"{str(error).strip()}. So far: {done}. {again}") from error
         if shown > PROBLEMS_SHOWN:
             self.stderr.write(f"… and {shown - PROBLEMS_SHOWN:,} more.")
         seconds = max(time.monotonic() - started, 0.001)
         rows_done = done.stored + done.duplicates + done.refused
-        words = f"{'Would be: ' if options['dry_run'] else ''}{done}"
+        words = f"{'Dry run: ' if options['dry_run'] else ''}{done}"
         self.stdout.write(f"{words}, in {seconds:.1f} s ({rows_done / seconds:,.0f} rows/s).")
         if done.refused:
             raise CommandError(f"{done.refused:,} rows were refused.")
@@ -66,7 +68,7 @@ class Command(BaseCommand):
 
     @contextmanager
     def progress(self, size: int | None) -> Iterator[Callable[[Imported, int], None]]:
-        """On a terminal a bar, by the bytes of the file."""
+        """Shows a progress bar on a terminal, based on the bytes of the file."""
         console = Console(stderr=True)
         if not console.is_terminal:
             yield lambda done, position: None
@@ -79,7 +81,7 @@ class Command(BaseCommand):
 
 @contextmanager
 def opened(file: str) -> Iterator[tuple[IO[str], Callable[[], int], int | None]]:
-    """The lines, how many bytes of the file were read, and how many it has (None: unknown)."""
+    """Yields the lines, a function for the number of bytes read, and the file size in bytes (None: unknown)."""
     with ExitStack() as stack:
         if file == "-":
             raw: IO[bytes] = sys.stdin.buffer
@@ -95,7 +97,7 @@ def opened(file: str) -> Iterator[tuple[IO[str], Callable[[], int], int | None]]
 
 
 class Counted(io.RawIOBase):
-    """A file that knows how many bytes were read of it, also where nobody can seek."""
+    """A file that counts the bytes read from it, also if it is not seekable."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self.raw, self.bytes = raw, 0

@@ -19,12 +19,12 @@ from readings.upkeep.rounds import last_round
 
 class Command(BaseCommand):
     help = (
-        "Rolls readings up into statistics by hour and minute, and deletes those that retention says are too old. "
-        "Runs until it is stopped; --once is for cron. `up` does this by itself."
+        "Rolls readings up into statistics by hour and minute, and deletes readings that are older than their "
+        "retention. Runs until it is stopped; use --once for cron. The command `up` includes it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--once", action="store_true", help="one round, then end; status 1 if another is at it")
+        parser.add_argument("--once", action="store_true", help="run one round and exit; status 1 if another runs")
         parser.add_argument(
             "--interval",
             type=float,
@@ -32,12 +32,12 @@ class Command(BaseCommand):
             help=f"seconds between two rounds (default {INTERVAL_SECONDS:g})",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="say what retention would delete, and change nothing"
+            "--dry-run", action="store_true", help="show what retention would delete, and change nothing"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["interval"] <= 0:
-            raise CommandError("--interval is above 0.")
+            raise CommandError("--interval must be above 0.")
         stop = threading.Event()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,27 +51,25 @@ class Command(BaseCommand):
                 self.stdout.write(f"Maintaining every {options['interval']:g} s, until Ctrl-C.")
                 self.loop(stop, options["interval"])
         except Busy as error:
-            raise CommandError("Another process maintains this database just now.") from error
+            raise CommandError("Another process is maintaining this database.") from error
         except (DatabaseError, InterfaceError) as error:
-            raise CommandError(f"The database does not do it: {str(error).strip()}") from error
+            raise CommandError(f"The database failed: {str(error).strip()}") from error
 
     def foretell(self) -> None:
         total = 0
         clock = timezone.now()
         trusted = trusted_time(last_round(), now=clock, uptime=read_uptime())
         if trusted.held is not None:
-            self.stdout.write(f"The clock has jumped: retention goes by {trusted.limit(clock):%Y-%m-%d %H:%M} UTC.")
+            self.stdout.write(f"The clock has jumped: retention uses {trusted.limit(clock):%Y-%m-%d %H:%M} UTC.")
         for page in expiries(now=trusted.limit(clock)):
             for expiry in page:
                 if count := expiry.count():
                     total += count
                     border = f"{expiry.border:%Y-%m-%d %H:%M} UTC"
-                    self.stdout.write(
-                        f"{expiry.device_id}: {count:,} readings from before {border} ({expiry.days} days)"
-                    )
-        self.stdout.write(f"{total:,} readings would be deleted; statistics by the hour stay.")
+                    self.stdout.write(f"{expiry.device_id}: {count:,} readings before {border} ({expiry.days} days)")
+        self.stdout.write(f"{total:,} readings would be deleted; hourly statistics stay.")
         if behind := waiting():
-            self.stdout.write(f"{behind:,} readings are in no rollup yet, and are not deleted before they are.")
+            self.stdout.write(f"{behind:,} readings are not in a rollup yet and are kept until they are.")
 
     def once(self, stop: threading.Event) -> None:
         console = Console()
@@ -93,10 +91,10 @@ class Command(BaseCommand):
     def conclude(self, done: Round) -> None:
         self.stdout.write(str(done))
         if done.failed:
-            raise CommandError(f"{done.failed:,} devices failed: the log says why. The next round tries them again.")
+            raise CommandError(f"{done.failed:,} devices failed (see the log). The next round tries them again.")
 
     def loop(self, stop: threading.Event, interval: float) -> None:
-        connection.ensure_connection()  # a database that is not there at the start is an error, later it is waited for
+        connection.ensure_connection()  # an unreachable database is an error only at the start
         console = Console()
         if not console.is_terminal:
             keep_maintaining(stop, interval=interval, report=self.tell)
@@ -108,7 +106,7 @@ class Command(BaseCommand):
                 total.rolled_up += done.rolled_up
                 total.deleted += done.deleted
                 now = f"{timezone.now():%H:%M:%S} UTC"
-                status.update(f"{now}: {done} Since the start {total.rolled_up:,} and {total.deleted:,}.")
+                status.update(f"{now}: {done} Since start: {total.rolled_up:,} and {total.deleted:,}.")
 
             keep_maintaining(stop, interval=interval, report=show)
 

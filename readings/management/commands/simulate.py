@@ -10,35 +10,35 @@ from rich.console import Console
 from readings.simulator.comparison import compare
 from readings.simulator.fleet import Outages, SimulationError, Tally, VirtualDevice, obtain_keys, server_url, simulate
 
-# How long devices may go on sending what they have when their time is up.
+# How long devices may continue to send their buffered readings after the end of the simulation.
 DRAIN_SECONDS = 15
 
 
 class Command(BaseCommand):
     help = (
-        "Virtual devices that post readings over HTTP to a running server, until Ctrl-C; then compares what was "
-        "acknowledged with what is stored, and fails if anything is lost, doubled or misdated."
+        "Runs virtual devices that post readings over HTTP to a running server, until Ctrl-C. Then compares the "
+        "acknowledged readings with the stored ones, and fails if any is lost, doubled or misdated."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--devices", type=int, default=5, help="how many (default 5)")
+        parser.add_argument("--devices", type=int, default=5, help="number of devices (default 5)")
         parser.add_argument("--interval", type=float, default=1.0, help="seconds between two readings (default 1)")
-        parser.add_argument("--duration", type=float, help="seconds to run for (default: until Ctrl-C)")
+        parser.add_argument("--duration", type=float, help="duration in seconds (default: until Ctrl-C)")
         parser.add_argument(
-            "--outage-every", type=float, help="mean seconds until a device loses its network (default: never)"
+            "--outage-every", type=float, help="mean seconds between network outages of a device (default: no outages)"
         )
         parser.add_argument(
-            "--outage-length", type=float, default=10.0, help="mean seconds until it is back (default 10)"
+            "--outage-length", type=float, default=10.0, help="mean length of an outage in seconds (default 10)"
         )
-        parser.add_argument("--url", default="", help="the server (default: http://HOST:PORT of the settings)")
+        parser.add_argument("--url", default="", help="URL of the server (default: http://HOST:PORT from the settings)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["devices"] < 1 or options["interval"] <= 0:
-            raise CommandError("--devices is at least 1, --interval is above 0.")
+            raise CommandError("--devices must be at least 1, and --interval must be above 0.")
         outages = None
         if options["outage_every"] is not None:
             if options["outage_every"] <= 0 or options["outage_length"] <= 0:
-                raise CommandError("--outage-every and --outage-length are above 0.")
+                raise CommandError("--outage-every and --outage-length must be above 0.")
             outages = Outages(every=options["outage_every"], length=options["outage_length"])
         base_url = options["url"].rstrip("/") or server_url(settings.HOST, settings.PORT)
         names = [f"sim-{number:03}" for number in range(1, options["devices"] + 1)]
@@ -52,12 +52,12 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         self.stdout.write(str(verdict))
         if not verdict.clean:
-            raise CommandError("What was acknowledged is not what is stored.")
+            raise CommandError("The acknowledged readings and the stored readings differ.")
 
     def run(
         self, devices: Sequence[VirtualDevice], base_url: str, outages: Outages | None, options: dict[str, Any]
     ) -> Tally:
-        """Until its time is up or Ctrl-C; on a terminal the last line shows how it goes."""
+        """Runs until the duration has passed or Ctrl-C; on a terminal the last line shows the progress."""
         console = Console()
 
         async def until_stopped(progress: Callable[[Tally], None]) -> Tally:
