@@ -38,8 +38,8 @@ AGGREGATE = record(
         "resolution": {
             "type": "string",
             "const": "1h",
-            "description": "Present if readings of the window have been deleted, and an edge of the window or of a bucket "
-            "in that time is not a whole hour. The statistics of that time then cover whole hours.",
+            "description": "Present if readings of the window have been deleted, and an edge of the window or of a "
+            "bucket in that time is not a whole hour. The statistics of that time then cover whole hours.",
         },
         "metrics": METRICS,
         "bucket": STRING,
