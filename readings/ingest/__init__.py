@@ -1,4 +1,4 @@
-"""How readings come in: the ingest endpoints, decoding and checking of bodies, refused posts, CSV import.
+"""Ingest: the two endpoints, decoding and validation of bodies, the log of refused posts, and the CSV import.
 
 May import the log.
 """

@@ -1,8 +1,8 @@
-"""DRF's request cycle for async actions: what `APIView.dispatch` does, awaited, without what ingest does not need.
+"""DRF's request cycle (`APIView.dispatch`) for async actions, without the parts that ingest does not need.
 
-Left out: content negotiation (one renderer), versions, and DRF's own reading of credentials, in whose place
-comes a step to override. What succeeds is answered with a `JSONResponse`; DRF's `Response`, a template response with
-a renderer, costs as much as all the rest, and is left to the errors.
+Left out: content negotiation (there is one renderer), versioning, and DRF's authentication, which `authenticate`
+replaces. Successful answers are a `JSONResponse`. Only errors use DRF's `Response`, a template response with a
+renderer, because it takes as much time as everything else together.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class AsyncViewSet(ViewSet):
 
     @classmethod
     def as_view(cls, actions: Any = None, **initkwargs: Any) -> Callable[..., Any]:  # type: ignore[override]
-        # Django awaits what is marked so, and gives anything else a thread.
+        # Marked because Django awaits only marked views and runs all others in a thread.
         return markcoroutinefunction(super().as_view(actions, **initkwargs))
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
@@ -45,7 +45,7 @@ class AsyncViewSet(ViewSet):
         drf_request = Request(
             request,
             parsers,
-            authenticators=self.get_authenticators(),  # asked for nothing but whether there are any: 401 or 403
+            authenticators=self.get_authenticators(),  # only their header is used, to choose between 401 and 403
             negotiator=self.get_content_negotiator(),
             parser_context={"view": self},
         )

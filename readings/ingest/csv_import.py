@@ -1,4 +1,4 @@
-"""A history brought along from elsewhere: CSV, into the log by the one write path, without doubles."""
+"""Imports readings from CSV files into the log, through the same write path as ingest, each row only once."""
 
 import csv
 import hashlib
@@ -21,16 +21,16 @@ from readings.windows import EARLIEST, UNIX_SECONDS, InvalidMoment, parse_moment
 
 BATCH_READINGS = 5_000
 NEEDED = ("device_id", "timestamp")
-# The export's, which may stand there too: `id` is kept, `seq` is given anew.
+# Columns of an export: `id` is kept; `seq` is ignored, because the log assigns a new one.
 ALLOWED = ("id", "seq")
 
 
 class InvalidFile(Exception):
-    """The file as a whole cannot be read; the message says why."""
+    """The file cannot be imported. The message says why."""
 
 
 class Problem(NamedTuple):
-    """Why the row that ends on this line (the header's is 1) is not stored."""
+    """Why the row that ends on this line is not stored. The header is line 1."""
 
     line: int
     field: str
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 class Imported(msgspec.Struct):
-    """How many rows were stored, were stored before, or could not be."""
+    """Numbers of rows: stored, stored before (`duplicates`), and refused."""
 
     stored: int = 0
     duplicates: int = 0
@@ -57,7 +57,7 @@ class Imported(msgspec.Struct):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What the file's columns are."""
+    """The columns of the file: all names, and (index, name) of each metric."""
 
     names: list[str]
     metrics: list[tuple[int, str]]
@@ -67,25 +67,27 @@ class Header(msgspec.Struct, frozen=True):
 
 
 def read_header(rows: Iterator[list[str]]) -> Header:
-    """Raises InvalidFile."""
+    """Reads the first line. Raises InvalidFile."""
     names = [name.strip() for name in next(rows, [])]
     if not names:
-        raise InvalidFile("The file is empty; its first line is device_id,timestamp and the names of metrics.")
+        raise InvalidFile("The file is empty. Its first line must be device_id,timestamp and the names of metrics.")
     if missing := [name for name in NEEDED if name not in names]:
-        hint = " Separate columns by commas." if ";" in "".join(names) or "\t" in "".join(names) else ""
-        raise InvalidFile(f"The first line names no column {missing[0]!r}: it has {', '.join(names)[:200]!r}.{hint}")
+        hint = " Separate the columns with commas." if ";" in "".join(names) or "\t" in "".join(names) else ""
+        raise InvalidFile(
+            f"The first line has no column {missing[0]!r}. Its columns are {', '.join(names)[:200]!r}.{hint}"
+        )
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InvalidFile(f"The first line names {twice[0]!r} twice.")
+        raise InvalidFile(f"The first line has the column {twice[0]!r} twice.")
     metrics = [(place, name) for place, name in enumerate(names) if name not in (*NEEDED, *ALLOWED)]
     if wrong := [name for _, name in metrics if not is_metric_name(name)]:
-        raise InvalidFile(f"{wrong[0][:80]!r} is no metric's name, which matches ^[a-z][a-z0-9_]{{0,62}}$.")
+        raise InvalidFile(f"{wrong[0][:80]!r} is not a metric name. A metric name matches ^[a-z][a-z0-9_]{{0,62}}$.")
     if not metrics:
-        raise InvalidFile("The first line names no metric.")
+        raise InvalidFile("The first line has no metric.")
     return Header(names, metrics)
 
 
 def read_rows(lines: Iterable[str], *, now: datetime) -> Iterator[Row | Problem]:
-    """The rows of a CSV file, each a reading or what is wrong with it. Raises InvalidFile, for the header at once."""
+    """Yields each row of a CSV file as a Row, or as a Problem if it is invalid. Raises InvalidFile for the header."""
     reader = csv.reader(lines, strict=True)
     header = read_header(reader)
     columns = Columns(header, now)
@@ -95,7 +97,7 @@ def read_rows(lines: Iterable[str], *, now: datetime) -> Iterator[Row | Problem]
         except StopIteration:
             return
         except csv.Error as error:
-            yield Problem(reader.line_num, "", f"This is no CSV: {error}.")
+            yield Problem(reader.line_num, "", f"This is not CSV: {error}.")
             continue
         if not values:
             continue
@@ -106,7 +108,7 @@ def read_rows(lines: Iterable[str], *, now: datetime) -> Iterator[Row | Problem]
 
 
 class Columns:
-    """Makes readings of rows."""
+    """Converts rows to readings."""
 
     def __init__(self, header: Header, now: datetime) -> None:
         self.header, self.now = header, now
@@ -116,11 +118,11 @@ class Columns:
     def reading(self, values: list[str]) -> NewReading:
         """Raises InvalidReading."""
         if len(values) != len(self.header.names):
-            detail = f"The row has {len(values)} columns, the first line {len(self.header.names)}."
+            detail = f"The row has {len(values)} columns, but the first line has {len(self.header.names)}."
             raise InvalidReading("", "wrong_length", detail)
         device_id = values[self.device_place].strip()
         if not is_device_id(device_id):
-            raise InvalidReading("device_id", "invalid_device_id", f"A device_id matches ^{DEVICE_ID_PATTERN}$.")
+            raise InvalidReading("device_id", "invalid_device_id", f"A device_id must match ^{DEVICE_ID_PATTERN}$.")
         timestamp = self.moment(values[self.time_place].strip())
         columns: dict[str, float] = {}
         extra: dict[str, float] = {}
@@ -132,9 +134,9 @@ class Columns:
                 else:
                     extra[name] = whole(int(value)) if text.lstrip("+-").isdecimal() else value
         if not columns and not extra:
-            raise InvalidReading("", "no_metrics", "The row has no value.")
+            raise InvalidReading("", "no_metrics", "The row has no metric value.")
         if len(extra) > EXTRA_METRICS_MAX:
-            detail = f"At most {EXTRA_METRICS_MAX} metrics beside {', '.join(COLUMNS)}."
+            detail = f"At most {EXTRA_METRICS_MAX} metrics in addition to {', '.join(COLUMNS)}."
             raise InvalidReading("", "too_many_metrics", detail)
         given = values[self.id_place].strip() if self.id_place is not None else ""
         identifier = reading_id(given) if given else identity(device_id, timestamp, columns | extra)
@@ -152,26 +154,26 @@ class Columns:
         try:
             moment = datetime.fromisoformat(text).astimezone(UTC) if text[-1:] == "Z" else absolute(text, self.now)
         except (ValueError, OverflowError) as error:
-            detail = f"{text[:40]!r} is no time: write RFC 3339 (2026-05-09T10:00:00Z) or Unix seconds."
+            detail = f"{text[:40]!r} is not a time. Write RFC 3339 (2026-05-09T10:00:00Z) or Unix seconds."
             raise InvalidReading("timestamp", "invalid_time", detail) from error
         if moment > self.now:
-            raise InvalidReading("timestamp", "in_the_future", f"{text[:40]} lies in the future.")
+            raise InvalidReading("timestamp", "in_the_future", f"{text[:40]} is in the future.")
         if moment < EARLIEST:
-            raise InvalidReading("timestamp", "too_early", f"{text[:40]} lies before 1970.")
+            raise InvalidReading("timestamp", "too_early", f"{text[:40]} is before 1970.")
         return moment
 
 
 def absolute(text: str, now: datetime) -> datetime:
-    """A moment that does not depend on the day of the import."""
+    """Parses a time, but not a relative one, because that would depend on the time of the import."""
     if not text or not (UNIX_SECONDS.fullmatch(text) or text[:4].isdecimal()):
         raise InvalidMoment(text)
     return parse_moment(text, now=now)
 
 
 def identity(device_id: str, timestamp: datetime, values: dict[str, float]) -> UUID:
-    """The id of a row that has none: of the same row always the same, so that it is never stored twice.
+    """The id for a row without one. Equal rows get equal ids, so that no row is stored twice.
 
-    A UUID of version 8 (RFC 9562, section 5.8), ordered by time as version 7: that keeps the index quick.
+    A UUID of version 8 (RFC 9562, section 5.8), ordered by time like version 7, which keeps the index fast.
     """
     text = f"{device_id}|{timestamp.isoformat()}|{sorted((name, float(value)) for name, value in values.items())}"
     bits = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=10).digest())
@@ -183,11 +185,11 @@ def identity(device_id: str, timestamp: datetime, values: dict[str, float]) -> U
 def store_rows(
     rows: Iterable[Row | Problem], *, register: bool, dry_run: bool = False
 ) -> Iterator[tuple[Imported, list[Problem]]]:
-    """Stores the rows by thousands, a transaction each; yields how far it has come, and what was refused since.
+    """Stores the rows in transactions of BATCH_READINGS; after each yields the totals and the newly refused rows.
 
-    `register` makes the devices there are not, in the transaction of their first readings; nobody has their keys until
-    they are rotated. With `dry_run` nothing is stored. Devices are not "seen" by it. Raises DatabaseError: what was
-    stored before it stays stored, and to start again doubles nothing.
+    `register` registers unknown devices in the transaction of their first readings; their keys are not shown, so they
+    must be rotated before use. With `dry_run` nothing is stored. The import does not change `last_seen_at`.
+    Raises DatabaseError; rows stored before it stay stored, and a repeated import stores no row twice.
     """
     rows = iter(rows)
     done = Imported()
@@ -211,14 +213,14 @@ def store_rows(
             if refusal:
                 detail = refusal.detail
                 if refusal is UNKNOWN_DEVICE:
-                    detail = f"There is no device {row.reading.device_id!r}; --register makes it."
+                    detail = f"There is no device {row.reading.device_id!r}. Use --register to register it."
                 problems.append(Problem(row.line, refusal.field, detail))
         done.refused += len(problems)
         yield done, sorted(problems)
 
 
 def record_of(missing: set[str], readings: list[NewReading]) -> list[Recorded]:
-    """Stores readings of devices of which these have to be registered first, unless somebody else is quicker."""
+    """Stores readings and registers the missing devices; repeats if another process registers one at the same time."""
     while True:
         try:
             return record(readings, received_at=None, register=sorted(missing))

@@ -1,6 +1,6 @@
-"""Posted bodies decoded into readings: bounded while they are decoded, since that is most of the work of a refused one.
+"""Decodes posted bodies into readings. Limits apply while decoding, which is most of the cost of a refused body.
 
-May run in a thread of `devices.cpu_pool`: there is nothing of the request in here.
+May run in a thread of `devices.cpu_pool`, so nothing here uses the request.
 """
 
 from collections import Counter
@@ -29,23 +29,23 @@ from readings import instruments
 from readings.ingest.payloads import BATCH_READINGS_MAX, InvalidReading, parse_reading
 from readings.log.entries import NewReading, Refusal
 
-# A body of at most so many bytes and commas is decoded at once, which takes 5 ms at most.
+# A body of at most this many bytes and commas is decoded in one call, which takes at most 5 ms.
 WHOLE_BYTES_MAX = 512 * 1024
 WHOLE_COMMAS_MAX = 20_000
 
-# Of a batch that is decoded item by item: an item of more commas is no reading, and 64 KiB of them take 3 ms to decode.
+# For a batch that is decoded item by item: an item with more commas is not a reading; 64 KiB of them take 3 ms.
 TOO_LARGE = Refusal(
     "",
     "reading_too_large",
-    f"In a large batch a reading is at most {DOCUMENT_BYTES_MAX} bytes of JSON with {LIGHT_COMMAS_MAX} commas.",
+    f"In a large batch a reading may have at most {DOCUMENT_BYTES_MAX} bytes of JSON and {LIGHT_COMMAS_MAX} commas.",
 )
 
 
 class Posted(msgspec.Struct):
-    """A decoded body: of each reading what it is, or why it is refused.
+    """A decoded body: each reading, or why it is refused.
 
-    `problem` is what is wrong with the body as a whole; then there are no outcomes. `named`: the device that a refused
-    reading names, by its place.
+    `problem` is an error of the whole body; then there are no outcomes. `named` maps the index of a refused reading to
+    the device id in it.
     """
 
     outcomes: list[NewReading | Refusal] = []
@@ -53,7 +53,7 @@ class Posted(msgspec.Struct):
     problem: APIException | None = None
 
     def device_of(self, index: int) -> str:
-        """The device that the reading names; empty where it names none, or none that can exist."""
+        """The device id in the reading; empty if it has none, or an invalid one."""
         outcome = self.outcomes[index] if index < len(self.outcomes) else None
         return outcome.device_id if isinstance(outcome, NewReading) else self.named.get(index, "")
 
@@ -61,10 +61,10 @@ class Posted(msgspec.Struct):
 def decode_reading(
     body: bytes, refused: str, *, content_type: str, device_id: str | None, received_at: datetime
 ) -> Posted:
-    """One reading. `refused`: why the body was not taken (`telemetry.gateway.bodies.BodyRefused`), if it was not.
+    """Decodes one reading. `refused`: the code of `telemetry.gateway.bodies.BodyRefused`, or "" for a complete body.
 
-    `device_id` and `received_at` are those of `parse_reading`. Raises ParseError, ValidationError,
-    UnsupportedMediaType, BodyTooLarge.
+    `device_id` and `received_at` as in `parse_reading`. Raises ParseError, ValidationError, UnsupportedMediaType and
+    BodyTooLarge.
     """
     check_body(body, content_type=content_type, refused=refused)
     document = decode_document(body) if body else {}
@@ -74,7 +74,7 @@ def decode_reading(
 def decode_batch(
     body: bytes, refused: str, *, content_type: str, device_id: str | None, received_at: datetime
 ) -> Posted:
-    """The readings of a batch; as `decode_reading`."""
+    """Decodes the readings of a batch; parameters and errors as in `decode_reading`."""
     check_body(body, content_type=content_type, refused=refused)
     document: Any = {}
     if body and is_light(body):
@@ -89,7 +89,7 @@ def decode_batch(
 
 
 def decoded_whole(body: bytes) -> Any:
-    """The document; None where it is better decoded item by item: it is large, or there is something wrong with it."""
+    """The document; None if it must be decoded item by item, because it is large or has an error."""
     if len(body) > WHOLE_BYTES_MAX or body.count(b",") > WHOLE_COMMAS_MAX:
         return None
     try:
@@ -99,7 +99,7 @@ def decoded_whole(body: bytes) -> Any:
 
 
 def batch_items(document: Any) -> list[Any]:
-    """The readings of a batch, unchecked. Raises ValidationError."""
+    """The items of a batch, not validated. Raises ValidationError if it is not a batch, or has too many or no items."""
     if isinstance(document, dict) and set(document) == {"readings"}:
         document = document["readings"]
     if not isinstance(document, list):
@@ -146,10 +146,10 @@ def named_device_id(document: Any) -> str:
 
 @cache
 def item_decoders() -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
-    """For `[…]` and for `{"readings": […]}`: each item undecoded, and no more than BATCH_READINGS_MAX of them.
+    """Decoders for `[…]` and `{"readings": […]}` that leave the items encoded and accept at most BATCH_READINGS_MAX.
 
-    A list's `max_length` is checked after the whole list is decoded. A structure of that many fields, written as an
-    array, ends at the first item too many. Made at the first use, which takes 25 ms.
+    `max_length` of a list would be checked only after decoding the whole list. A struct with that many fields, encoded
+    as an array, stops at the first extra item. Created on first use, which takes 25 ms.
     """
     fields = [(f"item{place}", msgspec.Raw, None) for place in range(BATCH_READINGS_MAX)]
     items = msgspec.defstruct("Items", fields, array_like=True, forbid_unknown_fields=True, gc=False)
@@ -158,7 +158,7 @@ def item_decoders() -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any
 
 
 def raw_items(body: bytes) -> list[msgspec.Raw]:
-    """The items of a large batch, undecoded. Raises ParseError, ValidationError."""
+    """The items of a large batch, still encoded. Raises ParseError and ValidationError."""
     array, wrapped = item_decoders()
     start = body.lstrip()[:1]
     try:
@@ -174,7 +174,7 @@ def raw_items(body: bytes) -> list[msgspec.Raw]:
     except msgspec.ValidationError as error:
         if str(error).startswith("Expected `array` of at most length"):
             raise batch_size("this one has more") from error
-        check_syntax(body)  # what is no JSON at all is told so
+        check_syntax(body)  # raises the better error if the body is not JSON
         raise not_a_batch() from error
     except msgspec.DecodeError as error:
         raise ParseError(f"The body is not JSON: {error}", code="malformed") from error
@@ -182,9 +182,9 @@ def raw_items(body: bytes) -> list[msgspec.Raw]:
 
 
 def decoded_items(body: bytes) -> Iterator[Any]:
-    """The items of a large batch, decoded one at a time; TOO_LARGE in place of one that is.
+    """Decodes the items of a large batch one at a time; yields TOO_LARGE in place of an item that is too large.
 
-    Raises ParseError, ValidationError.
+    Raises ParseError and ValidationError.
     """
     items = raw_items(body)
     if not items:

@@ -1,4 +1,4 @@
-"""OpenAPI of the ingest endpoints, whose bodies are msgspec's: drf-spectacular cannot read them."""
+"""OpenAPI schemas of the ingest endpoints, written by hand because drf-spectacular cannot read msgspec structs."""
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
 
@@ -6,13 +6,13 @@ from devices.api.openapi import COUNT, DATE_TIME, JSON, SEQ, STRING, Schema, arr
 from devices.metrics import COLUMNS, EXTRA_METRICS_MAX, LARGEST_VALUE, UNITS
 from readings.ingest.payloads import AGE_SECONDS_MAX, BATCH_READINGS_MAX, NUMERIC
 
-# Not the reserved names: JSON Schema applies a pattern to declared properties too.
+# Excludes the reserved names, because JSON Schema applies patternProperties to declared properties too.
 METRIC_PATTERN = r"^(?!(?:id|device_id|seq|timestamp|age_seconds)$)[a-z][a-z0-9_]{0,62}$"
 NUMERIC_PATTERN = f"^{NUMERIC.pattern}$".replace(r"\d", "[0-9]")
-IGNORED: Schema = {"type": "array", "items": STRING, "description": "What was sent but is the server's to say."}
+IGNORED: Schema = {"type": "array", "items": STRING, "description": "Names of sent fields that were ignored."}
 
 VALUE: Schema = {
-    "description": f"A finite number up to ±{LARGEST_VALUE:g}, also as a string; null is absent.",
+    "description": f"A finite number up to ±{LARGEST_VALUE:g}, also as a string. null means absent.",
     "oneOf": [
         {"type": "number", "minimum": -LARGEST_VALUE, "maximum": LARGEST_VALUE},
         {"type": "string", "pattern": NUMERIC_PATTERN},
@@ -22,29 +22,29 @@ VALUE: Schema = {
 
 PAYLOAD: Schema = {
     "type": "object",
-    "description": f"A flat object of metrics; at least one, at most {EXTRA_METRICS_MAX} beside {', '.join(COLUMNS)}. "
-    "Of a name that stands twice the last value counts.",
+    "description": f"A flat object of metrics: at least one, and at most {EXTRA_METRICS_MAX} in addition to "
+    f"{', '.join(COLUMNS)}. If a name occurs twice, the last value counts.",
     "properties": {
         "id": {
             "type": ["string", "null"],
             "format": "uuid",
-            "description": "Makes a retry safe: a reading whose id is stored already is not stored again.",
+            "description": "Makes a retry safe, because a reading whose id is stored already is not stored again.",
         },
         "device_id": {
             "type": ["string", "null"],
             "pattern": r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$",
-            "description": "Required with a fleet key; with a device's own key that device, or absent.",
+            "description": "Required with a fleet key. With a device's own key it must be that device, or absent.",
         },
         "age_seconds": {
-            "description": "How long ago it was measured, for readings that were buffered.",
+            "description": "Age of the reading in seconds, for readings that the device buffered.",
             "oneOf": [
                 {"type": "number", "minimum": 0, "maximum": AGE_SECONDS_MAX},
                 {"type": "string", "pattern": NUMERIC_PATTERN},
                 {"type": "null"},
             ],
         },
-        "timestamp": {"description": "Ignored: the server's clock dates readings."},
-        "seq": {"description": "Ignored: the server numbers readings."},
+        "timestamp": {"description": "Ignored, because the server's clock dates readings."},
+        "seq": {"description": "Ignored, because the server numbers readings."},
         **{name: VALUE | {"description": f"{UNITS[name]}. {VALUE['description']}"} for name in COLUMNS},
     },
     "patternProperties": {METRIC_PATTERN: VALUE},
@@ -90,7 +90,7 @@ EXAMPLE = {"temperature": 21.5, "humidity": 48, "rssi": -67}
 ingest = extend_schema(
     operation_id="ingest",
     summary="Store one reading",
-    description="Answers after the reading is committed. Only the two ingest endpoints need a device's or a fleet key.",
+    description="Answers after the commit. The two ingest endpoints need a device's key or a fleet key.",
     request={JSON: PAYLOAD},
     responses={(201, JSON): ACCEPTED, (200, JSON): DUPLICATE},
     examples=[OpenApiExample("A reading", value=EXAMPLE, request_only=True)],
@@ -98,7 +98,7 @@ ingest = extend_schema(
 ingest_batch = extend_schema(
     operation_id="ingest_batch",
     summary="Store up to 10,000 readings",
-    description="All that is valid is stored, in one transaction; what is not is named in `rejected`.",
+    description="All valid readings are stored in one transaction; the others are listed in `rejected`.",
     request={JSON: BATCH},
     responses={(201, JSON): BATCH_RESULT, (207, JSON): BATCH_RESULT},
     examples=[OpenApiExample("Two readings", value=[EXAMPLE | {"age_seconds": 60}, EXAMPLE], request_only=True)],

@@ -1,4 +1,4 @@
-"""What a device may send, and what becomes of it: from decoded JSON to a `NewReading`."""
+"""Validates decoded JSON payloads and converts them to a `NewReading`."""
 
 import re
 from datetime import datetime, timedelta
@@ -21,11 +21,11 @@ from readings.log.entries import NewReading, Refusal
 AGE_SECONDS_MAX = 31 * 86_400
 BATCH_READINGS_MAX = 10_000
 
-# Sent, but never trusted: the server's clock alone dates readings, and it numbers them.
+# Accepted but not used, because the server dates and numbers the readings.
 IGNORED = ("timestamp", "seq")
 
-# A JSON number, a leading + allowed (RFC 8259, section 6): `float()` would take "nan", "1_000" and "١٢" too.
-# Written so that there is one way to match it: with two, a long one that fails takes quadratic time.
+# A JSON number (RFC 8259, section 6), optionally with a leading +. `float()` would also accept "nan", "1_000" and "١٢".
+# The pattern has only one way to match a text, because with two, a long text that fails would take quadratic time.
 NUMERIC = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
@@ -36,10 +36,10 @@ class InvalidReading(Exception):
 
 
 def parse_reading(payload: Any, *, device_id: str | None, received_at: datetime) -> NewReading:
-    """The reading that `payload` describes, received at `received_at`.
+    """Converts a payload that was received at `received_at`.
 
-    `device_id` is the device whose key came with it; None for a fleet key, when the payload has to name it.
-    Raises InvalidReading for the first thing wrong with it.
+    `device_id` is the device of the key; None for a fleet key, with which the payload must contain `device_id`.
+    Raises InvalidReading for the first error.
     """
     if not isinstance(payload, dict):
         raise InvalidReading("", "not_an_object", 'A reading is a JSON object, such as {"temperature": 21.5}.')
@@ -53,14 +53,14 @@ def parse_reading(payload: Any, *, device_id: str | None, received_at: datetime)
             continue
         elif not is_metric_name(name):
             shown = name if len(name) <= 80 else name[:80] + "…"
-            raise InvalidReading(shown, "invalid_name", "A metric's name matches ^[a-z][a-z0-9_]{0,62}$.")
+            raise InvalidReading(shown, "invalid_name", "A metric name must match ^[a-z][a-z0-9_]{0,62}$.")
         elif value is not None:
             extra[name] = whole(metric_value(name, value))
     if not columns and not extra:
         raise InvalidReading("", "no_metrics", "A reading needs at least one metric.")
     if len(extra) > EXTRA_METRICS_MAX:
         raise InvalidReading(
-            "", "too_many_metrics", f"At most {EXTRA_METRICS_MAX} metrics beside {', '.join(COLUMNS)}."
+            "", "too_many_metrics", f"At most {EXTRA_METRICS_MAX} metrics in addition to {', '.join(COLUMNS)}."
         )
     return NewReading(
         owner(payload.get("device_id"), device_id),
@@ -80,22 +80,22 @@ def ignored_in(payload: dict[str, Any]) -> tuple[str, ...]:
 
 def metric_value(name: str, value: Any) -> float:
     if type(value) is float and -LARGEST_VALUE <= value <= LARGEST_VALUE:
-        return value  # nearly all of them are
+        return value  # the most frequent case
     if isinstance(value, str):
         if not NUMERIC.fullmatch(value):
             raise InvalidReading(name, "not_a_number", "The value is text, not a number.")
         value = float(value)
-    # bool is an int to Python, and no number to anyone else.
+    # bool is a subclass of int in Python, but not a number in JSON.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidReading(name, "not_a_number", "The value is not a number.")
-    # Never true of NaN, and safe for whole numbers that no float can hold.
+    # Refuses NaN too, and works for integers beyond the range of a float.
     if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
         raise InvalidReading(name, "out_of_range", f"The value is beyond ±{LARGEST_VALUE:g}.")
     return value
 
 
 def whole(value: float) -> float:
-    """A whole number as it was sent where a double can hold it, so that -67 does not come back as -67.0."""
+    """Keeps an integer if a double represents it exactly, so that -67 is not returned as -67.0."""
     return value if isinstance(value, int) and abs(value) <= LARGEST_EXACT_INTEGER else float(value)
 
 
@@ -104,19 +104,19 @@ def measured_at(age_seconds: Any, received_at: datetime) -> datetime:
         return received_at
     age = metric_value("age_seconds", age_seconds)
     if not 0 <= age <= AGE_SECONDS_MAX:
-        raise InvalidReading("age_seconds", "out_of_range", f"age_seconds is 0 to {AGE_SECONDS_MAX} (31 days).")
+        raise InvalidReading("age_seconds", "out_of_range", f"age_seconds must be 0 to {AGE_SECONDS_MAX} (31 days).")
     return received_at - timedelta(seconds=age)
 
 
 def owner(named: Any, authenticated: str | None) -> str:
     if named is None:
         if authenticated is None:
-            raise InvalidReading("device_id", "required", "With a fleet key each reading names its device_id.")
+            raise InvalidReading("device_id", "required", "With a fleet key each reading must contain its device_id.")
         return authenticated
     if not isinstance(named, str) or not is_device_id(named):
-        raise InvalidReading("device_id", "invalid_device_id", f"A device_id matches ^{DEVICE_ID_PATTERN}$.")
+        raise InvalidReading("device_id", "invalid_device_id", f"A device_id must match ^{DEVICE_ID_PATTERN}$.")
     if authenticated is not None and named != authenticated:
-        raise InvalidReading("device_id", "other_device", "This key writes for its own device alone.")
+        raise InvalidReading("device_id", "other_device", "This key may write only for its own device.")
     return named
 
 
@@ -126,5 +126,5 @@ def reading_id(value: Any) -> UUID | None:
     try:
         return msgspec.convert(value, UUID)
     except msgspec.ValidationError as error:
-        detail = "An id is a UUID, such as 0198c5a0-7b1e-7c3a-9f00-2b1d4e5f6a7b."
+        detail = "An id must be a UUID, such as 0198c5a0-7b1e-7c3a-9f00-2b1d4e5f6a7b."
         raise InvalidReading("id", "invalid_id", detail) from error

@@ -1,7 +1,7 @@
-"""Recent refused posts, kept so that a device's page can answer "why does it not show up?".
+"""Stores recent refused posts, so that a device's page can show why its readings do not arrive.
 
-Off the hot path: a post that is refused is put on a short list in memory, and what is on the lists is written a second
-later, by a thread of its own, many at a time, equal ones as one row with a count. What cannot be written is dropped.
+This costs the answer no time: a refused post is added to a bounded list in memory. A separate thread writes the list
+WRITE_SECONDS later, many posts in one transaction, equal ones as one row with a count. If that fails, they are dropped.
 """
 
 import asyncio
@@ -21,16 +21,17 @@ from devices.models import Device
 
 logger = logging.getLogger(__name__)
 
+# How long a refused post waits in memory before it is written, in seconds.
 WRITE_SECONDS = 1.0
-# How long writing them may take, in seconds, before they are dropped.
+# Maximum time to write the refused posts, in seconds; then they are dropped.
 ANSWER_SECONDS = 5.0
 # Who sent a post: a device with its own key, a gateway with a fleet key, the administrator's key, or an unknown key.
 CallerRole = Literal["device", "fleet", "admin", "nobody"]
-# Kinds of refusals that wait to be written, a second's worth. What is beyond is forgotten, and counts to whoever sent
-# it, so that a flood of one sender costs the others nothing. A sender is a device; of the other callers an address.
+# Maximum number of different refusals that wait to be written, per sender and per role; more are dropped. The limit per
+# sender protects the refusals of the others. The sender is the device, or the IP address for other roles.
 WAITING_OF_A_SENDER: dict[CallerRole, int] = {"device": 20, "fleet": 100, "admin": 20, "nobody": 20}
 WAITING_OF_A_CALLER: dict[CallerRole, int] = {"device": 400, "fleet": 400, "admin": 20, "nobody": 200}
-# Rows that are kept, each share apart: 2,020 in all. "unknown": what gateways sent of devices there are not.
+# Maximum number of stored rows per share, 2,020 in total. "unknown": posts of gateways for devices that do not exist.
 KEPT_OF_A_DEVICE = 20
 KEPT_OF_A_SHARE = {"device": 1000, "fleet": 700, "unknown": 200, "admin": 20, "nobody": 100}
 DETAIL_CHARACTERS = 300
@@ -38,10 +39,10 @@ FOREIGN_HINT_CHARACTERS = 3
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A kind of refusal: what it has in common with those it is counted with.
+    """A refusal. Equal refusals are counted together.
 
-    `device_id` is empty where neither the key nor the reading tells one. `key_hash` and `key_hint` are of the key that
-    came, where that is unknown. `unknown_device`: it was refused because there is no device of this id.
+    `device_id` is empty if neither the key nor the reading identifies a device. `key_hash` and `key_hint` are set only
+    for an unknown key. `unknown_device`: the post was refused because there is no device with this id.
     """
 
     caller: CallerRole
@@ -57,7 +58,7 @@ class Refused(msgspec.Struct, frozen=True):
 
     @property
     def sender(self) -> tuple[CallerRole, str, bool]:
-        """Whose bound it counts to. What a gateway sends of unknown devices is counted apart from the rest of it."""
+        """The sender whose limit applies. Posts of a gateway for unknown devices have a separate limit."""
         return self.caller, self.device_id if self.caller == "device" else self.address, self.unknown_device
 
 
@@ -67,7 +68,7 @@ class Times(msgspec.Struct):
 
 
 class Noted(dict[Refused, Times]):
-    """What waits to be written, a bounded number of kinds of each sender."""
+    """The refusals that wait to be written, a bounded number per sender and per role."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +103,7 @@ def refused_post(
     detail: str,
     unknown_device: bool = False,
 ) -> Refused:
-    """As it may be stored: texts cut to their columns, and without what PostgreSQL takes in no text."""
+    """A refusal with texts cut to the length of their columns, and without characters that PostgreSQL refuses."""
     return Refused(
         caller=caller,
         device_id=device_id,
@@ -118,7 +119,7 @@ def refused_post(
 
 
 def hint_of(key: str) -> str:
-    """Enough to tell by which key of ours it was meant to be; of anything else, next to nothing."""
+    """The first characters of a key: enough to recognise one of our keys; fewer of any other text."""
     return plain(key_hint(key) if key.startswith(PREFIX) else key[:FOREIGN_HINT_CHARACTERS], 16)
 
 
@@ -127,7 +128,7 @@ def plain(text: str, length: int) -> str:
 
 
 class RejectionKeeper:
-    """One event loop's list of what was refused, and the task that writes it while there is anything on it."""
+    """The list of refused posts of one event loop, and the task that writes it while the list is not empty."""
 
     def __init__(self) -> None:
         self.noted = Noted()
@@ -155,7 +156,7 @@ class RejectionKeeper:
 
 
 def keep_or_drop(noted: Mapping[Refused, Times]) -> None:
-    """Writes them if it can: a database that is away has more important things to be told."""
+    """Writes the refusals; drops them if the database fails, because they are not worth a retry."""
     try:
         keep(noted)
     except (DatabaseError, InterfaceError) as error:
@@ -166,7 +167,7 @@ def keep_or_drop(noted: Mapping[Refused, Times]) -> None:
 
 
 def keep(noted: Mapping[Refused, Times]) -> None:
-    """Writes them, and deletes what is beyond the bounds. Raises DatabaseError."""
+    """Writes the refusals, and deletes rows beyond the limits. Raises DatabaseError."""
     with transaction.atomic(), connection.cursor() as cursor:
         owners = owners_of({refusal.key_hash for refusal in noted if refusal.key_hash})
         named = {refusal.device_id for refusal in noted} | {device_id for device_id, _ in owners.values()}
@@ -176,15 +177,15 @@ def keep(noted: Mapping[Refused, Times]) -> None:
             if (kept := row_of(refusal, owners.get(refusal.key_hash), registered)) is not None:
                 moment = connection.ops.adapt_datetimefield_value(times.last_at)
                 rows.append((*kept, times.count, moment, moment))
-        rows.sort(key=lambda row: row[:6])  # two that keep the same meet in the same order
+        rows.sort(key=lambda row: row[:6])  # the same order in every process prevents deadlocks
         cursor.executemany(KEEP, rows)
         cursor.execute(TRIM, [KEPT_OF_A_DEVICE, *(KEPT_OF_A_SHARE[share] for share in SHARES)])
 
 
 def row_of(refusal: Refused, owner: tuple[str, str] | None, registered: Collection[str]) -> tuple[Any, ...] | None:
-    """The row's columns up to `detail`; None where its device was erased meanwhile: nothing more is kept of that."""
+    """The columns of the row up to `detail`; None if the device has been erased, because nothing may be kept of it."""
     r = refusal
-    # Whose key it was is known now, so how it began no longer matters.
+    # With a known owner the key hint is not needed.
     caller, device_id, hint, detail = (
         ("device", owner[0], "", owner[1]) if owner else (r.caller, r.device_id, r.key_hint, r.detail)
     )
@@ -197,7 +198,7 @@ def row_of(refusal: Refused, owner: tuple[str, str] | None, registered: Collecti
 
 
 def lock_registered(device_ids: Collection[str]) -> set[str]:
-    """Those of these that are devices; none of them can be erased until the transaction ends."""
+    """The registered devices among these ids, locked so that none can be erased until the transaction ends."""
     wanted = msgspec.json.encode(sorted(device_ids)).decode()
     with connection.cursor() as cursor:
         cursor.execute(REGISTERED if connection.vendor == "postgresql" else REGISTERED_SQLITE, [wanted])
@@ -205,7 +206,7 @@ def lock_registered(device_ids: Collection[str]) -> set[str]:
 
 
 def owners_of(hashes: Collection[str]) -> dict[str, tuple[str, str]]:
-    """Of keys that are refused although they are known: whose they are, and what is wrong with them."""
+    """For keys that are known but refused, by hash: the device id, and why the key is refused."""
     if not hashes:
         return {}
     found = {}
@@ -217,10 +218,10 @@ def owners_of(hashes: Collection[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
-ROTATED = "This was the device's key until it was rotated. Give the device the new one."
-INACTIVE = "The key is right, but the device is deactivated."
+ROTATED = "This key of the device was rotated. Give the device its new key."
+INACTIVE = "The key is correct, but the device is deactivated."
 
-# Shared as by an insert that refers to the device; in the order of the ids, so no deadlock.
+# The same lock as an insert that references the device; in the order of the ids, which prevents deadlocks.
 REGISTERED = """
 SELECT device_id FROM devices_device WHERE device_id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)))
 ORDER BY device_id FOR KEY SHARE
@@ -234,8 +235,8 @@ ON CONFLICT (caller, device_id, key_hint, address, code, field) DO UPDATE SET
     status = excluded.status, detail = excluded.detail, count = readings_rejection.count + excluded.count,
     last_at = excluded.last_at
 """
-# Within a share the senders take turns: the last row of each comes first, then the last but one of each, and so on.
-# So whoever has most rows loses rows first.
+# Rows of a share are ranked in turns: first the latest row of each sender, then the second latest of each, and so on.
+# So the sender with the most rows loses rows first.
 TRIM = """
 DELETE FROM readings_rejection WHERE id IN (
     SELECT id FROM (
