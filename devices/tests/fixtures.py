@@ -1,4 +1,4 @@
-"""Fixtures of every app's tests; each app's `conftest.py` takes them from here."""
+"""Fixtures for the tests of all apps; the `conftest.py` of each app imports them."""
 
 from functools import cache
 from typing import Any
@@ -15,13 +15,13 @@ from devices.models import Device
 ADMIN_KEY = "admin-key-of-the-tests-0123456789"
 FLEET_KEY = "fleet-key-of-the-tests-0123456789"
 
-# For good, not by a fixture: without it Django lets nobody even ask for the setting.
+# Set permanently, not in a fixture, because Django raises an error on access to an empty SECRET_KEY.
 django_settings.SECRET_KEY = "secret-key-of-the-tests-0123456789-0123456789"
 
 
 @pytest.fixture(autouse=True)
 def configuration(settings: Settings) -> None:
-    """What every test may rely on, whatever stands in the developer's `.env`."""
+    """The settings of all tests, independent of the developer's `.env`."""
     settings.API_SECRET_KEY = ADMIN_KEY
     settings.DEVICE_API_KEYS = [FLEET_KEY]
     settings.ALLOWED_ORIGINS = ["https://app.example.org"]
@@ -33,7 +33,7 @@ def configuration(settings: Settings) -> None:
 
 @cache
 def middleware_chain() -> Any:
-    """The middleware, built once for all clients: its look for static files takes 25 ms."""
+    """The middleware, built once for all clients, because its search for static files takes 25 ms."""
     handler = ClientHandler()
     handler.load_middleware()
     return handler._middleware_chain  # type: ignore[attr-defined]
@@ -46,7 +46,7 @@ def new_client(*, enforce_csrf: bool = False) -> APIClient:
 
 
 def client_with(key: str | None) -> APIClient:
-    """A client that brings this key with every request."""
+    """A client that sends this key with every request."""
     client = new_client()
     if key is not None:
         client.credentials(HTTP_X_API_KEY=key)
@@ -97,7 +97,7 @@ def as_other_device(other_device: tuple[Device, str]) -> APIClient:
 
 
 def staff_client(username: str, *permissions: str, enforce_csrf: bool = False) -> APIClient:
-    """A client with the session of a staff account that has these permissions ("devices.view_device")."""
+    """A client with the session of a staff account with these permissions ("devices.view_device")."""
     user = User.objects.create_user(username, password="correct horse battery", is_staff=True)
     for permission in permissions:
         app, codename = permission.split(".")
@@ -113,7 +113,7 @@ def staff_without_permission(db: None) -> APIClient:
 
 
 def problem(response: Any, status: int) -> dict[str, Any]:
-    """Asserts that this is the problem document of that status, complete; returns it."""
+    """Asserts that the response is a complete problem document with this status; returns it."""
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     document: dict[str, Any] = response.json()

@@ -1,4 +1,4 @@
-"""The database counts every commit that may end somebody's right to watch, whatever has made the change."""
+"""The database counts every commit that may end a right to view readings, whatever code made the change."""
 
 from datetime import timedelta
 
@@ -37,7 +37,7 @@ def rename_permission_in_sql():
         cursor.execute("UPDATE auth_permission SET codename = 'other' WHERE codename = 'view_reading'")
 
 
-# One after the other: each still has something to change.
+# In this order, so that each statement still changes a row.
 REVOCATIONS = {
     "a key rotated without overlap": lambda device: device.rotate_key(overlap=timedelta(0), now=timezone.now()),
     "an overlap cut short": lambda device: Device.objects.update(retiring_key_expires_at=timezone.now()),
@@ -66,7 +66,7 @@ NO_REVOCATIONS = {
 
 @pytest.fixture
 def watched(device):
-    """A device, and an account that may watch it by itself and by its group, signed in."""
+    """A device, and a signed-in account that may view it by its own permission and by its group."""
     staff_client("viewer", "readings.view_reading")
     group = Group.objects.create(name="watchers")
     group.permissions.add(Permission.objects.get(codename="view_reading"))

@@ -1,4 +1,4 @@
-"""Devices in the console: found, sorted, filtered, edited; never deleted."""
+"""Devices in the console: search, sort, filter and edit; no deletion."""
 
 from datetime import timedelta
 
@@ -32,7 +32,7 @@ def viewer(db):
 
 @pytest.fixture
 def fleet_of_five(db):
-    """Devices of every status, all to report once a minute, but for the slow one, which is to every hour."""
+    """Devices of every status with a report interval of a minute, except the slow one with an hour."""
     now = timezone.now()
     silence = {"fresh": 10, "quiet": 150, "lost": 4000, "slow": 3000, "new": None}
     for length, (device_id, seconds) in enumerate(silence.items()):
@@ -48,7 +48,7 @@ def change_url(device):
 
 
 def shown(client, query=""):
-    """The ids of the devices that a list shows, in its order."""
+    """The ids of the devices in a list, in the order of the list."""
     response = client.get(f"{LIST}{query}")
     assert response.status_code == 200, response.content
     return [device.device_id for device in response.context["cl"].result_list]
@@ -103,7 +103,7 @@ def test_it_sorts_by_every_column(operator, fleet_of_five, column, expected):
     number = COLUMNS.index(column) + 1
     ascending, descending = shown(operator, f"?o={number}"), shown(operator, f"?o=-{number}")
     assert sorted(ascending) == sorted(descending) == sorted(expected)
-    if column in ("is_active", "status"):  # devices equal in it stand in an order that is the database's own
+    if column in ("is_active", "status"):  # the order of devices with equal values depends on the database
         values = {d.device_id: str(getattr(d, column)) for d in Device.objects.with_status(now=timezone.now())}
         expected = sorted(values.values())
         ascending, descending = [values[d] for d in ascending], [values[d] for d in descending]
@@ -113,7 +113,7 @@ def test_it_sorts_by_every_column(operator, fleet_of_five, column, expected):
 
 def test_it_sorts_by_the_last_sign_of_life(operator, fleet_of_five):
     number = COLUMNS.index("last_seen") + 1
-    # Where one stands that was never seen, each database decides for itself.
+    # The position of a device that was never seen depends on the database.
     ascending = [device_id for device_id in shown(operator, f"?o={number}") if device_id != "new"]
     assert ascending == ["lost", "slow", "quiet", "fresh"]
 
@@ -156,7 +156,7 @@ def test_a_device_keeps_its_id_and_what_the_machine_wrote(operator, device):
 
 
 def test_a_change_does_not_write_over_what_was_not_on_the_form(operator, device, mote):
-    """Nor does it bring back a key that was rotated while the form was open."""
+    """It also does not restore a key that was rotated while the form was open."""
     page = operator.get(change_url(device))
     device.rotate_key(overlap=timedelta(0), now=timezone.now())
     assert page.status_code == 200

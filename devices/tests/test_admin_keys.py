@@ -1,4 +1,4 @@
-"""Keys in the console: shown once, in the answer that made them, and kept nowhere."""
+"""Keys in the console: shown once, in the answer that creates them, and stored nowhere."""
 
 import re
 from datetime import timedelta
@@ -29,7 +29,7 @@ def rotate_url(device):
 
 
 def key_in(response):
-    """The one key that a page shows."""
+    """The only key on a page."""
     assert response.status_code == 200, response.content
     (key,) = set(re.findall(r"tlm_[\w-]{32}", response.content.decode()))
     return key
@@ -40,7 +40,7 @@ def works(key):
 
 
 def kept_nowhere(client, key):
-    """Neither in what the browser keeps nor in what the server does."""
+    """Neither the browser nor the server stores the key."""
     assert key not in str(dict(client.session))
     assert key not in str({name: morsel.value for name, morsel in client.cookies.items()})
     assert key not in str(list(LogEntry.objects.values()))
@@ -149,7 +149,9 @@ def test_an_overlap_that_is_not_offered_rotates_nothing(operator, mote, overlap)
         rotate_url(device), {"overlap": overlap, "replaced": fingerprint([device])}, format="multipart"
     )
     assert response.status_code == 200
-    assert not re.search(r"tlm_[\w-]{32}", response.content.decode())  # a key; the page names the old one by its hint
+    assert not re.search(
+        r"tlm_[\w-]{32}", response.content.decode()
+    )  # a complete key, not a hint
     assert works(key)
 
 

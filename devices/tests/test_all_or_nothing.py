@@ -1,4 +1,4 @@
-"""Writes that belong together: a failure in their middle leaves nothing of them, and of two at once one passes."""
+"""Writes that belong together: a failure rolls all of them back, and of two at the same time only one succeeds."""
 
 import re
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def five(db):
 
 @pytest.fixture
 def log_fails(monkeypatch):
-    """No entry can be written into the console's log."""
+    """Makes every insert into the console's log fail."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise OperationalError("no log entry")
@@ -49,7 +49,7 @@ def log_fails(monkeypatch):
 
 @pytest.fixture
 def pages_fail(monkeypatch):
-    """A page cannot be made; one without a key can."""
+    """Makes the rendering of a page with a key fail."""
     render = TemplateResponse.render
 
     def fail(response: TemplateResponse) -> Any:
@@ -180,7 +180,7 @@ def test_no_device_is_switched_without_its_log_entry(operator, five, log_fails, 
 
 
 def at_once(work: Callable[[], Any]) -> list[Any]:
-    """What `work` gave, or raised, in each of two threads that start it at the same moment."""
+    """The result or error of `work` in each of two threads that start at the same time."""
     start = Barrier(2)
 
     def run() -> Any:
@@ -198,7 +198,7 @@ def at_once(work: Callable[[], Any]) -> list[Any]:
 
 @pytest.mark.parametrize("rotate", [bulk, single])
 def test_of_two_submits_of_one_form_one_passes(operator, five, monkeypatch, rotate):
-    """Both have read the keys before either takes the rows' locks."""
+    """Both threads have read the keys before one of them locks the rows."""
     both = Barrier(2)
     valid = RotationForm.is_valid
 
@@ -226,10 +226,10 @@ def test_of_two_rotations_over_the_api_one_passes(five):
 
 @pytest.mark.postgresql  # SQLite has one writer at a time
 class TestBesideOtherWriters:
-    """Inserts that refer to devices share these devices' rows, in any order; a new key needs a row for itself."""
+    """Inserts that reference devices share locks on their rows in any order; a new key needs an exclusive lock."""
 
     def rotate_beside(self, five: list[Device], others: Callable[[Event, Event], None]) -> list[tuple[Device, str]]:
-        """Rotates all keys once `others`, in a thread, has set the first event; sets the second once that waits."""
+        """Rotates all keys after `others`, in a thread, sets the first event; sets the second when that waits."""
         begun, waits = Event(), Event()
 
         def run() -> None:
@@ -276,14 +276,14 @@ class TestBesideOtherWriters:
             with transaction.atomic():
                 share(five[4])
                 begun.set()
-                waits.wait(1)  # the rotation does not wait in a statement: it lets go and tries again
+                waits.wait(1)  # the rotation does not wait in a statement: it releases its locks and tries again
                 DeviceState.objects.lock([device.device_id for device in five])
 
         assert len(self.rotate_beside(five, upkeep)) == 5
 
 
 def share(device: Device) -> None:
-    """As the foreign key of an insert does."""
+    """Locks a device like the foreign key check of an insert."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM devices_device WHERE id = %s FOR KEY SHARE", [device.pk])
 

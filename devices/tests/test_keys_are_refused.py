@@ -15,7 +15,7 @@ HEADERS = {
     "X-API-Key": lambda key: {"HTTP_X_API_KEY": key},
     "Bearer": lambda key: {"HTTP_AUTHORIZATION": f"Bearer {key}"},
 }
-# Text that is no key at all, with whatever there is to go wrong in comparing it.
+# Texts that are not keys and could cause errors in the comparison.
 NO_KEYS = {
     "unknown": "tlm_" + "x" * 32,
     "empty": "",
@@ -32,7 +32,7 @@ NO_KEYS = {
 
 @pytest.fixture(params=HEADERS)
 def bring(request):
-    """A client that brings a key, in each of the headers in turn."""
+    """A client that sends a key, in each of the two headers."""
 
     def client(key):
         client = new_client()
@@ -43,7 +43,7 @@ def bring(request):
 
 
 def refused(client):
-    """Asserts that a key is refused for reading and writing alike."""
+    """Asserts that a key is refused for reading and for writing."""
     for response in (
         client.get("/api/v1/devices"),
         client.get(DEVICE_URL),

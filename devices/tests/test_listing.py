@@ -13,17 +13,17 @@ from devices.tests.fixtures import client_with, problem
 pytestmark = pytest.mark.django_db
 
 URL = "/api/v1/devices"
-# Of an order that differs between collations; whatever the database's is, no page may skip one.
+# The order of these ids depends on the collation; no page may skip one with any collation.
 IDS = ["a-1", "A-1", "a.1", "a:1", "a_1", "a1", "B", "b", "b10", "b9", "Z", "0"]
 
 
 def register(*device_ids):
-    """Registered devices' keys."""
+    """The keys of registered devices."""
     return {device_id: Device.objects.register(device_id=device_id)[1] for device_id in device_ids}
 
 
 def pages(client, url):
-    """The ids of each page, to the last."""
+    """The ids on each page, up to the last page."""
     found = []
     while url:
         answer = client.get(url)

@@ -1,4 +1,4 @@
-"""`manage.py register_device`: a device from the command line."""
+"""`manage.py register_device`: registering a device on the command line."""
 
 from io import StringIO
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 
 
 def register(*arguments):
-    """What the command writes to standard output and to standard error."""
+    """The standard output and standard error of the command."""
     out, err = StringIO(), StringIO()
     call_command("register_device", *arguments, stdout=out, stderr=err)
     return out.getvalue(), err.getvalue()

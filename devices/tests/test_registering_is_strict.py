@@ -1,4 +1,4 @@
-"""What a new device may be called and be, to the bounds of each field."""
+"""The fields of a new device and their bounds."""
 
 import pytest
 

@@ -15,7 +15,7 @@ DAY = timedelta(hours=24)
 
 
 def rotate(admin, **body):
-    """Rotates the key; the new one."""
+    """Rotates the key; returns the new one."""
     response = admin.post(f"{URL}/rotate-key", body)
     assert response.status_code == 200, response.content
     return response.json()["api_key"]

@@ -1,4 +1,4 @@
-"""Database work of an event loop: its deadline, its bounds, and what becomes of a thread that hangs."""
+"""Database work of an event loop: its deadline, its limits, and the replacement of a thread that hangs."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ def runner(**changes):
 
 @pytest.fixture
 def hanging():
-    """A function that does not return until the test is over, and an event that says that it was called."""
+    """A function that returns only after the test, and an event that is set when it is called."""
     called, released = threading.Event(), threading.Event()
 
     def hang():
@@ -35,7 +35,7 @@ def hanging():
 
 
 async def until(condition):
-    """Threads tell no event loop of what they do, so it is looked at again and again."""
+    """Polls a condition, because threads do not notify the event loop."""
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -196,5 +196,5 @@ def test_an_idle_thread_gives_its_connection_back_and_ends(monkeypatch):
 
     if connection.vendor == "postgresql":
         statistics = connection.pools[connection.alias, Work.INGEST].get_stats
-        # Threads of an earlier test may not have given theirs back yet.
+        # Threads of an earlier test may still hold their connections.
         asyncio.run(until(lambda: statistics()["pool_available"] == statistics()["pool_size"]))

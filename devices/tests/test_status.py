@@ -21,7 +21,7 @@ def judged(*, now):
 
 
 def status_of(device, *, silent_for, now=NOW):
-    """The status of a device that was heard from so long before `now`."""
+    """The status of a device that was last heard from this long before `now`."""
     DeviceState.objects.filter(device=device).update(last_seen_at=now - silent_for)
     return judged(now=now)[device.device_id]
 

@@ -1,4 +1,4 @@
-"""Readings put into a device's log at chosen times, by the write path; and hostile bodies sent as they are."""
+"""Helpers that store readings at chosen times through the write path, and that post raw, hostile bodies."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -20,14 +20,14 @@ def utc(text: str) -> datetime:
 
 
 def new(device_id: str = "mote-1", timestamp: datetime = NOON, **values: Any) -> NewReading:
-    """A reading of one temperature, unless it says what it has."""
+    """A reading with a temperature, or with the given metrics."""
     if not values.keys() & {"temperature", "humidity", "voltage", "extra"}:
         values["temperature"] = 20.0
     return NewReading(device_id=device_id, timestamp=timestamp, **values)
 
 
 def store(readings: Iterable[NewReading], received_at: datetime | None = NOON) -> list[Recorded]:
-    """Received at `received_at`, or when the last of them was measured: nobody measures later than that."""
+    """Stores readings, received at `received_at`, or by default at the time of the newest reading."""
     new = list(readings)
     if received_at is not None:
         received_at = max([received_at, *(reading.timestamp for reading in new)])
@@ -35,7 +35,7 @@ def store(readings: Iterable[NewReading], received_at: datetime | None = NOON) -
 
 
 def store_at(*moments: datetime) -> list[Recorded]:
-    """One reading of `mote-1` at each of these moments; the temperatures count 0, 1, 2, …"""
+    """One reading of `mote-1` at each of these times, with the temperatures 0, 1, 2, …"""
     return store(new(timestamp=when, temperature=float(n)) for n, when in enumerate(moments))
 
 
@@ -44,7 +44,7 @@ def state_of(device_id: str = "mote-1") -> DeviceState:
 
 
 def make_devices(count: int) -> list[str]:
-    """Registers many devices in two statements; their keys are nobody's."""
+    """Registers many devices in two statements, without usable keys."""
     devices = [Device(device_id=f"node-{n:04}", api_key_hash=f"hash {n}", key_hint="") for n in range(count)]
     Device.objects.bulk_create(devices)
     DeviceState.objects.bulk_create([DeviceState(device=device) for device in devices])

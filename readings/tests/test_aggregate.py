@@ -1,4 +1,4 @@
-"""`GET /api/v1/devices/{device_id}/aggregate` without buckets, and what it can be asked."""
+"""`GET /api/v1/devices/{device_id}/aggregate` without buckets, and its parameters."""
 
 import random
 from collections import defaultdict
@@ -174,7 +174,7 @@ def test_a_device_sees_its_own_statistics_and_no_other(as_device, as_other_devic
 
 
 def test_time_zones_are_no_concern_of_the_servers(asked):
-    # A session in another time zone must not shift what is found.
+    # Another time zone of the database session must not change the result.
     store_at(at(0))
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

@@ -20,7 +20,7 @@ EMPTY = {"count": 0, "min": None, "max": None, "avg": None, "sum": 0}
 
 @pytest.fixture
 def buckets(admin, device):
-    """The buckets of an answer: start to metrics, in the order they came in."""
+    """The buckets of an answer: metrics by start, in the order of the answer."""
 
     def ask(start: datetime, end: datetime, bucket: str, **parameters: Any) -> dict[datetime, Any]:
         query = {"start": start.isoformat(), "end": end.isoformat(), "bucket": bucket} | parameters
@@ -43,7 +43,7 @@ def statistics(values: list[float]) -> Any:
 
 
 def start_of(when: datetime, bucket: str, zone: ZoneInfo) -> datetime:
-    """Where the bucket of a moment starts, reckoned without the product's code."""
+    """The start of the bucket of a time, computed without the code of the product."""
     number, unit = int(bucket[:-1]), bucket[-1]
     if unit != "d":
         seconds = number * {"s": 1, "m": 60, "h": 3600}[unit]
@@ -54,7 +54,7 @@ def start_of(when: datetime, bucket: str, zone: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
-# A window of some days around a change of clocks, or none.
+# A window of some days, with or without a clock change.
 WINDOWS = [
     ("UTC", "2026-05-07T05:00Z"),
     ("Europe/Berlin", "2026-03-27T05:00Z"),
@@ -117,7 +117,7 @@ def test_no_reading_is_lost_or_counted_twice_at_an_edge(buckets, zone, start, bu
 
 @pytest.mark.parametrize("bucket", ["1s", "30s", "1m", "5m", "1h", "1d"])
 def test_a_moment_just_before_an_edge_is_not_rounded_over_it(buckets, bucket):
-    # Stored to the microsecond, where a millisecond's rounding would say 13:00:00.
+    # Stored with microseconds; rounding to milliseconds would give 13:00:00.
     edge = datetime(2026, 5, 10, tzinfo=UTC)
     before = [edge - timedelta(microseconds=shift) for shift in (1, 400, 500)]
     store_at(*before, edge)

@@ -1,4 +1,4 @@
-"""Buckets: every moment lies in exactly one, whatever the clocks do."""
+"""Buckets: every time lies in exactly one bucket, also around clock changes."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,7 +14,7 @@ from readings.tests.logs import NOON, utc
 pytestmark = pytest.mark.once
 
 UTC_ZONE = ZoneInfo("UTC")
-# A gap at midnight, a day that was left out, a fold over midnight, half an hour's change, odd offsets.
+# Time zones with a gap at midnight, a skipped day, a fold across midnight, a change by half an hour, and odd offsets.
 ZONES = [
     *("UTC", "Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia", "America/St_Johns", "Australia/Lord_Howe"),
     *("Asia/Kathmandu", "America/Havana", "Africa/Casablanca", "Pacific/Kiritimati", "America/New_York"),

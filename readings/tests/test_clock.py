@@ -1,4 +1,4 @@
-"""Retention and a clock that jumps: what a wrong clock would delete stays."""
+"""Retention and a clock that jumps: readings that a wrong clock would delete are kept."""
 
 from datetime import timedelta
 from io import StringIO
@@ -25,7 +25,7 @@ YEAR_AND_MORE = 400 * DAY
 
 
 class Machine:
-    """A machine whose clock can be set: `passes` lets both the clock and the uptime run, `sets` the clock alone."""
+    """A machine with a settable clock: `passes` advances the clock and the uptime, `sets` changes only the clock."""
 
     def __init__(self) -> None:
         self.real = self.ahead = 0.0
@@ -63,7 +63,7 @@ class Machine:
 
 @pytest.fixture
 def machine(device, settings) -> Machine:
-    """It has 90 days of readings, one a day, the newest of noon; and keeps 90 days."""
+    """A device with one reading per day for 90 days, the newest at noon, and a retention of 90 days."""
     settings.RETENTION_DAYS = 90
     store(new(timestamp=at(-n * DAY)) for n in reversed(range(90)))
     machine = Machine()
@@ -83,7 +83,7 @@ def last() -> MaintenanceRound:
 
 
 def measured() -> float:
-    """What /metrics says."""
+    """The value in /metrics."""
     ((sample,),) = (family.samples for family in ClockAhead().collect())
     return float(sample.value)
 
@@ -268,7 +268,7 @@ def test_without_a_boot_id_uptimes_are_the_process_s(monkeypatch):
 
 
 def test_retention_goes_on_by_the_time_that_has_passed_while_a_clock_is_not_trusted(machine):
-    for n in range(1, 4):  # it jumps once a day, and so is never followed
+    for n in range(1, 4):  # the clock jumps once a day, so retention never trusts it
         machine.sets(n * YEAR_AND_MORE)
         machine.maintains_for(23 * HOUR)
     assert kept() == 88

@@ -1,4 +1,4 @@
-"""Many writers at once: every log stays dense, nothing is stored twice, nobody waits for ever."""
+"""Concurrent writers: every log has no holes, nothing is stored twice, and there is no deadlock."""
 
 import random
 from collections.abc import Callable
@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 30
 
 
 def at_once(work: Callable[[int], list[Recorded]]) -> list[list[Recorded]]:
-    """What `work(0)`, `work(1)`, … of all threads gave, all started at the same moment."""
+    """The results of `work(0)`, `work(1)`, …, each in a thread, all started at the same time."""
     start = Barrier(THREADS)
 
     def run(number: int) -> list[Recorded]:
@@ -44,7 +44,7 @@ def test_writers_of_overlapping_devices_leave_every_log_dense():
         chance = random.Random(number)
         outcomes: list[Recorded] = []
         for _ in range(CALLS):
-            # In another order each time: locks that were taken as the readings come would meet crosswise.
+            # In a different order each time: locks taken in the order of the readings would deadlock.
             chosen = chance.sample(device_ids, 6)
             outcomes += store(new(name, temperature=float(number)) for name in [*chosen, *reversed(chosen)])
         return outcomes

@@ -26,7 +26,7 @@ SIZE = 4 << 20
 
 
 def filled(item: bytes, before: bytes = b"[", after: bytes = b"]") -> bytes:
-    """4 MiB of this item."""
+    """A batch of 4 MiB with this item repeated."""
     return before + (item + b",") * ((SIZE - 100) // (len(item) + 1)) + item + after
 
 
@@ -74,7 +74,7 @@ def test_a_batch_of_too_many_items_takes_no_time(name):
         with pytest.raises(ValidationError):
             decoded(TOO_MANY[name])
 
-    refuse()  # makes the decoders
+    refuse()  # creates the decoders
     assert seconds_of(refuse) < 0.05
 
 

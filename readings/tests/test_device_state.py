@@ -1,4 +1,4 @@
-"""What the write path keeps of a device: the length of its log, when it was seen, which reading is the latest."""
+"""The state of a device after writes: length of its log, time of the last receipt, latest reading and values."""
 
 import random
 from datetime import timedelta
@@ -76,7 +76,7 @@ def test_the_latest_reading_is_the_newest_by_its_own_time(device, calls, latest)
 
 
 def values_of(device_id="mote-1"):
-    """Of each metric its latest value, and when it was measured, in seconds after noon, and its number."""
+    """The latest value of each metric, with its time in seconds after noon and its `seq`."""
     return {
         name: (latest.value, latest.microseconds / 1e6 - NOON.timestamp(), latest.seq)
         for name, latest in state_of(device_id).latest_values().items()
@@ -166,7 +166,7 @@ def test_the_newest_reading_is_named_by_its_id(device):
 
 
 def test_a_newest_reading_that_a_wrong_clock_dated_in_the_future_is_replaced_by_the_next(device):
-    """As is its every value; what the device does not send again stays."""
+    """The same holds for each of its values; metrics that the device does not send again stay."""
     store([new(timestamp=at(86_400), temperature=50.0, extra={"rssi": -1})], at(86_400))
     store([new(timestamp=at(60), temperature=20.0)], at(60))
     store([new(timestamp=at(30), temperature=19.0)], at(61))

@@ -29,7 +29,7 @@ async def streamed(parameters: dict[str, Any], headers: dict[str, str]) -> tuple
 
 
 def download(parameters: dict[str, Any] | None = None, **headers: str) -> tuple[Any, list[list[str]]]:
-    """The response, and the rows as a spreadsheet reads them."""
+    """The response, and its rows as parsed CSV."""
     query = {"format": "csv"} if parameters is None else parameters
     response, parts = async_to_sync(streamed)(query, headers)
     return response, list(csv.reader(io.StringIO(b"".join(parts).decode(), newline=""), strict=True))

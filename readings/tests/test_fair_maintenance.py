@@ -1,4 +1,4 @@
-"""A round of maintenance visits every device, however many there are, and whatever happens to one of them."""
+"""A round of maintenance visits every device, for any number of devices, also if some of them fail."""
 
 import logging
 import threading
@@ -28,32 +28,32 @@ TEN_DAYS_LATER = at(10 * 86_400)
 
 @pytest.fixture
 def small_steps(monkeypatch):
-    """A step takes 5 devices, or 10 readings."""
+    """Limits a step to 5 devices or 10 readings."""
     monkeypatch.setattr(rollups, "STEP_DEVICES", 5)
     monkeypatch.setitem(rollups.STEP_READINGS, connection.vendor, 10)
 
 
 @pytest.fixture
 def names(small_steps) -> list[str]:
-    """12 devices, node-0000 to node-0011, each with a reading of noon."""
+    """12 devices, node-0000 to node-0011, each with one reading at noon."""
     names = make_devices(12)
     store(new(name) for name in names)
     return names
 
 
 def behind() -> list[str]:
-    """The devices with readings that are in no rollup."""
+    """The devices with readings that are not in a rollup."""
     states = DeviceState.objects.order_by("device_id")
     return [state.device_id for state in states if state.rolled_up_seq < state.last_seq]
 
 
 def left() -> set[str]:
-    """The devices that have their readings of noon."""
+    """The devices that still have their reading at noon."""
     return {reading.device_id for reading in Reading.objects.filter(timestamp=NOON)}
 
 
 def poison(monkeypatch, *device_ids: str, error: Exception | None = None) -> None:
-    """Has each rollup step fail that takes in one of these devices."""
+    """Makes each rollup step fail that includes one of these devices."""
     real = rollups.add
 
     def add(tier: Any, seq_ranges: Any) -> Any:
@@ -65,7 +65,7 @@ def poison(monkeypatch, *device_ids: str, error: Exception | None = None) -> Non
 
 
 def after_steps(count: int) -> tuple[threading.Event, Any]:
-    """An event, and a progress callback that sets it after so many calls."""
+    """An event, and a progress callback that sets it after this number of calls."""
     stop, calls = threading.Event(), []
 
     def progress(_: int) -> None:
@@ -107,7 +107,7 @@ def test_rounds_that_are_ended_early_go_on_where_they_ended(names, monkeypatch):
 
 
 def test_each_process_begins_anywhere(names, monkeypatch):
-    """Or one that is ended after each first step would never come to the last devices."""
+    """Otherwise a process that is always stopped after its first step would never reach the last devices."""
     monkeypatch.setattr("random.randrange", lambda count: 7)
     ranges = Rotation().ranges()
     assert next(ranges) == ("node-0007", None)
@@ -115,7 +115,7 @@ def test_each_process_begins_anywhere(names, monkeypatch):
 
 
 def test_steps_are_as_many_as_they_must_be(names):
-    """Each reads the devices behind the last one it took: no step goes through those of the steps before."""
+    """Each step continues after the last device of the previous step and does not read earlier devices again."""
     maintain(now=NOON)
     store(new(name) for name in names)
     with CaptureQueriesContext(connection) as queries:
@@ -170,7 +170,7 @@ def test_a_failure_of_the_whole_database_is_not_looked_for_device_by_device(name
 
 
 def lost_connection() -> Exception:
-    """As the driver raises it."""
+    """An error as the database driver raises it."""
     if connection.vendor == "postgresql":
         import psycopg
 
@@ -218,7 +218,7 @@ def test_a_row_that_stays_locked_keeps_no_other_device_waiting(names, monkeypatc
 class TestRetention:
     @pytest.fixture(autouse=True)
     def days(self, settings, names, monkeypatch):
-        """A day; each device has two old readings, and a new one that stays."""
+        """A retention of one day; each device has two expired readings and one new reading."""
         settings.RETENTION_DAYS = 1
         store(new(name, when) for when in (NOON, TEN_DAYS_LATER) for name in names)
         maintain(now=NOON)
@@ -271,7 +271,7 @@ class TestRetention:
 
 
 def run_rounds(count: int, fail: Any, monkeypatch) -> None:
-    """`keep_maintaining` for so many rounds; `fail` is called with the number of each, from 1."""
+    """Runs `keep_maintaining` for this number of rounds; `fail` is called with the number of each round, from 1."""
     stop, rounds = threading.Event(), []
     real = maintain
 
@@ -310,7 +310,7 @@ class TestTheLoop:
         assert record.exc_info
 
     def test_it_outlives_a_lock_file_that_cannot_be_opened(self, names, monkeypatch, caplog):
-        """The first seen of its kind: it ended maintenance, and nothing was logged."""
+        """An unexpected kind of error must not end maintenance without a log entry."""
         real = exclusively
         attempts = []
 

@@ -19,7 +19,7 @@ MICROSECOND = 0.000001
 
 @pytest.fixture
 def found(admin, device):
-    """The temperatures of the readings that a query finds."""
+    """The temperatures of the readings in the answer."""
 
     def ask(query: str = "", **parameters: Any) -> list[Any]:
         response = admin.get(f"{HISTORY}{query}", parameters or None)

@@ -56,7 +56,7 @@ def test_a_last_page_that_is_just_full_has_no_next(admin, device):
 def test_arrivals_between_two_pages_move_nothing(admin, device, order):
     store_at(*(at(10 * (n // 2)) for n in range(20)))
 
-    # Before, within and after what is there, and at the time of a page's last reading.
+    # New readings before, within and after the stored ones, and at the time of a page's last reading.
     pages = follow(admin, {"order": order, "limit": 4}, lambda: store_at(at(-5), at(30), at(55), at(500)))
 
     seen = seqs(pages)

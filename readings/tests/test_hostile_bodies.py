@@ -61,7 +61,7 @@ NO_JSON: dict[str, bytes] = {
 
 DIGITS = b"9" * 5000
 
-# JSON, but no reading, no batch and no device.
+# Valid JSON, but not a reading, a batch or a device.
 INVALID: dict[str, bytes] = {
     "null": b"null",
     "true": b"true",

@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever asks."""
+"""Statements that the database itself refuses, for every client."""
 
 from typing import Any
 from uuid import uuid4
@@ -85,7 +85,7 @@ def test_two_devices_have_the_same_numbers(reading, other_device):
 
 
 def test_the_database_refuses_a_reading_of_no_device(transactional_db):
-    # In a transaction of its own, since foreign keys are checked at the commit.
+    # In a separate transaction, because foreign keys are checked at the commit.
     with pytest.raises(IntegrityError), transaction.atomic():
         Reading.objects.insert([stored(device_id="nobody")])
     assert not Reading.objects.exists()

@@ -1,4 +1,4 @@
-"""`manage.py import_readings`: a history brought along from elsewhere."""
+"""`manage.py import_readings`: importing readings from CSV files."""
 
 import csv
 import gzip
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Outcome:
-    """What the command said: `failure` is empty where it succeeded."""
+    """The output of the command; `failure` is empty if it succeeded."""
 
     def __init__(self, file: Path | str, *arguments: str) -> None:
         out, err = io.StringIO(), io.StringIO()

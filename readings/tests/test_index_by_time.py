@@ -14,7 +14,7 @@ MIGRATION, BEFORE = "0006", "0005"
 
 
 def plan(readings: Any) -> str:
-    """How the database finds these; without regard to how few there are."""
+    """The query plan for these readings, as for a large table."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL enable_seqscan = off")

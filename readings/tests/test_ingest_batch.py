@@ -1,4 +1,4 @@
-"""`POST /api/v1/ingest/batch`: all that is valid is stored, what is not is named."""
+"""`POST /api/v1/ingest/batch`: valid readings are stored, invalid ones are listed."""
 
 import json
 from datetime import datetime, timedelta

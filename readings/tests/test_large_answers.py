@@ -1,4 +1,4 @@
-"""What an answer may cost: the values of an aggregate, pages and exports of wide readings."""
+"""Limits of large answers: number of values of an aggregate, and pages and exports of readings with many metrics."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def small_limits(monkeypatch):
 
 @pytest.fixture
 def statements(monkeypatch):
-    """How many statements of aggregates were run."""
+    """The number of executed aggregate statements."""
     run = []
     built = aggregation.Statement.built
 

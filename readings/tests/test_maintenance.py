@@ -1,4 +1,4 @@
-"""`manage.py maintain`, and the loop that `up` runs: one at a time, and never given up."""
+"""`manage.py maintain` and the loop in `up`: one process at a time, and errors do not end the loop."""
 
 import io
 import os
@@ -68,7 +68,7 @@ def test_the_command_says_that_another_is_at_it():
 
 
 def test_who_waits_for_a_migration_does_not_keep_it_from_making_an_index(db):
-    """On PostgreSQL, CREATE INDEX CONCURRENTLY waits for every statement that is under way."""
+    """On PostgreSQL, CREATE INDEX CONCURRENTLY waits for all running statements."""
     concurrently = "CONCURRENTLY" if connection.vendor == "postgresql" else ""
     waited = []
 
@@ -91,7 +91,7 @@ def test_who_waits_for_a_migration_does_not_keep_it_from_making_an_index(db):
 
 
 def test_it_ends_though_readings_keep_coming(device, monkeypatch):
-    """A round takes in what is there; what comes meanwhile is the next one's."""
+    """A round includes the readings present at its start; the next round takes those that arrive during it."""
 
     def while_more_comes(*arguments):
         store([new(timestamp=at(1))])
@@ -131,7 +131,7 @@ def test_an_interval_is_above_zero():
 
 
 def test_the_loop_stops_on_a_signal(device, tmp_path):
-    """As a process, on the tests' own database."""
+    """The command as a separate process on the test database."""
     store([new()])
     database = connection.settings_dict["NAME"]
     if connection.vendor == "postgresql":
@@ -167,7 +167,7 @@ def test_the_loop_stops_on_a_signal(device, tmp_path):
 
 
 def test_who_waits_for_maintenance_has_a_turn_between_rounds_that_follow_at_once(device, monkeypatch):
-    """As `erase_device` does, while a large backlog is taken in."""
+    """Waits for the lock like `erase_device`, while a large backlog is rolled up."""
     stop = threading.Event()
     monkeypatch.setattr(maintenance, "maintain", lambda **_: unfinished())
 

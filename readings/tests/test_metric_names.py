@@ -1,4 +1,4 @@
-"""A device has a bounded number of different metrics: each costs statistics that are kept for ever."""
+"""The number of different metrics of a device is limited, because each costs statistics that are kept forever."""
 
 from importlib import import_module
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ def limit(settings):
 
 @pytest.fixture(autouse=True)
 def memory(monkeypatch):
-    """As a process that has just started."""
+    """Clears the cache, as in a process that has just started."""
     memory = Memory()
     monkeypatch.setattr(metric_names, "memory", memory)
     return memory
@@ -189,7 +189,7 @@ def test_the_limit_is_exact_whoever_posts_at_once(device):
 
 
 def fill():
-    """What the migration does to states that have no values yet."""
+    """Runs the function of the migration for states without values."""
     import_module("devices.migrations.0003_latest_values").fill(None, SimpleNamespace(connection=connection))
 
 

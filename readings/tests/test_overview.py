@@ -1,4 +1,4 @@
-"""How the fleet is, as the console's first page says it."""
+"""The figures about the fleet on the console's first page."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What a device may send: DESIGN.md §3, rule by rule."""
+"""The rules for payloads, as in DESIGN.md §3."""
 
 import time
 from datetime import timedelta

@@ -18,7 +18,7 @@ def two_a_minute(settings):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until it is moved."""
+    """A clock that only changes when the test moves it."""
 
     class Clock:
         now = 1000.0

@@ -1,4 +1,4 @@
-"""Readings in the console: looked at by position, without a count or an offset, and never edited."""
+"""Readings in the console: paged by position without a count or an offset, and read-only."""
 
 import re
 from urllib.parse import urlencode
@@ -39,7 +39,7 @@ def rows(response):
 
 
 def follow(client, query, link):
-    """All rows of a list, by the links that lead from page to page; and how many pages there were."""
+    """All rows of a list, collected by following the links between pages, and the number of pages."""
     found, pages = [], 0
     address = f"{LIST}?{urlencode(query)}"
     while address:

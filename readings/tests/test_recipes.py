@@ -1,4 +1,4 @@
-"""What docs/recipes.md says that other tools find in our answers."""
+"""The answers contain what docs/recipes.md tells other tools to read."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ RECIPES = Path(settings.BASE_DIR, "docs", "recipes.md").read_text()
 
 
 def selected(document: Any, path: str) -> Any:
-    """As Infinity's selectors do: names with points between them."""
+    """Selects a value like the Infinity plugin: names separated by dots."""
     for name in path.split("."):
         document = document[name]
     return document
@@ -30,7 +30,7 @@ def test_grafana_finds_times_and_numbers_where_the_recipe_says(admin, device):
     store(new(timestamp=at(n * 60), temperature=n / 4) for n in range(60))
     parameters = dict(re.findall(r"^   \| `(\w+)` \| `([^`]+)` \|$", RECIPES, re.MULTILINE))
     assert parameters.keys() == {"start", "end", "bucket", "points", "metrics"}
-    # What Grafana puts in for its variables.
+    # The values that Grafana inserts for its variables.
     parameters |= {"start": "2026-05-09T11:00:00.000Z", "end": "2026-05-09T14:00:00.000Z"}
     answer = admin.get("/api/v1/devices/mote-1/aggregate", parameters).json()
     rows = answer[re.search(r"\*Rows / root\*: `(\w+)`", RECIPES)[1]]  # type: ignore[index]

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def heard():
-    """What `readings_recorded` announced, call by call."""
+    """The `appended` of each `readings_recorded` signal."""
     calls: list[Any] = []
 
     def listen(appended, **_):
@@ -198,7 +198,7 @@ def test_devices_are_always_locked_in_the_same_order(device, other_device, djang
 
 def test_many_readings_cost_as_many_queries_as_one(device, django_assert_max_num_queries):
     if connection.vendor == "sqlite":
-        with django_assert_max_num_queries(30):  # ids and rows in parts: SQLite bounds a statement's variables
+        with django_assert_max_num_queries(30):  # in parts, as SQLite limits the variables of a statement
             store(new(id=uuid4()) for _ in range(1000))
         return
     with django_assert_max_num_queries(10) as few:

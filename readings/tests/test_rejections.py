@@ -1,4 +1,4 @@
-"""Refused posts are kept, so that a device's page can say why it does not show up."""
+"""Refused posts are stored, so that a device's page can show why its readings do not arrive."""
 
 from datetime import timedelta
 
@@ -35,7 +35,7 @@ def kind(n=0, device_id="mote-1", **given):
 
 
 def unknown(n, address="10.0.0.1"):
-    """A gateway's reading of a device that there is not."""
+    """A gateway's reading for a device that does not exist."""
     return kind(device_id=f"ghost-{n}", caller="fleet", address=address, unknown_device=True)
 
 
@@ -44,7 +44,7 @@ def nobody(n, address="10.0.0.9"):
 
 
 def at(n):
-    """One refusal, the later the greater `n` is."""
+    """A refusal; a greater `n` means a later time."""
     return Times(timezone.now() + timedelta(seconds=n))
 
 

@@ -1,4 +1,4 @@
-"""Retention and erasure: what goes, what stays, and what is said about it."""
+"""Retention and erasure: what is deleted, what is kept, and the output of the commands."""
 
 from datetime import timedelta
 from io import StringIO
@@ -33,7 +33,7 @@ def times(device_id: str = "mote-1") -> list[Any]:
 
 @pytest.fixture
 def log(device, other_device):
-    """Both devices: a reading every six hours for ten days, rolled up."""
+    """Two devices, each with a reading every six hours for ten days, all rolled up."""
     moments = [at(n * 6 * HOUR) for n in range(40)]
     store(new(name, when, temperature=1.0) for when in moments for name in ("mote-1", "mote-2"))
     roll_all_up()

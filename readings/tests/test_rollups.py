@@ -1,4 +1,4 @@
-"""Rollups: whatever was rolled up when, an aggregate is what the readings themselves give."""
+"""Rollups: an aggregate equals the statistics of the readings, whenever they were rolled up."""
 
 import random
 import threading
@@ -110,7 +110,7 @@ class TestSteps:
             assert sum(metrics["pm"].count for metrics in found.by_bucket.values()) == 878 - 12 + 11
 
     def test_a_tier_far_behind_is_left_alone(self, device, monkeypatch):
-        """After a large import a question about a day must not read the years that wait to be rolled up."""
+        """After a large import, a query for one day must not read the years of readings not rolled up yet."""
         store(new(timestamp=at(n * 60)) for n in range(600))
         roll_all_up()
         store(new(timestamp=at(n * 60)) for n in range(-600, 0))
@@ -120,7 +120,7 @@ class TestSteps:
         assert answered(at(0), at(600 * 60)).by_bucket[at(0)]["temperature"].count == 600
 
     def test_what_was_rolled_up_is_not_read_again(self, device):
-        """Seen by breaking the promise that readings never change: only the rollups can know of these."""
+        """The test deletes readings that were rolled up, so that only the rollups still include them."""
         store(new(timestamp=at(n * 60)) for n in range(600))
         roll_all_up()
         Reading.objects.filter(timestamp__gte=at(HOUR), timestamp__lt=at(8 * HOUR), seq__gt=1).delete()
@@ -166,14 +166,14 @@ actions = st.lists(st.one_of(stored, bursts, maintained, expired, asked, asked),
 
 
 class Model:
-    """What was stored, kept in memory, and what retention has made of it: `raw_from` by device."""
+    """The stored readings in memory, and `raw_from` of each device after retention."""
 
     def __init__(self) -> None:
         self.readings: dict[str, list[tuple[datetime, dict[str, float]]]] = {name: [] for name in DEVICES}
         self.raw_from: dict[str, datetime | None] = dict.fromkeys(DEVICES)
 
     def expected(self, question: Question) -> dict[datetime, dict[str, Statistics]]:
-        """By brute force: each reading by itself, in its bucket; before `raw_from` all of an hour's where it begins."""
+        """Computed by brute force: each reading in its bucket; before `raw_from` at the start of its hour."""
         found: dict[datetime, dict[str, Statistics]] = {}
         raw_from = self.raw_from[question.device_id]
         for moment, sent in self.readings[question.device_id]:
@@ -199,7 +199,7 @@ class TestAgainstBruteForce(TransactionTestCase):
         model = Model()
         for device_id in DEVICES:
             Device.objects.register(device_id=device_id)
-        # Both ways: with rollups of minutes from the start, and without.
+        # With minute rollups from the start, and without.
         DeviceState.objects.filter(device_id="fast").update(rolled_up_minutes_seq=0)
         for name, *arguments in script:
             getattr(self, name.replace(" ", "_"))(model, *arguments)
@@ -235,7 +235,7 @@ class TestAgainstBruteForce(TransactionTestCase):
             rollups.STEP_READINGS[connection.vendor] = before
 
     def expire(self, model: Model, border: datetime) -> None:
-        """Retention of a day, on for the moment of this step and off again."""
+        """A retention of one day, only during this step."""
         Device.objects.update(retention_days=1)
         sum(retention.expire(now=border + DAY))
         Device.objects.update(retention_days=0)
@@ -272,7 +272,7 @@ class TestAgainstBruteForce(TransactionTestCase):
 
 @pytest.mark.django_db(transaction=True)
 def test_it_is_exact_at_every_moment_while_others_write_and_roll_up(device):
-    """What is counted is never less than what was acknowledged before, nor more than what was sent."""
+    """The count is at least the number acknowledged before, and at most the number sent."""
     sent, acknowledged = [0], [0]
     stop = threading.Event()
 

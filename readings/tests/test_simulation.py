@@ -1,4 +1,4 @@
-"""Virtual devices: again until acknowledged, with the same id; and never again once refused."""
+"""Virtual devices repeat a post with the same id until it is acknowledged, and stop after a refusal."""
 
 import asyncio
 import functools
@@ -24,7 +24,7 @@ STORED = httpx.Response(201, json={})
 
 
 class Backend:
-    """An HTTP server in memory, which gives these answers in turn and the last one from then on."""
+    """An HTTP server in memory that returns these answers in order, and then the last one repeatedly."""
 
     def __init__(self, answers: Iterable[Answer]) -> None:
         self.answers = list(answers)
@@ -41,13 +41,13 @@ class Backend:
         return [json.loads(request.content) for request in self.requests]
 
     def readings(self) -> list[dict[str, float | str]]:
-        """What was posted, one by one or in batches."""
+        """The posted readings, single and in batches."""
         return [r for body in self.bodies() for r in (body if isinstance(body, list) else [body])]
 
 
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Backend]:
-    """Puts a `Backend` where the network is, and makes waiting quick."""
+    """Replaces the network by a `Backend`, and shortens all waits."""
     monkeypatch.setattr(fleet, "RETRY_SECONDS", (0.001, 0.004))
 
     def install(*answers: Answer) -> Backend:
@@ -187,7 +187,7 @@ def test_a_new_device_is_registered_and_one_there_is_gets_a_new_key(backend):
         "/api/v1/devices/sim-002/rotate-key",
     ]
     assert {request.headers["X-API-Key"] for request in server.requests} == {"secret"}
-    # An earlier simulation's key may be within its overlap.
+    # The key of an earlier simulation may still be within its overlap.
     assert json.loads(server.requests[2].content) == {"force": True}
 
 
@@ -262,7 +262,7 @@ NOW = 1_800_000_000
 
 
 def verdict_on(backend, *, acknowledged, stored):
-    """The verdict where `stored` is the log, as (id, seq, seconds after NOW)."""
+    """The verdict for a log with the readings `stored`, as (id, seq, seconds after NOW)."""
     device = VirtualDevice("sim-001", "key", acknowledged={name: NOW + n for n, name in enumerate(acknowledged)})
     results = [
         {"id": name, "seq": seq, "timestamp": datetime.fromtimestamp(NOW + seconds, UTC).isoformat()}
@@ -280,7 +280,7 @@ def verdict_on(backend, *, acknowledged, stored):
         ([("a", 1, 0), ("b", 2, 1), ("b", 3, 1), ("c", 4, 2)], {"doubled": 1}),
         ([("a", 1, 0), ("b", 2, 1), ("c", 3, 60)], {"misdated": 1}),
         ([("a", 1, 0), ("b", 2, 1), ("c", 4, 2)], {"holes": 1}),
-        # A reading that was stored and never acknowledged, and a server whose clock is an hour ahead, are no faults.
+        # A stored reading that was not acknowledged, and a server clock that is an hour ahead, are not faults.
         ([("a", 1, 3600), ("b", 2, 3601), ("unheard", 3, 3601), ("c", 4, 3602)], {}),
     ],
 )

@@ -1,4 +1,4 @@
-"""Moments and windows, as text."""
+"""Parsing times and checking windows."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.once
 
 MOMENTS = st.datetimes(EARLIEST.replace(tzinfo=None), LATEST.replace(tzinfo=None), timezones=st.just(UTC))
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-# What moments are written with, so that chance comes near to one; and everything else there is.
+# The characters of times, so that random texts are nearly valid; and all other characters.
 GARBAGE = st.one_of(st.text(alphabet="0123456789-+:.TZtzW now smhdw٣²\x00\n", max_size=40), st.text())
 
 
