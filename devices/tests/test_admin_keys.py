@@ -149,9 +149,7 @@ def test_an_overlap_that_is_not_offered_rotates_nothing(operator, mote, overlap)
         rotate_url(device), {"overlap": overlap, "replaced": fingerprint([device])}, format="multipart"
     )
     assert response.status_code == 200
-    assert not re.search(
-        r"tlm_[\w-]{32}", response.content.decode()
-    )  # a complete key, not a hint
+    assert not re.search(r"tlm_[\w-]{32}", response.content.decode())  # a complete key, not a hint
     assert works(key)
 
 
