@@ -25,12 +25,12 @@ from devices.rotation import KeysReplaced, fingerprint, rotate_keys
 from devices.status import Status
 
 DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It cannot be changed later."
-# Columns of the list that are for whoever may view readings.
+# Columns of the list that only accounts with the permission to view readings see.
 OF_READINGS = ("latest_values", "live")
 VALUES_SHOWN = 3
 EXPORTED_AT_ONCE = 20_000
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-# As many keys as anyone can put into devices from one page.
+# Maximum number of devices in one rotation.
 ROTATED_AT_ONCE = 500
 
 
@@ -48,7 +48,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class RotationForm(forms.Form):
-    """`replaced` is the fingerprint of the keys to be replaced: a page sent again must not rotate again."""
+    """`replaced` is the fingerprint of the keys to replace, so that sending a page twice does not rotate twice."""
 
     replaced = forms.CharField(widget=forms.HiddenInput)
     overlap = forms.TypedChoiceField(
@@ -61,19 +61,19 @@ class RotationForm(forms.Form):
     force = forms.BooleanField(required=False)
 
 
-# Makes the page that shows devices their new keys.
+# Renders the page with the new keys.
 KeysPage = Callable[[Sequence[tuple[Device, str]]], TemplateResponse]
 
 
 def with_earlier_key(devices: Sequence[Device]) -> list[Device]:
-    """Those of which a key that was rotated away still works: another rotation would end it early."""
+    """The devices with an earlier key that still works; another rotation would end that key early."""
     now = timezone.now()
     return [device for device in devices if device.has_earlier_key(now=now)]
 
 
 @admin.register(Device)
 class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Devices to add, find, rotate, deactivate and export. Never to delete: the log stays, and names its device."""
+    """Pages to add, find, rotate, deactivate and export devices. Devices cannot be deleted, because their log stays."""
 
     list_display = ("device_id", "name", "status", "last_seen", "latest_values", "last_seq", "is_active", "live")
     list_filter = (StatusFilter, "is_active")
@@ -99,7 +99,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
 
     @admin.display(ordering="state__last_seen_at", empty_value="never")
     def last_seen(self, device: Device) -> str | None:
-        """The exact time in UTC; the page's script makes it how long ago that is."""
+        """The exact time in UTC; the script of the page replaces it by the time that has passed since."""
         moment = device.state.last_seen_at
         if moment is None:
             return None
@@ -111,7 +111,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         return device.state.last_seq
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """Without the latest values, and the link to the page that has them, where the account may view no readings."""
+        """Leaves out the latest values and the link to the live page if the account may not view readings."""
         if may_view_readings(request):
             return self.list_display
         return tuple(name for name in self.list_display if name not in OF_READINGS)
@@ -133,7 +133,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         return self.fields if obj else self.new_fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: Device | None = None) -> Any:
-        # A device's id is in its every reading: it stays what it was registered as.
+        # The device id cannot be changed, because every reading of the device contains it.
         return ("device_id", *self.readonly_fields) if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Device | None = None) -> bool:
@@ -147,7 +147,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
 
     def save_model(self, request: HttpRequest, obj: Device, form: Any, change: bool) -> None:
         if change:
-            # Not the whole row: it may have got a new key since the form was read.
+            # Saves only changed fields, because the key may have been rotated since the form was opened.
             obj.save(update_fields=form.changed_data)
             return
         device, key = Device.objects.register(
@@ -157,17 +157,17 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         request.new_api_key = key  # type: ignore[attr-defined]
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        # The next page shows the key: there is no going on to another form before it.
+        # No buttons that skip the next page, because it shows the key.
         buttons = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().add_view(request, form_url, (extra_context or {}) | buttons)
 
     def response_add(self, request: HttpRequest, obj: Device, post_url_continue: str | None = None) -> Any:
-        """The key, in the answer itself: a message would keep it in a cookie or the session."""
-        # Rendered here, in the transaction that registers the device: a key that cannot be shown is not stored.
+        """Shows the key in the answer itself, because a message would store it in a cookie or in the session."""
+        # Rendered in the transaction that registers the device, so that a key that cannot be shown is not stored.
         return self.key_page(request, obj, request.new_api_key).render()  # type: ignore[attr-defined]
 
     def key_page(self, request: HttpRequest, device: Device, key: str) -> TemplateResponse:
-        """The key, shown this once. `realtime` adds to the template how to use it, and waits for the next reading."""
+        """The page with the new key, shown only once. `realtime` adds to it how to use the key."""
         context = self.page_context(request, device, title=f"API key of {device.device_id}")
         return TemplateResponse(request, "admin/devices/device/key.html", context | {"api_key": key})
 
@@ -183,7 +183,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         return [rotate, *super().get_urls()]
 
     def rotate_key_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
-        """Asks how long the old key shall work on, then shows the new one."""
+        """Asks how long the old key keeps working, then shows the new key."""
         device = get_object_or_404(Device, pk=pk)
         if not self.has_change_permission(request, device):
             raise PermissionDenied
@@ -201,10 +201,10 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     def page_of_new_keys(
         self, request: HttpRequest, devices: Sequence[Device], form: RotationForm, page: KeysPage
     ) -> HttpResponse | None:
-        """Rotates the keys of these devices as the form says; None where it cannot, and then the form has the errors.
+        """Rotates the keys of these devices as chosen in the form; returns None if the form has errors.
 
-        Keys, log entries and the page are made in one transaction, and the page is sent after the commit: no device has
-        a key that nobody has seen.
+        The keys, the log entries and the page are created in one transaction, and the page is sent after the commit, so
+        that every stored key has been shown.
         """
         if not form.is_valid():
             return None
@@ -227,13 +227,13 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         return None
 
     def log_changes(self, request: HttpRequest, devices: Sequence[Device], message: str) -> None:
-        """One entry a device, in one statement."""
+        """Writes one log entry per device, in one statement."""
         assert request.user.pk is not None
         LogEntry.objects.log_actions(request.user.pk, devices, CHANGE, message)
 
     @admin.action(description="Rotate keys", permissions=["change"])
     def rotate(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse | None:
-        """Asks as for one, then shows all the new keys, this once."""
+        """Asks how long the old keys keep working, then shows all new keys once."""
         chosen = list(Device.objects.filter(pk__in=devices.values("pk")).order_by("device_id")[: ROTATED_AT_ONCE + 1])
         if len(chosen) > ROTATED_AT_ONCE:
             self.message_user(request, f"Choose at most {ROTATED_AT_ONCE} devices at a time.", messages.ERROR)
@@ -271,7 +271,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         word = "Activated" if active else "Deactivated"
         others = Device.objects.filter(pk__in=devices.values("pk")).exclude(is_active=active)
         with transaction.atomic():
-            # By id, as rotations lock them too.
+            # In the order of the ids, like rotations, which prevents deadlocks.
             changed = list(others.select_for_update(no_key=True).order_by("device_id"))
             Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_active=active)
             self.log_changes(request, changed, f"{word}.")
@@ -279,7 +279,7 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
 
     @admin.action(description="Export as CSV", permissions=["view"])
     def export(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse:
-        """The chosen devices with status and, for whoever may view readings, latest values."""
+        """Exports the chosen devices with their status and, if the account may view readings, their latest values."""
         chosen: list[Any] = list(devices.order_by("device_id")[:EXPORTED_AT_ONCE])
         latest: list[dict[str, float]] = [{}] * len(chosen)
         metrics: list[str] = []
@@ -304,5 +304,5 @@ def may_view_readings(request: HttpRequest) -> bool:
 
 
 def harmless(text: str) -> str:
-    """A name that a spreadsheet would take for a formula gets an apostrophe before it."""
+    """Puts an apostrophe before a text that a spreadsheet would execute as a formula."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text

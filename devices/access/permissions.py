@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 from devices.access.callers import Caller, Role
 
-# Django's permission to see readings, and so also the latest values of a device.
+# Django's permission to view readings, which includes the latest values of a device.
 VIEW_READINGS = "readings.view_reading"
 
 

@@ -1,4 +1,4 @@
-"""What the device endpoints take and give. Input is strict: a wrong type or an unknown field is an error."""
+"""Input and output of the device endpoints. Input is strict: a wrong type or an unknown field is an error."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ OVERLAP_SECONDS_MAX = 31 * 86_400
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Unknown fields are refused, so that a misspelt one is noticed."""
+    """Refuses unknown fields, so that spelling mistakes are noticed."""
 
-    default_error_messages = {"unknown_field": "There is no such field here."}
+    default_error_messages = {"unknown_field": "There is no such field."}
 
     def to_internal_value(self, data: Any) -> Any:
         values = super().to_internal_value(data)
@@ -36,7 +36,7 @@ class StrictCharField(serializers.CharField):
         return str(super().to_internal_value(data))
 
 
-# The database keeps any text but NUL, and so says the schema. (That it may be empty, drf-spectacular adds.)
+# The database accepts any text without NUL. drf-spectacular adds to the schema that it may be empty.
 TEXT = {"type": "string", "maxLength": 255, "minLength": 1, "pattern": r"^[^\u0000]*$"}
 
 
@@ -61,7 +61,7 @@ class StrictBooleanField(serializers.BooleanField):
 
 class StrictIntegerField(serializers.IntegerField):
     def to_internal_value(self, data: Any) -> int:
-        # 60.0 is an integer to JSON, which has one kind of number.
+        # 60.0 is accepted too, because JSON has only one type of number.
         whole = isinstance(data, int) or (isinstance(data, float) and data.is_integer())
         if isinstance(data, bool) or not whole:
             self.fail("invalid")
@@ -69,7 +69,7 @@ class StrictIntegerField(serializers.IntegerField):
 
 
 class ReportIntervalField(StrictIntegerField):
-    """Seconds between two reports; null for the server's default."""
+    """Seconds between two reports; null means the server's default."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -105,17 +105,17 @@ class RotationSerializer(StrictSerializer):
         min_value=0,
         max_value=OVERLAP_SECONDS_MAX,
         default=OVERLAP_SECONDS_DEFAULT,
-        help_text="How long the key that the device has now goes on working. 0 ends every earlier key at once.",
+        help_text="How long the current key keeps working, in seconds. 0 ends every earlier key immediately.",
     )
     force = StrictBooleanField(
         default=False,
-        help_text="Rotate although an earlier key is still within its overlap: that key ends at once, and the one the "
-        "device has now works for `overlap_seconds`.",
+        help_text="Rotate although an earlier key is still within its overlap: that key ends immediately, and the "
+        "current key works for `overlap_seconds`.",
     )
 
 
 class QuerySerializer(StrictSerializer):
-    """A URL's query parameters. Not as a form's: an empty one is not an absent one."""
+    """Query parameters of a URL. Unlike in a form, an empty parameter is not treated as absent."""
 
     default_error_messages = {"unknown_field": "There is no such parameter."}
 
@@ -128,11 +128,11 @@ class DeviceFiltersSerializer(QuerySerializer):
     is_active = serializers.ChoiceField(choices=["true", "false"], required=False)
     search = SearchField(help_text="Part of the device id or the name.")
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=100, help_text="Page size.")
-    cursor = serializers.CharField(required=False, help_text="From `next` of the page before.")
+    cursor = serializers.CharField(required=False, help_text="The cursor in `next` of the previous page.")
 
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):
-    """`may_view_readings` in the context says whether `latest` is shown."""
+    """`may_view_readings` in the context decides whether `latest` is shown; otherwise it is null."""
 
     last_seen_at = serializers.DateTimeField(source="state.last_seen_at", allow_null=True, read_only=True)
     last_seq = serializers.IntegerField(source="state.last_seq", read_only=True)
@@ -161,9 +161,9 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
 
 
 class DeviceWithKeySerializer(DeviceSerializer):
-    """A device with the key it was just given, which is shown this once."""
+    """A device with its new key, which is shown only once."""
 
-    latest = None  # type: ignore[assignment]  # DRF's way to leave a field out
+    latest = None  # type: ignore[assignment]  # removes the inherited field, as DRF documents
     api_key = serializers.CharField(read_only=True)
 
     class Meta(DeviceSerializer.Meta):

@@ -31,7 +31,7 @@ from devices.querysets import DeviceIdTaken, DeviceQuerySet
 from devices.validators import DEVICE_ID_PATTERN
 
 UNDER_WAY = (
-    "An earlier key of this device works until {until:%Y-%m-%dT%H:%M:%S.%fZ}, as the last rotation promised. "
+    "An earlier key of this device works until {until:%Y-%m-%dT%H:%M:%S.%fZ}, because of the last rotation. "
     'To end that key now and rotate again, send "force": true. To end every earlier key, send "overlap_seconds": 0.'
 )
 
@@ -39,11 +39,11 @@ UNDER_WAY = (
 class Conflict(APIException):
     status_code = status.HTTP_409_CONFLICT
     default_code = "device_id_taken"
-    default_detail = "There is a device of this id already."
+    default_detail = "A device with this id already exists."
 
 
 class DevicePages(CursorPagination):
-    """Pages by device id, so that a page costs the same at any depth."""
+    """Pages in the order of the device ids, so that every page costs the same."""
 
     ordering = "device_id"
     page_size = 100
@@ -51,7 +51,7 @@ class DevicePages(CursorPagination):
     max_page_size = 1000
 
     def decode_cursor(self, request: Request) -> Any:
-        wrong = ValidationError({"cursor": ErrorDetail("This is no cursor of ours.", code="invalid_cursor")})
+        wrong = ValidationError({"cursor": ErrorDetail("This cursor is not valid.", code="invalid_cursor")})
         try:
             cursor = super().decode_cursor(request)
         except NotFound as error:
@@ -72,7 +72,7 @@ class DevicePages(CursorPagination):
 
 
 class DeviceScope(GenericViewSet[Device]):
-    """What every viewset over devices shares: who may call, and which devices the caller sees."""
+    """Base of all viewsets for devices: permissions, and a queryset limited to the devices that the caller may see."""
 
     permission_classes = [CallerPermission]
     lookup_field = "device_id"
@@ -85,7 +85,7 @@ class DeviceScope(GenericViewSet[Device]):
 
 
 class DeviceViewSet(DeviceScope):
-    """Devices: register, look up, change, deactivate, and give a new key."""
+    """Devices: register, look up, change and deactivate them, and rotate their keys."""
 
     serializer_class: type[BaseSerializer[Device]] = DeviceSerializer
     pagination_class = DevicePages
@@ -110,7 +110,7 @@ class DeviceViewSet(DeviceScope):
         return {**super().get_serializer_context(), "may_view_readings": may_view}
 
     def filtered(self, devices: DeviceQuerySet) -> DeviceQuerySet:
-        """The devices that the query's `status`, `is_active` and `search` leave. Raises ValidationError."""
+        """Filters the devices by the query parameters `status`, `is_active` and `search`. Raises ValidationError."""
         filters = DeviceFiltersSerializer(data=self.request.query_params)
         filters.is_valid(raise_exception=True)
         chosen = filters.validated_data
@@ -124,7 +124,7 @@ class DeviceViewSet(DeviceScope):
 
     @extend_schema(operation_id="device_list", summary="List devices", parameters=[DeviceFiltersSerializer])
     def list(self, request: Request) -> Response:
-        """Pages by device id; `next` is the address of the next page."""
+        """Returns pages in the order of the device ids. `next` is the URL of the next page, or null."""
         page = self.paginate_queryset(self.filtered(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
@@ -135,11 +135,11 @@ class DeviceViewSet(DeviceScope):
         responses={201: DeviceWithKeySerializer},
     )
     def create(self, request: Request) -> Response:
-        """Answers the device with its `api_key`, which is shown this once."""
+        """Returns the device with its `api_key`, which is shown only once."""
         values = NewDeviceSerializer(data=request.data)
         values.is_valid(raise_exception=True)
         try:
-            # With the look-up of the answer: a key that cannot be shown must not be stored.
+            # Includes the look-up for the answer, because a key that cannot be shown must not be stored.
             with transaction.atomic():
                 device, key = Device.objects.register(**values.validated_data)
                 return self.with_key(device, key, status_code=status.HTTP_201_CREATED)
@@ -148,12 +148,12 @@ class DeviceViewSet(DeviceScope):
 
     @extend_schema(operation_id="device", summary="Look up a device")
     def retrieve(self, request: Request, device_id: str) -> Response:
-        """A device sees itself alone."""
+        """A device can look up only itself."""
         return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(operation_id="device_change", summary="Change a device", request=DeviceChangesSerializer)
     def partial_update(self, request: Request, device_id: str) -> Response:
-        """What is not named stays as it is."""
+        """Fields that are not sent stay unchanged."""
         changes = DeviceChangesSerializer(self.get_object(), data=request.data, partial=True)
         changes.is_valid(raise_exception=True)
         changes.save()
@@ -161,7 +161,7 @@ class DeviceViewSet(DeviceScope):
 
     @extend_schema(operation_id="device_deactivate", summary="Deactivate a device", responses={204: None})
     def destroy(self, request: Request, device_id: str) -> Response:
-        """Deactivates the device: its key is refused from now on, its log stays."""
+        """Deactivates the device: its keys are refused, and its log stays."""
         device = self.get_object()
         device.is_active = False
         device.save(update_fields=["is_active"])
@@ -175,7 +175,7 @@ class DeviceViewSet(DeviceScope):
     )
     @action(detail=True, methods=["post"], url_path="rotate-key")
     def rotate_key(self, request: Request, device_id: str) -> Response:
-        """Gives the device a new key; the old one works until the overlap ends.
+        """Gives the device a new key. The old key works until the overlap ends.
 
         At most two keys work at a time, so a second rotation within that overlap is refused (409,
         `rotation_under_way`) unless `force` is true. With `overlap_seconds` 0 it is never refused.
@@ -190,7 +190,7 @@ class DeviceViewSet(DeviceScope):
                 return self.with_key(device, device.rotate_key(overlap=overlap, now=timezone.now(), force=force))
         except RotationUnderWay as error:
             raise Conflict(UNDER_WAY.format(until=error.until), code="rotation_under_way") from error
-        except Device.DoesNotExist as error:  # erased since it was looked up
+        except Device.DoesNotExist as error:  # erased after the look-up
             raise NotFound from error
 
     def with_key(self, device: Device, key: str, status_code: int = status.HTTP_200_OK) -> Response:

@@ -108,7 +108,7 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
             elif "/health" not in path:
                 errors |= {"429": "The caller has QUESTIONS_PER_CALLER questions under way already; see Retry-After."}
             if path.endswith("/devices") and "requestBody" in operation:
-                errors |= {"409": "There is a device of this id already."}
+                errors |= {"409": "A device with this id already exists."}
             if path.endswith("/rotate-key"):
                 errors |= {"409": "An earlier key is still within its overlap, and `force` is not true."}
             for status, description in errors.items():
