@@ -27,7 +27,7 @@ from readings.statistics.aggregation import LARGE_ANSWER_VALUES, Question, TooMa
 from readings.statistics.large_answers import large_answer
 from readings.windows import EARLIEST
 
-# A page of more readings is encoded piece by piece.
+# A page with more readings is encoded in pieces.
 LARGE_PAGE_READINGS = 500
 
 
@@ -38,7 +38,7 @@ class DeviceReadingsViewSet(DeviceScope):
 
     @openapi.history
     def history(self, request: Request, device_id: str) -> HttpResponseBase:
-        """A device's readings in a window, newest first, in pages; or all of them as CSV."""
+        """Returns a device's readings in a window, newest first by default, in pages; or all of them as CSV."""
         device = self.get_object()
         query = parsed(HistoryQuery, request.query_params)
         readings = Reading.objects.filter(device=device).in_window(query.get("start"), query.get("end"))
@@ -67,7 +67,7 @@ class DeviceReadingsViewSet(DeviceScope):
         return Response(answer | {"results": list(documents), "next": following})
 
     def next_page(self, query: dict[str, Any], last: Reading) -> str:
-        """The address of the page after `last`, with the window's ends as they were resolved for this one."""
+        """The URL of the page after `last`, with absolute times, so that all pages have the same window."""
         ends = {name: query[name].isoformat() for name in ("start", "end") if name in query}
         metrics = {"metrics": ",".join(query["metrics"])} if "metrics" in query else {}
         cursor = CursorField.encode(last.timestamp, last.seq)
@@ -75,7 +75,7 @@ class DeviceReadingsViewSet(DeviceScope):
         return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(ends | metrics | rest)}"
 
     def csv(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> StreamingHttpResponse:
-        # Those of the device, not of the window: to find those of a window takes as long as its statistics.
+        # All metrics of the device, because finding those of the window would take as long as its statistics.
         metrics = query.get("metrics") or [*COLUMNS, *sorted(device.state.latest_values().keys() - set(COLUMNS))]
         lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc")
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
@@ -84,7 +84,7 @@ class DeviceReadingsViewSet(DeviceScope):
 
     @openapi.aggregate
     def aggregate(self, request: Request, device_id: str) -> HttpResponseBase:
-        """Count, minimum, maximum, average and sum of each metric in a window, in all or by buckets."""
+        """Returns count, minimum, maximum, average and sum of each metric in a window, in total or by buckets."""
         device = self.get_object()
         state = device.state
         metric_count = len(state.latest_values())
@@ -114,7 +114,7 @@ class DeviceReadingsViewSet(DeviceScope):
 
     @openapi.latest
     def latest(self, request: Request, device_id: str) -> Response:
-        """The reading that is newest by its own time, and in `values` of each metric the newest value."""
+        """Returns the reading with the newest time, and in `values` the newest value of each metric."""
         device = self.get_object()
         reading = device.state.latest_document()
         if reading is None:

@@ -1,4 +1,4 @@
-"""`POST /ingest` and `/ingest/batch`: a view parses, `recording.store` stores, the view says what became of it."""
+"""`POST /ingest` and `/ingest/batch`: a view decodes the body, stores the readings through `way`, and answers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -32,12 +32,12 @@ from readings.log.recording import INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded
 
 REJECTIONS_LISTED = 100
 REASONS_NOTED = 5
-# The answer to a batch of so many is made on the event loop, which takes a millisecond.
+# The answer to a batch of at most this many readings is built on the event loop, which takes a millisecond.
 LIGHT_READINGS_MAX = 2_000
 
 
 class NothingStored(APIException):
-    """None of a batch's readings can be stored; the answer's members are the batch's result."""
+    """No reading of a batch can be stored. The problem document has the members of the batch result."""
 
     status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
     default_code = "invalid"
@@ -53,13 +53,13 @@ class NothingStored(APIException):
 
 
 class IngestPermission(CallerPermission):
-    message = "The administrator's key manages and reads; readings are posted with a device's or a fleet key."
+    message = "The administrator's key cannot post readings. Use a device's key or a fleet key."
 
 
 class IngestViewSet(AsyncViewSet):
-    """Where devices and gateways post readings. Keys only: a browser's session writes nothing.
+    """The endpoints to which devices and gateways post readings. They accept only keys, no browser sessions.
 
-    How a request reaches the database is its `way`: shared with others or its own. The answers are the same.
+    `way` is how the request uses the database: together with other requests or on its own. The answers are the same.
     """
 
     authentication_classes = [KeyAuthentication]
@@ -67,9 +67,9 @@ class IngestViewSet(AsyncViewSet):
     throttle_classes = [DeviceThrottle]
     admin_permissions: dict[str, str] = {}
     open_to = {"create": (Role.DEVICE, Role.FLEET), "batch": (Role.DEVICE, Role.FLEET)}
-    # Whatever fails before the commit; where the commit itself has no answer, that is an OutcomeUnknown.
+    # Detail of a database error before the commit. An unconfirmed commit is an OutcomeUnknown instead.
     when_unavailable = "Nothing was stored; send it again."
-    posted = Posted()  # the body, when it is decoded
+    posted = Posted()  # the decoded body
     way: Way  # chosen by `dispatch`
 
     def throttled(self, request: Request, wait: float) -> NoReturn:
@@ -80,7 +80,7 @@ class IngestViewSet(AsyncViewSet):
         meta = request.META
         key = key_in(api_key=meta.get("HTTP_X_API_KEY"), authorization=meta.get("HTTP_AUTHORIZATION"))
         request.user, request.auth = AnonymousUser(), None
-        # DRF's own flag of success: without it a refusal is a 401, with it a 403.
+        # DRF's flag for a successful authentication: without it a refusal is a 401, with it a 403.
         request._authenticator = None  # type: ignore[attr-defined]
         if key is None:
             return
@@ -112,7 +112,7 @@ class IngestViewSet(AsyncViewSet):
         )
 
     async def note_rejected(self, status_code: int, rejected: list[dict[str, Any]]) -> None:
-        """Of a batch the first reading refused for each reason, of at most REASONS_NOTED."""
+        """Notes the first refused reading of a batch for each reason, for at most REASONS_NOTED reasons."""
         reasons: dict[tuple[str, str], dict[str, Any]] = {}
         for rejection in rejected:
             reasons.setdefault((rejection["code"], rejection["field"]), rejection)
@@ -137,7 +137,7 @@ class IngestViewSet(AsyncViewSet):
         key = key_in(api_key=meta.get("HTTP_X_API_KEY"), authorization=meta.get("HTTP_AUTHORIZATION"))
         refusal = refused_post(
             caller=caller.role.value if caller else "nobody",
-            # Only an unknown key may be shown how it begins: gateways' and the administrator's are secrets of ours.
+            # Only of an unknown key, because the keys of gateways and of the administrator are secrets.
             unknown_key=key if caller is None else None,
             device_id=own_device_id(caller) or self.posted.device_of(index) if caller else "",
             address=meta.get("REMOTE_ADDR") or "",
@@ -152,7 +152,7 @@ class IngestViewSet(AsyncViewSet):
     async def readings(
         self, request: Request, decode: Callable[..., Posted]
     ) -> tuple[list[NewReading | Refusal], datetime]:
-        """The posted readings, and when they were received. The body is read only now that its sender is allowed."""
+        """The posted readings and the time of receipt. Reads the body only after the permission checks."""
         body = await self.way.body()
         received_at = timezone.now()
         about = {
@@ -200,25 +200,25 @@ class IngestViewSet(AsyncViewSet):
 
 
 def own_device_id(caller: Caller) -> str | None:
-    """The device that a device's key speaks for; None for a fleet key, whose readings name theirs."""
+    """The device of the key; None for a fleet key, with which each reading names its device."""
     return caller.device.device_id if caller.device else None
 
 
 def caller_name(request: Request) -> str:
-    """Whom the work for a request is counted to: a device, or a gateway's key."""
+    """The name under which limits count this request: the device, or the gateway's key."""
     if own := own_device_id(caller_of(request)):
         return own
     meta = request.META
-    # Not the key itself, which is to be in as few places as possible.
+    # A hash, because the key itself should be in as few places as possible.
     return f"gateway {hash(key_in(api_key=meta.get('HTTP_X_API_KEY'), authorization=meta.get('HTTP_AUTHORIZATION')))}"
 
 
 def refused(refusal: Refusal) -> APIException:
-    """A single reading's refusal: 403 where the key may not write for the device, else 422."""
+    """The API error for a refused single reading: 403 if the key may not write for the device, else 422."""
     if refusal.code in ("other_device", INACTIVE_DEVICE.code):
         return PermissionDenied(refusal.detail, code=refusal.code)
     error = ValidationError(ErrorDetail(refusal.detail, code=refusal.code))
-    # The field's name is the client's, and may be one that means something else to DRF.
+    # Set directly, because the client chooses the field's name, which may have a special meaning in DRF.
     error.problem_members = {"errors": [msgspec.structs.asdict(refusal)]}  # type: ignore[attr-defined]
     return error
 
@@ -226,9 +226,9 @@ def refused(refusal: Refusal) -> APIException:
 def batch_result(
     outcomes: Sequence[NewReading | Refusal], recorded: Iterable[Recorded], received_at: datetime
 ) -> dict[str, Any]:
-    """What became of a batch: counts, the first rejections, and each device's new range of log.
+    """The answer to a batch: counts, the first REJECTIONS_LISTED rejections, and each device's new range of `seq`.
 
-    `recorded`: what became of the valid readings, in order.
+    `recorded`: the outcomes of the valid readings, in order.
     """
     stored = iter(recorded)
     results = [Recorded(refusal=o) if isinstance(o, Refusal) else next(stored) for o in outcomes]

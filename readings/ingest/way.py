@@ -1,7 +1,8 @@
-"""How a request of ingest reaches the database: together with others, or on its own.
+"""How an ingest request uses the database: together with other requests, or on its own.
 
-The view chooses once. Requests of the ingest lane bring a way that all requests of a process share
-(`telemetry.gateway.ingest_lane`). Any other request gets an `OwnWay`. The answers are the same.
+The view chooses once per request. A request of the ingest lane has a `SharedWay`, which shares key look-ups and
+transactions with other requests (`telemetry.gateway.ingest_lane`). Any other request gets an `OwnWay`. The answers are
+the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,38 +22,38 @@ from readings.ingest.refused_posts import Refused, Times, keep_or_drop
 from readings.log.entries import NewReading
 from readings.log.recording import Recorded, announce, store
 
-# From a body, and the code of `telemetry.gateway.bodies.BodyRefused` ("" where it was taken), to its readings.
+# Converts a body, and the code of `telemetry.gateway.bodies.BodyRefused` ("" for a complete body), to readings.
 Decode = Callable[[bytes, str], Posted]
 
 
 class Body(Protocol):
-    """A request's body, not decoded yet."""
+    """The body of a request before decoding."""
 
     async def decoded(self, decode: Decode, *, caller: str) -> Posted:
-        """By `decode`; a large body in the thread of `devices.cpu_pool`, where callers take turns."""
+        """Decodes the body; a large one in the thread of `devices.cpu_pool`, where callers take turns."""
         ...
 
 
 class Way(Protocol):
     async def caller(self, key: str) -> Caller | None:
-        """Whose key it is; None where it is nobody's."""
+        """The caller for a key; None if the key is not valid. Raises DatabaseError."""
         ...
 
     async def body(self) -> Body:
-        """The whole body, when it has arrived."""
+        """Waits for the complete body and returns it."""
         ...
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
-        """Stores the readings and announces them; the outcome of each, in order."""
+        """Stores the readings and sends the signal; returns the outcome of each, in order."""
         ...
 
     async def note(self, refusal: Refused, *, now: datetime) -> None:
-        """Keeps the refused post for the device's page."""
+        """Stores the refused post, for the device's page."""
         ...
 
 
 class OwnWay:
-    """The way of a request that came by Django's ordinary handler: a look-up and a transaction of its own."""
+    """For a request through Django's ordinary handler: it has its own key look-up and its own transaction."""
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
@@ -64,7 +65,7 @@ class OwnWay:
         return DjangoBody(self.request)
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
-        # Announced from here: a thread that waited for this event loop would keep a stopping server from its end.
+        # The signal is sent from here, because a thread that waits for this event loop would block the shutdown.
         outcomes, appended = await sync_to_async(store)(readings, received_at=received_at)
         await announce(appended)
         return outcomes
@@ -74,7 +75,7 @@ class OwnWay:
 
 
 class DjangoBody:
-    """The body of a request that came by Django's ordinary handler."""
+    """The body of a request through Django's ordinary handler."""
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request

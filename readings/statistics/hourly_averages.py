@@ -1,4 +1,4 @@
-"""Averages by hour of one metric for many devices, for small charts."""
+"""Hourly averages of one metric for many devices, for small charts."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,10 +13,10 @@ from readings.statistics.tiers import HOURS
 def hourly_averages(
     device_ids: Sequence[str], *, metric: str, start: datetime, hours: int
 ) -> dict[str, list[float | None]]:
-    """By device the averages of this many hours from `start`, a whole hour, on; None for an hour without values.
+    """The averages of `hours` hours from `start`, a whole hour, by device id; None for an hour without values.
 
-    From the hourly rollups alone, in one query: what maintenance has not rolled up yet, some seconds' readings, is not
-    in them. A device without values is left out.
+    One query of the hourly rollups. Readings that maintenance has not rolled up yet (usually those of some seconds) are
+    not included. Devices without values are left out.
     """
     lines: dict[str, list[float | None]] = {}
     rollups: QuerySet[Any] = Rollup.objects.filter(
