@@ -29,7 +29,7 @@ WORDS = {
     Trouble.FAILED: "The database failed. The log has the error message of the database.",
 }
 
-# PostgreSQL's SQLSTATE (appendix A): CODES has whole codes and is searched first; CLASSES has their first two digits.
+# PostgreSQL's SQLSTATE (appendix A): CODES has whole codes and is searched first; CLASSES has their beginnings.
 CODES = {
     "25006": Trouble.READ_ONLY,
     "53100": Trouble.FULL,

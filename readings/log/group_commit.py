@@ -134,10 +134,10 @@ class GroupCommitter:
         await announce(appended)
 
     def take(self) -> list[Submission]:
-        """Removes and returns the next group: submissions in order, at least one, up to GROUP_READINGS_MAX readings.
+        """Removes and returns the next group: submissions in order, with at most GROUP_READINGS_MAX readings in total.
 
-        The group ends before a submission for a device that a running transaction has locked, because it would only
-        wait for that lock. So it may be empty.
+        A single larger submission is a group too. The group ends before a submission for a device that a running
+        transaction has locked, because it would only wait for that lock; so the group may be empty.
         """
         group: list[Submission] = []
         size = 0
