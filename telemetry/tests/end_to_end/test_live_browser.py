@@ -169,7 +169,7 @@ def test_the_module_stops_for_good_where_it_is_refused_and_says_why(page, server
     )
     page.wait_for_function("window.states.at(-1)[0] === 'refused'")
     time.sleep(1)
-    detail = "There is no such device that the caller may see."
+    detail = "No such device, or the caller may not see it."
     assert page.evaluate("window.states") == [["connecting", None], ["refused", detail]]
 
 

@@ -101,7 +101,7 @@ def test_redis_is_killed_and_comes_back(tmp_path: Path, redis: Redis, uvicorn: b
     assert min(writer.posted.values()) > 100
     # Once when it went, once when it was back; and no traceback a second.
     assert logged.count("stored but not announced") == 1
-    assert logged.count("The channel layer is back") == 1
+    assert logged.count("The channel layer answers again") == 1
     assert "Traceback" not in logged
 
 
