@@ -1,7 +1,7 @@
-"""The ingest lane: the two ingest endpoints without what Django does around a view.
+"""The ingest lane answers the two ingest endpoints without Django's request handling.
 
-Under ASGI, Django gives every request a thread, hops to it for each sync middleware and signal, and writes the body to
-a temporary file. Ingest needs none of it.
+Under ASGI, Django uses a thread for every request, switches to it for each sync middleware and signal, and writes the
+body to a temporary file. Ingest needs none of that.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ VIEWS = {
     "/api/v1/ingest": IngestViewSet.as_view({"post": "create"}),
     "/api/v1/ingest/batch": IngestViewSet.as_view({"post": "batch"}),
 }
-# The names that the URL configuration has for them.
+# The names of these routes in the URL configuration.
 ROUTES = dict(zip(VIEWS.values(), ("ingest", "ingest-batch"), strict=True))
 
 
 class Shared:
-    """What the requests of one event loop share."""
+    """Objects that all requests of one event loop share."""
 
     def __init__(self) -> None:
         self.resolver = KeyResolver()
@@ -55,7 +55,7 @@ class Shared:
 
 
 class SharedWay:
-    """One request's `readings.ingest.way.Way`, by what all requests share."""
+    """One request's `readings.ingest.way.Way`, which uses the objects that all requests share."""
 
     def __init__(self, shared: Shared, scope: HTTPScope, receive: ASGIReceiveCallable, limit: int) -> None:
         self.shared = shared
@@ -83,7 +83,7 @@ class SharedWay:
 
 
 class LaneBody:
-    """One request's `readings.ingest.way.Body`, as it was sent. `refused` is why it was not taken, if it was not."""
+    """One request's `readings.ingest.way.Body`, still encoded. `refused` is the code of its refusal, or ""."""
 
     def __init__(self, way: SharedWay, sent: bytes, refused: str = "") -> None:
         self.way, self.sent, self.refused = way, sent, refused
@@ -102,7 +102,7 @@ class LaneBody:
         return decode(body, "")
 
     def inflated_and_decoded(self, decode: Decode) -> Posted:
-        """In the thread, in one go, so that of what waits there nothing is inflated yet."""
+        """Runs in the thread. Inflates and decodes in one step, so that bodies that wait are not inflated yet."""
         try:
             body = bodies.decode(self.sent, self.encoding, self.way.limit)
         except bodies.BodyRefused as refusal:
@@ -111,11 +111,11 @@ class LaneBody:
         return decode(body, "")
 
     def check_room(self, body: bytes) -> None:
-        """Each reading is an object. What has no room is refused before it is decoded, which is most of the work."""
+        """Refuses a body that the queue has no room for, before decoding, the most costly step. Each object counts."""
         self.way.shared.committer.check_room(body.count(b"{"))
 
 
-# The headers that ingest, and what answers its errors, ask for; and that of the id, which is none of Django's.
+# Headers that ingest and its error answers use, by their name in META; x-request-id is for the request id.
 ASKED_FOR = {
     b"x-api-key": "HTTP_X_API_KEY",
     b"authorization": "HTTP_AUTHORIZATION",
@@ -126,7 +126,7 @@ ASKED_FOR = {
 
 
 class LaneRequest(HttpRequest):
-    """What ingest asks of a request: method, path, few headers. No query, cookies or form, which take Django 50 µs."""
+    """The parts of a request that ingest uses: method, path, few headers. Parsing more takes Django 50 µs."""
 
     def __init__(self, scope: HTTPScope, way: SharedWay) -> None:
         self.scope = scope
@@ -146,7 +146,7 @@ class LaneRequest(HttpRequest):
 
 
 class IngestLane:
-    """ASGI middleware: takes the POSTs to the ingest endpoints, leaves the rest to `application`."""
+    """ASGI middleware: answers POSTs to the ingest endpoints and passes other requests to `application`."""
 
     def __init__(self, application: ASGI3Application, *, limit: int) -> None:
         self.application = application

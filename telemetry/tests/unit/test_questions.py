@@ -246,7 +246,7 @@ def test_one_question_too_many_is_a_429_that_names_the_bound(short_wait, held, p
         assert status == 429
         assert headers[b"content-type"] == media_type
         assert headers[b"retry-after"] == b"2"
-        assert "4 questions" in body
+        assert "4 requests" in body
         assert "QUESTIONS_PER_CALLER" in body
         assert headers[b"x-request-id"].decode() in body
         assert [client.status for client in clients[:4]] == [200] * 4
@@ -266,7 +266,7 @@ def test_too_many_questions_of_all_are_a_503_that_names_the_bound(short_wait, he
         status, headers, body = refusal_of(late)
         assert status == 503
         assert b"retry-after" in headers
-        assert "10 questions" in body
+        assert "10 requests" in body
         assert "QUESTIONS_PER_PROCESS" in body
 
     asyncio.run(story())
