@@ -1,5 +1,5 @@
-# Serves the product with daphne. `docker run -p 8000:8000 -v telemetry:/data -e ALLOWED_HOSTS=localhost IMAGE`
-# Where no registry can be reached: --build-arg BASE=any image with Python 3.11 or newer and its venv module.
+# Runs the product with daphne. `docker run -p 8000:8000 -v telemetry:/data -e ALLOWED_HOSTS=localhost IMAGE`
+# Without access to a registry: --build-arg BASE=an image with Python 3.11 or newer and its venv module.
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
@@ -22,7 +22,7 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 ENV_FILE=/data/.env DATABASE_URL=sql
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# That the process answers; whether the database is there is no reason to start it again.
+# Checks only that the process answers, because restarting it does not help if the database is down.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=20s CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(u.Request(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/live', headers={'Host': 'localhost'}), timeout=4)"]
-# Makes its secrets and its database in /data. For several containers there is compose.yaml.
+# Creates its secrets and its database in /data. To run several containers use compose.yaml.
 CMD ["python", "manage.py", "up", "--no-demo"]

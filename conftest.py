@@ -1,4 +1,4 @@
-"""Which tests are collected on which database."""
+"""Selects the tests for the database of the run."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.db import connection
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
-    """Leaves out tests about PostgreSQL where the run is on SQLite: the suite's other run has them."""
+    """Deselects tests about PostgreSQL if the run is on SQLite; the suite's other run has them."""
     if connection.vendor != "postgresql":
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("postgresql")])
         items[:] = [item for item in items if not item.get_closest_marker("postgresql")]

@@ -1,4 +1,4 @@
-"""A checkout of the product: how it says that it is served, its databases, and its processes."""
+"""A checkout of the product under test: its server commands, databases and processes."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from benchmarks.servers import Server
 from telemetry.tests.support.postgresql import PostgreSQL
 from telemetry.tests.support.server import free_port
 
-# The checkout's own benchmarks know with which options it is served on uvicorn, and how a device is registered.
+# The checkout's own benchmarks define its uvicorn options and how to register a device.
 DESCRIBE = """
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ live.product(Path("."), "uvicorn", "").start()
 
 @dataclass(frozen=True)
 class Stack:
-    """`server`: daphne or uvicorn. Without `postgresql` on SQLite, with channels in memory."""
+    """`server` is daphne or uvicorn. Without `postgresql`: SQLite and the in-memory channel layer."""
 
     server: str
     postgresql: PostgreSQL | None
@@ -58,11 +58,11 @@ class Checkout:
         described: dict[str, Any] = json.loads(printed.splitlines()[-1])
         self.seed: str = described["seed"]
         self.port = free_port()
-        # Its benchmark's port may be in use by another benchmark.
+        # The port in its benchmarks may be in use by another benchmark.
         self.uvicorn = [
             str(self.port) if argument == str(described["port"]) else argument for argument in described["command"]
         ]
-        # All of the load comes from one address.
+        # Because all of the load comes from one address.
         self.settings: dict[str, str] = {
             **described["environment"],
             "PORT": str(self.port),
@@ -70,7 +70,7 @@ class Checkout:
         }
 
     def database(self, stack: Stack) -> str:
-        """Each server has its own: what one stored would be the other's to look through."""
+        """The name of the database for one server, so that each server starts with an empty log."""
         return f"bench_{self.name}_{stack.server}"
 
     def file(self, stack: Stack) -> Path:
@@ -84,7 +84,7 @@ class Checkout:
         return {**self.settings, "DATABASE_URL": address, "REDIS_URL": stack.redis_url}
 
     def prepare(self, stack: Stack, keys: Path) -> None:
-        """A new database with a device for each line of `keys`."""
+        """Creates a database with a device for each line of `keys`."""
         if stack.postgresql:
             with psycopg.connect(stack.postgresql.url, autocommit=True) as connection:
                 connection.execute(f"CREATE DATABASE {self.database(stack)}")
@@ -92,7 +92,7 @@ class Checkout:
         self.manage(stack, "shell", "-v0", "-c", self.seed.format(keys=str(keys)))
 
     def manage(self, stack: Stack, *arguments: str) -> str:
-        """Runs a management command; what it printed."""
+        """Runs a management command; returns what it printed."""
         environment = {"PATH": os.environ["PATH"], **self.environment(stack)}
         command = [sys.executable, "manage.py", *arguments]
         return subprocess.run(
@@ -100,7 +100,7 @@ class Checkout:
         ).stdout
 
     def logs_length(self, stack: Stack) -> int:
-        """How many readings the database has ever stored."""
+        """The number of readings that were ever stored in the database."""
         query = "SELECT sum(last_seq) FROM devices_devicestate"
         if stack.postgresql:
             with psycopg.connect(self.environment(stack)["DATABASE_URL"]) as connection:
@@ -111,7 +111,7 @@ class Checkout:
         return int(length)
 
     def start(self, stack: Stack) -> Server:
-        """Without maintenance, which comes when it likes: it is measured by itself."""
+        """Starts the server without maintenance, which would run at random moments and is measured separately."""
         return Server(
             self.uvicorn if stack.server == "uvicorn" else [sys.executable, "manage.py", "serve"],
             port=self.port,

@@ -1,10 +1,10 @@
-"""`make bench-compare BEFORE=DIR`: what a reading costs in CPU time, in two checkouts of the product.
+"""`make bench-compare BEFORE=DIR`: compares the CPU time per reading of two checkouts of the product.
 
 python -m benchmarks.compare --before DIR                 about 25 minutes
 python -m benchmarks.compare --before DIR --quick         one short pair, for a first look
 python -m benchmarks.compare --before DIR --only live     one part
 
-The two are measured in turn, before and after, so that what the machine does meanwhile meets both.
+The two are measured in turn, so that other load on the machine affects both.
 """
 
 import argparse
@@ -41,20 +41,20 @@ LABELS = {
 }
 CONNECTIONS = {"single": 32, "batch": 4, "gateway": 4}
 WARM_UP_SECONDS = 2
-# In which what was under way when the load ended is stored.
+# Seconds after the load in which requests that were running are stored.
 SETTLE_SECONDS = 0.5
 SOCKETS, RATE = 100, 40
-# No more than this is what a change may cost.
+# The largest acceptable ratio of CPU time after a change to that before.
 RATIO_MAX = 1.05
 
 console = Console()
 
-# By part and stack, one Cpu (µs for each reading) a round, of before and after.
+# By part and stack: one pair (before, after) of Cpu, in µs per reading, for each round.
 Results = dict[tuple[str, str], list[tuple[Cpu, Cpu]]]
 
 
 class Measuring:
-    """The load, and how long it is applied."""
+    """Applies the load and measures CPU time."""
 
     def __init__(self, folder: Path, *, seconds: int, parts: tuple[str, ...]) -> None:
         self.seconds, self.parts = seconds, parts
@@ -73,7 +73,7 @@ class Measuring:
         }
 
     def costs(self, checkout: Checkout, stack: Stack) -> Iterator[tuple[str, Cpu]]:
-        """Each part by name, with the CPU time of a reading in µs."""
+        """Yields each part's name and its CPU time per reading in µs."""
         stored = 0
         with checkout.start(stack) as server:
             pid = server.process.pid
@@ -85,7 +85,7 @@ class Measuring:
                     found = load.run(server.url, self.targets[part], connections=connections, seconds=self.seconds)
                     assert not found.refused, f"{checkout.name}, {stack}, {part}: {found}"
                     time.sleep(SETTLE_SECONDS)
-                    # Not what wrk has counted: what it leaves behind when it ends is stored too.
+                    # Count in the database, because requests that wrk leaves unanswered when it ends are stored too.
                     readings = checkout.logs_length(stack) - length
                     stored += readings
                     yield part, (used(pid, stack.postgresql) - before).each(readings)
@@ -107,7 +107,7 @@ class Measuring:
             return (used(pid, stack.postgresql) - before).each(delivered)
 
     def maintenance(self, checkout: Checkout, stack: Stack, stored: int) -> Cpu:
-        """Of the process that rolls up what was stored just now, its start included."""
+        """CPU time per reading of the process that rolls up the stored readings, including its start."""
         process, database = ended_children_seconds(), database_seconds(stack.postgresql)
         while not checkout.manage(stack, "maintain", "--once").startswith("0 readings"):
             pass
@@ -135,13 +135,15 @@ def table(results: Results) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare")
-    parser.add_argument("--before", type=Path, required=True, help="a checkout of the code to compare with")
-    parser.add_argument("--after", type=Path, default=ROOT, help="another; by default this one")
+    parser.add_argument("--before", type=Path, required=True, help="checkout of the code to compare with")
+    parser.add_argument("--after", type=Path, default=ROOT, help="checkout of the changed code (default: this one)")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=8, help="of load for each figure")
-    parser.add_argument("--only", choices=PARTS, action="append", help="one part; may be repeated")
-    parser.add_argument("--stack", action="append", help="daphne, uvicorn, or either with ', SQLite'; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="one pair, two seconds each")
+    parser.add_argument("--seconds", type=int, default=8, help="seconds of load for each figure")
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure only this part; may be repeated")
+    parser.add_argument(
+        "--stack", action="append", help="daphne, uvicorn, or one of them with ', SQLite'; may be repeated"
+    )
+    parser.add_argument("--quick", action="store_true", help="measure one pair with two seconds of load")
     options = parser.parse_args()
     if not shutil.which("wrk"):
         raise SystemExit("wrk is missing: apt-get install wrk")
@@ -150,7 +152,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as path, PostgreSQL() as postgresql:
         folder = Path(path)
         with psycopg.connect(postgresql.url, autocommit=True) as connection:
-            # It would come in one run and not in the other.
+            # Off, because it would run during one measurement and not during the other.
             connection.execute("ALTER SYSTEM SET autovacuum = off")
             connection.execute("SELECT pg_reload_conf()")
         measuring = Measuring(folder, seconds=seconds, parts=tuple(options.only or PARTS))

@@ -1,4 +1,4 @@
-"""The product with a fleet in it, and a signed-in browser: what measuring pages and taking pictures of them need."""
+"""A server with a fleet, and a browser that is signed in: for page benchmarks and screenshots."""
 
 import os
 import socket
@@ -16,12 +16,12 @@ from telemetry.tests.support.browser import ARGUMENTS, CHROMIUM
 ROOT = Path(__file__).resolve().parent.parent
 ADMIN_KEY = "admin-key-of-the-console-0123456789"
 FLEET_KEY = "fleet-key-of-the-console-0123456789"
-PASSWORD = "pictures-and-measurements"  # of a server that lives for a minute, on this machine alone
+PASSWORD = "pictures-and-measurements"  # for a server that runs for a minute and listens on loopback only
 
 
 @contextmanager
 def console(folder: Path, showcase: Sequence[str], *, database_url: str = "", redis_url: str = "") -> Iterator[Server]:
-    """A server in `folder`; with the fleet that these arguments of benchmarks.showcase make, without them with none."""
+    """Runs a server in `folder`, with the fleet that benchmarks.showcase makes of these arguments; () for no fleet."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -57,7 +57,7 @@ def chromium(playwright: Playwright) -> Browser:
 
 
 def sign_in(context: BrowserContext, url: str) -> Page:
-    """A page of the signed-in account. Keep it: Chromium may hang where a context's last page is closed."""
+    """Signs in; returns the page. Keep it open, because Chromium may hang when a context's last page is closed."""
     page = context.new_page()
     page.goto(f"{url}/admin/login/")
     page.fill("#id_username", "admin")

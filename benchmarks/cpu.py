@@ -1,4 +1,4 @@
-"""CPU time of processes with all that they have started, from /proc."""
+"""CPU time of processes, including their children, from /proc."""
 
 import os
 import resource
@@ -20,7 +20,7 @@ class Cpu(NamedTuple):
         return Cpu(self.server - before.server, self.database - before.database)
 
     def each(self, count: int) -> "Cpu":
-        """Microseconds for each of so many."""
+        """This CPU time divided by `count`, in microseconds."""
         return Cpu(self.server / count * 1e6, self.database / count * 1e6)
 
     @property
@@ -29,28 +29,28 @@ class Cpu(NamedTuple):
 
 
 def seconds_of(pid: int) -> float:
-    """User and system time of a process, of those that it has started, and of those that have ended (proc(5): stat)."""
+    """User and system time in seconds of a process, its children and its ended children (proc(5): stat)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:  # it has ended, and its parent has its time
+    except OSError:  # the process has ended, and its parent's figures include it
         return 0.0
     own = sum(map(int, fields[11:15])) / TICKS_PER_SECOND
     return own + sum(map(seconds_of, children_of(pid)))
 
 
 def database_seconds(postgresql: PostgreSQL | None) -> float:
-    """Of every process of PostgreSQL so far; none for SQLite, which works in the server's own process."""
+    """CPU time of all PostgreSQL processes in seconds; 0 for SQLite, which runs in the server's process."""
     if postgresql is None:
         return 0.0
     return seconds_of(int((postgresql.folder / "data" / "postmaster.pid").read_text().split()[0]))
 
 
 def used(server: int, postgresql: PostgreSQL | None) -> Cpu:
-    """By the process `server` and by the database so far."""
+    """CPU time used so far by the process `server` and by the database."""
     return Cpu(seconds_of(server), database_seconds(postgresql))
 
 
 def ended_children_seconds() -> float:
-    """Of the processes that this one has started and that have ended."""
+    """CPU time in seconds of the ended child processes of this process."""
     found = resource.getrusage(resource.RUSAGE_CHILDREN)
     return found.ru_utime + found.ru_stime

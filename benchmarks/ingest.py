@@ -1,4 +1,4 @@
-"""`make bench-ingest`: how quick the ingest is, beside the alternatives, in one run on one machine.
+"""`make bench-ingest`: measures ingest and its alternatives in one run on one machine.
 
 python -m benchmarks.ingest            about 12 minutes
 python -m benchmarks.ingest --quick    2 minutes, one round, for a first look; writes no document
@@ -30,7 +30,7 @@ from benchmarks.contenders.served import (
 
 DEVICES = 1000
 BATCH = 1000
-# Bodies to choose from: as many as it takes for InfluxDB not to be sent the same points again and again.
+# Different bodies to post: enough that InfluxDB is not sent the same points over and over.
 BODIES = 64
 WARM_UP_SECONDS = 2
 WORKLOADS = {
@@ -60,7 +60,7 @@ def line(device: str, timestamp: int) -> str:
 
 
 def write_bodies(folder: Path, names: list[str]) -> dict[str, Path]:
-    """What is posted, by workload: a file of bodies each."""
+    """Writes a file of request bodies for each workload; returns the files by workload."""
     now = time.time_ns()
 
     def lines(devices: list[str]) -> str:
@@ -85,7 +85,7 @@ def write_bodies(folder: Path, names: list[str]) -> dict[str, Path]:
 
 
 def verify(database: str) -> None:
-    """Raises AssertionError unless every log of the product is dense and as long as its state says."""
+    """Checks that every log is dense and as long as its device's state says. Raises AssertionError."""
     query = """
         SELECT count(*) FROM devices_devicestate AS state WHERE state.last_seq <>
             (SELECT count(*) FROM readings_reading AS r WHERE r.device_id = state.device_id)
@@ -118,7 +118,7 @@ def measure(contender: Contender, results: report.Results, *, seconds: int) -> N
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest")
-    parser.add_argument("--quick", action="store_true", help="one short round; writes no document")
+    parser.add_argument("--quick", action="store_true", help="run one short round and write no document")
     options = parser.parse_args()
     rounds, seconds = (1, 2) if options.quick else (3, 5)
     if not shutil.which("wrk"):

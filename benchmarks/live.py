@@ -1,4 +1,4 @@
-"""`make bench-live`: what the live stream delivers, beside the stock way on the same servers.
+"""`make bench-live`: measures the live stream, and the stock Channels way on the same servers.
 
 python -m benchmarks.live                     about 12 minutes
 python -m benchmarks.live --only fan-out      one part; writes no document
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import uvloop  # as quick an event loop as there is, so that the load takes little of the machine
+import uvloop  # a fast event loop, so that generating the load uses little CPU time
 from rich.console import Console
 
 from benchmarks import live_report, load
@@ -29,7 +29,7 @@ from benchmarks.watchers import Audience, Poster, stopped_reader
 SOCKETS = (100, 500, 1000)
 RATES = (10, 20, 40, 80, 160, 320, 640)
 STEP_SECONDS = 4.0
-# A rate is kept up with where everything arrives, and 99 of 100 readings within this.
+# A server keeps up with a rate if all readings arrive, and 99 % of them within this many seconds.
 KEPT_UP_SECONDS = 1.0
 STOPPED = 50
 SLOW_SECONDS = 12.0
@@ -40,7 +40,7 @@ console = Console()
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Milliseconds, of values in seconds."""
+    """A percentile in milliseconds of sorted values in seconds; NaN for none."""
     return values[min(len(values) - 1, int(len(values) * share))] * 1000 if values else float("nan")
 
 
@@ -69,10 +69,10 @@ async def measure(audience: Audience, poster: Poster, rate: float, seconds: floa
 
 
 async def fan_out(contender: Contender, server: Server, sockets: tuple[int, ...], results: Results) -> None:
-    """Rates up to saturation, for each number of sockets."""
+    """Measures rising rates up to saturation, for each number of sockets."""
     before = memory_mb(server)
     audience, poster = Audience(PORT, contender.watch, ADMIN_KEY), Poster(PORT, contender.post, contender.key)
-    await poster.post(10, 1)  # what a server does once, it does now
+    await poster.post(10, 1)  # warm-up
     for count in sockets:
         await audience.grow(count)
         await asyncio.sleep(1)
@@ -88,7 +88,7 @@ async def fan_out(contender: Contender, server: Server, sockets: tuple[int, ...]
 
 
 async def slow_readers(contender: Contender, results: Results) -> None:
-    """The same stream with and without readers that have stopped: what the others feel. Readings of 1 KB."""
+    """Measures how clients that stop reading affect the others. Readings have 1 KB."""
     with contender.start():
         audience = Audience(PORT, contender.watch, ADMIN_KEY)
         poster = Poster(PORT, contender.post, contender.key, extra=30)
@@ -106,7 +106,7 @@ async def slow_readers(contender: Contender, results: Results) -> None:
 
 @contextmanager
 def redis_is(state: str, server: Server) -> Iterator[None]:
-    """Running, stopped (nothing listens) or hanging (it accepts and never answers)."""
+    """Puts Redis into a state: "running", "stopped" (nothing listens) or "hanging" (accepts but never answers)."""
     if state == "hanging":
         server.process.send_signal(signal.SIGSTOP)
     elif state == "stopped":
@@ -121,7 +121,7 @@ def redis_is(state: str, server: Server) -> Iterator[None]:
 
 
 async def watched_ingest(contender: Contender, target: load.Target, redis_server: Server, results: Results) -> None:
-    """Ingest with a device watched by 10 sockets, while Redis runs, is stopped or hangs."""
+    """Measures ingest of devices, one of them watched by 10 sockets, while Redis runs, is stopped or hangs."""
     with contender.start():
         audience = Audience(PORT, contender.watch, ADMIN_KEY)
         await audience.grow(10)
@@ -141,8 +141,10 @@ async def watched_ingest(contender: Contender, target: load.Target, redis_server
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.live")
-    parser.add_argument("--quick", action="store_true", help="100 sockets on one server; writes no document")
-    parser.add_argument("--only", choices=["fan-out", "slow", "ingest", "browser"], help="one part; writes no document")
+    parser.add_argument("--quick", action="store_true", help="measure 100 sockets on one server and write no document")
+    parser.add_argument(
+        "--only", choices=["fan-out", "slow", "ingest", "browser"], help="measure one part and write no document"
+    )
     options = parser.parse_args()
     results = Results()
 

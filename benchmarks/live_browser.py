@@ -1,4 +1,4 @@
-"""From the POST to the page: Chromium with `live.js`, one reading every 100 ms."""
+"""Measures the latency from the POST to the page: Chromium with `live.js`, one reading every 100 ms."""
 
 import time
 from typing import Any
@@ -21,7 +21,7 @@ WATCH = """async () => {
 
 
 def latencies(port: int, contender: Contender) -> list[float]:
-    """Milliseconds from before the POST until the page has the reading, sorted."""
+    """Sorted latencies in milliseconds, from before the POST until the page has the reading."""
     url = f"http://127.0.0.1:{port}"
 
     def ticket() -> str:
@@ -30,7 +30,7 @@ def latencies(port: int, contender: Contender) -> list[float]:
 
     with sync_playwright() as playwright, httpx.Client(headers={"X-API-Key": contender.key}) as client:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(bypass_csp=True)  # wait_for_function evaluates text in the page
+        page = browser.new_page(bypass_csp=True)  # wait_for_function evaluates a string, which the policy forbids
         page.expose_function("ticket", ticket)
         page.goto(f"{url}/admin/login/")
         page.evaluate(WATCH)

@@ -1,4 +1,4 @@
-"""The live stream's section of docs/benchmarks.md."""
+"""Writes the section on the live stream in docs/benchmarks.md."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from benchmarks import report
 
 
 class Step(NamedTuple):
-    """A rate of readings posted to one device that so many sockets watch."""
+    """The figures for one rate of readings, posted to one device that `sockets` sockets watch."""
 
     sockets: int
     rate: float
@@ -36,7 +36,7 @@ class Ingest(NamedTuple):
 
 @dataclass
 class Results:
-    """By contender's name."""
+    """Results by the name of the contender."""
 
     steps: dict[str, list[Step]] = field(default_factory=lambda: defaultdict(list))
     memory_kb: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Results:
 
 
 def kept_up(steps: list[Step], sockets: int) -> float:
-    """The highest rate with nothing lost and p99 within a second; 0 for none."""
+    """The highest rate without loss and with a p99 of at most one second; 0 if there is none."""
     return max((s.rate for s in steps if s.sockets == sockets and not s.lost and s.p99_ms <= 1000), default=0.0)
 
 
@@ -87,12 +87,12 @@ def section(results: Results, *, seconds: float) -> str:
     lines = [
         "## Live",
         "",
-        f"`make bench-live`, {datetime.now(UTC):%Y-%m-%d}: one device, watched by all sockets; each reading is posted "
-        "by itself and carries the time of its POST, so that latency is from the POST to the client. Steps of "
-        f"{seconds:.0f} s; rates are doubled until something is lost or p99 exceeds a second. Server, PostgreSQL, "
-        "Redis and the load share the machine. The stock way is channels' documentation to the letter "
-        "(AsyncJsonWebsocketConsumer, `send_json`, core Redis layer); it stores nothing. The product stores every "
-        "reading first.",
+        f"`make bench-live`, {datetime.now(UTC):%Y-%m-%d}: all sockets watch one device. Each reading has a POST of "
+        "its own and contains the time of that POST, so latency is measured from the POST to the client. Each step "
+        f"takes {seconds:.0f} s; the rate is doubled until readings are lost or p99 exceeds a second. Server, "
+        "PostgreSQL, Redis and the load generator share the machine. The stock way follows the documentation of "
+        "Channels exactly (AsyncJsonWebsocketConsumer, `send_json`, core Redis layer) and stores nothing. The product "
+        "stores every reading first.",
         "",
         report.machine(),
         "",
@@ -104,9 +104,9 @@ def section(results: Results, *, seconds: float) -> str:
     lines += ["", *fan_out(results)]
     if results.slow:
         lines += [
-            "### Beside readers that stop",
+            "### Clients that stop reading",
             "",
-            "100 sockets, 40 readings of 1 KB a second, runs of 12 s in turn.",
+            "100 sockets, 40 readings of 1 KB per second, alternating runs of 12 s.",
             "",
         ]
         lines += ["| | stopped | lost by the others | p50 ms | p99 ms |", "| --- | ---: | ---: | ---: | ---: |"]
@@ -117,7 +117,7 @@ def section(results: Results, *, seconds: float) -> str:
         lines += [
             "### Ingest without Redis",
             "",
-            "Single readings by wrk, 32 connections, medians of 3 runs of 4 s in turn.",
+            "Single readings posted by wrk, 32 connections, medians of 3 alternating runs of 4 s.",
             "",
         ]
         lines += ["| | Redis | readings/s | p99 ms |", "| --- | --- | ---: | ---: |"]

@@ -1,4 +1,4 @@
-"""Load from wrk."""
+"""Generates load with wrk."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).with_name("post.lua")
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What one run of wrk saw; `refused` are answers that are not 2xx, `failed` is what got no answer."""
+    """The results of one run of wrk. `refused` counts answers that are not 2xx, `failed` requests without an answer."""
 
     requests: int
     seconds: float
@@ -27,7 +27,7 @@ class Load(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Target:
-    """Where requests go and what they are: a random body of `bodies`, a random key of `keys`."""
+    """The requests: POSTs to `path` with a random body of the file `bodies` and a random key of the file `keys`."""
 
     path: str
     keys: Path
@@ -36,7 +36,7 @@ class Target:
 
 
 def run(url: str, target: Target, *, connections: int, seconds: int) -> Load:
-    """Posts with so many connections for so long; raises CalledProcessError where wrk itself fails."""
+    """Posts over `connections` connections for `seconds` seconds. Raises CalledProcessError if wrk fails."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "20s", "-s", str(SCRIPT), url, "--"]
     command += [target.path, str(target.keys), str(target.bodies), target.content_type]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,6 +1,6 @@
-"""`make bench-pages`: how quick the fleet page is with a thousand devices that send a hundred readings a second.
+"""`make bench-pages`: measures the fleet page with 1,000 devices that send 100 readings per second.
 
-python -m benchmarks.pages            about a minute a stack; needs Chromium, and PostgreSQL and Redis for the second
+python -m benchmarks.pages            about a minute per stack; needs Chromium, PostgreSQL and Redis
 """
 
 import argparse
@@ -30,7 +30,7 @@ DEVICES = 1000
 READINGS_PER_SECOND = 100
 WATCHED_SECONDS = 20
 LOADS = 7
-# One at a time, as from devices of their own; so many requests under way at once.
+# Readings are posted one by one, as devices do; at most this many requests run at the same time.
 POSTERS = 10
 POSTGRESQL = os.environ.get("BENCH_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/bench_pages")
 REDIS = os.environ.get("BENCH_REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -39,7 +39,7 @@ terminal = Console()
 
 
 class Figures(NamedTuple):
-    """Milliseconds; `tasks` are those of the page's main thread while it is live, `longest` the longest of them."""
+    """The figures of one stack, times in milliseconds. `longest` and `p99` are of tasks of the page's main thread."""
 
     answer: float
     first_paint: float
@@ -52,7 +52,7 @@ class Figures(NamedTuple):
 
 
 async def post(url: str, stop: threading.Event) -> None:
-    """A hundred single readings a second, of random devices, evenly spread."""
+    """Posts READINGS_PER_SECOND single readings of random devices, evenly spaced, until `stop` is set."""
     async with httpx.AsyncClient(timeout=10, headers={"X-API-Key": FLEET_KEY}) as client:
 
         async def one() -> None:
@@ -88,7 +88,7 @@ def load(url: str) -> Iterator[None]:
 
 
 def paints(page: Page, url: str) -> tuple[float, float, float]:
-    """How long the server's answer takes, and until something, and until the first rows, are on the screen; in ms."""
+    """The time in ms until the server's answer, until the first paint, and until the first rows are visible."""
     page.goto(f"{url}/live/")
     page.wait_for_selector("#rows .fleet-row")
     found = page.evaluate(
@@ -102,7 +102,7 @@ def paints(page: Page, url: str) -> tuple[float, float, float]:
 
 
 def main_thread_tasks(trace: bytes) -> list[float]:
-    """Durations in ms of what the page's main thread did, task by task; the busiest renderer is the page's."""
+    """The durations in ms of the main thread's tasks; the busiest renderer process is taken as the page's."""
     events = json.loads(trace)["traceEvents"]
     mains = {
         (event["pid"], event["tid"])
@@ -161,7 +161,7 @@ def measure(url: str) -> Figures:
 
 
 def count(text: str | bytes) -> int:
-    """The readings in a frame of the socket."""
+    """The number of readings in a frame of the socket."""
     frame = json.loads(text)
     return len(frame["readings"]) if frame.get("type") == "readings" else 0
 
@@ -170,9 +170,9 @@ def text_of(results: dict[str, Figures]) -> str:
     lines = [
         "## Pages",
         "",
-        f"`make bench-pages`: the fleet page with {DEVICES:,} devices, while {READINGS_PER_SECOND} readings a second "
-        "are posted one by one; Chromium 1280 × 860, on the server's own machine. "
-        f"Medians of {LOADS} loads; main thread traced for {WATCHED_SECONDS} s after the page is live.",
+        f"`make bench-pages`: the fleet page with {DEVICES:,} devices, while {READINGS_PER_SECOND} readings per "
+        "second are posted one by one; Chromium 1280 × 860, on the same machine as the server. "
+        f"Medians of {LOADS} loads; the main thread is traced for {WATCHED_SECONDS} s after the page is live.",
         "",
         report.machine(),
         "",
@@ -203,7 +203,7 @@ def postgresql(statement: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages")
-    parser.add_argument("--quick", action="store_true", help="on SQLite alone; writes no document")
+    parser.add_argument("--quick", action="store_true", help="measure on SQLite only and write no document")
     options = parser.parse_args()
     results = {}
     showcase = [f"--devices={DEVICES}"]

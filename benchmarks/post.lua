@@ -1,4 +1,4 @@
--- wrk script: posts a random body of a file with a random key of another; prints what happened as one line of JSON.
+-- wrk script: posts random bodies of one file with random keys of another; prints the results as one line of JSON.
 -- Arguments: path, file of "device_id key" lines, file of bodies separated by the byte 0x1e, content type
 
 local keys, bodies, path, content_type = {}, {}, "", ""

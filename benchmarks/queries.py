@@ -1,7 +1,7 @@
-"""`make bench-queries`: what a question costs on a million readings and on twenty, beside the alternatives.
+"""`make bench-queries`: measures queries on 1 and 20 million readings, and on the alternatives.
 
 python -m benchmarks.queries            about 40 minutes
-python -m benchmarks.queries --quick    the smaller table alone, for a first look; writes no document
+python -m benchmarks.queries --quick    the smaller table only, for a first look; writes no document
 """
 
 import argparse
@@ -22,7 +22,7 @@ console = Console()
 
 
 class Round(NamedTuple):
-    """All that was measured on one table."""
+    """The measurements on one table."""
 
     scale: Scale
     figures: dict[str, float]
@@ -65,10 +65,10 @@ def document(small: Round, large: Round, done: Upkeep) -> str:
     lines = [
         "## Questions",
         "",
-        f"`make bench-queries`, {datetime.now(UTC):%Y-%m-%d}: milliseconds over HTTP, asked of `manage.py up` (daphne) "
-        f"on PostgreSQL, {SAMPLES} times each, one after the other; windows end at random moments. Plain SQL is one "
+        f"`make bench-queries`, {datetime.now(UTC):%Y-%m-%d}: milliseconds over HTTP, from `manage.py up` (daphne) on "
+        f"PostgreSQL, {SAMPLES} requests each, one after the other; windows end at random times. Plain SQL is one "
         "statement over the raw readings (`date_bin`) through psycopg, without HTTP. Every answer has four metrics "
-        "with count, sum, minimum and maximum. Times as quick: as plain SQL, at 20 million.",
+        'with count, sum, minimum and maximum. "Times as quick" compares with plain SQL, at 20 million readings.',
         "",
         report.machine(),
         "",
@@ -94,7 +94,7 @@ def document(small: Round, large: Round, done: Upkeep) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        '"Other data": in the smaller table the log is shorter than the window, so the two cannot be compared.',
+        '"Other data": the smaller table\'s log is shorter than the window, so the two cannot be compared.',
         "",
         *upkeep_lines(done),
     ]
@@ -109,12 +109,12 @@ def upkeep_lines(done: Upkeep) -> list[str]:
     exported, imported, kept = done
     return [
         f"- Export: {upkeep.ROWS:,} rows as CSV: first byte after {exported['first byte s'] * 1000:.0f} ms, all after "
-        f"{exported['s']:.1f} s, and {exported['MB over idle']:.1f} MB of memory over idle at the most.",
+        f"{exported['s']:.1f} s, and at most {exported['MB over idle']:.1f} MB of memory more than when idle.",
         f"- Import: {upkeep.ROWS:,} rows of CSV: {imported['rows/s']:,.0f} rows/s. Killed after "
-        f"{imported['killed at']:,.0f} and started again: each row is there once.",
-        f"- Maintenance beside ingest at full speed (batches of {upkeep.BATCH:,} of one device each, 4 connections, "
+        f"{imported['killed at']:,.0f} rows and started again: each row was stored exactly once.",
+        f"- Maintenance during ingest at full speed (batches of {upkeep.BATCH:,} of one device each, 4 connections, "
         f"uvicorn, {upkeep.LOAD_SECONDS} s): {kept.beside:,.0f} readings/s with it, {kept.without:,.0f} without "
-        f"({kept.beside / kept.without:.2f}). When the load ended {kept.waiting:,.0f} readings were not rolled up yet; "
+        f"({kept.beside / kept.without:.2f}). After the load, {kept.waiting:,.0f} readings were not rolled up yet; "
         f"{kept.behind_seconds:.1f} s later none.",
     ]
 
@@ -135,10 +135,10 @@ def table_of(measured: Round) -> str:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true", help="the smaller table alone; writes no document")
+    arguments.add_argument("--quick", action="store_true", help="measure the smaller table only and write no document")
     arguments.add_argument("--keep", action="store_true", help=f"keep the database {DATABASE}")
     options = arguments.parse_args()
-    # The last whole hour: windows end in the past, so the answers do not hang on the moment.
+    # The last whole hour: windows end in the past, so that the answers do not depend on the current time.
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     try:
         small = measure(SMALL, end)

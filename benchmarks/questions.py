@@ -1,4 +1,4 @@
-"""The questions: asked of the product over HTTP, of plain SQL over the readings, and of InfluxDB."""
+"""The queries, sent to the product over HTTP, to PostgreSQL as plain SQL on the readings, and to InfluxDB."""
 
 import base64
 import random
@@ -20,19 +20,19 @@ from benchmarks.table import ADMIN_KEY, URL, serve
 
 INFLUX_PORT = 8720
 SAMPLES = 60
-SAMPLES_SLOW = 5  # of questions that take a second or more
+SAMPLES_SLOW = 5  # of queries that take a second or more
 LINES = 20_000
 
 
 class Question(NamedTuple):
-    """`seconds` is the window's length, which ends at a random moment of the last hours; no bucket: a total."""
+    """A query. `seconds` is the length of its window, which ends at a random time; `bucket` None asks for a total."""
 
     name: str
     device: str
     seconds: int
     bucket: str | None
     sql_bucket: str | None
-    same: bool  # whether the small table holds the same readings in this window
+    same: bool  # whether the small table has the same readings in this window
 
 
 DAY = 86_400
@@ -64,7 +64,7 @@ class Timing(NamedTuple):
 
 
 def timed(ask: Callable[[], object], samples: int) -> Timing:
-    """Milliseconds; the first two, which warm caches up, are not counted. Few where one takes long."""
+    """Times in ms, without the first two requests, which warm up caches. Slow queries get SAMPLES_SLOW samples."""
     durations: list[float] = []
     for number in range(samples + 2):
         started = time.perf_counter()
@@ -79,7 +79,7 @@ def timed(ask: Callable[[], object], samples: int) -> Timing:
 
 
 class Windows:
-    """Windows of a given length that end at a random moment of the last six hours: no edge is a round one."""
+    """Windows of a given length that end at a random moment of the last six hours, so that edges are not round."""
 
     def __init__(self, end: datetime) -> None:
         self.end, self.chance = end, random.Random(4)
@@ -90,7 +90,7 @@ class Windows:
 
 
 def product(end: datetime) -> dict[str, Timing]:
-    """Asked over HTTP, of `manage.py up`."""
+    """Times over HTTP, from `manage.py up`."""
     windows = Windows(end)
     found: dict[str, Timing] = {}
     with (
@@ -123,7 +123,7 @@ def product(end: datetime) -> dict[str, Timing]:
 
 
 def plain_sql(end: datetime) -> dict[str, Timing]:
-    """One statement over the raw readings, through psycopg."""
+    """Times of one statement over the raw readings, through psycopg."""
     windows = Windows(end)
     found: dict[str, Timing] = {}
     figures = ", ".join(f"{f}({value})" for value in METRICS.values() for f in ("count", "sum", "min", "max"))
@@ -144,7 +144,7 @@ def plain_sql(end: datetime) -> dict[str, Timing]:
 
 @contextmanager
 def influxdb(folder: Path) -> Iterator[str]:
-    """The same readings in InfluxDB, sent as line protocol that PostgreSQL writes."""
+    """Runs an InfluxDB with the same readings, which PostgreSQL exports as line protocol."""
     (folder / "influxdb.conf").write_text(INFLUX.format(folder=folder))
     command = ["influxd", "-config", str(folder / "influxdb.conf")]
     with Server(command, port=INFLUX_PORT, log=folder / "log", environment={"HOME": str(folder)}) as server:

@@ -1,4 +1,4 @@
-"""From measurements to `docs/benchmarks.md`, each benchmark its own section."""
+"""Writes measurements to `docs/benchmarks.md`, one section for each benchmark."""
 
 import platform
 import re
@@ -20,7 +20,7 @@ LABELS = {
 
 
 class Measured(NamedTuple):
-    """One round's figures; None where the contender has no such thing."""
+    """The figures of one round; None if the contender does not have such a figure."""
 
     readings_per_second: float
     p50_ms: float | None
@@ -28,25 +28,25 @@ class Measured(NamedTuple):
     memory_mb: float | None
 
 
-# By contender and workload, one a round.
+# By contender and workload: one entry for each round.
 Results = dict[str, dict[str, list[Measured]]]
 
 
 class Contender(Protocol):
-    """What the report says of one: `benchmarks.contenders.served.Contender` has it."""
+    """The attributes of a contender that the report shows; see `benchmarks.contenders.served.Contender`."""
 
     name: str
     durability: str
 
 
 def middle(rounds: Sequence[Measured], figure: str) -> float | None:
-    """The median of a figure over the rounds."""
+    """The median of a figure over the rounds; None if no round has it."""
     values = [value for measured in rounds if (value := getattr(measured, figure)) is not None]
     return median(values) if values else None
 
 
 def rate(results: Results, contender: str, workload: str) -> float:
-    """Median readings per second; 0 where it was not measured."""
+    """The median of readings per second; 0 if not measured."""
     return middle(results.get(contender, {}).get(workload, []), "readings_per_second") or 0.0
 
 
@@ -57,7 +57,7 @@ class Requirement(NamedTuple):
 
 
 def at_least(results: Results, text: str, one: tuple[str, str], other: tuple[str, str], factor: float) -> Requirement:
-    """That `one` (contender, workload) is at least `factor` times as quick as `other`."""
+    """The requirement that `one` (contender, workload) has at least `factor` times the rate of `other`."""
     if not (divisor := rate(results, *other)) or not rate(results, *one):
         return Requirement(text, "not measured", None)
     ratio = rate(results, *one) / divisor
@@ -128,9 +128,9 @@ def ingest(results: Results, contenders: Sequence[Contender], *, rounds: int, se
         "## Ingest",
         "",
         f"`make bench-ingest`, {datetime.now(UTC):%Y-%m-%d}: medians of {rounds} interleaved rounds of {seconds} s "
-        "each, load by wrk on the same machine, 1,000 devices with a key each. A reading has four metrics. Every "
-        "answer was a 2xx, and after each round the product's logs were checked to be dense and complete. These "
-        "machines are noisy: read the ratios.",
+        "each; wrk generates the load on the same machine, with 1,000 devices that have a key each. A reading has four "
+        "metrics. Every answer was a 2xx, and after each round the product's logs were checked to be dense and "
+        "complete. The machines are noisy, so compare the ratios.",
         "",
         machine(),
         "",
@@ -144,7 +144,9 @@ def ingest(results: Results, contenders: Sequence[Contender], *, rounds: int, se
         lines += table(results, workload)
     lines += ["Settings:", ""]
     lines += [f"- {contender.name}: {contender.durability}." for contender in contenders]
-    lines.append("- raw COPY: rows made beforehand, into the product's own table with all its keys, a commit a batch.")
+    lines.append(
+        "- raw COPY: rows prepared in advance, into the product's own table with all keys, one commit a batch."
+    )
     return "\n".join(lines)
 
 
@@ -160,7 +162,7 @@ def machine() -> str:
 
 
 def write(name: str, text: str) -> None:
-    """Puts a section in its place in the document."""
+    """Replaces a section of the document, or appends it if it is new."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     section = f"{begin}\n{text}\n{end}"
     document = DOCUMENT.read_text() if DOCUMENT.exists() else "# Benchmarks\n"

@@ -1,6 +1,6 @@
-"""`make screenshots`: every page, wide and narrow, light and dark, empty and full, into .cache/screenshots/.
+"""`make screenshots`: pictures of every page, wide and narrow, light and dark, in .cache/screenshots/.
 
-The four of the README and docs/ are written there too.
+It also takes the four pictures of the README and docs/.
 """
 
 import argparse
@@ -28,7 +28,7 @@ class Shot(NamedTuple):
     name: str
     path: str
     act: Callable[[Page], None] = lambda page: None
-    whole: bool = True  # down to its end; of a list that is as long as the screen, only that
+    whole: bool = True  # the whole page; False: only what fits on the screen
 
 
 def add(page: Page) -> None:
@@ -93,7 +93,7 @@ FULL = [
     Shot("redoc", "/redoc"),
     Shot("not-found", "/nowhere"),
 ]
-# The best four: the document's name, the page, its scheme.
+# The pictures in docs/ by file name: page and colour scheme.
 BEST: dict[str, tuple[Shot, Any]] = {
     "fleet": (Shot("fleet", "/live/"), "light"),
     "device": (Shot("device", f"{DEVICE}?range=24h"), "light"),
@@ -103,7 +103,7 @@ BEST: dict[str, tuple[Shot, Any]] = {
 
 
 def report_in(url: str, stop_after: int = len(NAMES)) -> None:
-    """The devices that are to be online say so."""
+    """Posts readings for the devices that should be online."""
     readings = [
         {
             "device_id": device_id(n),
@@ -144,7 +144,7 @@ def best(browser: Browser, url: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.screenshots")
-    parser.add_argument("--best", action="store_true", help="the four in docs/ alone")
+    parser.add_argument("--best", action="store_true", help="take only the four pictures in docs/")
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     full = ["--devices=36", "--year"]

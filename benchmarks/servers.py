@@ -1,4 +1,4 @@
-"""The servers under test: started, waited for, measured and ended one at a time."""
+"""Starts the servers under test, waits for them, measures their memory and ends them."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ STOP_SECONDS = 30
 
 
 class Server:
-    """A process that listens on `port`; its peak memory is read before it is ended."""
+    """A server process that listens on `port`; its peak memory is read before it is ended."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Server:
         environment: Mapping[str, str],
         folder: Path | None = None,
     ) -> None:
-        """`folder`: where it runs; None for where the benchmark does."""
+        """`folder` is its working directory; None means that of the benchmark."""
         self.command = command
         self.port = port
         self.log = log
@@ -54,7 +54,7 @@ class Server:
             self.process.wait()
 
     def peak_memory_mb(self) -> float:
-        """The most resident memory it has had since its start (VmHWM), in MB."""
+        """The peak of its resident memory (VmHWM) in MB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6

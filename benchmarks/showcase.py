@@ -1,4 +1,4 @@
-"""A fleet with a past, put into the database that DATABASE_URL names: for screenshots, and to measure pages on.
+"""Fills the database in DATABASE_URL with a fleet and its history, for screenshots and page benchmarks.
 
 python -m benchmarks.showcase --devices 36 --year
 """
@@ -47,7 +47,7 @@ def device_id(number: int) -> str:
 
 
 def measured(number: int, at: datetime, *, noise: random.Random) -> NewReading:
-    """A plausible reading: a day's and a year's wave, a device's own level, a little noise."""
+    """A plausible reading: a daily and a yearly wave, an offset for the device, and a little noise."""
     day = math.sin((at.hour * 3600 + at.minute * 60) / 86_400 * math.tau - 2)
     year = math.sin(at.timetuple().tm_yday / 365 * math.tau - 2)
     temperature = 18 + number % 7 + 3 * day + 6 * year + noise.gauss(0, 0.25)
@@ -65,10 +65,10 @@ def measured(number: int, at: datetime, *, noise: random.Random) -> NewReading:
 
 
 def history(devices: int, *, now: datetime, year: bool) -> Iterator[NewReading]:
-    """Of each device the last day, with an outage here and there; of the first a year too."""
+    """Readings of the last 25 hours for each device, with some outages; with `year`, a year for the first device."""
     noise = random.Random(7)
     for number in range(devices):
-        # The last few have never said a word.
+        # The last two devices have never reported.
         if devices >= 20 and number >= devices - 2:
             continue
         at = now - (timedelta(days=365) if year and number == 0 else timedelta(hours=25))
@@ -111,7 +111,7 @@ def silent(number: int, since: datetime) -> None:
 
 
 def refusals(now: datetime) -> None:
-    """What devices get wrong."""
+    """Stores examples of refused posts."""
     misspelt = refused_post(
         caller="nobody", unknown_key="tlm_Qm7x" + "x" * 28, device_id="", address="192.168.1.57", status=401,
         code="invalid_key",
@@ -137,7 +137,7 @@ def refusals(now: datetime) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.showcase")
     parser.add_argument("--devices", type=int, default=36)
-    parser.add_argument("--year", action="store_true", help="a year's history of the first device")
+    parser.add_argument("--year", action="store_true", help="add a year of history for the first device")
     options = parser.parse_args()
     fill(options.devices, year=options.year)
     connection.close()

@@ -1,4 +1,4 @@
-"""The table that questions are asked of: filled as it would have come in, and rolled up by the product itself."""
+"""Builds the table for the query benchmark: readings in the order of their arrival, rolled up by the product."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ ADMIN_KEY = "admin-key-of-the-benchmark-0123456789"
 
 
 class Log(NamedTuple):
-    """A kind of device: how many, how often they report, and since when."""
+    """A kind of device: number of devices, report interval in seconds, days of history."""
 
     name: str
     devices: int
@@ -107,7 +107,7 @@ def manage(*arguments: str) -> str:
 
 @contextmanager
 def serve() -> Iterator[Server]:
-    """`manage.py up` on the table, just started."""
+    """Runs a new `manage.py up` on the table."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "manage.py", "up", "--no-demo"]
         with Server(command, port=PORT, log=Path(folder) / "log", environment=ENVIRONMENT) as server:
@@ -115,9 +115,9 @@ def serve() -> Iterator[Server]:
 
 
 def build(scale: Scale, end: datetime) -> dict[str, float]:
-    """Fills a new database with the readings up to `end`, day by day as they would have come in, and rolls them up.
+    """Fills a new database with the readings up to `end`, day by day in the order of arrival, and rolls them up.
 
-    Its keys are dropped for the filling and made again. Returns what it took: seconds by step, and megabytes.
+    Keys and indexes are dropped before filling and created again. Returns seconds by step, and sizes in megabytes.
     """
     create_database(DATABASE)
     manage("migrate", "--verbosity", "0")

@@ -1,4 +1,4 @@
-"""What goes on beside the questions: export, import, and maintenance while readings come in at full speed."""
+"""Measures export, import, and maintenance during ingest at full speed."""
 
 import json
 import random
@@ -34,7 +34,7 @@ console = Console()
 
 
 def export(end: datetime) -> dict[str, float]:
-    """A million rows as CSV, from a server just started: seconds to the first byte, in all, and MB over idle."""
+    """Exports a million rows as CSV from a new server: seconds to the first byte and in all, and MB over idle."""
     with serve() as server:
         headers = {"X-API-Key": ADMIN_KEY}
         httpx.get(f"{server.url}/api/v1/devices/fast-0/history", headers=headers, params={"limit": 1})
@@ -54,7 +54,7 @@ def export(end: datetime) -> dict[str, float]:
 
 
 def importing(end: datetime) -> dict[str, float]:
-    """A million rows of CSV into an empty database: rows per second; then again, killed half-way and started anew."""
+    """Imports a million rows of CSV into a new database: rows per second; then again, killed half-way and resumed."""
     command = [sys.executable, "manage.py", "import_readings", "--register"]
     environment = ENVIRONMENT | {"DATABASE_URL": f"postgresql://postgres@127.0.0.1/{IMPORTED}"}
 
@@ -63,7 +63,7 @@ def importing(end: datetime) -> dict[str, float]:
         subprocess.run([*command[:2], "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
 
     with tempfile.NamedTemporaryFile("wb", suffix=".csv") as file:
-        # In the order of the log, as an export gives it.
+        # In the order in which an export gives them.
         select = (
             "SELECT device_id, timestamp, temperature, humidity, voltage, extra->>'rssi' AS rssi FROM readings_reading "
             f"WHERE device_id = 'fast-0' AND timestamp < '{end.isoformat()}' ORDER BY timestamp DESC LIMIT {ROWS}"
@@ -96,7 +96,7 @@ def importing(end: datetime) -> dict[str, float]:
 
 
 def imported() -> tuple[int, int, int]:
-    """How many readings there are, of how many moments, and the highest `seq`."""
+    """The number of readings, the number of different timestamps, and the highest `seq`."""
     with psycopg.connect(f"host=127.0.0.1 user=postgres dbname={IMPORTED}") as connection:
         row = connection.execute(
             "SELECT count(*), count(DISTINCT timestamp), coalesce(max(seq), 0) FROM readings_reading"
@@ -113,8 +113,11 @@ def log_length() -> int:
 
 
 class Kept(NamedTuple):
-    """Maintenance under load: readings per second without and with it, how many waited for it at the end of the load,
-    and how many seconds later none did. Medians."""
+    """Maintenance under load, as medians.
+
+    `without` and `beside` are readings per second without and with maintenance. `waiting` readings were not rolled up
+    at the end of the load; `behind_seconds` later all were.
+    """
 
     without: float
     beside: float
@@ -123,7 +126,7 @@ class Kept(NamedTuple):
 
 
 def keeping_up() -> Kept:
-    """Batches at full speed into one uvicorn process, with `manage.py maintain` as a process beside it and without."""
+    """Posts batches at full speed to one uvicorn process, with and without a `manage.py maintain` process."""
     rates: dict[bool, list[float]] = {False: [], True: []}
     left, behind = [], []
     with tempfile.TemporaryDirectory() as path:

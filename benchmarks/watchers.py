@@ -1,4 +1,4 @@
-"""Watchers and a poster in one event loop: what was posted when, and when each socket had it."""
+"""Sockets and a poster in one event loop, which record when each reading was posted and when each socket got it."""
 
 import asyncio
 import base64
@@ -18,22 +18,22 @@ HANDSHAKE = (
 READING = re.compile(rb'"seq":\s?(\d+)')
 SENT = re.compile(rb'"sent":\s?([\d.]+)')
 OPCODE_TEXT, OPCODE_CLOSE, OPCODE_PING = 1, 8, 9
-# What a step may take beyond its end until all has arrived: longer than the product takes to notice a lost message.
+# Seconds after a step in which all readings must arrive: longer than the product takes to notice a lost message.
 DRAIN_SECONDS = 6
-# uvicorn closes a connection that was idle for 5.
+# Seconds for which an idle connection is reused; uvicorn closes it after 5.
 IDLE_SECONDS = 3
 
 
 @dataclass
 class Deliveries:
-    """Of one step: readings that arrived over all sockets, what each took since it was posted (s), and disorder."""
+    """The deliveries of one step over all sockets: latency of each reading since its POST in seconds, and disorder."""
 
     latencies: list[float] = field(default_factory=list)
     out_of_order: int = 0
 
 
 class Watcher(asyncio.Protocol):
-    """One socket. Frames that many sockets get are read once: `seen` has their seqs and times of posting."""
+    """One socket. A frame that many sockets get is parsed once: `seen` has the seqs and POST times of its readings."""
 
     seen: dict[bytes, tuple[list[int], list[float]]] = {}
 
@@ -98,7 +98,7 @@ class Watcher(asyncio.Protocol):
 
 
 class Audience:
-    """So many sockets on one address."""
+    """A number of sockets on one address."""
 
     def __init__(self, port: int, path: str, key: str) -> None:
         self.port, self.path, self.key = port, path, key
@@ -108,7 +108,7 @@ class Audience:
         self.deliveries = Deliveries()
 
     async def grow(self, count: int) -> None:
-        """Opens sockets until there are `count`; each has been told that it is subscribed."""
+        """Opens sockets until there are `count`, and waits until all are subscribed."""
         loop = asyncio.get_running_loop()
         while len(self.watchers) < count:
             few = range(min(20, count - len(self.watchers)))
@@ -118,11 +118,11 @@ class Audience:
             ]
             self.watchers += [watcher for _, watcher in await asyncio.gather(*made)]
             async with asyncio.timeout(60):
-                while self.subscribed < len(self.watchers):  # noqa: ASYNC110  sockets only count
+                while self.subscribed < len(self.watchers):  # noqa: ASYNC110  sockets only increase a counter
                     await asyncio.sleep(0.01)
 
     async def step(self, poster: "Poster", rate: float, seconds: float) -> tuple[Deliveries, int]:
-        """Posts at this rate for so long; what arrived, and how many readings were posted."""
+        """Posts `rate` readings per second for `seconds`; returns the deliveries and the number of posted readings."""
         Watcher.seen.clear()
         self.deliveries = Deliveries()
         posted = await poster.post(rate, seconds)
@@ -137,13 +137,13 @@ class Audience:
 
 
 class Poster:
-    """Posts readings at a steady rate, whether they are answered or not, over connections that stay open."""
+    """Posts readings at a constant rate, without waiting for answers, over connections that stay open."""
 
     def __init__(self, port: int, path: str, key: str, *, extra: int = 0) -> None:
-        """`extra`: so many more metrics in each reading."""
+        """`extra` is the number of additional metrics in each reading."""
         self.port, self.path, self.key = port, path, key
         self.extra = {f"metric_number_{n}": 20.0 + n / 7 for n in range(extra)}
-        self.idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []  # since when
+        self.idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []  # idle since, reader, writer
 
     async def post(self, rate: float, seconds: float) -> int:
         count = round(rate * seconds)
@@ -169,7 +169,7 @@ class Poster:
         self.idle.append((time.monotonic(), reader, writer))
 
     async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """The one used last, or a new one where that may have been closed for being idle."""
+        """The connection used last, or a new one if the server may have closed that for being idle."""
         while self.idle:
             since, reader, writer = self.idle.pop()
             if time.monotonic() - since < IDLE_SECONDS:
@@ -183,7 +183,7 @@ class Poster:
 
 
 async def stopped_reader(port: int, path: str, key: str) -> socket.socket:
-    """A client that subscribes and then reads nothing more, with little room of its own."""
+    """A client that subscribes and then reads nothing, with a small receive buffer."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.setblocking(False)

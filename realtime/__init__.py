@@ -1,4 +1,4 @@
-"""Live: sockets, what announces readings to them, and the pages that show them.
+"""Live WebSockets, the announcement of new readings to them, and the live pages.
 
 May import `readings` and `devices`.
 """

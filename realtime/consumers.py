@@ -1,7 +1,8 @@
-"""The sockets: Channels consumers, one small state machine a connection.
+"""The live sockets: Channels consumers, one instance for each connection.
 
-Without two things that `AsyncConsumer` does: `dispatch` gives each message a thread's turn, to close old connections to
-the database, and each socket has a channel of its own in the layer. Here a process has one (`realtime.stream.hub`).
+They leave out two things that `AsyncConsumer` does. Its `dispatch` runs each message through a thread to close old
+database connections, and it gives each socket a channel of its own in the layer. Here all sockets of a process share
+one channel (`realtime.stream.listener`).
 """
 
 import asyncio
@@ -42,22 +43,29 @@ logger = logging.getLogger(__name__)
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-# A client that said it would tell where it was has so long for it.
+# Seconds within which a client with `?resume=true` must send its last position.
 RESUME_SECONDS = 30.0
+# Positions that such a client may send in all.
 RESUMED_MAX = 500_000
 
 NO_SUCH_SOCKET = Ending(NOT_FOUND, "not_found", "There is no socket at this address.")
 MESSAGE_TOO_BIG = Ending(TOO_BIG, "message_too_big", f"A message has at most {MESSAGE_MAX} characters.")
-RESUME_TIMEOUT = Ending(BAD_REQUEST, "resume_timeout", f"The last position came not within {RESUME_SECONDS:.0f} s.")
-TOO_MANY_POSITIONS = Ending(BAD_REQUEST, "too_many_positions", f"At most {RESUMED_MAX} positions.")
+RESUME_TIMEOUT = Ending(
+    BAD_REQUEST, "resume_timeout", f"The last positions did not arrive within {RESUME_SECONDS:.0f} s."
+)
+TOO_MANY_POSITIONS = Ending(BAD_REQUEST, "too_many_positions", f"At most {RESUMED_MAX} positions can be sent.")
 
 
 class Disconnected(Exception):
-    """The client is gone, or the socket closed."""
+    """The client has disconnected, or the server closes the socket."""
 
 
 class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
-    """One connection. It refuses in a way a browser can read: a handshake's own error is never shown to a page."""
+    """One connection.
+
+    A refused client is accepted first, then gets an error frame and a close code, because browsers do not show a page
+    the HTTP error of a handshake. Only a foreign Origin is refused in the handshake.
+    """
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.base_send = scope, receive, send
@@ -66,13 +74,13 @@ class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
         headers = {name: value.decode("latin-1") for name, value in self.scope["headers"]}
         origin = headers.get(b"origin")
         if origin is not None and not origin_is_ours(origin, headers.get(b"host", "")):
-            await self.send({"type": "websocket.close"})  # not accepted yet, so the handshake is answered with a 403
+            await self.send({"type": "websocket.close"})  # not accepted yet: the client gets a 403
             return
         await self.send({"type": "websocket.accept"})
         self.outgoing = Outbox(self.send)
         talking = asyncio.create_task(self.talk(headers, origin))
         try:
-            # Either may end it: the client by going, the server by closing.
+            # The first task ends when the client disconnects, the second when the server closes the socket.
             await asyncio.wait((talking, self.outgoing.task), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (talking, self.outgoing.task):
@@ -80,7 +88,7 @@ class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
             await asyncio.gather(talking, self.outgoing.task, return_exceptions=True)
 
     async def talk(self, headers: dict[bytes, str], origin: str | None) -> None:
-        """Until the client is gone; a socket that the server closes waits here for its last frames to be sent."""
+        """Runs until the client disconnects, or until the last frames are sent on a socket that the server closes."""
         try:
             await self.serve(handshake(self.scope, headers, origin))
         except Disconnected:
@@ -89,7 +97,7 @@ class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
         except Refused as refusal:
             self.outgoing.end(refusal.ending)
         except (DatabaseError, InterfaceError, TimeoutError) as error:
-            logger.warning("A socket was closed: the database is away (%s)", str(error).strip() or "no answer")
+            logger.warning("A socket was closed: the database does not answer (%s)", str(error).strip() or "no answer")
             self.outgoing.end(UNAVAILABLE)
         except Exception:
             logger.exception("A socket failed: %s", self.scope["path"])
@@ -97,7 +105,7 @@ class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
         await self.outgoing.task
 
     async def serve(self, handshake: Handshake) -> None:
-        """Raises Refused, Disconnected, DatabaseError, TimeoutError."""
+        """Serves the connection until it ends. Raises Refused, Disconnected, DatabaseError, TimeoutError."""
         raise NotImplementedError
 
     async def admit(self, handshake: Handshake, device_id: str | None) -> Admission:
@@ -107,7 +115,10 @@ class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
         return Subscription(self.outgoing, admission.credential, admission.version)
 
     async def message(self) -> Ping | Resume | None:
-        """What the client says next; None for what cannot be read. Raises Disconnected."""
+        """The client's next message; None if it cannot be decoded. Raises Disconnected.
+
+        A message of more than MESSAGE_MAX characters or bytes closes the socket with 1009.
+        """
         received = await self.receive()
         if received["type"] == "websocket.disconnect":
             raise Disconnected
@@ -121,13 +132,16 @@ class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
             return None
 
     async def listen(self, answer: Callable[[Resume], bool] | None = None) -> None:
-        """Answers pings and complains of the rest. Raises Disconnected. `answer` returns whether to go on."""
+        """Answers pings, passes `resume` messages to `answer`, and sends an error frame for anything else.
+
+        Returns when `answer` returns False. Raises Disconnected.
+        """
         while True:
             message = await self.message()
             if isinstance(message, Ping):
                 self.outgoing.put(frames.pong())
             elif message is None or answer is None:
-                self.outgoing.put(frames.error("unreadable", 'Send {"type":"ping"}; a watcher says nothing else.'))
+                self.outgoing.put(frames.error("unreadable", 'This message cannot be read. Send {"type":"ping"}.'))
             elif not answer(message):
                 return
 
@@ -138,20 +152,20 @@ def handshake(scope: dict[str, Any], headers: dict[bytes, str], origin: str | No
         api_key=headers.get(b"x-api-key"),
         authorization=headers.get(b"authorization"),
         ticket=query["ticket"][-1] if "ticket" in query else None,
-        # Browsers send cookies along from any page; only the origin tells whose page it was.
+        # Browsers send cookies from any page, so the session is used only with an Origin, which was checked.
         session_key=parse_cookie(headers.get(b"cookie", "")).get(settings.SESSION_COOKIE_NAME) if origin else None,
     )
 
 
 class NowhereConsumer(Consumer):
-    """Any socket address that there is not."""
+    """Answers sockets at an unknown address."""
 
     async def serve(self, handshake: Handshake) -> None:
         self.outgoing.end(NO_SUCH_SOCKET)
 
 
 class DeviceConsumer(Consumer):
-    """Watches one device: every reading behind `?after=`, in order, once."""
+    """Watches one device: sends every reading after `?after=`, in order, once."""
 
     async def serve(self, handshake: Handshake) -> None:
         after, log_id = parse_after(self.scope["query_string"]), parse_log(self.scope["query_string"])
@@ -166,7 +180,7 @@ class DeviceConsumer(Consumer):
 
 
 class FleetConsumer(Consumer):
-    """Watches every device; a client that was here before says where, and gets what it missed."""
+    """Watches every device. A client that resumes sends its positions first, and then gets what it missed."""
 
     async def serve(self, handshake: Handshake) -> None:
         resumes = parse_resume(self.scope["query_string"])

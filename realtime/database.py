@@ -1,4 +1,4 @@
-"""Database work of the sockets."""
+"""Threads for the database work of the live sockets."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -9,24 +9,24 @@ from devices.database.work import Work
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# How long a socket, or a check of all of them, waits for the database, in seconds.
+# Seconds that a socket, or a check of all sockets, waits for the database.
 ANSWER_SECONDS = 12.0
-# Questions that may wait; a server that restarts has as many sockets that want to be admitted at once.
+# Calls that may wait in the queue. After a restart, all sockets reconnect and want to be admitted at once.
 WAITING_MAX = 10_000
 
-# Two threads, since a replay of a whole log takes longer than a look at positions.
+# Two threads, because the replay of a whole log takes longer than a query for positions.
 runner = DatabaseRunner("realtime", work=Work.LIVE, threads=2, seconds=ANSWER_SECONDS, waiting_max=WAITING_MAX)
-# Whether a credential still counts must not wait behind replays.
+# Credential checks have their own thread, so that they never wait behind replays.
 credential_runner = DatabaseRunner(
     "realtime-credentials", work=Work.LIVE, threads=1, seconds=ANSWER_SECONDS, waiting_max=WAITING_MAX
 )
 
 
 async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Runs the function where it may use the ORM. Raises what it raises, and DatabaseTimeout."""
+    """Runs `function` in a thread that may use the ORM. Raises what it raises, and DatabaseTimeout."""
     return await runner.run(function, *args, **kwargs)
 
 
 async def credentials_in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `in_database`, in a thread that does nothing else."""
+    """Does the same as `in_database`, in the thread for credential checks."""
     return await credential_runner.run(function, *args, **kwargs)

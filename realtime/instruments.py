@@ -2,7 +2,9 @@
 
 from prometheus_client import Counter
 
-HOLES_MENDED = Counter("telemetry_live_holes_mended_total", "Holes in what was announced, filled from the database.")
+HOLES_MENDED = Counter(
+    "telemetry_live_holes_mended_total", "Gaps in the announced readings that were filled from the database."
+)
 NOT_ANNOUNCED = Counter(
-    "telemetry_announcements_failed_total", "Commits that were not announced: the channel layer was away or too slow."
+    "telemetry_announcements_failed_total", "Commits not announced because the channel layer failed or was slow."
 )

@@ -7,15 +7,16 @@ from realtime.querysets import TicketManager
 
 
 class Ticket(models.Model):
-    """Leave to open one socket, once: for a browser on another origin, which has neither the session nor a key.
+    """A permission to open one socket, once, for a browser on another origin, which has no session and no key.
 
-    Kept by hash, as keys are. `device` is what may be watched; None is the whole fleet. `key_hash` or `user` issued it
-    (neither: a key of the settings), and what no longer counts of them ends the ticket and the socket it opened.
+    Only the token's hash is stored, as with keys. `device` is what may be watched; None means the whole fleet.
+    `key_hash` or `user` is the issuer (both None: a key from the settings). When the issuer's key or account becomes
+    invalid, so does the ticket, and the socket opened with it is closed.
     """
 
     token_hash = models.CharField(max_length=64, primary_key=True)
     device = models.ForeignKey(Device, null=True, on_delete=models.CASCADE, related_name="+")
-    key_hash = models.CharField(max_length=64, null=True)  # noqa: DJ001  null: not issued by a device's key
+    key_hash = models.CharField(max_length=64, null=True)  # noqa: DJ001  null means: not issued by a device's key
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
     expires_at = models.DateTimeField(db_index=True)
 

@@ -18,9 +18,9 @@ class TicketManager(models.Manager["Ticket"]):
     def issue(
         self, *, device: Device | None, key_hash: str | None = None, user: User | None = None, now: datetime
     ) -> tuple[str, datetime]:
-        """A new ticket's token and when it expires; tickets that expired unused are cleared away.
+        """Creates a ticket; returns its token and its expiry. Also deletes expired tickets.
 
-        `key_hash` or `user` is whose leave it passes on; neither: a key of the settings.
+        `key_hash` or `user` is the issuer, whose rights the ticket passes on; both None: a key from the settings.
         """
         self.filter(expires_at__lte=now).delete()
         token = secrets.token_urlsafe(24)
@@ -30,10 +30,10 @@ class TicketManager(models.Manager["Ticket"]):
         return token, ticket.expires_at
 
     def redeem(self, token: str, *, now: datetime) -> "Ticket | None":
-        """The ticket, which is used up by this; None if it is unknown, used or expired."""
+        """Returns the ticket and deletes it; None if the token is unknown, used or expired."""
         with transaction.atomic():
             ticket = self.select_related("device").filter(token_hash=hash_key(token), expires_at__gt=now).first()
-            # Of two that come at once, one deletes the row.
+            # If two requests bring the same token at once, only one of them deletes the row.
             if ticket is None or not self.filter(pk=ticket.pk).delete()[0]:
                 return None
         return ticket

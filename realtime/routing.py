@@ -6,7 +6,7 @@ from django.urls import re_path
 from devices.validators import DEVICE_ID_PATTERN
 from realtime.consumers import DeviceConsumer, FleetConsumer, NowhereConsumer
 
-# Django's paths lead to views; channels' router takes ASGI applications in their place.
+# The type is Any because Django's `re_path` expects views, but Channels' router takes ASGI applications.
 applications: list[tuple[str, Any]] = [
     (rf"^api/v1/realtime/subscribe/(?P<device_id>{DEVICE_ID_PATTERN})/?$", DeviceConsumer.as_asgi()),
     (r"^api/v1/realtime/subscribe/?$", FleetConsumer.as_asgi()),

@@ -24,7 +24,7 @@ class TicketRequestSerializer(StrictSerializer):
         max_length=64,
         trim_whitespace=False,
         validators=[validate_device_id],
-        help_text="What the ticket is for; absent: the whole fleet, or with a device's key that device.",
+        help_text="The device to watch. If absent: the whole fleet, or with a device's key that device.",
     )
 
 
@@ -34,7 +34,7 @@ class TicketSerializer(serializers.Serializer[Any]):
 
 
 class TicketViewSet(DeviceScope):
-    """Tickets, each for one socket: for browsers on another origin, by way of their own server."""
+    """Creates tickets, each for one socket, for browsers on another origin whose own server asks for them."""
 
     admin_permissions = {"create": WATCH_PERMISSION}
     open_to = {"create": (Role.DEVICE,)}
@@ -46,15 +46,15 @@ class TicketViewSet(DeviceScope):
         responses={201: TicketSerializer},
     )
     def create(self, request: Request) -> Response:
-        """A ticket for `?ticket=` of a socket's address: good once, for 30 seconds."""
-        wish = TicketRequestSerializer(data=request.data)
-        wish.is_valid(raise_exception=True)
-        device_id = wish.validated_data.get("device_id")
+        """Creates a ticket to use as `?ticket=` in a socket's address: valid once, for 30 seconds."""
+        ticket_request = TicketRequestSerializer(data=request.data)
+        ticket_request.is_valid(raise_exception=True)
+        device_id = ticket_request.validated_data.get("device_id")
         caller = caller_of(request)
         device = caller.device
         if device_id is not None:
             device = get_object_or_404(self.get_queryset(), device_id=device_id)
-        # Whoever asks by a key that is about to end gets a ticket that ends with it.
+        # The ticket stores the hash of this very key: a ticket from a retiring key expires together with it.
         key = key_in(api_key=request.headers.get("X-API-Key"), authorization=request.headers.get("Authorization"))
         key_hash = hash_key(key) if caller.role is Role.DEVICE and key else None
         ticket, expires_at = Ticket.objects.issue(

@@ -6,7 +6,7 @@ from realtime.pages.fleet import fleet_page, sparklines
 
 urlpatterns = [
     path("", fleet_page, name="live-fleet"),
-    path("-/sparklines", sparklines, name="live-sparklines"),  # no device's id begins with a hyphen
+    path("-/sparklines", sparklines, name="live-sparklines"),  # cannot clash: no device id begins with a hyphen
     path("<device_id:device_id>/", device_page, name="live-device"),
     path("<device_id:device_id>/refused/", refused_posts, name="live-refused"),
 ]

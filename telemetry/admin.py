@@ -11,15 +11,15 @@ from telemetry.console import accounts  # noqa: F401  registers accounts and gro
 
 @admin.register(LogEntry)
 class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Who changed what in the console, and when, of the kinds that the account may view; to look at."""
+    """A read-only list of changes made in the console, limited to the models that the account may view."""
 
     heading = "Changes"
     list_display = ("when", "user", "content_type", "object_repr", "what")
     list_display_links = None
     list_select_related = ("user", "content_type")
-    list_filter = ("action_flag", ("content_type", admin.RelatedOnlyFieldListFilter))  # most kinds never change here
+    list_filter = ("action_flag", ("content_type", admin.RelatedOnlyFieldListFilter))  # only models that have changes
     search_fields = ("object_repr", "user__username")
-    search_help_text = "What was changed, or by whom"
+    search_help_text = "Search by object or by account"
     ordering = ("-id",)
     show_full_result_count = False
     actions = None

@@ -10,15 +10,15 @@ class TelemetryConfig(AppConfig):
     def ready(self) -> None:
         from django.conf import settings
 
-        from telemetry.configuration import checks  # noqa: F401  both register what is in them
+        from telemetry.configuration import checks  # noqa: F401  registers the system checks
         from telemetry.configuration.private_files import tighten
-        from telemetry.openapi import hooks  # noqa: F401  both register what is in them
+        from telemetry.openapi import hooks  # noqa: F401  registers the schema extensions
 
         tighten(settings.ENV_FILE)
 
 
 class ConsoleConfig(admin_apps.AdminConfig):
-    """Django's admin with our site. The last app in the list: only then has every permission been made."""
+    """Django's admin with our site. It must be the last app, because its roles need the permissions of all others."""
 
     default = False
     default_site = "telemetry.console.site.Console"

@@ -22,7 +22,7 @@ from telemetry.gateway.questions import BoundedQuestions
 from telemetry.gateway.socket_log import ObservedSockets
 from telemetry.monitoring.redaction import redact_access_log
 
-# A server started by hand runs no management command, so nothing else would refuse an unsafe configuration.
+# A server started without manage.py would skip the system checks, which refuse an unsafe configuration.
 BaseCommand().check()
 
 sockets = ObservedSockets(websocket_application)
@@ -34,6 +34,6 @@ application = TrustedProxies(lane, trusted=settings.TRUSTED_PROXIES)
 if access := sys.modules.get("daphne.access"):
     redact_access_log(access.AccessLogGenerator)
 
-# What is loaded by now stays: without this the garbage collector walks all of it again and again, 50 ms at a time.
+# Modules loaded by now stay for ever. Without this the garbage collector scans them again and again, 50 ms each time.
 gc.collect()
 gc.freeze()

@@ -1,4 +1,4 @@
-"""Is this process alive, is it ready for requests, and can it do all its work? Three questions, asked by three."""
+"""Three health endpoints: whether the process is alive, whether it is ready, and whether everything works."""
 
 import asyncio
 import logging
@@ -23,21 +23,22 @@ from telemetry.models import HealthProbe
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 2
-# Longer than a connection attempt or a statement of ingest may take (devices.database.work), in seconds.
+# Seconds; longer than a connection attempt or a statement of ingest may take (devices.database.work).
 DATABASE_PROBE_SECONDS = 5
-# How long what was found out about the database is answered again, in seconds.
+# Seconds for which a result of the database probe is reused.
 FRESH_SECONDS = 2.0
 
-# Set once this process has been told to stop: what it has, it finishes; more, it shall not get.
+# Set when the process was told to stop: it finishes its requests and should get no new ones.
 draining = threading.Event()
 
 
 @csrf_exempt  # any other method is a 405, whoever asks
 @require_safe
 async def health(request: HttpRequest) -> JsonResponse:
-    """`/health`, for people and alerts: 503 where nothing can be stored; 200 "degraded" without the channel layer.
+    """`/health`, for people and alerts: 503 if no readings can be stored.
 
-    200 "degraded" with `"maintenance": "late"` where no process has completed a round of maintenance for too long.
+    200 "degraded" if the channel layer does not answer, or, with `"maintenance": "late"`, if no process has completed a
+    round of maintenance for too long.
     """
     checks = {"database": await database_probe.look(), "channel_layer": await probe_channel_layer()}
     if checks["database"] == "ok" and database_probe.maintenance_is_late:
@@ -51,17 +52,17 @@ async def health(request: HttpRequest) -> JsonResponse:
 @csrf_exempt  # any other method is a 405, whoever asks
 @require_safe
 async def live(request: HttpRequest) -> JsonResponse:
-    """`/health/live`, for whoever restarts the process: 200 as long as it answers at all. Asks nothing of anybody."""
+    """`/health/live`, for a process manager that restarts hung processes: 200 if it answers at all. Checks nothing."""
     return JsonResponse({"status": "ok"})
 
 
 @csrf_exempt  # any other method is a 405, whoever asks
 @require_safe
 async def ready(request: HttpRequest) -> JsonResponse:
-    """`/health/ready`, for whoever sends it requests: 503 where nothing can be stored, unmigrated, or while draining.
+    """`/health/ready`, for load balancers: 503 if nothing can be stored, migrations are missing, or it is draining.
 
-    The channel layer does not count: without it all is stored, and a proxy that turned away from every process at
-    once would make an outage of it.
+    The channel layer is not checked: readings are stored without it, and if it failed, a load balancer would turn away
+    from every process at once and so cause an outage.
     """
     checks = {"database": await database_probe.look(), "migrations": "unknown", "draining": "no"}
     if checks["database"] == "ok":
@@ -80,20 +81,23 @@ def answer(status: str, checks: dict[str, str], *, ready: bool) -> JsonResponse:
 
 
 class DatabaseProbe:
-    """What the last look at the database found.
+    """The result of the last check of the database.
 
-    Anyone may ask for health as often as they like, so a process looks at most every FRESH_SECONDS, once at a time.
+    Anyone may ask for health as often as they like, so a process checks once in FRESH_SECONDS, one check at a time.
     """
 
     def __init__(self) -> None:
         self.answer = ""
-        # Whoever maintains may be another process, so the database is asked.
+        # Maintenance may run in another process, so its state is read from the database.
         self.maintenance_is_late = False
         self.looked_at = 0.0
         self.looking = False
 
     async def look(self) -> str:
-        """`ok`, or `unavailable`, `read_only`, `full`, `busy`, `timeout`, `failed`, `no_tables`."""
+        """`ok`, or `unavailable`, `read_only`, `full`, `busy`, `timeout`, `failed`, `no_tables`.
+
+        Returns the last result if it is younger than FRESH_SECONDS, or while another check runs.
+        """
         if self.answer and (self.looking or time.monotonic() - self.looked_at < FRESH_SECONDS):
             return self.answer
         self.looking = True
@@ -123,12 +127,12 @@ def name_of(error: Exception) -> str:
 
 
 def is_maintenance_late() -> bool:
-    """False where that cannot be found out."""
+    """Whether maintenance is late; False if the database does not say."""
     try:
         with working_at(Work.INGEST):
             return is_late(last_round(), now=timezone.now())
     except (DatabaseError, InterfaceError) as error:
-        logger.warning("Health: the last round of maintenance is not known (%s)", words_of(error))
+        logger.warning("Health: the last round of maintenance cannot be read (%s)", words_of(error))
         return False
     finally:
         if not connection.in_atomic_block:
@@ -136,7 +140,7 @@ def is_maintenance_late() -> bool:
 
 
 def write_probe() -> None:
-    """Writes where ingest writes, by a connection of ingest's."""
+    """Writes one row, over a connection of the pool that ingest uses. Raises DatabaseError."""
     with working_at(Work.INGEST):
         HealthProbe.objects.bulk_create(
             [HealthProbe(id=1, written_at=timezone.now())],
@@ -149,7 +153,7 @@ def write_probe() -> None:
 
 
 class Migrations:
-    """Whether the database has all that this code was written for. Once it has, it keeps it: asked no more."""
+    """Whether all migrations are applied. Once they are, the result is kept and the database is not asked again."""
 
     applied = False
 
@@ -173,7 +177,7 @@ async def probe_channel_layer() -> str:
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             await layer.group_send("health", {"type": "health.probe"})
-    except Exception as error:  # whatever the layer raises, it is the layer that is away
+    except Exception as error:  # each layer raises exceptions of its own
         logger.warning("Health: the channel layer cannot be reached (%r)", error)
         return "unavailable"
     return "ok"

@@ -2,7 +2,7 @@ from django.db import models
 
 
 class HealthProbe(models.Model):
-    """One row, which `/health` writes: a database that can be read is not yet one that can store readings."""
+    """A single row that `/health` writes, because a database that can be read may still refuse to store readings."""
 
     id = models.PositiveSmallIntegerField(primary_key=True)
     written_at = models.DateTimeField()

@@ -12,7 +12,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 ENV_FILE = Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
 env = Environment(ENV_FILE)
 
-# --- What operators set -------------------------------------------------------------------------
+# --- Settings from the environment ---------------------------------------------------------------
 
 SECRET_KEY: str = env.str("SECRET_KEY", default="")
 API_SECRET_KEY: str = env.str("API_SECRET_KEY", default="")
@@ -23,34 +23,34 @@ HOST: str = env.str("HOST", default="127.0.0.1")
 PORT: int = env.number("PORT", default=8000)
 LISTED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
 ALLOWED_ORIGINS: list[str] = [origin.rstrip("/") for origin in env.list("ALLOWED_ORIGINS", default=[])]
-# Addresses and networks; "unix" for whoever comes over a Unix socket.
+# Addresses and networks; "unix" for clients that connect over a Unix socket.
 TRUSTED_PROXIES: list[str] = [entry.strip() for entry in env.list("TRUSTED_PROXIES", default=[])]
-# Seconds; sent in production, over HTTPS.
+# Seconds; sent only in production, over HTTPS.
 HSTS_SECONDS: int = env.number("HSTS_SECONDS", default=365 * 86_400)
 REDIS_URL: str = env.str("REDIS_URL", default="")
-# Groups are spread over them.
+# Channel-layer groups are spread over these servers.
 REDIS_URLS = [url.strip() for url in REDIS_URL.split(",")] if REDIS_URL else []
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="console").lower()
 MAX_BODY_BYTES: int = env.number("MAX_BODY_BYTES", default=4 * 1024 * 1024)
-# HTTP and WebSocket connections that one address may have open at a time, for each process; 0: no limit.
+# HTTP and WebSocket connections that one address may have open at the same time in each process; 0: no limit.
 CONNECTIONS_PER_ADDRESS: int = env.number("CONNECTIONS_PER_ADDRESS", default=200)
 # Days; 0 keeps readings for ever.
 RETENTION_DAYS: int = env.number("RETENTION_DAYS", default=0)
-# Beside temperature, humidity and voltage.
+# Extra metric names per device, not counting temperature, humidity and voltage.
 METRIC_NAMES_PER_DEVICE: int = env.number("METRIC_NAMES_PER_DEVICE", default=200)
 DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
-# How often a device should report, in seconds, where the device itself does not say.
+# Seconds between two reports of a device that has no `report_interval` of its own.
 DEFAULT_REPORT_INTERVAL: int = env.number("DEFAULT_REPORT_INTERVAL", default=60)
-# Questions that one caller (key, session, or address of those without) may have under way in a process.
+# Requests other than ingest that one caller (key or session, else address) may have running in each process.
 QUESTIONS_PER_CALLER: int = env.number("QUESTIONS_PER_CALLER", default=4)
 
 DATABASES = {"default": database(env.str("DATABASE_URL", default="sqlite:///telemetry.sqlite3"), base=BASE_DIR)}
 
-# --- What follows from it -----------------------------------------------------------------------
+# --- Derived and fixed settings ------------------------------------------------------------------
 
 IN_PRODUCTION = APP_ENV == "production"
-# Beside those listed, what this machine is called by itself and, with HOST=0.0.0.0, by its neighbours.
+# The listed names, this machine's loopback names and, with HOST=0.0.0.0, its names on the local network.
 ALLOWED_HOSTS = [*LISTED_HOSTS, *local_names(HOST)]
 
 INSTALLED_APPS = [
@@ -109,12 +109,12 @@ TEMPLATES = [
     }
 ]
 
-# Seconds. By default a socket in memory hears nothing more after a day.
+# Seconds. By default the in-memory layer drops a group member after a day.
 FOR_EVER = 100 * 365 * 86_400
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "realtime.announcing.redis_layer.ChannelLayer",
-        # Only connecting has a deadline: an idle subscription must be allowed to wait for ever.
+        # Only connecting has a deadline, because an idle subscription waits without limit.
         "CONFIG": {
             "hosts": [{"address": url, "socket_connect_timeout": 2, "socket_timeout": None} for url in REDIS_URLS]
         },
@@ -128,7 +128,7 @@ REST_FRAMEWORK = {
         "devices.access.authentication.KeyAuthentication",
         "devices.access.authentication.StaffSessionAuthentication",
     ],
-    # Closed unless a view says otherwise.
+    # Views are for administrators unless they declare other permissions.
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_PARSER_CLASSES": ["devices.api.json.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["devices.api.json.JSONRenderer"],
@@ -147,11 +147,12 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
-    # For the navigation on the pages to know who looks; they are anyone's.
+    # Anyone may open these pages; the navigation on them shows the signed-in account.
     "SERVE_AUTHENTICATION": ["devices.access.authentication.StaffSessionAuthentication"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    # Its links to operations are links in buttons, which a screen reader cannot tell apart; ReDoc has such links.
+    # Off, because its links to operations are nested in buttons, which screen readers cannot tell apart. ReDoc has
+    # usable links.
     "SWAGGER_UI_SETTINGS": {"deepLinking": False},
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
@@ -165,8 +166,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-# Ten wrong passwords for a name from an address, and both have to wait; a lock that anyone could put on a name from
-# anywhere would keep its owner out. docs/decisions/0020-throttle-sign-in-by-name-and-address.md
+# After ten wrong passwords for one name from one address, that pair is locked for 15 minutes. The lock needs both,
+# because otherwise anyone could lock out an account from anywhere.
+# docs/decisions/0020-throttle-sign-in-by-name-and-address.md
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
@@ -176,31 +178,31 @@ AXES_LOCKOUT_CALLABLE = "telemetry.console.lockout.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-# Not written down: who is in a hurry types the password where the name belongs, and `next` names devices.
+# Not stored: people sometimes type the password as the name, and `next` can contain a device id.
 AXES_SENSITIVE_PARAMETERS = ["username", "next"]
 
 LOGIN_URL = "admin:login"
-# Where a sign-in leads whose `next` is of another host.
+# The page after signing in if `next` is on another host.
 LOGIN_REDIRECT_URL = "admin:index"
 SESSION_ENGINE = "telemetry.console.sessions"
-# Not in sessions, which the database keeps: messages name devices, and an erased one must be in no table.
+# Not in sessions, which are stored in the database: messages contain device ids, and erasing a device must remove all.
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
-USE_THOUSAND_SEPARATOR = True  # on pages alone; JSON and CSV have numbers as they are
+USE_THOUSAND_SEPARATOR = True  # on HTML pages only; JSON and CSV have plain numbers
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-# Served from where the apps keep them: nothing to collect before the first start.
+# Static files are served from the apps' folders, so collectstatic is not needed before the first start.
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_USE_STATIC_ROOT = False
 SERVESTATIC_AUTOREFRESH = False
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
-# Where a device can be looked at; `devices` itself knows no pages.
+# The page of a device, for the admin; `devices` must not import `realtime`.
 ABSOLUTE_URL_OVERRIDES = {"devices.device": lambda device: f"/live/{device.device_id}/"}
 
 CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
@@ -209,12 +211,12 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IN_PRODUCTION
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = HSTS_SECONDS if IN_PRODUCTION else 0
-# Pages move to HTTPS where a proxy is known that ends it: without one every request looks like HTTP from here, and
-# would go in a circle. A device's request is never redirected: it would lose its body, and its key was seen already.
+# Redirect pages to HTTPS only behind a known proxy that ends TLS: without one every request looks like HTTP here, and
+# redirects would loop. API requests are never redirected, because a POST loses its body and its key was sent already.
 SECURE_SSL_REDIRECT = IN_PRODUCTION and bool(TRUSTED_PROXIES)
 SECURE_REDIRECT_EXEMPT = [r"^api/", r"^health", r"^metrics"]
 SILENCED_SYSTEM_CHECKS = [
-    "security.W005",  # includeSubDomains and preload bind other hosts than this one: their owner's to say, in the proxy
+    "security.W005",  # includeSubDomains and preload affect other hosts: set them in the proxy
     "security.W021",
 ]
 

@@ -1,1 +1,1 @@
-"""Who is compared: how each is set up and started, and what is posted to it."""
+"""The implementations that are compared: how to set up and start each, and what to post to it."""

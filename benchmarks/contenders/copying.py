@@ -1,4 +1,4 @@
-"""The storage's own speed: psycopg COPY of rows prepared beforehand into the product's table with all its keys."""
+"""The speed of the storage alone: psycopg's COPY of prepared rows into the product's table with all its keys."""
 
 import random
 import threading
@@ -13,7 +13,7 @@ STATEMENT = "COPY readings_reading (id, device_id, seq, timestamp, temperature, 
 
 
 class Rows:
-    """Batches whose `seq` goes on where the last one ended, as the product's do; ids are random in time order."""
+    """Batches whose `seq` continues that of the last one, as in the product; ids are random, in order of time."""
 
     def __init__(self, devices: list[str]) -> None:
         self.last_seq = dict.fromkeys(devices, 0)
@@ -30,7 +30,7 @@ class Rows:
 
 
 def readings_per_second(database: str, rows: Rows, *, gateway: bool, connections: int, batches: int) -> float:
-    """One transaction a batch. `gateway`: each batch of random devices; else each of one device."""
+    """The rate with one transaction a batch. With `gateway` a batch is of random devices, otherwise of one device."""
     names = list(rows.last_seq)
     work = [
         [

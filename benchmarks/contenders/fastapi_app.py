@@ -1,4 +1,4 @@
-"""The usual alternative: FastAPI, pydantic, async SQLAlchemy, asyncpg. Same columns and indexes, without `seq`."""
+"""A common alternative: FastAPI, pydantic, async SQLAlchemy, asyncpg. Same columns and indexes, but no `seq`."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-# asyncpg prepares every statement and keeps it, which is its default. 20 connections, as many as a large pool has.
+# By default asyncpg prepares and caches every statement. 20 connections are those of a large pool.
 engine = create_async_engine(
     f"postgresql+asyncpg://postgres@127.0.0.1/{os.environ['BENCH_DATABASE']}", pool_size=20, max_overflow=0
 )

@@ -1,4 +1,4 @@
-"""Who serves the live stream in `benchmarks.live`: the product and the stock way, each on daphne and uvicorn."""
+"""The contenders of `benchmarks.live`: the product and the stock Channels way, each on daphne and uvicorn."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ PRODUCT = {
 
 @dataclass(frozen=True)
 class Contender:
-    """`post` with `key` makes a reading, which `watch` is told of."""
+    """A POST to `post` with `key` creates a reading, which sockets at `watch` receive."""
 
     name: str
     watch: str
@@ -39,13 +39,13 @@ class Contender:
 
 
 def redis(folder: Path) -> Server:
-    """A Redis of the benchmark's own, which keeps nothing."""
+    """A Redis for the benchmark, without persistence."""
     command = ["redis-server", "--port", str(REDIS_PORT), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     return Server(command, port=REDIS_PORT, log=folder / "redis.log", environment={})
 
 
 def prepare(keys: Path) -> None:
-    """The product's database, with a device for each line of `keys`."""
+    """Creates the product's database, with a device for each line of `keys`."""
     create_database(DATABASE)
     python("manage.py", "migrate", "-v0", environment=PRODUCT)
     python("manage.py", "shell", "-v0", "-c", SEED.format(keys=str(keys)), environment=PRODUCT)

@@ -1,4 +1,4 @@
-"""The contenders that answer HTTP."""
+"""The contenders that are HTTP servers."""
 
 import os
 import subprocess
@@ -22,13 +22,13 @@ ADMINISTRATION = "host=127.0.0.1 user=postgres dbname=postgres"
 
 @dataclass
 class Contender:
-    """`targets` by workload: `single`, `batch` (of one device each), `gateway` (each over all devices)."""
+    """`targets` are by workload: `single`, `batch` (each of one device), `gateway` (each over all devices)."""
 
     name: str
     durability: str
     start: Callable[[], Server]
     targets: dict[str, Target]
-    database: str = ""  # the product's own, to be verified afterwards
+    database: str = ""  # the product's database, which is verified after the load
     prepare: Callable[[], None] = field(default=lambda: None)
 
 
@@ -60,7 +60,7 @@ DeviceState.objects.bulk_create(DeviceState(device_id=name) for name, _ in pairs
 
 
 def product(folder: Path, keys: Path, bodies: dict[str, Path], *, server: str, sqlite: bool = False) -> Contender:
-    """As `manage.py up` serves it on daphne, or one uvicorn worker as docs/operations.md has it."""
+    """The product, on daphne as `manage.py up` runs it, or on uvicorn with one worker, as in docs/operations.md."""
     database = f"bench_product_{server}"
     environment = {
         "ENV_FILE": os.devnull,

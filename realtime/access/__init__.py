@@ -1,4 +1,4 @@
-"""Who may watch what: tickets, keys and sessions of a socket, and the origins that may open one.
+"""Access to the live sockets: tickets, device keys, sessions and allowed origins.
 
 May import the models and `realtime.protocol`.
 """

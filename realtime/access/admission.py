@@ -1,4 +1,4 @@
-"""Who may watch what: the handshake of a socket, judged before it is told anything."""
+"""Admission of a socket: checks the handshake before anything is sent to the client."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from realtime.access.credentials import WATCH_PERMISSION, Credential, revoked, u
 from realtime.models import Ticket
 from realtime.protocol.endings import Ending
 
-# Close codes of our own; the last three digits are HTTP's.
+# Close codes of this API: 4000 plus the HTTP status that means the same.
 BAD_REQUEST, NOT_AUTHENTICATED, NOT_ALLOWED, NOT_FOUND = 4400, 4401, 4403, 4404
 
 
@@ -21,9 +21,10 @@ LOG_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE |
 
 
 class Refused(Exception):
-    """The socket gets an error frame and closes, as `ending` says.
+    """The socket is refused: it gets an error frame and is closed, both given by `ending`.
 
-    Raised anew each time: an exception that is a constant keeps the frames of every raise, with the keys in them.
+    Create a new instance for each raise: an exception kept as a constant keeps the stack frames of every raise, and
+    with them the API keys in their variables.
     """
 
     def __init__(self, ending: Ending) -> None:
@@ -31,22 +32,22 @@ class Refused(Exception):
         self.ending = ending
 
 
-UNKNOWN_DEVICE = Ending(NOT_FOUND, "unknown_device", "There is no such device that the caller may see.")
+UNKNOWN_DEVICE = Ending(NOT_FOUND, "unknown_device", "No such device, or the caller may not see it.")
 NOT_THE_FLEET = Ending(NOT_ALLOWED, "permission_denied", "This key, account or ticket may not watch the whole fleet.")
 MAY_NOT_WATCH = Ending(NOT_ALLOWED, "permission_denied", "This key or account may not watch devices.")
 INVALID_TICKET = Ending(NOT_AUTHENTICATED, "invalid_ticket", "Invalid ticket: it is unknown, used or expired.")
 UNKNOWN_KEY = Ending(NOT_AUTHENTICATED, "invalid_key", INVALID_KEY)
-NO_CREDENTIALS = Ending(NOT_AUTHENTICATED, "not_authenticated", "Bring a key, a ticket or a signed-in session.")
-INVALID_AFTER = Ending(BAD_REQUEST, "invalid_after", "after is the seq of the last reading seen: 0, 1, 2, …")
-INVALID_LOG = Ending(BAD_REQUEST, "invalid_log", "log is the UUID that `subscribed` named.")
-INVALID_RESUME = Ending(BAD_REQUEST, "invalid_resume", "resume is true or false.")
+NO_CREDENTIALS = Ending(NOT_AUTHENTICATED, "not_authenticated", "Send an API key, a ticket or a session cookie.")
+INVALID_AFTER = Ending(BAD_REQUEST, "invalid_after", "after must be the seq of the last reading received: 0, 1, 2, …")
+INVALID_LOG = Ending(BAD_REQUEST, "invalid_log", "log must be the UUID from the `subscribed` frame.")
+INVALID_RESUME = Ending(BAD_REQUEST, "invalid_resume", "resume must be true or false.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Handshake:
-    """What a client brings: headers, the ticket of its query string, the key of its session.
+    """The credentials in a handshake: two headers, the ticket of the query string, and the session key of the cookie.
 
-    `session_key` is to be None where the session does not count, as without an Origin of ours.
+    `session_key` must be None unless the handshake has an Origin that is allowed to use the session.
     """
 
     api_key: str | None
@@ -57,9 +58,9 @@ class Handshake:
 
 @dataclass(frozen=True)
 class Admission:
-    """The device to watch, with its state, or None for the fleet; and on whose account.
+    """What an admitted socket watches, and by which credential.
 
-    The account counted at `version` (of `AccessVersion`).
+    `device` has its state loaded; None means the whole fleet. `credential` was valid at `version` (of `AccessVersion`).
     """
 
     device: Device | None
@@ -68,8 +69,11 @@ class Admission:
 
 
 def admit(handshake: Handshake, device_id: str | None, *, now: datetime) -> Admission:
-    """Lets a socket in to a device, or (None) to the whole fleet. Raises Refused."""
-    version = AccessVersion.objects.current()  # before anything is looked at
+    """Checks that the handshake may watch a device, or the whole fleet if `device_id` is None.
+
+    Uses up the ticket, if there is one. Raises Refused.
+    """
+    version = AccessVersion.objects.current()  # read first, so that a change during the checks below is noticed later
     device = None
     if device_id is not None:
         device = Device.objects.select_related("state").filter(device_id=device_id).first()
@@ -105,7 +109,7 @@ def session_caller(session_key: str | None, *, now: datetime) -> Caller | None:
 
 
 def check_may_watch(caller: Caller, device: Device | None, *, fleet: bool) -> None:
-    """Raises Refused unless the caller may watch the device, or the fleet."""
+    """Raises Refused unless the caller may watch the device (or, with `fleet`, the whole fleet)."""
     if caller.role is Role.DEVICE:
         if fleet:
             raise Refused(NOT_THE_FLEET)
@@ -116,7 +120,7 @@ def check_may_watch(caller: Caller, device: Device | None, *, fleet: bool) -> No
 
 
 def parse_after(query_string: bytes) -> int | None:
-    """The position `?after=` names; None without one. Raises Refused."""
+    """The `seq` in `?after=`, at most 18 digits; None if the parameter is absent. Raises Refused."""
     values = parse_qs(query_string.decode("ascii", "replace"), keep_blank_values=True).get("after", [])
     if not values:
         return None
@@ -126,7 +130,7 @@ def parse_after(query_string: bytes) -> int | None:
 
 
 def parse_log(query_string: bytes) -> str | None:
-    """The log that `?log=` names, of which `after` is a position; None without one. Raises Refused."""
+    """The log UUID in `?log=`, to which `after` refers; None if the parameter is absent. Raises Refused."""
     values = parse_qs(query_string.decode("ascii", "replace"), keep_blank_values=True).get("log", [])
     if not values:
         return None
@@ -136,7 +140,7 @@ def parse_log(query_string: bytes) -> str | None:
 
 
 def parse_resume(query_string: bytes) -> bool:
-    """Whether a watcher of the fleet is going to say where it was (`?resume=true`). Raises Refused."""
+    """Whether the client will send its positions after `subscribed` (`?resume=true`). Raises Refused."""
     values = parse_qs(query_string.decode("ascii", "replace"), keep_blank_values=True).get("resume", ["false"])
     if values[-1] not in ("true", "false"):
         raise Refused(INVALID_RESUME)

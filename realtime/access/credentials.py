@@ -1,4 +1,4 @@
-"""On whose account a socket is open, and whether that still counts: asked again and again while it is."""
+"""The credential that a socket was opened with, and the checks, repeated while it is open, that it is still valid."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,15 +14,16 @@ from django.utils.crypto import constant_time_compare
 from devices.models import AccessVersion, Device
 
 WATCH_PERMISSION = "readings.view_reading"
-# Of the backends, the one that knows who may do what.
+# The authentication backend that knows permissions; `with_perm` needs it by name.
 PERMISSIONS = "django.contrib.auth.backends.ModelBackend"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credential:
-    """One of these, or none of them: a key of the settings, which ends with the process.
+    """The credential of a socket: at most one field is set.
 
-    `key_hash` of a device's key, `session_key` of a signed-in session, `user_id` of an account that issued a ticket.
+    `key_hash` is the hash of a device's key, `session_key` that of a signed-in session, `user_id` the id of the
+    account that issued a ticket. None set: a key from the settings, which is valid as long as the process runs.
     """
 
     key_hash: str | None = None
@@ -31,14 +32,14 @@ class Credential:
 
 
 def users_of_sessions(session_keys: Collection[str], *, now: datetime) -> dict[str, User]:
-    """The active accounts that are signed in by these sessions; two queries for any number."""
-    # PostgreSQL fails on a NUL, which a quoted cookie may spell.
-    askable = [key for key in session_keys if key.isascii() and key.isalnum()]
-    if not askable:
+    """The active accounts signed in with these sessions, by session key. At most two queries."""
+    # A quoted cookie can contain a NUL character, which PostgreSQL rejects with an error.
+    well_formed = [key for key in session_keys if key.isascii() and key.isalnum()]
+    if not well_formed:
         return {}
     sessions = {
         session.session_key: session.get_decoded()
-        for session in Session.objects.filter(session_key__in=askable, expire_date__gt=now)
+        for session in Session.objects.filter(session_key__in=well_formed, expire_date__gt=now)
     }
     ids = {values[SESSION_KEY] for values in sessions.values() if SESSION_KEY in values}
     users = {str(user.pk): user for user in User.objects.filter(pk__in=ids, is_active=True)} if ids else {}
@@ -54,9 +55,9 @@ def users_of_sessions(session_keys: Collection[str], *, now: datetime) -> dict[s
 
 
 class Standing(NamedTuple):
-    """What became of credentials: at `version` (of `AccessVersion`), those `revoked` counted no more.
+    """The result of a check: at `version` (of `AccessVersion`) the credentials in `revoked` were no longer valid.
 
-    At `until` another one ends by itself, as a key does after its overlap; None: not as long as nothing is changed.
+    `until` is when the next of the others expires, as a key does at the end of its overlap; None: none has an expiry.
     """
 
     version: int
@@ -65,15 +66,15 @@ class Standing(NamedTuple):
 
 
 def standing(credentials: Collection[Credential], *, version: int | None, now: datetime) -> Standing | None:
-    """How these credentials stand; None where nothing has changed since `version`."""
-    current = AccessVersion.objects.current()  # first: what changes meanwhile is to be found by the next look
+    """Checks these credentials; returns None, after one query, if `AccessVersion` is still at `version`."""
+    current = AccessVersion.objects.current()  # read first, so that the next check finds a change made during this one
     if current == version:
         return None
     return Standing(current, frozenset(revoked(credentials, now=now)), next_end(credentials, now=now))
 
 
 def next_end(credentials: Collection[Credential], *, now: datetime) -> datetime | None:
-    """When the first of these credentials ends by itself."""
+    """The earliest time at which one of these credentials expires; None if none has an expiry. Two queries."""
     hashes = {c.key_hash for c in credentials if c.key_hash is not None}
     sessions = {c.session_key for c in credentials if c.session_key is not None}
     retiring = Device.objects.filter(retiring_key_hash__in=hashes, retiring_key_expires_at__gt=now)
@@ -86,9 +87,10 @@ def next_end(credentials: Collection[Credential], *, now: datetime) -> datetime 
 
 
 def revoked(credentials: Collection[Credential], *, now: datetime) -> set[Credential]:
-    """Those that count no more: a key rotated, a device or account deactivated, a session ended, a permission taken.
+    """The credentials that are no longer valid.
 
-    A constant number of queries.
+    Reasons are a rotated key, a deactivated device or account, an ended session, or a permission that was taken away.
+    The number of queries does not depend on the number of credentials.
     """
     hashes = {c.key_hash for c in credentials if c.key_hash is not None}
     known = Device.objects.for_key_hashes(hashes, now=now) if hashes else {}

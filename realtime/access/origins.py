@@ -1,4 +1,7 @@
-"""Which web pages may open a socket: a browser names the page's origin, and applies no rule of its own."""
+"""The web origins that may open a socket.
+
+The server must check them, because a browser sends the Origin header but lets any page connect.
+"""
 
 from urllib.parse import urlsplit
 
@@ -7,7 +10,7 @@ from django.http.request import split_domain_port, validate_host
 
 
 def origin_is_ours(origin: str, host: str) -> bool:
-    """Whether the origin is this server, as the client addressed it, or one of ALLOWED_ORIGINS."""
+    """Whether `origin` is this server, addressed by `host` (the Host header), or one of ALLOWED_ORIGINS."""
     if origin.rstrip("/") in settings.ALLOWED_ORIGINS:
         return True
     try:

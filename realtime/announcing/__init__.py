@@ -1,4 +1,4 @@
-"""From the commit to the channel layer: new readings are encoded once and announced to whoever listens.
+"""Announces committed readings on the channel layer; each reading is encoded once per process.
 
 May import `realtime.protocol`.
 """

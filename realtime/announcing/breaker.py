@@ -1,4 +1,8 @@
-"""A channel layer that is away costs no commit time and the log two lines: one when it goes, one when it is back."""
+"""A circuit breaker for the channel layer.
+
+While the layer does not answer, announcements are skipped, so that commits are not delayed. The log gets one line when
+the layer fails and one when it works again.
+"""
 
 import logging
 import time
@@ -7,18 +11,18 @@ from weakref import WeakKeyDictionary
 
 logger = logging.getLogger(__name__)
 
-# Between two tries of a layer that is away.
+# Seconds between two attempts on a layer that does not answer.
 RETRY_SECONDS = 2.0
 
 
 class Breaker:
-    """Of one channel layer: whether to try it. Closed while it works."""
+    """The state of one channel layer: closed (`retry_at` is None) while it works, open after a failure."""
 
     def __init__(self) -> None:
         self.retry_at: float | None = None
 
     def lets_through(self) -> bool:
-        """Whether to try now. Of a layer that is away: one caller every RETRY_SECONDS."""
+        """Whether to try the layer now. While it fails, one caller every RETRY_SECONDS gets True."""
         if self.retry_at is None:
             return True
         now = time.monotonic()
@@ -30,15 +34,15 @@ class Breaker:
     def failed(self, error: Exception) -> None:
         if self.retry_at is None:
             logger.warning(
-                "New readings are stored but not announced: the channel layer (REDIS_URL) is away (%r). "
-                "Live sockets read them from the database meanwhile",
+                "New readings are stored but not announced: the channel layer (REDIS_URL) does not answer (%r). "
+                "Until it does, live sockets read them from the database",
                 error,
             )
         self.retry_at = time.monotonic() + RETRY_SECONDS
 
     def succeeded(self) -> None:
         if self.retry_at is not None:
-            logger.warning("The channel layer is back: new readings are announced again")
+            logger.warning("The channel layer answers again: new readings are announced")
             self.retry_at = None
 
 

@@ -1,4 +1,4 @@
-"""From the commit to the sockets: tells the channel layer of new readings."""
+"""Announces new readings on the channel layer after their commit."""
 
 import asyncio
 from collections.abc import Collection, Iterator
@@ -16,13 +16,16 @@ from realtime.protocol import frames
 from realtime.protocol.groups import FLEET_GROUP, device_group
 from realtime.protocol.seq_ranges import SeqRange, cut
 
-# A writer waits no longer for a channel layer that hangs; sockets then catch up from the database.
+# Seconds that a commit may wait for the channel layer. After that, sockets read the readings from the database.
 ANNOUNCE_SECONDS = 1
 
 
 @receiver(readings_recorded)
 async def announce(appended: list[Appended], **_: Any) -> None:
-    """Tells each device's group, and the fleet's, of the new readings, encoded once."""
+    """Sends new readings, encoded once, to the group of each device and to the fleet's group.
+
+    Groups without a listener get nothing. Never raises: a failure is counted and logged by the breaker.
+    """
     layer = get_channel_layer()
     breaker = breaker_of(layer)
     if not breaker.lets_through():
@@ -31,10 +34,10 @@ async def announce(appended: list[Appended], **_: Any) -> None:
     try:
         async with asyncio.timeout(ANNOUNCE_SECONDS):
             groups = {device_group(log.device_pk): log for log in appended}
-            # Whoever begins to listen after this reads these from the database: they are committed.
+            # A process that joins a group after this check reads these readings from the database: they are committed.
             heard = await groups_heard(layer, [*groups, FLEET_GROUP])
             await send(layer, list(announcements(groups, set(heard))))
-    except Exception as error:  # stored they are: whatever ails the layer must not fail the write
+    except Exception as error:  # the readings are stored, so no fault of the layer may fail the write
         NOT_ANNOUNCED.inc()
         breaker.failed(error)
     else:
@@ -42,7 +45,7 @@ async def announce(appended: list[Appended], **_: Any) -> None:
 
 
 async def groups_heard(layer: Any, groups: Collection[str]) -> Collection[str]:
-    """Those of the groups that somebody listens to, as far as the layer can tell."""
+    """Those of `groups` that have a listener; all of them if the layer cannot tell."""
     if isinstance(layer, ChannelLayer):
         return await layer.heard(groups)
     return [group for group in groups if group in layer.groups] if isinstance(layer, InMemoryChannelLayer) else groups
@@ -58,18 +61,19 @@ async def send(layer: Any, announcements: list[tuple[str, dict[str, Any]]]) -> N
 
 
 def announcements(groups: dict[str, Appended], heard: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(group, message) for each group that is heard; a message has at most a frame's worth of readings."""
+    """Yields (group, message) for each group in `heard`; a message has at most READINGS_PER_FRAME readings."""
     version = max((log.access_version for log in groups.values()), default=0)
     log_ids = {log.device_id: str(log.device_pk) for log in groups.values()}
 
     def message(seq_ranges: list[SeqRange]) -> dict[str, Any]:
-        """What `realtime.stream.hub` hears: of each range its device, first and last seq, and its readings encoded.
+        """The message that `realtime.stream.feed` receives.
 
-        `logs` are the ids of these devices' logs; `access_version` counts the revocations committed before them.
+        `stretches` lists device id, first seq, last seq and encoded readings of each range. `logs` maps device id
+        to log id. `access_version` is the number of revocations committed before these readings.
         """
         return {
             "type": "readings.recorded",
-            # This key is older than the class: during an upgrade processes of two versions share the channel layer.
+            # Do not rename this key: during an upgrade, processes of both versions share the channel layer.
             "stretches": [msgspec.structs.astuple(seq_range) for seq_range in seq_ranges],
             "logs": {seq_range.device_id: log_ids[seq_range.device_id] for seq_range in seq_ranges},
             "access_version": version,

@@ -1,4 +1,4 @@
-"""The channel layer on Redis, and what announcing to many groups at a time needs of it."""
+"""The channel layer on Redis, with methods that address many groups in one round trip."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -10,13 +10,16 @@ from django.utils.crypto import salted_hmac
 
 
 class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels has no types
-    """`group_send` costs a round trip a group, one after the other; a commit may have a thousand groups to tell."""
+    """channels_redis' pub/sub layer, with sends to many groups at a time.
+
+    `group_send` costs one round trip per group, and a commit can have a thousand groups.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, prefix=f"telemetry-{installation()}.", **options)
 
     async def heard(self, groups: Collection[str]) -> set[str]:
-        """Those of these groups that somebody listens to, in any process. Raises RedisError."""
+        """Those of `groups` that have a listener in any process. Raises RedisError."""
         listened_to = set()
         for shard, channels in self.by_shard(groups).items():
             async with shard._lock:
@@ -26,25 +29,28 @@ class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels h
         return listened_to
 
     async def send_to_groups(self, messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """As `group_send` of each message to its group, in order, in one round trip. Raises RedisError."""
+        """Does the same as `group_send` for each (group, message), in order, in one round trip per shard.
+
+        Raises RedisError.
+        """
         layer = self._get_layer()
         for shard in layer._shards:
-            ours = [
+            of_this_shard = [
                 (channel, message)
                 for group, message in messages
                 if layer._get_shard(channel := layer._get_group_channel_name(group)) is shard
             ]
-            if not ours:
+            if not of_this_shard:
                 continue
             async with shard._lock:
                 shard._ensure_redis()
                 pipeline = shard._redis.pipeline(transaction=False)
-                for channel, message in ours:
+                for channel, message in of_this_shard:
                     pipeline.publish(channel, self.serialize(message))
                 await pipeline.execute()
 
     def by_shard(self, groups: Collection[str]) -> dict[Any, dict[str, str]]:
-        """For each shard the Redis channels of its groups, and whose they are."""
+        """For each shard, its groups by the name of their Redis channel."""
         layer = self._get_layer()
         shards: dict[Any, dict[str, str]] = defaultdict(dict)
         for group in groups:
@@ -54,9 +60,10 @@ class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels h
 
 
 def installation() -> str:
-    """What the processes of one installation have in common, and with no other on the same Redis.
+    """A 16-character name that all processes of one installation share, and no other installation on the same Redis.
 
-    The number in a Redis address keeps nobody apart: published messages know no databases.
+    It is derived from SECRET_KEY and the name of the database. The database number in a Redis URL does not separate
+    installations, because Redis publishes messages to all database numbers.
     """
     database = str(settings.DATABASES["default"]["NAME"])
     return salted_hmac("realtime.layers", database, algorithm="sha256").hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The live pages: the fleet, one device, and the guide made from `docs/`.
+"""The live pages: the fleet, one device, and the guide, which is rendered from `docs/`.
 
 May import `realtime.access`.
 """

@@ -1,4 +1,4 @@
-"""The pages of one device. Who may watch may see them."""
+"""The pages of one device. The permission to watch is enough to open them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ from realtime.access.credentials import WATCH_PERMISSION
 from realtime.pages.markdown import device_address, snippets
 
 RANGES = [("1h", "1 h"), ("24h", "24 h"), ("7d", "7 d"), ("30d", "30 d"), ("1y", "1 y"), ("all", "All")]
-# Refused posts have addresses, and the beginnings of keys.
+# Separate from watching, because refused posts show client addresses and the beginnings of keys.
 REFUSED_PERMISSION = "readings.view_rejection"
 REFUSED_SHOWN = 10
 STRANGERS_SHOWN = 5
@@ -28,7 +28,10 @@ View = Callable[..., HttpResponse]
 
 
 def for_staff_with(permission: str) -> Callable[[View], View]:
-    """A page to look at, for staff that have the permission; anyone else has to sign in as such."""
+    """Decorates a read-only page for staff with the permission.
+
+    Others are sent to the sign-in page; staff without the permission get a 403.
+    """
 
     def wrap(view: View) -> View:
         permitted = permission_required(permission, raise_exception=True)(view)
@@ -42,7 +45,7 @@ for_watchers = for_staff_with(WATCH_PERMISSION)
 
 @for_watchers
 def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
-    """`/live/<device_id>/`: charts over any period, live; recent readings; what was refused; how to connect it."""
+    """`/live/<device_id>/`: charts of any period, updated live, recent readings, refused posts and connection help."""
     devices = Device.objects.select_related("state").with_status(now=timezone.now())
     device = get_object_or_404(devices, device_id=device_id)
     facts = {
@@ -68,13 +71,16 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
 
 @for_staff_with(REFUSED_PERMISSION)
 def refused_posts(request: HttpRequest, device_id: str) -> HttpResponse:
-    """The part of the page that lists refused posts, for the page to keep fresh."""
+    """`/live/<device_id>/refused/`: the HTML part that lists refused posts, which the page reloads."""
     device = get_object_or_404(Device.objects.select_related("state"), device_id=device_id)
     return render(request, "realtime/refused.html", refused_of(device))
 
 
 def refused_of(device: Device) -> dict[str, Any]:
-    """The device's refused posts; those of nobody too, while nothing of the device has come: it may be one of them."""
+    """The template context with the device's newest refused posts.
+
+    As long as the device has no reading and no refused post, also those of unknown senders: one may be this device.
+    """
     refused = list(Rejection.objects.of_device(device)[:REFUSED_SHOWN])
     strangers: list[Rejection] = []
     if not device.state.last_seq and not refused:

@@ -1,4 +1,4 @@
-"""The page of the whole fleet: a list that fits one answer, whose sparklines follow for what is looked at."""
+"""The page of the whole fleet: one answer lists all devices, and sparklines are loaded for the visible rows."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,15 +21,16 @@ SPARKLINES_MAX = 200
 
 @for_watchers
 def fleet_page(request: HttpRequest) -> HttpResponse:
-    """`/live/`: every device with status, latest values and the last 24 hours; found, filtered, sorted; live."""
+    """`/live/`: every device with status, latest values and a sparkline of 24 hours; search, filters, sorting; live."""
     fleet = {"devices": fleet_rows(), "units": UNITS, "interval": settings.DEFAULT_REPORT_INTERVAL}
     return render(request, "realtime/fleet.html", {"fleet": fleet, "empty": not fleet["devices"]})
 
 
 def fleet_rows() -> list[list[Any]]:
-    """Of every device, by id: id, name, active, report interval in s, last seen in s since the epoch, values.
+    """One row for each device, ordered by device id.
 
-    One query, and arrays instead of objects: the page carries a thousand of them.
+    A row is [device id, name, active, report interval in s, last seen in s since the epoch or None, latest values].
+    Rows are arrays, not objects, because the page carries a thousand of them. One query.
     """
     return [
         [
@@ -46,9 +47,10 @@ def fleet_rows() -> list[list[Any]]:
 
 @for_watchers
 def sparklines(request: HttpRequest) -> HttpResponse:
-    """`/live/-/sparklines?metric=…&devices=a,b,c`: hourly averages of the last 24 hours, null where there is none.
+    """`/live/-/sparklines?metric=…&devices=a,b,c`: hourly averages of the last 24 hours, at most 200 devices.
 
-    `{"start": seconds since the epoch, "values": {device_id: [25 averages, the last of the hour that runs]}}`
+    `{"start": seconds since the epoch, "values": {device_id: [25 averages, the last of the current hour]}}`; an average
+    is null for an hour without readings. A device without any is left out. 400 for an invalid metric or device id.
     """
     metric, device_ids = request.GET.get("metric", ""), request.GET.get("devices", "").split(",")
     if not is_metric_name(metric) or len(device_ids) > SPARKLINES_MAX or not all(map(is_device_id, device_ids)):

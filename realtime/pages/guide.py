@@ -1,4 +1,4 @@
-"""`/guide`: the documents as pages of the product, which needs no internet to explain itself."""
+"""`/guide`: the documents in `docs/` as pages, readable without internet access."""
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -11,7 +11,7 @@ FIRST = "quick-start"
 
 @require_safe
 def guide_page(request: HttpRequest, page: str = FIRST) -> HttpResponse:
-    """One document, beside the list of all of them; for anyone, as the API's documents are."""
+    """One document beside the list of all documents. Needs no sign-in, like the API documentation."""
     if page not in PAGES:
         raise Http404
     title, file = PAGES[page]

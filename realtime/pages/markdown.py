@@ -1,4 +1,4 @@
-"""The documents in `docs/` as the pages show them: written once, in Markdown, with this server's address in them."""
+"""Renders the Markdown documents in `docs/` as HTML, with this server's address filled in."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 FOLDER = Path(settings.BASE_DIR, "docs")
-# No HTML of the documents' own: what is in them is text.
+# HTML in the documents is not interpreted but shown as text.
 markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
-# By the last part of the address: the title in the guide's menu, and the file.
+# Title in the guide's menu and file, by the last part of the page's address.
 PAGES = {
     "quick-start": ("Quick start", "quick-start.md"),
     "connect": ("Connect a device", "connect.md"),
@@ -37,7 +37,7 @@ PAGES_BY_FILE = {file: page for page, (_, file) in PAGES.items()}
 
 ADDRESSES = re.compile(r"\b(http|ws)s?://(?:127\.0\.0\.1:8000|telemetry\.example\.org|HOST)\b")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
-# A page keeps so many addresses of this server rendered.
+# Rendered documents kept in the cache; each server address by which clients come has its own.
 RENDERED = 64
 
 
@@ -55,26 +55,29 @@ class Document(NamedTuple):
 
 
 def server_address(request: HttpRequest) -> str:
-    """Scheme, host and port by which the client reached this server."""
+    """The scheme, host and port that the client used for this request, such as `https://example.org:8000`."""
     return f"{request.scheme}://{request.get_host()}"
 
 
 def device_address(request: HttpRequest) -> str:
-    """As `server_address`, but one that devices on the network reach, where the client is on this machine itself."""
+    """An address of this server that devices on the network can reach.
+
+    It is `server_address`, unless the client is on this machine (loopback address) and the server listens on others.
+    """
     host, _ = split_domain_port(request.get_host())
     if host not in LOOPBACK or settings.HOST in LOOPBACK:
         return server_address(request)
-    # The last name is this machine's address on its network: telemetry.configuration.environment.local_names.
+    # The last of ALLOWED_HOSTS is this machine's address on its network: see environment.local_names.
     return f"{request.scheme}://{settings.ALLOWED_HOSTS[-1]}:{settings.PORT}"
 
 
 def text_of(file: str, address: str) -> str:
-    """A document's Markdown, with the placeholders for this server's address filled in."""
+    """The Markdown text of a document, with this server's address in place of the example addresses."""
 
-    def ours(match: re.Match[str]) -> str:
+    def filled_in(match: re.Match[str]) -> str:
         return address if match[1] == "http" else address.replace("http", "ws", 1)
 
-    return ADDRESSES.sub(ours, (FOLDER / file).read_text())
+    return ADDRESSES.sub(filled_in, (FOLDER / file).read_text())
 
 
 @lru_cache(RENDERED)
@@ -84,13 +87,13 @@ def rendered(file: str, address: str) -> Document:
     for token in tokens:
         token.children = list(with_links(token.children or ())) if token.children else token.children
     html = markdown.renderer.render(tokens, markdown.options, {})
-    # A table may be wider than a phone.
+    # A table can be wider than a phone's screen, so it scrolls by itself.
     html = html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("</table>", "</table></div>")
-    return Document(mark_safe(html), headings)  # noqa: S308  rendered from our own files, without HTML of theirs
+    return Document(mark_safe(html), headings)  # noqa: S308  rendered from our own files, with HTML disabled
 
 
 def with_links(children: Sequence[Token]) -> Iterator[Token]:
-    """A line's tokens with links that lead somewhere on the server; one to a file that it does not serve is text."""
+    """The tokens of a line with links resolved to this server; a link to a file not served becomes plain text."""
     kept: list[bool] = []
     for child in children:
         if child.type == "link_open":
@@ -104,7 +107,7 @@ def with_links(children: Sequence[Token]) -> Iterator[Token]:
 
 
 def mark_headings(tokens: list[Token]) -> list[Heading]:
-    """Gives the headings their ids; those that a table of contents lists."""
+    """Sets an id on each heading of level 2 or 3; returns these headings for a table of contents."""
     headings: list[Heading] = []
     for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.tag in ("h2", "h3"):
@@ -115,7 +118,7 @@ def mark_headings(tokens: list[Token]) -> list[Heading]:
 
 
 def resolved(link: str) -> str:
-    """Where a link between files leads on the server: to the guide's page, or the static file."""
+    """The address on this server of a link between files: a page of the guide or a static file; others unchanged."""
     file, hash_sign, anchor = link.partition("#")
     if page := PAGES_BY_FILE.get(file):
         return reverse("guide", args=[page]) + hash_sign + anchor
@@ -123,7 +126,7 @@ def resolved(link: str) -> str:
 
 
 class Snippet(NamedTuple):
-    """How one kind of device posts. `title` and `slug` of its heading; `intro` is HTML; `code` is text."""
+    """Example code for one kind of device: `title` and `slug` of its heading, `intro` as HTML, `code` as text."""
 
     title: str
     slug: str
@@ -132,7 +135,7 @@ class Snippet(NamedTuple):
 
 
 def snippets(*, address: str, key: str | None) -> list[Snippet]:
-    """Those of docs/connect.md, with the address, and the key if it is known, filled in."""
+    """The code examples in docs/connect.md, with the address filled in, and the key if it is not None."""
     found: list[Snippet] = []
     tokens = markdown.parse(text_of("connect.md", address))
     headings = mark_headings(tokens)

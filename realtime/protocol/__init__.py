@@ -1,4 +1,4 @@
-"""What is said on a socket and between processes: frames, messages of clients, ranges of a log, group names.
+"""The protocol of sockets and channel-layer messages: frames, client messages, ranges of `seq`, group names.
 
 Imports nothing else of `realtime`.
 """

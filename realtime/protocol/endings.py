@@ -1,19 +1,19 @@
-"""How the server closes a socket: an error frame first, then a close code that tells the client what to do."""
+"""How the server closes a socket: an error frame, then a close code that tells the client what to do."""
 
 from dataclasses import dataclass
 
-# 1013 is the WebSocket registry's "try again later".
+# "Try again later" in IANA's registry of WebSocket close codes.
 TRY_AGAIN_LATER = 1013
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How the server closes a socket: an error frame, then this code."""
+    """An error frame with `code` and `detail`, then a close with `close_code` and `code` as its reason."""
 
     close_code: int
     code: str
     detail: str
 
 
-TOO_SLOW = Ending(TRY_AGAIN_LATER, "too_slow", "You read more slowly than is sent. Go on from your last seq.")
-UNAVAILABLE = Ending(TRY_AGAIN_LATER, "unavailable", "Nothing can be followed just now; try again.")
+TOO_SLOW = Ending(TRY_AGAIN_LATER, "too_slow", "The client reads too slowly. Connect again with the last seq.")
+UNAVAILABLE = Ending(TRY_AGAIN_LATER, "unavailable", "The live stream is not available at the moment. Try again later.")

@@ -1,4 +1,4 @@
-"""What clients say: a ping, or, of the whole fleet, where they were. Everything else gets an error frame."""
+"""The messages that clients send: `ping`, and `resume` on the fleet's socket. Others are answered by an error frame."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -6,8 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-# Characters; a longer message ends the socket. 250 positions, with the longest names there are and their
-# logs, take 48,000.
+# Characters; a longer message closes the socket. 250 positions with log ids and the longest device ids take 48,000.
 MESSAGE_MAX = 64 * 1024
 TOO_BIG = 1009
 
@@ -15,17 +14,17 @@ Seq = Annotated[int, msgspec.Meta(ge=0, lt=10**18)]
 
 
 class Ping(msgspec.Struct, tag="ping"):
-    """Answered by a pong."""
+    """The server answers with a pong."""
 
 
 class Resume(msgspec.Struct, tag="resume"):
-    """Where the client was, of at most POSITIONS_PER_FRAME logs; `more` such messages follow.
+    """The client's positions in at most POSITIONS_PER_FRAME logs, by device id; `more`: more such messages follow.
 
-    `logs`: the ids of the logs of which these are positions, as far as it knows them. `others`: whether logs of which
-    it names no position are sent whole ("all", as of devices that are new to it), or from now on.
+    `logs` are the ids of the logs to which the positions refer, as far as the client knows them. `others` says how logs
+    without a position are sent: "all" from their beginning, as for devices new to the client, or "now" from now on.
     """
 
-    positions: dict[str, Seq] = {}  # msgspec copies it
+    positions: dict[str, Seq] = {}  # msgspec copies the default for each instance
     logs: dict[str, UUID] = {}
     more: bool = False
     others: Literal["all", "now"] = "all"
@@ -35,11 +34,11 @@ decoder = msgspec.json.Decoder(Ping | Resume)
 
 
 class Unreadable(Exception):
-    """The message is none that this socket takes."""
+    """The message is not valid JSON or has no known type and form."""
 
 
 def decode(text: str | None) -> Ping | Resume:
-    """Raises Unreadable."""
+    """Decodes one message. Raises Unreadable."""
     try:
         message: Ping | Resume = decoder.decode(text or "")
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
@@ -49,7 +48,7 @@ def decode(text: str | None) -> Ping | Resume:
 
 @dataclass
 class Resuming:
-    """The positions of a client's messages put together."""
+    """The positions of all `resume` messages of one client; `done` after the last message."""
 
     positions: dict[str, int] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
@@ -63,7 +62,10 @@ class Resuming:
         self.done = not message.more
 
     def start(self, device_id: str, log_id: str, *, end: int) -> int:
-        """The position behind which this device's log, which ends at `end`, is to be sent."""
+        """The position after which to send this device's log, which now has the id `log_id` and the length `end`.
+
+        0 if the client's position refers to another log.
+        """
         if self.logs.get(device_id, log_id) != log_id:
             return 0
         return self.positions.get(device_id, end if self.others_now else 0)

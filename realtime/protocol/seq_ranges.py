@@ -1,4 +1,4 @@
-"""Ranges of a device's log: what is announced, what is read from the database, what a frame carries."""
+"""Ranges of a device's log, as announced, as read from the database, and as sent in one frame."""
 
 from collections.abc import Iterable
 
@@ -9,9 +9,9 @@ from realtime.protocol import frames
 
 
 class SeqRange(msgspec.Struct, frozen=True, gc=False):
-    """The readings `first_seq` to `last_seq` of one device, encoded (`frames.documents`).
+    """The readings `first_seq` to `last_seq` (both included) of one device, encoded by `frames.documents`.
 
-    Without documents: readings that were deleted, as by retention.
+    Empty `documents` mean that these readings were deleted, for example by retention.
     """
 
     device_id: str
@@ -20,7 +20,7 @@ class SeqRange(msgspec.Struct, frozen=True, gc=False):
     documents: str
 
     def __len__(self) -> int:
-        """How many readings."""
+        """The number of readings."""
         return self.last_seq - self.first_seq + 1
 
     def frame(self) -> str:
@@ -30,7 +30,7 @@ class SeqRange(msgspec.Struct, frozen=True, gc=False):
 
 
 def encoded(device_id: str, entries: list[ReadingLike]) -> list[SeqRange]:
-    """These consecutive readings, at least one, in ranges that fit into a frame each."""
+    """Encodes consecutive readings (at least one) as ranges that fit into one frame each."""
     documents = frames.documents(entries)
     if len(entries) > 1 and (len(entries) > frames.READINGS_PER_FRAME or len(documents) > frames.DOCUMENTS_PER_FRAME):
         middle = len(entries) // 2
@@ -39,9 +39,10 @@ def encoded(device_id: str, entries: list[ReadingLike]) -> list[SeqRange]:
 
 
 def cut(device_id: str, entries: Iterable[ReadingLike], *, after: int, until: int | None = None) -> list[SeqRange]:
-    """Entries of one log in order, all that there are behind `after`, as ranges of a frame each, without a hole.
+    """Cuts the entries of one log into consecutive ranges of one frame each, beginning at `after` + 1.
 
-    With `until` the log is known to be at least so long: what is missing up to there has been deleted.
+    `entries` must be all stored readings after `after`, in order: a missing `seq` becomes a range of deleted readings.
+    If `until` is given, the log is at least that long, and what is missing up to it becomes such a range too.
     """
     seq_ranges: list[SeqRange] = []
     part: list[ReadingLike] = []
@@ -61,7 +62,7 @@ def cut(device_id: str, entries: Iterable[ReadingLike], *, after: int, until: in
 
 
 def joined(seq_ranges: Iterable[SeqRange]) -> list[SeqRange]:
-    """Ranges that follow one another, in as few frames as they fit in."""
+    """Joins consecutive ranges of one log into as few ranges as fit into one frame each."""
     result: list[SeqRange] = []
     group: list[SeqRange] = []
     count = size = 0

@@ -1,4 +1,4 @@
-"""Every few seconds: where do the logs end, how are the devices, who has stopped reading?"""
+"""A check every few seconds: compares watched logs with the database, finds changed statuses and slow readers."""
 
 import asyncio
 import logging
@@ -21,21 +21,22 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CHECK_SECONDS = 3.0
-# A device that was late and reports again is said to be online after so long.
+# The shortest pause between two checks, used when a device that was not online reports again.
 SOON_SECONDS = 0.5
-# What is announced but has not arrived yet is not missing.
+# Readings that a check finds count as missing only after this time, because their announcement may still arrive.
 GRACE_SECONDS = 0.3
 
 
 class Checker:
-    """Runs as long as there are subscriptions, with one query for positions, however many."""
+    """Runs while there are subscriptions; each round makes one query for positions, for any number of sockets."""
 
     def __init__(self, feed: Feed, listener: Listener, subscriptions: Collection[Subscription]) -> None:
         self.feed = feed
         self.listener = listener
         self.subscriptions = subscriptions
         self.away = False
-        self.asked = self.answered = 0  # checks, numbered: one that was overtaken by a later one has old news of status
+        # Numbers of the last check begun and of the last one answered: a check that a later one overtook is outdated.
+        self.asked = self.answered = 0
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -46,7 +47,7 @@ class Checker:
         try:
             while True:
                 await self.pause()
-                # Whatever goes wrong, the sockets need the next round.
+                # The sockets need the next round even if this one fails.
                 try:
                     if await self.is_over():
                         return
@@ -56,7 +57,7 @@ class Checker:
             self.task = None
 
     async def is_over(self) -> bool:
-        """One round; True where nobody watches any more."""
+        """Runs one round; returns True if there are no subscriptions left."""
         await self.listener.reconcile()
         if not self.subscriptions:
             await self.listener.rest()
@@ -68,7 +69,7 @@ class Checker:
         return False
 
     async def pause(self) -> None:
-        """CHECK_SECONDS, or shorter where a device that was not online is heard from."""
+        """Waits CHECK_SECONDS, or down to SOON_SECONDS if a device that was not online has reported."""
         await asyncio.sleep(SOON_SECONDS)
         try:
             async with asyncio.timeout(CHECK_SECONDS - SOON_SECONDS):
@@ -86,12 +87,12 @@ class Checker:
                     self.feed.expect(log, last_seq)
 
     async def safely(self, question: Coroutine[Any, Any, T]) -> T | None:
-        """The answer, or None, logged: the next look is as good as this one, and must come."""
+        """The result of `question`, or None if it fails; the failure is logged, and the next round asks again."""
         try:
             answer = await question
         except (DatabaseError, InterfaceError) as error:
             if not self.away:
-                logger.warning("Live sockets are not checked: the database is away (%s)", str(error).strip())
+                logger.warning("Live sockets are not checked: the database does not answer (%s)", str(error).strip())
             self.away = True
         except Exception:
             logger.exception("A check of the live sockets failed")
@@ -101,13 +102,17 @@ class Checker:
         return None
 
     async def list_fleet(self) -> list[tuple[Log, int]]:
-        """Has every log of the fleet watched; returns those that are longer than was heard. Raises DatabaseError."""
+        """Adds every log of the fleet to the feed; returns those that are longer in the database, and their length.
+
+        Raises DatabaseError.
+        """
         return await self.check(None)
 
     async def check(self, device_ids: Collection[str] | None) -> list[tuple[Log, int]]:
-        """Compares these logs, or (None) all, with the database; says which are longer there, and how long.
+        """Compares logs with the database; returns those that are longer there, with their length.
 
-        Raises DatabaseError.
+        `device_ids` None means the whole fleet. A log that was replaced or became shorter ends its sockets. Changed
+        statuses are sent. Raises DatabaseError.
         """
         if device_ids is not None and not device_ids:
             return []
@@ -119,7 +124,7 @@ class Checker:
         if device_ids is None:
             for position in found:
                 if position.device_id not in logs:
-                    # Once the fleet is watched, a log that was not there is new, and watched from its beginning.
+                    # If the fleet is watched already, this device is new and its log is sent from the beginning.
                     new = Log(position.device_id, 0, None, position.log_id)
                     listed = Log(position.device_id, position.last_seq, position.status, position.log_id)
                     logs[position.device_id] = new if self.feed.fleet else listed
@@ -138,7 +143,7 @@ class Checker:
         return [(log, position.last_seq) for log, position in known if log.position < position.last_seq]
 
     def say_statuses(self, found: Collection[Position]) -> None:
-        """Tells who watches of each status that has changed."""
+        """Sends each changed status to the sockets that watch its device."""
         for position in found:
             log = self.feed.logs.get(position.device_id)
             if log is None or log.status == position.status:

@@ -1,7 +1,7 @@
-"""The watched logs of a process, in order: what is announced is handed on, what is missing is read.
+"""The watched logs of a process, in order: passes on announced readings and reads missing ones.
 
-A live frame goes from the channel layer to the sockets without a query or a thread. The database is asked where a
-message shows a hole, and where the checker has found one.
+A live frame goes from the channel layer to the sockets without a query and without a thread. The database is read
+only where a message or the checker shows a gap.
 """
 
 import asyncio
@@ -23,21 +23,22 @@ from realtime.stream.watched_log import Log
 
 logger = logging.getLogger(__name__)
 
-REPLACED = Ending(TRY_AGAIN_LATER, "log_replaced", "The log is not the one that was followed. Subscribe again.")
+REPLACED = Ending(TRY_AGAIN_LATER, "log_replaced", "This log was replaced by another one. Connect again.")
 
-# How long a new socket waits for what its process has missed.
+# Seconds that a new socket waits until its process has received all readings up to the end of the log.
 REACH_SECONDS = 5.0
-# Between two tries of a database that is away.
+# Seconds between two attempts on a database that does not answer.
 RETRY_SECONDS = 1.0
-# Characters of readings that may wait until credentials are checked, which takes milliseconds but while the database is
-# away; what is beyond is read from the database then.
+# Characters of readings that may wait for a check of credentials. It takes milliseconds, unless the database does not
+# answer. Readings beyond this limit are dropped and read from the database later.
 HELD_MAX = 4 * 1024 * 1024
 
 
 class Feed:
-    """`logs` by device id; `fleet` are those who watch all of them.
+    """`logs` are the watched logs by device id; `fleet` are the subscriptions to all of them.
 
-    `heard`: the newest `AccessVersion` of what was taken. Nothing is handed out before the sockets were checked at it.
+    `heard` is the newest `AccessVersion` that came with readings. Nothing is sent before the credentials of all sockets
+    were checked at that version.
     """
 
     def __init__(self, revocations: Revocations) -> None:
@@ -55,7 +56,7 @@ class Feed:
         self.progress = asyncio.Event()
 
     def hear(self, message: dict[str, Any]) -> None:
-        """An announcement of `realtime.announcing.receivers`."""
+        """Takes an announcement, as `realtime.announcing.receivers` sends it."""
         self.heard = max(self.heard, message.get("access_version", 0))
         log_ids = message.get("logs", {})
         for values in message["stretches"]:
@@ -68,7 +69,7 @@ class Feed:
             if log is None:
                 if not self.fleet:
                     continue
-                # Registered since the fleet's logs were listed, so it is watched from its beginning.
+                # The device was registered after the fleet's logs were listed, so its log is sent from the beginning.
                 log = self.logs[seq_range.device_id] = Log(seq_range.device_id, 0, None, log_id)
             if log.take(seq_range):
                 self.flush_soon(log)
@@ -81,7 +82,7 @@ class Feed:
                 self.status_in_doubt.set()
 
     def flush_soon(self, log: Log) -> None:
-        """Hands out what was taken once all that has arrived is taken: under load in fewer, larger frames."""
+        """Schedules a flush after all messages that have arrived: under load it sends fewer, larger frames."""
         if not self.dirty:
             asyncio.get_running_loop().call_soon(self.flush)
         self.dirty.add(log)
@@ -90,7 +91,7 @@ class Feed:
         if self.heard > self.revocations.checked_at:
             if self.releasing is None:
                 self.releasing = asyncio.create_task(self.release())
-                self.bound_held()  # many announcements can arrive before one flush
+                self.bound_held()  # because many announcements can arrive before one flush
             return
         self.held = 0
         dirty, self.dirty = self.dirty, set()
@@ -105,7 +106,7 @@ class Feed:
         self.flush()
 
     def bound_held(self) -> None:
-        """Gives back what is taken and not yet handed out if it is too much: it is read from the database later."""
+        """Drops readings that wait for the check if they exceed HELD_MAX; they are read from the database later."""
         if self.held > HELD_MAX:
             self.held = 0
             for log in self.dirty:
@@ -113,7 +114,7 @@ class Feed:
                 self.mend_soon(log)
 
     async def may_flush(self, version: int = 0) -> None:
-        """Waits until what was taken, or (`version`) read, may be handed out: to be done before the next await."""
+        """Waits until readings that were taken, or read at `version`, may be sent. Send them before the next await."""
         self.heard = max(self.heard, version)
         while (heard := self.heard) > self.revocations.checked_at:
             try:
@@ -121,12 +122,12 @@ class Feed:
             except (DatabaseError, InterfaceError) as error:
                 await self.wait_for_the_database(error)
                 continue
-            # Also where a backup was restored, in which the version is an older one.
+            # Start over: a restored backup can have a lower version than the one heard.
             if self.heard == heard:
                 self.heard = 0
 
     def expect(self, log: Log, last_seq: int) -> None:
-        """The database has the log so long."""
+        """Notes that the log has `last_seq` readings in the database; fills the gap if there is one."""
         log.expected = max(log.expected, last_seq)
         if log.has_hole:
             self.mend_soon(log)
@@ -139,7 +140,7 @@ class Feed:
             self.mending = asyncio.create_task(self.mend())
 
     async def mend(self) -> None:
-        """Reads what the logs with a hole lack, many of them at a time, until they have none."""
+        """Reads what is missing in the logs with a gap, LOGS_PER_READ logs at a time, until no gap is left."""
         try:
             while self.holes:
                 logs = {log.device_id: log for log in islice(self.holes, LOGS_PER_READ)}
@@ -157,7 +158,10 @@ class Feed:
             self.mending = None
 
     async def reach(self, ends: Iterable[tuple[Log, int]]) -> None:
-        """Waits until each log has been taken up to its end, and may be flushed. Raises TimeoutError."""
+        """Waits until each log has been taken up to its given end and may be flushed.
+
+        Raises TimeoutError after REACH_SECONDS.
+        """
         lacking = list(ends)
         async with asyncio.timeout(REACH_SECONDS):
             await self.may_flush()
@@ -172,7 +176,7 @@ class Feed:
                 await self.may_flush()
 
     async def stored(self, after: Mapping[str, int], *, until: Mapping[str, int]) -> list[tuple[SeqRange, str]]:
-        """As `Reader.read`, to be handed out; where the database is away, nothing, a moment later."""
+        """The ranges of `Reader.read`, when they may be sent; an empty list, after a pause, if the database fails."""
         try:
             found = await self.reader.read(after, until=until)
         except (DatabaseError, InterfaceError) as error:
@@ -186,8 +190,11 @@ class Feed:
         await asyncio.sleep(RETRY_SECONDS)
 
     def replace(self, log: Log) -> None:
-        """The device was erased, or the database restored from a backup: whoever followed the log begins again."""
-        logger.warning("The log of %s is not the one it was; its watchers are told to subscribe again", log.device_id)
+        """Ends the sockets of a log that is no longer the same: its device was erased, or the database restored."""
+        logger.warning(
+            "The log of %s was replaced by another one: its sockets are closed",
+            log.device_id,
+        )
         self.forget(log)
         for subscription in self.audience(log):
             subscription.outgoing.end(REPLACED)

@@ -1,4 +1,4 @@
-"""One for each event loop: its sockets, what they watch, and how each gets from its own position to the live one."""
+"""The hub of an event loop: its sockets, the logs they watch, and their way from their own position to the live one."""
 
 import asyncio
 import contextlib
@@ -39,13 +39,13 @@ class Hub:
     async def watch_device(
         self, subscription: Subscription, device: Device, *, after: int | None, log_id: str | None
     ) -> None:
-        """Says `subscribed`, then all of the device's log behind `after`, or (None) what is new.
+        """Sends `subscribed`, then the device's log after `after`, then new readings; `after` None: only new readings.
 
-        `log_id`: of which log `after` is a position; of another one than the device has now, it is sent whole.
+        `log_id` is the log to which `after` refers; if the device now has another log, it is sent from its beginning.
         Raises Refused, DatabaseError, TimeoutError.
         """
         self.enter(subscription)
-        subscription.behind[device.device_id] = Lag(0)  # holds all back until it is known where to begin
+        subscription.behind[device.device_id] = Lag(0)  # holds live frames back until the start is known
         log, last_seq = await self.join(device, subscription)
         await self.feed.reach([(log, last_seq)])
         log.flush(self.feed.fleet)
@@ -57,7 +57,10 @@ class Hub:
         self.replay_soon(subscription)
 
     async def join(self, device: Device, subscription: Subscription) -> tuple[Log, int]:
-        """The device's log, watched by the subscription from now on, and how long the database has it after that."""
+        """Adds the subscription to the device's log; returns the log, and its length in the database after that.
+
+        Raises Refused if the device was replaced after the admission, DatabaseError, TimeoutError.
+        """
         group, log_id = device_group(device.pk), str(device.pk)
         log = self.feed.logs.get(device.device_id)
         if log is not None and log.group == group and group in self.listener.joined:
@@ -68,7 +71,7 @@ class Hub:
             self.feed.heard = max(self.feed.heard, answer.access_version)
             found = [position for position in answer.found if position.log_id == log_id]
             if not found:
-                raise Refused(REPLACED)  # since it was let in
+                raise Refused(REPLACED)  # the device was erased after the admission
             (end,) = found
             log = self.feed.logs.get(device.device_id)
             if log is not None and log.is_replaced_by(log_id):
@@ -81,10 +84,10 @@ class Hub:
         return log, end.last_seq
 
     async def watch_fleet(self, subscription: Subscription, resuming: Resuming | None) -> None:
-        """Says where all logs end, and each reading from now on, or all that is missing to a client that resumes.
+        """Sends the ends of all logs, then new readings; with `resuming`, also what the client has missed.
 
-        Logs of which it names no position, or one of another log, are sent from their beginning; the former, with
-        `others_now`, from now on. Raises DatabaseError, TimeoutError.
+        A log is sent from its beginning if the client named no position in it or a position in another log; with
+        `others_now`, a log without a position is sent from now on. Raises DatabaseError, TimeoutError.
         """
         self.enter(subscription)
         await self.listener.join(FLEET_GROUP)
@@ -104,10 +107,10 @@ class Hub:
         self.replay_soon(subscription)
 
     def begin(self, subscription: Subscription, log: Log, start: int) -> None:
-        """Has the subscription go on from `start` with a log of which all is flushed."""
+        """Sets the subscription to continue after `start` in a log whose readings are all flushed."""
         if start < log.position:
             subscription.behind[log.device_id] = Lag(start)
-        else:  # live at once; also where a client is ahead of a log that was restored from a backup
+        else:  # live at once, also for a client that is ahead of a log restored from a backup
             subscription.behind.pop(log.device_id, None)
 
     def enter(self, subscription: Subscription) -> None:
@@ -139,7 +142,7 @@ class Hub:
             subscription.replaying = asyncio.create_task(self.replay_or_close(subscription))
 
     async def replay_or_close(self, subscription: Subscription) -> None:
-        """A socket whose replay fails must not stay open and silent."""
+        """Replays, and closes the socket if that fails, because an open socket must not stay silent."""
         try:
             await self.replay(subscription)
         except Exception:
@@ -147,17 +150,20 @@ class Hub:
             subscription.outgoing.give_up(UNAVAILABLE)
 
     async def replay(self, subscription: Subscription) -> None:
-        """Sends what the socket is behind on, as fast as its reader takes it, until it is live with every log."""
+        """Sends the readings that the socket lacks, as fast as its reader takes them, until it is live with every log.
+
+        Returns early if the socket gets an ending.
+        """
         feed, behind = self.feed, subscription.behind
         while behind and subscription.outgoing.ending is None:
             await feed.may_flush()
             for device_id in list(islice(behind, LOGS_PER_READ)):
                 if (log := feed.logs.get(device_id)) is None:
-                    return  # it was replaced, and the socket is being closed
+                    return  # the log was replaced, and the socket is being closed
                 log.flush(feed.fleet)
                 subscription.catch_up(device_id, log.position)
             lags = {feed.logs[name]: lag.position for name, lag in islice(behind.items(), LOGS_PER_READ)}
-            # Where the database has told the socket more than the process has heard, it waits for the process.
+            # The socket may have read further in the database than this process has heard; then wait for the process.
             with contextlib.suppress(TimeoutError):
                 await feed.reach(lags.items())
             after = {log.device_id: lag for log, lag in lags.items() if lag < log.position}
@@ -173,7 +179,7 @@ hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
 
 def current_hub() -> Hub:
-    """The running event loop's."""
+    """The hub of the running event loop, created at its first use."""
     loop = asyncio.get_running_loop()
     if (hub := hubs.get(loop)) is None:
         hub = hubs[loop] = Hub()

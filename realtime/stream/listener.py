@@ -1,4 +1,4 @@
-"""This process's ear: one subscription to the channel layer, however many sockets there are."""
+"""One subscription to the channel layer for the whole process, for any number of sockets."""
 
 import asyncio
 import logging
@@ -9,14 +9,14 @@ from channels.layers import get_channel_layer
 
 logger = logging.getLogger(__name__)
 
-# Between two tries of a layer that is away.
+# Seconds between two attempts on a channel layer that does not answer.
 RETRY_SECONDS = 1.0
-# A socket that subscribes waits no longer for a layer that hangs: it is served from the database until it is back.
+# Seconds that a new socket waits for the channel layer; after that it is served from the database.
 JOIN_SECONDS = 2.0
 
 
 class Listener:
-    """Hears what is sent to the groups in `wanted`; `hear` is given each message."""
+    """Receives the messages of the groups in `wanted` and passes each to `hear`."""
 
     def __init__(self, hear: Callable[[dict[str, Any]], None]) -> None:
         self.hear = hear
@@ -28,20 +28,20 @@ class Listener:
         self.task: asyncio.Task[None] | None = None
 
     async def join(self, group: str) -> None:
-        """Hears the group from now on, or as soon as the layer is there."""
+        """Joins the group now, or, if the layer does not answer, as soon as it does."""
         self.wanted.add(group)
         await self.reconcile()
 
     def keep(self, group: str) -> None:
-        """Has the group joined again at the next `reconcile`, should it have been left since `join`."""
+        """Makes the next `reconcile` join the group again, if it was left after `join`."""
         self.wanted.add(group)
 
     def leave(self, group: str) -> None:
-        """Has the group left at the next `reconcile`."""
+        """Makes the next `reconcile` leave the group."""
         self.wanted.discard(group)
 
     async def reconcile(self) -> None:
-        """Joins and leaves what has to be; what fails is tried again the next time."""
+        """Joins the wanted groups and leaves the others, within JOIN_SECONDS; the next call retries what fails."""
         if self.wanted == self.joined:
             return
         try:
@@ -55,24 +55,24 @@ class Listener:
                 for group in self.joined - self.wanted:
                     await self.layer.group_discard(group, self.channel)
                     self.joined.discard(group)
-        except Exception as error:  # whatever the layer raises, it is the layer that is away
-            logger.debug("The channel layer is away (%r)", error)
+        except Exception as error:  # each layer raises exceptions of its own
+            logger.debug("The channel layer does not answer (%r)", error)
 
     async def listen(self, channel: str) -> None:
         while True:
             try:
                 self.hear(await self.layer.receive(channel))
             except Exception:
-                logger.exception("A message of the channel layer could not be taken; positions will show what it was")
+                logger.exception("A channel-layer message failed: the next check reads its readings again")
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def rest(self) -> None:
-        """Gives the channel up where nothing is wanted."""
+        """Gives up the channel if no group is wanted."""
         await self.reconcile()
         async with self.changing:
             if self.wanted or self.joined or self.task is None:
                 return
             task, self.task, self.channel = self.task, None, None
             task.cancel()
-            # Not `await task`: that raises CancelledError for the other task's end as for the end of this one.
+            # Do not `await task`: it raises CancelledError both when that task ends and when this one is cancelled.
             await asyncio.wait([task])

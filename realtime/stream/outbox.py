@@ -1,4 +1,4 @@
-"""What waits to be sent on one socket: bounded, and given up when its reader is too slow."""
+"""The frames that wait to be sent on one socket: bounded, and dropped if its reader is too slow."""
 
 import asyncio
 import contextlib
@@ -13,21 +13,22 @@ from realtime.protocol.endings import TOO_SLOW, UNAVAILABLE, Ending
 
 logger = logging.getLogger(__name__)
 
-# Characters that may wait. A frame is one string for all who wait for it, so a thousand slow readers cost little more.
+# Characters that may wait. Sockets share the string of a frame, so a thousand slow readers need little more memory.
 WAITING_MAX = 1024 * 1024
-# A replay goes on when no more than this waits.
+# A replay continues when at most this many characters wait.
 ROOM = 256 * 1024
-# A reader that has taken in nothing for so long, while something waits for it, is too slow.
+# Seconds after which a reader that has taken nothing, although frames wait for it, is too slow.
 STALL_SECONDS = 10.0
-# How long the error frame may take, and then the close: together with `revocations.LOOK_SECONDS` less than a second.
+# Seconds for the error frame, and again for the close: with `revocations.LOOK_SECONDS` less than a second in all.
 CLOSE_SECONDS = 0.4
 
 
 class Outbox:
-    """`put` never waits; what waits is sent in order until there is an ending.
+    """Sends frames in order until there is an ending; `put` never waits.
 
-    `task` ends when the socket is closed or its reader is gone. Only `sending` is cancelled to give a reader up: a
-    task that goes on after its own cancellation has no working `asyncio.timeout` on Python before 3.11.3 (gh-102780).
+    `task` ends when the socket is closed or the client has disconnected. To give a reader up, only `sending` is
+    cancelled, because `asyncio.timeout` fails in a task that continues after its own cancellation on Python before
+    3.11.3 (gh-102780).
     """
 
     def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
@@ -55,11 +56,11 @@ class Outbox:
             self.roomy.clear()
 
     async def room(self) -> None:
-        """Waits until little enough is waiting to be sent, or the end."""
+        """Waits until at most ROOM characters wait, or there is an ending."""
         await self.roomy.wait()
 
     def end(self, ending: Ending) -> None:
-        """Closes the socket behind what waits, for which its reader has STALL_SECONDS."""
+        """Closes the socket after the waiting frames are sent, or after STALL_SECONDS."""
         if self.ending is None:
             self.ending = ending
             self.changed.set()
@@ -67,16 +68,16 @@ class Outbox:
             asyncio.get_running_loop().call_later(STALL_SECONDS, self.give_up, ending)
 
     def give_up(self, ending: Ending) -> None:
-        """Closes the socket without what waits, also one that was to be closed behind it."""
+        """Drops the waiting frames and closes the socket, even if `end` was called before."""
         if self.sending.done():
-            return  # it is being closed, or its reader is gone
+            return  # it is being closed, or the client has disconnected
         self.ending = ending
         self.waiting.clear()
         self.roomy.set()
         self.sending.cancel()
 
     def check(self) -> None:
-        """To be called now and then: gives a reader up that takes nothing in."""
+        """Gives up a reader that has taken nothing for STALL_SECONDS. Call it at regular intervals."""
         if self.sending_since is not None and time.monotonic() - self.sending_since > STALL_SECONDS:
             self.give_up(TOO_SLOW)
 
@@ -91,12 +92,12 @@ class Outbox:
                 await self.close()
 
     async def send_waiting(self) -> bool:
-        """Sends what waits until there is an ending; returns whether the socket is still to be closed."""
+        """Sends waiting frames until there is an ending; returns whether the socket still has to be closed."""
         try:
             await self.drain()
-        except (OSError, RuntimeError):  # uvicorn's: the client is gone, or was closed already
+        except (OSError, RuntimeError):  # from uvicorn: the client has disconnected, or the socket is closed
             return False
-        except Exception:  # a server that cannot send this must not leave a silent socket behind
+        except Exception:  # close the socket, because an open one must not stay silent
             logger.exception("A frame could not be sent")
             self.ending = UNAVAILABLE
         return True
@@ -119,7 +120,7 @@ class Outbox:
     async def close(self) -> None:
         assert self.ending is not None
         frame = frames.error(self.ending.code, self.ending.detail)
-        with contextlib.suppress(TimeoutError):  # of a reader that is stuck; the servers take a close all the same
+        with contextlib.suppress(TimeoutError):  # from a reader that does not read; the close below works all the same
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.send({"type": "websocket.send", "text": frame})
         async with asyncio.timeout(CLOSE_SECONDS):

@@ -1,4 +1,4 @@
-"""Where logs end and how their devices are: one query a process every few seconds, whatever it watches."""
+"""The ends of logs and the statuses of their devices: one query every few seconds for the whole process."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -8,7 +8,7 @@ from devices.models import AccessVersion, Device
 
 
 class Position(NamedTuple):
-    """`status` is a value of `devices.status.Status`; `log_id` is the device's UUID."""
+    """The length of one log. `status` is a value of `devices.status.Status`; `log_id` is the device's UUID."""
 
     device_id: str
     last_seq: int
@@ -17,18 +17,18 @@ class Position(NamedTuple):
 
 
 class Positions(NamedTuple):
-    """The revocations committed before the newest of them are counted by `access_version`."""
+    """Positions, and the number of revocations committed before the newest of them (`access_version`)."""
 
     found: list[Position]
     access_version: int
 
 
 def positions(device_ids: Collection[str] | None, *, now: datetime) -> Positions:
-    """Of these devices, or (None) of the whole fleet."""
+    """The positions of these devices; of the whole fleet if `device_ids` is None. Two queries."""
     devices = Device.objects.with_status(now=now)
     if device_ids is not None:
         devices = devices.filter(device_id__in=device_ids)
-    # `status` is an annotation, which the type checker cannot see.
+    # `status` is an annotation, which mypy does not know.
     rows = devices.values_list("device_id", "state__last_seq", "status", "pk")  # type: ignore[misc]
     found = [Position(device_id, last_seq, status, str(pk)) for device_id, last_seq, status, pk in rows]
     return Positions(found, AccessVersion.objects.current())

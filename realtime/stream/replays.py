@@ -1,4 +1,4 @@
-"""What is stored of logs, read and encoded once for all sockets of a process that need it at the same time."""
+"""Reads logs from the database; sockets of a process that need the same part at the same time share one read."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,28 +10,28 @@ from readings.models import Reading
 from realtime.database import in_database
 from realtime.protocol.seq_ranges import SeqRange, cut
 
-# Readings of one query, and the logs it may ask about.
+# The largest number of readings, and of logs, in one query.
 READINGS_PER_READ = 1_000
 LOGS_PER_READ = 100
 
 
 class Stored(NamedTuple):
-    """Ranges with their frames; the revocations committed before them are counted by `access_version`."""
+    """Ranges with their frames, and the number of revocations committed before them (`access_version`)."""
 
     seq_ranges: list[tuple[SeqRange, str]]
     access_version: int
 
 
 class Reader:
-    """Whoever asks for what is being read already waits for that."""
+    """Reads logs; a caller that asks for a part that is being read waits for that read."""
 
     def __init__(self) -> None:
         self.under_way: dict[frozenset[tuple[str, int]], asyncio.Task[Stored]] = {}
 
     async def read(self, after: Mapping[str, int], *, until: Mapping[str, int]) -> Stored:
-        """The next ranges of these logs, each behind its position and with its frame, READINGS_PER_READ in all.
+        """The next ranges of these logs, each after its position in `after`; at most READINGS_PER_READ readings in all.
 
-        `until`: how long each log is known to be; what is not there up to it has been deleted. Raises DatabaseError.
+        `until` is the known length of each log: readings that are missing up to it were deleted. Raises DatabaseError.
         """
         key = frozenset(after.items())
         task = self.under_way.get(key)

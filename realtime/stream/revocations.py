@@ -1,8 +1,8 @@
-"""Closes the sockets whose credential counts no more, before they are sent what was committed after its end.
+"""Closes the sockets whose credential was revoked, before they get readings committed after the revocation.
 
-Every commit of readings says which `AccessVersion` it found, and so does every read of the log. As long as it is not
-newer than the version at which all open sockets were last checked, it may be sent: no query is made. A newer one means
-that a key, device, account, permission or session was changed: then all are checked, once, before it is sent.
+Every commit of readings carries the current `AccessVersion`, and so does every read of a log. Readings whose version
+is not newer than that of the last check of all open sockets are sent without a query. A newer version means that a
+key, device, account, permission or session was changed: then all sockets are checked once before anything is sent.
 """
 
 import asyncio
@@ -21,15 +21,18 @@ from realtime.stream.subscriptions import Subscription
 
 logger = logging.getLogger(__name__)
 
-# Between two looks at the version, one small query, as long as there are sockets: whoever has lost the right to watch
-# is closed within a second, also where nothing is committed.
+# Seconds between two checks of the version (one small query) while there are sockets: a revoked socket is closed
+# within a second even if no readings are committed.
 LOOK_SECONDS = 0.4
 
-REVOKED = Ending(NOT_AUTHENTICATED, "revoked", "The key, session or account this was opened with counts no more.")
+REVOKED = Ending(NOT_AUTHENTICATED, "revoked", "The key, session or account of this socket is no longer valid.")
 
 
 class Revocations:
-    """Of the sockets of one hub. `checked_at`: all of them counted at this version, or are being closed."""
+    """Checks the sockets of one hub.
+
+    At version `checked_at`, all of them were valid or are being closed. `until` is when the next credential expires.
+    """
 
     def __init__(self, subscriptions: Collection[Subscription]) -> None:
         self.subscriptions = subscriptions
@@ -40,9 +43,9 @@ class Revocations:
         self.task: asyncio.Task[None] | None = None
 
     def enter(self, subscription: Subscription) -> None:
-        """To be called for a new one: what was changed after its admission is yet to be looked at."""
+        """Adds a new socket; changes made after its admission are found by the next check."""
         self.checked_at = min(self.checked_at, subscription.checked_at) if self.task else subscription.checked_at
-        # It may end by itself, and nobody has asked when.
+        # Its credential may have an expiry, which is not known yet: check now.
         self.until = timezone.now()
         if self.task is None:
             self.task = asyncio.create_task(self.run())
@@ -56,7 +59,7 @@ class Revocations:
                     self.away = False
                 except (DatabaseError, InterfaceError) as error:
                     if not self.away:
-                        logger.warning("Credentials are not checked: the database is away (%s)", str(error).strip())
+                        logger.warning("Credentials not checked: the database does not answer (%s)", str(error).strip())
                     self.away = True
                 except Exception:
                     logger.exception("Credentials could not be checked")
@@ -65,15 +68,18 @@ class Revocations:
             self.task = None
 
     async def catch_up(self, version: int) -> None:
-        """Returns when all sockets were checked at this version or a later one. Raises DatabaseError."""
+        """Returns once all sockets were checked at this version or a later one. Raises DatabaseError."""
         if version > self.checked_at:
             async with self.checking:
-                # Another may have done it meanwhile.
+                # Another task may have checked while this one waited for the lock.
                 if version > self.checked_at:
                     await self.look()
 
     async def look(self) -> None:
-        """Checks all sockets where anything was changed, or one ends by itself; closes those that count no more."""
+        """Checks all sockets if something was changed or a credential expires; closes those that are no longer valid.
+
+        Raises DatabaseError.
+        """
         now = timezone.now()
         asked = {subscription.credential for subscription in self.subscriptions}
         changed_since = None if self.until is not None and self.until <= now else self.checked_at
@@ -86,6 +92,6 @@ class Revocations:
                 subscription.outgoing.give_up(REVOKED)
             if subscription.credential in asked:
                 subscription.checked_at = found.version
-            else:  # it came meanwhile
+            else:  # it was added during the check
                 self.until = now
         self.checked_at = min((subscription.checked_at for subscription in self.subscriptions), default=found.version)

@@ -1,4 +1,4 @@
-"""One socket's part of the stream: which logs it is behind on, and what it is to be sent."""
+"""The subscription of one socket: the logs it is behind on, and the frames it has to get."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -10,12 +10,13 @@ from realtime.stream.outbox import Outbox
 if TYPE_CHECKING:
     from realtime.stream.watched_log import Log
 
-# Characters of live frames that wait for the end of a replay, a log; beyond that they are read from the database.
+# Characters of live frames that wait for the end of a replay, for each log; beyond that they are dropped and read
+# from the database.
 HELD_MAX = 64 * 1024
 
 
 class Lag:
-    """A log that a socket is behind on: it has everything up to `position`, and what is new is held back."""
+    """A log that a socket is behind on: everything up to `position` was sent, and newer live frames are held back."""
 
     def __init__(self, position: int) -> None:
         self.position = position
@@ -30,21 +31,21 @@ class Lag:
 
 
 class Subscription:
-    """Either up to date with a log, so that it gets each live frame of it, or behind on it by a `Lag`.
+    """For each log the socket is either live and gets each new frame, or behind, with a `Lag`.
 
-    `checked_at`: the `AccessVersion` at which its credential was last found to count.
+    `checked_at` is the `AccessVersion` at which its credential was last found valid.
     """
 
     def __init__(self, outgoing: Outbox, credential: Credential, checked_at: int) -> None:
         self.outgoing = outgoing
         self.credential = credential
         self.checked_at = checked_at
-        self.log: Log | None = None  # None watches the fleet, or nothing yet
+        self.log: Log | None = None  # None: it watches the fleet, or nothing yet
         self.behind: dict[str, Lag] = {}
         self.replaying: asyncio.Task[None] | None = None
 
     def live(self, seq_range: SeqRange, frame: str) -> None:
-        """A frame that follows on what the process has sent of this log before."""
+        """Takes a live frame, which continues what the process has sent of this log before."""
         lag = self.behind.get(seq_range.device_id)
         if lag is None:
             self.outgoing.put(frame)
@@ -52,14 +53,14 @@ class Subscription:
             lag.hold(seq_range, frame)
 
     def replay(self, seq_range: SeqRange, frame: str) -> None:
-        """A frame from the database; one that does not follow on what was sent is left for another read."""
+        """Sends a frame from the database if it continues what was sent; otherwise a later read brings it again."""
         lag = self.behind.get(seq_range.device_id)
         if lag is not None and seq_range.first_seq == lag.position + 1:
             self.outgoing.put(frame)
             lag.position = seq_range.last_seq
 
     def catch_up(self, device_id: str, position: int) -> None:
-        """Goes live with a log at `position`, all of it flushed, if what was held back closes the gap to it."""
+        """Goes live with a log that is flushed up to `position`, if the frames held back reach up to there."""
         lag = self.behind[device_id]
         for seq_range, frame in lag.held:
             self.replay(seq_range, frame)

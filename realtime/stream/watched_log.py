@@ -1,4 +1,4 @@
-"""One watched log, with the position up to which it was sent to all who are live."""
+"""A watched log, with the position up to which its live sockets have it."""
 
 from collections.abc import Iterable
 
@@ -7,11 +7,12 @@ from realtime.stream.subscriptions import Subscription
 
 
 class Log:
-    """What was announced of one device, put in order.
+    """The announced readings of one device, in order.
 
-    `position`: everything up to it has been taken. What does not follow on it is a hole, or known.
-    `expected`: the log is known to be at least so long. `group`: what its own watchers have joined, "" without any.
-    `id`: the device's UUID, another one where a device was erased and registered again; "" where it is not known yet.
+    `position`: every reading up to it was taken; a range that begins later than `position` + 1 shows a gap.
+    `expected`: the log is known to have at least this length. `group`: the channel-layer group of its own watchers,
+    "" if there are none. `id`: the device's UUID, which changes if the device is erased and registered again; "" if
+    unknown.
     """
 
     def __init__(self, device_id: str, position: int, status: str | None, log_id: str) -> None:
@@ -28,12 +29,12 @@ class Log:
         return self.position < self.expected
 
     def is_replaced_by(self, log_id: str) -> bool:
-        """Whether the device's log is another one, by its id."""
+        """Whether the device now has another log than this one, by its id; "" counts as unknown."""
         self.id = self.id or log_id
         return bool(log_id) and log_id != self.id
 
     def take(self, seq_range: SeqRange) -> bool:
-        """Takes what follows on the position; returns whether it did."""
+        """Takes the range if it begins at `position` + 1; returns whether it did."""
         if seq_range.last_seq <= self.position:
             return False
         self.expected = max(self.expected, seq_range.last_seq)
@@ -44,13 +45,13 @@ class Log:
         return True
 
     def give_back(self) -> None:
-        """Drops what was taken and is not handed out: it is missing again, to be read from the database."""
+        """Drops the ranges that were taken but not sent: they count as missing, to be read from the database."""
         if self.taken:
             self.position = self.taken[0].first_seq - 1
             self.taken = []
 
     def flush(self, fleet: Iterable[Subscription]) -> None:
-        """Hands out what was taken since the last time, in as few frames as it fits in, each encoded once."""
+        """Sends the ranges taken since the last flush, in as few frames as possible, each encoded once."""
         if not self.taken:
             return
         seq_ranges, self.taken = joined(self.taken), []

@@ -9,7 +9,7 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def connect_snippets(context: dict[str, Any], key: str) -> list[Snippet]:
-    """The code for a device by kind, with the key and an address that the device reaches filled in."""
+    """The example code for each kind of device, with the key and the address for devices filled in."""
     return snippets(address=device_address(context["request"]), key=key)
 
 

@@ -1,16 +1,16 @@
 import pytest
 from django.conf import settings
 
-from devices.tests.fixtures import *  # noqa: F403  pytest finds fixtures where they stand
+from devices.tests.fixtures import *  # noqa: F403  pytest finds fixtures by name in this module
 from realtime.stream import replays
 
-# About Redis alone: the suite's second run, on PostgreSQL and Redis, has them.
+# These tests need Redis; the suite's second run, on PostgreSQL and Redis, has it.
 collect_ignore = [] if settings.REDIS_URL else ["test_layers.py"]
 
 
 @pytest.fixture
 def reads(monkeypatch):
-    """What is read of logs from now on: the positions behind which it is asked for."""
+    """Records every read of logs: a list with the `after` positions of each read."""
     asked = []
     read = replays.read
 

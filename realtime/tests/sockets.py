@@ -15,7 +15,7 @@ from realtime.routing import websocket_application
 
 WAIT_SECONDS = 5
 
-# Headers that say whose page opens the socket.
+# Handshake headers from pages of different origins.
 OWN = {"host": "testserver", "origin": "http://testserver"}
 ALLOWED = {"host": "testserver", "origin": "https://app.example.org"}
 FOREIGN = {"host": "testserver", "origin": "https://evil.example.net"}
@@ -40,13 +40,13 @@ class Socket(WebsocketCommunicator):  # type: ignore[misc]  # channels has no ty
         super().__init__(websocket_application, f"/api/v1/realtime/subscribe/{address}", headers=pairs)
 
     async def frame(self, *, status: bool = False) -> Any:
-        """The next frame; those of a device's status, which come when they come, only where they are asked for."""
+        """The next frame. Status frames, which can come at any time, are skipped unless `status` is True."""
         while (frame := json.loads(await self.receive_from(timeout=WAIT_SECONDS)))["type"] == "status" and not status:
             pass
         return frame
 
     async def seqs(self, count: int) -> list[int]:
-        """The positions of the next readings, at least `count` of them, over as many frames as they take."""
+        """The `seq` of the next readings, at least `count` of them, from as many frames as needed."""
         seqs: list[int] = []
         while len(seqs) < count:
             frame = await self.frame()
@@ -55,7 +55,7 @@ class Socket(WebsocketCommunicator):  # type: ignore[misc]  # channels has no ty
         return seqs
 
     async def says_nothing_more(self) -> None:
-        """Frames come in order, so an answer to a ping that is the next frame means there was none before it."""
+        """Asserts that no frame waits: frames come in order, so the pong must be the next one."""
         await self.send_to(text_data='{"type":"ping"}')
         frame = await self.frame()
         assert frame == {"type": "pong"}
@@ -78,13 +78,13 @@ async def watching(address: str, **headers: str) -> AsyncIterator[Socket]:
 
 @sync_to_async
 def measure(count: int, device_id: str = "mote-1") -> None:
-    """So many readings, each announced on its own."""
+    """Stores `count` readings, each in a commit and an announcement of its own."""
     for n in range(count):
         store([new(device_id, temperature=float(n))])
 
 
 async def fate(address: str, **headers: str) -> str:
-    """What becomes of a socket: "subscribed", "403" for its handshake, or the close code and the error's code."""
+    """The outcome of a handshake: "subscribed", "403", or the close code and the error's code."""
     socket = Socket(address, **headers)
     connected, code = await socket.connect(timeout=WAIT_SECONDS)
     if not connected:

@@ -1,4 +1,4 @@
-"""From the commit to the channel layer: what is said of new readings, and what happens when nobody listens."""
+"""Announcing new readings on the channel layer: the messages, and what happens if the layer fails."""
 
 import asyncio
 import json
@@ -155,7 +155,7 @@ def test_a_layer_that_is_away_is_logged_once_and_once_when_it_is_back(device, mo
     time.sleep(0.25)
     for _ in range(3):
         store([new()])
-    assert [record.getMessage().split(":")[0] for record in records(caplog)[1:]] == ["The channel layer is back"]
+    assert [record.getMessage().split(":")[0] for record in records(caplog)[1:]] == ["The channel layer answers again"]
     assert [message["stretches"][0][1] for _, message in to_devices(layer)] == [6, 7, 8]
 
 

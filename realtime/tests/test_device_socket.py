@@ -1,4 +1,4 @@
-"""The socket of one device: everything of its log, in order, once."""
+"""The socket of one device sends every reading of its log, in order, once."""
 
 import pytest
 from asgiref.sync import sync_to_async

@@ -1,4 +1,4 @@
-"""`/live/`: who sees it, what it carries, and what it costs; and the sparklines that follow."""
+"""`/live/`: who may see it, its content, its number of queries; and the sparklines."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def viewer(db):
 
 
 def carried(client):
-    """The devices that the page carries, by id."""
+    """The rows in the page's JSON, by device id."""
     html = client.get(PAGE).content.decode()
     fleet = json.loads(re.search(r'<script id="fleet" type="application/json">(.*?)</script>', html)[1])  # type: ignore[index]
     return {device_id: rest for device_id, *rest in fleet["devices"]}

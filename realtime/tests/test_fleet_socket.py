@@ -1,4 +1,4 @@
-"""The socket of the whole fleet: every reading of every device, and what was missed by whoever was here before."""
+"""The socket of the whole fleet sends every reading, and to a client that resumes what it missed."""
 
 import json
 
@@ -16,7 +16,7 @@ SUBSCRIBED = {"type": "subscribed", "device_id": None, "last_seq": None, "status
 
 
 async def opening(socket: Socket) -> dict[str, int]:
-    """What a fleet's socket says first: where each log ends."""
+    """Reads the first frames of a fleet's socket; returns the length of each log by device id."""
     assert await socket.frame() == SUBSCRIBED
     return await positions(socket)
 
@@ -33,7 +33,7 @@ async def positions(socket: Socket) -> dict[str, int]:
 
 
 async def logs(socket: Socket, count: int) -> dict[str, list[int]]:
-    """The next `count` readings, by device."""
+    """The `seq` of the next `count` readings, by device id."""
     found: dict[str, list[int]] = {}
     while sum(map(len, found.values())) < count:
         frame = await socket.frame()
@@ -78,7 +78,7 @@ async def test_it_hears_of_every_device(device, other_device):
 
 @in_a_loop
 async def test_it_hears_of_devices_that_were_registered_since(device, monkeypatch):
-    monkeypatch.setattr("realtime.stream.checker.SOON_SECONDS", 60)  # by the first message, not by the next look
+    monkeypatch.setattr("realtime.stream.checker.SOON_SECONDS", 60)  # only a message can show it
     async with watching("") as socket:
         await opening(socket)
         await sync_to_async(Device.objects.register)(device_id="mote-3")

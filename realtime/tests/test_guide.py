@@ -1,4 +1,4 @@
-"""`/guide`: the documents, as pages, for anyone, without the internet; and the code for devices that is in them."""
+"""`/guide`: the documents as pages for anyone, without internet access, and the code examples for devices."""
 
 import ast
 import json
@@ -96,7 +96,7 @@ def test_the_recipes_can_be_read():
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler (Debian: apt-get install g++)")
 def test_the_arduino_code_keeps_what_it_cannot_send_and_sends_it_with_its_age(tmp_path):
-    """Compiled with stand-ins for the board's libraries; the program plays an outage and prints what it posts."""
+    """Compiles the example with stubs of the board's libraries; it simulates an outage and prints its posts."""
     (tmp_path / "sketch.h").write_text(code("Arduino"))
     program = tmp_path / "sketch"
     subprocess.run(

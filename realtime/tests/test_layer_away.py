@@ -1,4 +1,4 @@
-"""Sockets while the channel layer is away. Ingest is in test_announcing.py."""
+"""Sockets while the channel layer does not answer. For ingest see test_announcing.py."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Away:
-    """A channel layer that cannot reach its server, or (`hangs`) hears nothing from it."""
+    """A channel layer whose server refuses connections or, with `hangs`, never answers."""
 
     def __init__(self, *, hangs: bool = False) -> None:
         self.hangs = hangs
@@ -61,7 +61,7 @@ async def test_a_socket_of_a_time_without_the_layer_hears_it_when_it_is_back(dev
 
 
 class Switch:
-    """Whichever layer is the first of `layers` just now."""
+    """Passes calls on to the layer that is currently first in `layers`."""
 
     def __init__(self, layers: list[object]) -> None:
         self.layers = layers

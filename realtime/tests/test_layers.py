@@ -1,4 +1,4 @@
-"""The channel layer on Redis: who listens, and many groups told at once."""
+"""The channel layer on Redis: groups with listeners, and messages to many groups at once."""
 
 from typing import Any
 

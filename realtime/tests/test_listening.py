@@ -1,4 +1,4 @@
-"""This process's subscription to the channel layer, as it begins and ends."""
+"""Start and end of a process's subscription to the channel layer."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from realtime.tests.sockets import in_a_loop
 
 @in_a_loop
 async def test_a_task_that_is_cancelled_while_it_ends_the_listening_is_cancelled(monkeypatch):
-    """The end that it waits for is a cancellation too, which is not to be taken for its own."""
+    """It waits for another task's cancellation, which must not be mistaken for its own."""
     leaving, may_leave = asyncio.Event(), asyncio.Event()
 
     async def receive(channel: str) -> None:
@@ -18,7 +18,7 @@ async def test_a_task_that_is_cancelled_while_it_ends_the_listening_is_cancelled
             await asyncio.Event().wait()
         finally:
             leaving.set()
-            await may_leave.wait()  # as Redis may take its time
+            await may_leave.wait()  # as with a slow Redis
 
     listener = Listener(lambda message: None)
     monkeypatch.setattr(listener.layer, "receive", receive)

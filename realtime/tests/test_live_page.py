@@ -1,4 +1,4 @@
-"""`/live/<device_id>/`: who sees it, and that it keeps to scripts of its own."""
+"""`/live/<device_id>/`: who may see it, and that it loads scripts only from this server."""
 
 import json
 from html.parser import HTMLParser
@@ -20,7 +20,7 @@ PAGE = "/live/mote-1/"
 
 
 class Elements(HTMLParser):
-    """The elements of a page: name, attributes and the text directly in them."""
+    """Collects a page's elements: name, attributes and direct text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def page_of(client, path=PAGE):
 
 
 def facts_of(page):
-    """What the page tells its script."""
+    """The JSON that the page passes to its script."""
     return next(json.loads("".join(texts)) for tag, attributes, texts in page.found if attributes.get("id") == "device")
 
 
@@ -72,7 +72,7 @@ def test_staff_without_leave_to_view_readings_may_not(device):
 
 
 def test_a_session_cookie_with_a_nul_in_it_is_no_fault_of_ours(device):
-    """Quoted, a cookie can spell any byte; PostgreSQL takes no NUL in a text."""
+    """A quoted cookie can contain any byte, but PostgreSQL rejects NUL in a text."""
     client = Client(raise_request_exception=False)
     assert client.get(PAGE, headers={"Cookie": r'sessionid="abcdefgh\000"'}).status_code in (302, 400)
 

@@ -1,4 +1,4 @@
-"""A socket's queue: in order, bounded, given up when its reader takes nothing in."""
+"""The outbox of a socket: ordered, bounded, and given up if its reader takes nothing."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ BYE = Ending(4499, "bye", "Enough.")
 
 
 class Reader:
-    """Takes everything in, or (`stuck`) only a close, as our servers do."""
+    """A client that takes every message or, with `stuck`, only a close, as our servers do for a stuck reader."""
 
     def __init__(self, *, stuck: bool = False) -> None:
         self.stuck = stuck
@@ -84,7 +84,7 @@ async def test_a_frame_that_no_server_takes_closes_the_socket(caplog):
 
 @in_a_loop
 async def test_who_is_given_up_is_closed_by_a_task_that_was_not_cancelled(monkeypatch):
-    """Else no `asyncio.timeout` fires in it on Python 3.11.2, which is Debian 12's."""
+    """Otherwise `asyncio.timeout` does not work in that task on Python 3.11.2, the version of Debian 12."""
     monkeypatch.setattr(outbox, "CLOSE_SECONDS", 0.05)
     cancellations = []
 

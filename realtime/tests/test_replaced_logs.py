@@ -1,4 +1,4 @@
-"""A device that was erased and registered again has another log, of which nobody misses the first readings."""
+"""A device that was erased and registered again has a new log, and clients get it from its first reading."""
 
 import json
 
@@ -69,7 +69,7 @@ async def test_a_log_that_is_none_closes_it(device):
 
 @in_a_loop
 async def test_who_watches_the_old_log_is_told_though_the_new_one_is_longer(device, quick_checks):
-    """The new one announces to a group of its own, so the positions have to show it."""
+    """The new log is announced to another group, so only the check of positions can find it."""
     await measure(2)
     async with watching("mote-1") as socket:
         await socket.frame()

@@ -1,4 +1,4 @@
-"""Whoever loses the right to watch is closed within a second, and gets nothing that is committed after that."""
+"""A socket whose credential is revoked is closed within a second and gets nothing committed after the revocation."""
 
 import asyncio
 import threading
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def unlooked(monkeypatch):
-    """Only what is committed, not the next look, can tell a process of a revocation."""
+    """Disables the regular check, so that only a commit can show a revocation."""
     monkeypatch.setattr(revocations, "LOOK_SECONDS", 60)
     monkeypatch.setattr(checker, "SOON_SECONDS", 60)
 
@@ -57,7 +57,7 @@ def ticket(**issuer: Any) -> str:
 
 
 def credentials(kind: str, key: str) -> tuple[str, dict[str, str]]:
-    """What is added to a socket's address, and its headers."""
+    """The query string to add to a socket's address, and its headers."""
     if kind == "key":
         return "", {"x_api_key": key}
     cookie = session()
@@ -88,13 +88,13 @@ REVOCATIONS = {
     "issuing key": ("ticket of a device", lambda device: device.rotate_key(overlap=timedelta(0), now=timezone.now())),
     "issuing account": ("ticket of an account", lambda device: User.objects.update(is_staff=False)),
 }
-# After it nothing is stored of this device.
+# After this one, nothing is stored for this device.
 DEACTIVATED = {"deactivated": ("key", lambda device: Device.objects.update(is_active=False))}
 BY_KIND = pytest.mark.parametrize(("kind", "revoke"), REVOCATIONS.values(), ids=REVOCATIONS)
 
 
 async def is_revoked(socket: Socket) -> None:
-    """The very next frame says so; but frames of status, which say nothing of readings."""
+    """Asserts that the next frame, other than status frames, which carry no readings, is the revocation."""
     frame = await socket.frame()
     assert (frame["type"], frame["code"]) == ("error", "revoked"), frame
     assert await socket.close_code() == 4401
@@ -117,7 +117,7 @@ async def test_no_frame_follows_of_what_is_committed_after_it(mote, other_device
 
 @in_a_loop
 async def test_nor_does_one_of_another_device(mote, other_device, unlooked):
-    """A watcher of the fleet, and a commit of a device that has nothing to do with it."""
+    """Watches the fleet while a device that the revocation does not concern commits."""
     cookie = await sync_to_async(session)()
     async with watching("", cookie=cookie, **OWN) as socket:
         assert [(await socket.frame())["type"] for _ in range(2)] == ["subscribed", "positions"]
@@ -156,7 +156,7 @@ async def test_a_key_ends_with_its_overlap_and_a_session_with_its_age(mote):
 
 @in_a_loop
 async def test_a_replay_stops_at_it(mote, unlooked, monkeypatch):
-    """What is read from the log is held to it as well."""
+    """Readings from the database are held back until the check, too."""
     device, key = mote
     await measure(3)
     may_read = held_up(monkeypatch)
@@ -189,7 +189,7 @@ async def test_what_was_not_announced_is_held_to_it_and_so_is_a_status(mote, mon
 
 @in_a_loop
 async def test_who_was_let_in_before_it_is_not_counted_as_checked_after_it(mote, unlooked, monkeypatch):
-    """Between admission and subscription other sockets may have been checked already."""
+    """Other sockets may have been checked between this one's admission and its subscription."""
     device, key = mote
     admitted, may_enter = threading.Event(), threading.Event()
 
@@ -217,7 +217,7 @@ async def test_who_was_let_in_before_it_is_not_counted_as_checked_after_it(mote,
 
 @contextmanager
 def away(monkeypatch):
-    """The database does not answer for credentials."""
+    """The database does not answer queries about credentials."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise OperationalError("away")

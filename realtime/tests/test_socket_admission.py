@@ -1,4 +1,4 @@
-"""Who may watch: credentials and origins, each pair with what becomes of the socket."""
+"""Admission: every pair of credential and origin, with the outcome for the socket."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def credentials(mote, other_device):
-    """The headers of everyone there is, by name."""
+    """Handshake headers of every kind of caller, by name."""
     return {
         "nobody": {},
         "wrong key": {"x_api_key": "tlm_wrong-wrong-wrong-wrong-wrong"},
@@ -95,7 +95,7 @@ async def test_an_origin_that_is_no_address_is_foreign(credentials):
 
 @in_a_loop
 async def test_a_name_that_a_foreign_page_points_at_us_is_foreign(credentials):
-    """DNS rebinding: origin and host agree, but the host is none of ALLOWED_HOSTS."""
+    """DNS rebinding: Origin and Host agree, but the host is not in ALLOWED_HOSTS."""
     rebound = {"host": "evil.example.net", "origin": "http://evil.example.net"}
     assert await fate("mote-1", **credentials["viewer"], **rebound) == "403"
 
@@ -137,7 +137,7 @@ async def test_a_session_that_was_ended_is_nobody(credentials):
 
 @in_a_loop
 async def test_a_session_cookie_with_a_nul_in_it_is_nobody(device):
-    """Quoted, a cookie can spell any byte; PostgreSQL takes no NUL in a text."""
+    """A quoted cookie can contain any byte, but PostgreSQL rejects NUL in a text."""
     assert await fate("mote-1", cookie=r'sessionid="abcdefgh\000"', **OWN) == "4401 not_authenticated"
 
 

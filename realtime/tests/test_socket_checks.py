@@ -1,4 +1,4 @@
-"""What a socket is told though nothing was announced: lost messages, a device's silence, a right that has ended."""
+"""What the regular check finds without an announcement: lost messages, silent devices, revoked credentials."""
 
 import asyncio
 from datetime import timedelta
@@ -29,7 +29,7 @@ def _quick_checks(monkeypatch):
 
 
 class Silent:
-    """A channel layer that loses everything."""
+    """A channel layer that loses every message."""
 
     async def group_send(self, group: str, message: object) -> None:
         pass

@@ -1,4 +1,4 @@
-"""What a socket costs the database: nothing for a live frame, one read for all who lack the same."""
+"""Database work of sockets: none for a live frame, and one read for all sockets that lack the same readings."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -10,7 +10,7 @@ from realtime.protocol.groups import device_group
 from realtime.stream import replays
 from realtime.stream.hub import current_hub
 from realtime.tests.sockets import Socket, in_a_loop, measure, watching
-from realtime.tests.test_socket_gaps import Tape, tape  # noqa: F401  a fixture
+from realtime.tests.test_socket_gaps import Tape, tape  # noqa: F401  `tape` is a fixture
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,7 +35,7 @@ async def test_a_hole_is_read_once_for_all_who_watch(device, tape, reads):  # no
 
 
 def held_up(monkeypatch) -> asyncio.Event:
-    """Reads of logs wait for this."""
+    """An event; reads of logs wait until it is set."""
     may_read = asyncio.Event()
     stored = replays.stored
 

@@ -1,4 +1,4 @@
-"""Announcements that were lost, doubled or overtaken: the database fills what they leave out."""
+"""Announcements that are lost, doubled or out of order: the database fills the gaps."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a message shows is to be mended by that, not by the next look at the positions."""
+    """Disables the regular check, so that a gap must be filled because of the message that shows it."""
     monkeypatch.setattr(checker, "SOON_SECONDS", 60)
 
 
 class Tape:
-    """A channel layer that keeps what it is given and tells nobody."""
+    """A channel layer that keeps the messages and delivers none."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []

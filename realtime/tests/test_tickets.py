@@ -1,4 +1,4 @@
-"""Tickets: leave to open one socket, once, within half a minute."""
+"""Tickets: each opens one socket, once, within 30 seconds."""
 
 import threading
 from datetime import datetime, timedelta

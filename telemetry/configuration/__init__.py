@@ -1,4 +1,5 @@
-"""From the environment and `.env` to settings; checks that stop an unsafe start; what a new installation needs.
+"""Settings from the environment and `.env`, system checks that refuse an unsafe start, and first-time setup.
 
-May import everything else in `telemetry`, except by `environment`, which the settings use.
+`environment` is imported by the settings, so it must not import modules that need them. The others may import
+everything in `telemetry`.
 """

@@ -1,4 +1,4 @@
-"""What is unsafe or contradictory in the configuration stops the start, with what to do about it."""
+"""System checks: an unsafe or contradictory configuration stops the start, and a hint says how to correct it."""
 
 import os
 import stat
@@ -29,7 +29,7 @@ def check_configuration(app_configs: Any, **_: Any) -> Iterable[CheckMessage]:
 
 
 def secret(name: str) -> str:
-    """The secret's value, empty where there is none: Django lets nobody even read an empty SECRET_KEY."""
+    """The value of a secret setting, "" if it is empty: Django raises an error when an empty SECRET_KEY is read."""
     try:
         return str(getattr(settings, name))
     except ImproperlyConfigured:
@@ -37,7 +37,7 @@ def secret(name: str) -> str:
 
 
 def secrets() -> Iterator[CheckMessage]:
-    set_up = "Run `python manage.py prepare` once, which writes it into .env, or set it yourself."
+    set_up = "Run `python manage.py prepare` once, which writes it to .env, or set it yourself."
     if len(secret("SECRET_KEY")) < SECRET_KEY_CHARACTERS:
         yield Error(
             f"SECRET_KEY is missing or shorter than {SECRET_KEY_CHARACTERS} characters.", set_up, id="telemetry.E001"
@@ -47,12 +47,12 @@ def secrets() -> Iterator[CheckMessage]:
             f"API_SECRET_KEY is missing or shorter than {API_KEY_CHARACTERS} characters.", set_up, id="telemetry.E002"
         )
     if any(len(key) < API_KEY_CHARACTERS for key in settings.DEVICE_API_KEYS):
-        hint = "Use long random keys, separated by commas, without empty places between them."
+        hint = "Use long random keys, separated by single commas."
         yield Error(
             f"DEVICE_API_KEYS has a key shorter than {API_KEY_CHARACTERS} characters.", hint, id="telemetry.E003"
         )
     if settings.API_SECRET_KEY in settings.DEVICE_API_KEYS:
-        hint = "A gateway must not hold the administrator's key: give it one of its own."
+        hint = "A gateway must not have the administrator's key: give it a key of its own."
         yield Error("API_SECRET_KEY is also listed in DEVICE_API_KEYS.", hint, id="telemetry.E004")
 
 
@@ -63,7 +63,11 @@ def choices() -> Iterator[CheckMessage]:
         ("LOG_FORMAT", FORMATS, "telemetry.E007"),
     ):
         if getattr(settings, name) not in allowed:
-            yield Error(f"{name} is {getattr(settings, name)!r}.", f"Use one of: {', '.join(allowed)}.", id=identifier)
+            yield Error(
+                f"{name} is {getattr(settings, name)!r}, which is not allowed.",
+                f"Use one of: {', '.join(allowed)}.",
+                id=identifier,
+            )
     for name, low, high, identifier in (
         ("PORT", 1, 65_535, "telemetry.E008"),
         ("MAX_BODY_BYTES", 1024, 1 << 30, "telemetry.E009"),
@@ -75,7 +79,11 @@ def choices() -> Iterator[CheckMessage]:
         ("METRIC_NAMES_PER_DEVICE", 1, 10_000, "telemetry.E020"),
     ):
         if not low <= getattr(settings, name) <= high:
-            yield Error(f"{name} is {getattr(settings, name)}.", f"Use a number from {low} to {high}.", id=identifier)
+            yield Error(
+                f"{name} is {getattr(settings, name)}, which is out of range.",
+                f"Use a number from {low} to {high}.",
+                id=identifier,
+            )
     try:
         parse_rate(settings.DEVICE_RATE_LIMIT)
     except InvalidRate as error:
@@ -85,50 +93,52 @@ def choices() -> Iterator[CheckMessage]:
 def addresses() -> Iterator[CheckMessage]:
     for host in settings.LISTED_HOSTS:
         if "/" in host or (":" in host and not host.startswith("[")):
-            hint = "Write the name alone, without http:// and without the port: telemetry.example.org"
-            yield Error(f"ALLOWED_HOSTS lists {host!r}, which is no name of a host.", hint, id="telemetry.E015")
+            hint = "Write only the name, without http:// and without the port: telemetry.example.org"
+            yield Error(f"ALLOWED_HOSTS lists {host!r}, which is not a host name.", hint, id="telemetry.E015")
     for origin in settings.ALLOWED_ORIGINS:
         parts = urlsplit(origin)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or "*" in origin:
-            hint = "Write each as the browser sends it: scheme, host, port if unusual; https://app.example.org"
-            yield Error(f"ALLOWED_ORIGINS lists {origin!r}, which is no origin.", hint, id="telemetry.E011")
+            hint = "Write scheme, host and any unusual port, as browsers send it: https://app.example.org"
+            yield Error(f"ALLOWED_ORIGINS lists {origin!r}, which is not an origin.", hint, id="telemetry.E011")
     for entry in settings.TRUSTED_PROXIES:
         if not is_proxy(entry):
-            hint = f"Write addresses or networks, 127.0.0.1 or 10.0.0.0/8, or {UNIX} for those over a Unix socket."
-            yield Error(f"TRUSTED_PROXIES lists {entry!r}, which is no address.", hint, id="telemetry.E018")
+            hint = (
+                f"Write addresses or networks such as 127.0.0.1 or 10.0.0.0/8, or {UNIX} for clients on a Unix socket."
+            )
+            yield Error(f"TRUSTED_PROXIES lists {entry!r}, which is not an address.", hint, id="telemetry.E018")
     if any(urlsplit(url).scheme not in ("redis", "rediss", "unix") for url in settings.REDIS_URLS):
         hint = (
             "Write redis://host:6379/0, several separated by commas, or leave it empty for one process with an "
             "in-memory channel layer."
         )
-        yield Error("REDIS_URL names no Redis address.", hint, id="telemetry.E012")
+        yield Error("REDIS_URL has an entry that is not a Redis address.", hint, id="telemetry.E012")
 
 
 def is_proxy(entry: str) -> bool:
     try:
-        return entry == UNIX or parse_network(entry).prefixlen > 0  # not everyone
+        return entry == UNIX or parse_network(entry).prefixlen > 0  # not the network of all addresses
     except ValueError:
         return False
 
 
 def open_files() -> Iterator[CheckMessage]:
-    """Those that could not be tightened, because they are somebody else's."""
+    """Warns of files that others can read and whose mode this process cannot change, because it does not own them."""
     kept = [settings.ENV_FILE]
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
         kept += files_of(Path(database["NAME"]))
     for path in kept:
         if excess(path) & stat.S_IRWXO and path.stat().st_uid != os.geteuid():
-            hint = f"It has secrets or data. As its owner: chmod 600 {path}"
-            yield Warning(f"Anyone on this machine may read {path}.", hint, id="telemetry.W001")
+            hint = f"It contains secrets or data. Run as its owner: chmod 600 {path}"
+            yield Warning(f"Any user of this machine can read {path}.", hint, id="telemetry.W001")
 
 
 def production() -> Iterator[CheckMessage]:
     if not settings.IN_PRODUCTION:
         return
     if settings.DEBUG:
-        hint = "Set DEBUG=false: error pages would show settings and source to anyone."
+        hint = "Set DEBUG=false, because error pages would show settings and source code to anyone."
         yield Error("DEBUG is on while APP_ENV is production.", hint, id="telemetry.E013")
     if not settings.LISTED_HOSTS or "*" in settings.LISTED_HOSTS:
-        hint = "List the names that this server is reached by."
-        yield Error("ALLOWED_HOSTS names no host, or all, while APP_ENV is production.", hint, id="telemetry.E014")
+        hint = "List the host names under which clients reach this server."
+        yield Error("ALLOWED_HOSTS is empty or allows any host while APP_ENV is production.", hint, id="telemetry.E014")

@@ -1,4 +1,4 @@
-"""How the names of `.env` become settings values."""
+"""Reads settings from the environment and `.env`."""
 
 import contextlib
 import os
@@ -15,30 +15,30 @@ from django.core.exceptions import ImproperlyConfigured
 from devices.database.work import CONNECT_SECONDS
 from telemetry.configuration.private_files import PrivateConnection
 
-# Other tools' spellings of the same address, as SQLAlchemy users have them in their `.env` already.
+# Spellings of other tools, such as SQLAlchemy, for the same databases.
 SCHEME_ALIASES = {"postgresql+asyncpg": "postgresql", "postgresql+psycopg": "postgresql", "sqlite+aiosqlite": "sqlite"}
 
-# How long sent bytes may stay unacknowledged before the connection counts as lost, in milliseconds.
+# Milliseconds that sent bytes may stay unacknowledged before the connection counts as lost.
 TCP_TIMEOUT_MILLISECONDS = 10_000
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no types
-    """The environment, then the file; in both an empty value means the same as an absent one."""
+    """Values of the environment, then those of the file. An empty value counts as absent in both."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
-        # `read_env` fills the class's mapping in, which by default is the process's own environment.
+        # `read_env` writes into this class attribute, which by default is `os.environ` itself.
         Environment.ENVIRON = present(os.environ)
         if file.exists():
             self.read_env(file)
         Environment.ENVIRON = present(Environment.ENVIRON)
 
     def number(self, name: str, *, default: int) -> int:
-        """The whole number of that name. Raises ImproperlyConfigured, which names it."""
+        """The integer of that name, or `default`. Raises ImproperlyConfigured, which says the name."""
         try:
             return int(self.int(name, default=default))
         except ValueError as error:
-            raise ImproperlyConfigured(f"{name} is {self.str(name)!r}, which is no whole number.") from error
+            raise ImproperlyConfigured(f"{name} is {self.str(name)!r}, which is not a whole number.") from error
 
 
 def present(values: Mapping[str, str]) -> dict[str, str]:
@@ -46,12 +46,12 @@ def present(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def local_names(host: str) -> list[str]:
-    """What this machine is called by those who may reach a server that listens on `host`."""
+    """The host names and addresses by which clients may reach a server that listens on `host`; its own address last."""
     names = ["localhost", "127.0.0.1", "[::1]"]
     if host in ("0.0.0.0", "::"):  # noqa: S104
         names += [socket.gethostname(), f"{socket.gethostname()}.local"]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-            # Sends nothing: only asks which of our addresses would be used (192.0.2.0/24 is RFC 5737's).
+            # Connecting UDP sends nothing; it selects the local address that would be used (192.0.2.0/24: RFC 5737).
             probe.connect(("192.0.2.1", 9))
             names.append(probe.getsockname()[0])
     elif host not in names:
@@ -82,22 +82,22 @@ def database(url: str, *, base: Path) -> dict[str, Any]:
 def _postgresql(entry: dict[str, Any]) -> dict[str, Any]:
     options = entry.get("OPTIONS", {})
     options.setdefault("connect_timeout", CONNECT_SECONDS)
-    # A peer that is gone without a word is noticed by the kernel within half a minute, also while nothing is asked.
+    # The kernel notices within half a minute that the server is gone, even if no statement runs.
     for name, value in (("keepalives_idle", 10), ("keepalives_interval", 5), ("keepalives_count", 3)):
         options.setdefault(name, value)
     options.setdefault("tcp_user_timeout", TCP_TIMEOUT_MILLISECONDS)
-    # Our statements read little, and PostgreSQL guesses that they read much: to compile one cost 30 ms instead of 4, to
-    # start parallel workers for one 10 ms instead of 1.
+    # PostgreSQL overestimates how much our statements read: compiling one (JIT) took 30 ms instead of 4 ms, starting
+    # parallel workers for one 10 ms instead of 1 ms.
     options.setdefault("options", "-c jit=off -c max_parallel_workers_per_gather=0")
     options["pool"] = True
-    # Under ASGI a connection must not outlive its request's thread; the pool keeps it open instead.
+    # 0, because under ASGI a connection must not outlive its request's thread. The pool keeps it open.
     return entry | {"ENGINE": "telemetry.databases.postgresql", "OPTIONS": options, "CONN_MAX_AGE": 0}
 
 
 def _sqlite(entry: dict[str, Any], base: Path) -> dict[str, Any]:
     if not entry["NAME"] or entry["NAME"] == ":memory:":
         raise ImproperlyConfigured(
-            "DATABASE_URL names an SQLite database in memory, which every thread would see empty: "
+            "DATABASE_URL names an SQLite database in memory, which each thread would see empty: "
             "give it a file, sqlite:///telemetry.sqlite3"
         )
     name = base / entry["NAME"]
@@ -106,12 +106,12 @@ def _sqlite(entry: dict[str, Any], base: Path) -> dict[str, Any]:
         "NAME": name,
         "CONN_MAX_AGE": 0,
         "OPTIONS": {
-            # Take the write lock at BEGIN, so that a reader never has to upgrade and fail.
+            # Take the write lock at BEGIN, because a transaction that upgrades from reading can fail.
             "transaction_mode": "IMMEDIATE",
             "factory": PrivateConnection,
-            # NORMAL can lose the last commits at a power cut; a 2xx means committed.
+            # FULL, because NORMAL can lose the last commits in a power failure, and a 2xx means committed.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         },
-        # A file, as in production: threads see one database, and locks are real.
+        # A file, as in production, so that all threads see one database and locks are real.
         "TEST": {"NAME": f"{tempfile.gettempdir()}/telemetry-test-{os.getpid()}.sqlite3"},
     }

@@ -1,4 +1,4 @@
-"""What a new installation lacks: secrets, tables, an operator's account."""
+"""First-time setup of an installation: secrets, tables, and an operator's account."""
 
 import secrets
 from pathlib import Path
@@ -22,22 +22,22 @@ def missing_secrets() -> list[str]:
 
 
 def write_secrets(names: list[str], path: Path) -> None:
-    """Makes these up and adds them to the `.env` file; the settings of this process stay as they are."""
+    """Appends random values for these names to the `.env` file; the settings of this process do not change."""
     path.touch(mode=PRIVATE)
-    path.chmod(PRIVATE)  # also one that was there already
+    path.chmod(PRIVATE)  # also an existing file
     with path.open("r+") as file:
-        # The last line may lack its end.
+        # The last line may lack its newline.
         before = file.read()
         file.write("\n" if before and not before.endswith("\n") else "")
         file.writelines(f"{name}={secrets.token_urlsafe(48)}\n" for name in names)
 
 
 def prepare_database() -> str | None:
-    """Makes the tables and a first account; its password, or None where there was one. Processes wait for each other.
+    """Applies migrations and creates a first account, one process at a time.
 
-    Raises DatabaseError.
+    Returns the account's password, or None if an account existed already. Raises DatabaseError.
     """
-    connection.close()  # so that the one for migrations, which has no short deadline, is taken
+    connection.close()  # so that a connection for migrations, without a short deadline, is opened
     with working_at(Work.MIGRATION):
         try:
             with exclusively("migration", wait=True):
@@ -48,7 +48,7 @@ def prepare_database() -> str | None:
 
 
 def create_operator() -> str | None:
-    """A first account with a password made up for it; None where there is one of its kind, or of its name."""
+    """Creates a superuser and returns its random password; None if a superuser, or an account of that name, exists."""
     if User.objects.filter(Q(is_superuser=True) | Q(username=OPERATOR)).exists():
         return None
     password = secrets.token_urlsafe(12)

@@ -1,4 +1,4 @@
-"""Files that only the account of the server may read: the database, what lies beside it, and `.env`."""
+"""Keeps files readable for the server's own account only: the database, the files beside it, and `.env`."""
 
 import os
 import sqlite3
@@ -10,16 +10,16 @@ from threading import Lock
 from typing import Any
 
 PRIVATE = 0o600
-# What lies beside a database: SQLite's own, and the locks of `readings.upkeep.locks`.
+# Suffixes of files beside a database: SQLite's own, and the locks of `readings.upkeep.locks`.
 BESIDE = ("-wal", "-shm", "-journal", "-maintenance", "-migration")
 
 creating = Lock()
 
 
 def excess(path: Path) -> int:
-    """What others than its owner may do with a file, as bits of its mode; 0 where there is no such file.
+    """The permissions of others than the owner, as mode bits; 0 if there is no such regular file.
 
-    A group other than that of this process was given the file on purpose, and keeps what it may.
+    If the file's group is not this process's group, it was set on purpose, and its permissions do not count.
     """
     try:
         status = path.stat()
@@ -32,7 +32,7 @@ def excess(path: Path) -> int:
 
 
 def tighten(path: Path) -> None:
-    """Takes from a file of ours what others may do with it."""
+    """Removes these permissions if this process owns the file."""
     if too_much := excess(path):
         with suppress(OSError):
             status = path.stat()
@@ -46,14 +46,14 @@ def files_of(database: Path) -> Iterator[Path]:
 
 
 class PrivateConnection(sqlite3.Connection):
-    """The `factory` of every connection to SQLite: its file is made private, or becomes so.
+    """The `factory` of every SQLite connection: creates the database file with mode 600, or restricts an existing one.
 
-    SQLite gives the files that it makes beside a database the database's own mode.
+    SQLite gives the files that it creates beside a database the same mode.
     """
 
     def __init__(self, database: Any, *args: Any, **options: Any) -> None:
         path = Path(os.fspath(database))
-        # Held while the file is open: to close it ends every lock that the process has on it (fcntl).
+        # Locked while the file is open, because closing it releases all locks that the process has on it (fcntl).
         with creating, suppress(FileExistsError, FileNotFoundError):
             if not path.exists():
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))

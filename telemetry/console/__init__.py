@@ -1,4 +1,4 @@
-"""The console: Django's admin with an overview, accounts and roles, declared filters only, and sign-in limits.
+"""The console: Django's admin with an overview, limits on accounts and roles, declared filters, and sign-in limits.
 
 May import the middleware.
 """

@@ -1,6 +1,6 @@
-"""Accounts and groups in the console: nobody gives, or takes over, more than they have themselves.
+"""Accounts and groups in the console: an account cannot give, or take over, permissions that it does not have.
 
-Django's own pages let whoever may change accounts make themselves superuser, and set a superuser's password.
+With Django's own pages, an account that may change accounts can make itself a superuser or set a superuser's password.
 """
 
 from typing import Any
@@ -15,20 +15,23 @@ from django.http import HttpRequest, HttpResponse
 
 
 def beyond(user: Any) -> QuerySet[Permission]:
-    """The permissions that this account does not have."""
+    """The permissions that this account does not have; none for an active superuser."""
     if user.is_active and user.is_superuser:
         return Permission.objects.none()
     return Permission.objects.exclude(Q(user=user) | Q(group__user=user))
 
 
 def groups_within(user: Any) -> QuerySet[Group]:
-    """The groups that give no permission beyond this account's own."""
+    """The groups whose permissions this account has all."""
     given = Group.permissions.through.objects.filter(group=OuterRef("pk"), permission__in=beyond(user))
     return Group.objects.exclude(Exists(given))
 
 
 class WithinOneself(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Who is no superuser changes and deletes only what has no permission beyond their own, and gives no other."""
+    """An account that is not a superuser may change and delete only objects with permissions that it has itself.
+
+    It can also give no other permissions.
+    """
 
     def within(self, user: Any, obj: Any) -> bool:
         """Whether `obj`, of this admin's model, has no permission beyond this account's."""
@@ -55,7 +58,7 @@ admin.site.unregister([User, Group])
 
 @admin.register(User)
 class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
-    """Accounts. An inactive one counts with all that it would have again."""
+    """Accounts. An inactive account counts with the permissions that it would have if it were active."""
 
     def within(self, user: Any, obj: Any) -> bool:
         if user.is_superuser:
@@ -64,7 +67,7 @@ class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
         return not obj.is_superuser and not held.exists()
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Hashes the password before the transaction, which keeps all others from writing on SQLite."""
+        """Hashes the password before the transaction begins, because on SQLite it blocks all other writers."""
         if request.method == "POST" and self.has_add_permission(request) and self.has_change_permission(request):
             form = self.get_form(request)(request.POST)
             if form.is_valid():
@@ -76,12 +79,12 @@ class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
     def save_form(self, request: Any, form: Any, change: bool) -> Any:
         if change or not hasattr(request, "hashed_password"):
             return super().save_form(request, form, change)
-        account = ModelForm.save(form, commit=False)  # not the form's own, which hashes
+        account = ModelForm.save(form, commit=False)  # not the form's own `save`, which hashes again
         account.password = request.hashed_password
         return account
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Without the password, with its button to change it, where the account may not."""
+        """Leaves out the password, with its link to change it, if the account may not change `obj`."""
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return fieldsets
@@ -97,7 +100,7 @@ class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
 
 @admin.register(Group)
 class AccountGroupAdmin(WithinOneself, GroupAdmin):
-    """Groups. Whoever changes one changes what its members may."""
+    """Groups. To change a group is to change the permissions of its members."""
 
     def within(self, user: Any, obj: Any) -> bool:
         return bool(user.is_superuser) or groups_within(user).filter(pk=obj.pk).exists()

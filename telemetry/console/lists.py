@@ -1,7 +1,7 @@
-"""The console's lists: an address may ask for the filters that a list declares, and for nothing else.
+"""The console's lists accept only the filters that a list declares.
 
-Django hands every other parameter to the database as a look-up: of any field, also one that no page shows, and by any
-operator. On SQLite `regex` is Python's, which one short pattern keeps busy for good.
+Django uses every other query parameter as a look-up in the database, on any field, even one that no page shows, and
+with any operator. On SQLite, `regex` is Python's, and one short pattern can keep it busy for ever.
 """
 
 from typing import Any
@@ -12,21 +12,21 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR, ChangeList
 from django.http import HttpRequest
 
-# Every word of a search is looked for in every search field of every row.
+# Bounded because every word is searched in every search field of every row.
 SEARCH_CHARACTERS = 100
 
-NO_SUCH_FILTER = "This list has no such filter, or no such value of it. It is shown unfiltered."
+NO_SUCH_FILTER = "This list has no such filter or filter value. It is shown unfiltered."
 NO_SUCH_SEARCH = f"A search has at most {SEARCH_CHARACTERS} characters. The list is shown unfiltered."
 
 
 class DeclaredChangeList(ChangeList):
-    """Answers anything that the list does not declare with a redirect to the whole list, before any query."""
+    """Redirects a request with undeclared parameters to the unfiltered list, before any query."""
 
     def get_filters(self, request: HttpRequest) -> Any:
         if any(len(values) > 1 for _, values in request.GET.lists()):
             self.refuse(request, NO_SUCH_FILTER)
         search = request.GET.get(SEARCH_VAR, "")
-        # Django would leave out a search that it cannot take, and do what was chosen for this search to all there is.
+        # Django would ignore an invalid search, and an action would then apply to all rows instead of those searched.
         if len(search) > SEARCH_CHARACTERS or "\x00" in search:
             self.refuse(request, NO_SUCH_SEARCH)
         if request.GET.get(ORDER_VAR, "").count(".") >= len(self.list_display):
@@ -46,5 +46,5 @@ class DeclaredChangeList(ChangeList):
 
 
 def declared(changelist: type[ChangeList]) -> type[ChangeList]:
-    """The same list, of which an address may ask no more than it declares."""
+    """A subclass of `changelist` that accepts only the declared filters."""
     return type(changelist.__name__, (DeclaredChangeList, changelist), {})

@@ -1,4 +1,4 @@
-"""What somebody is told who has guessed a password too often; django-axes counts (AXES_ in the settings)."""
+"""The answer after too many failed sign-ins; django-axes counts them (AXES_ in the settings)."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from telemetry.middleware import problems
 
 
 def locked_out(request: HttpRequest, _response: HttpResponseBase | None, _credentials: Any) -> HttpResponse:
-    """`AXES_LOCKOUT_CALLABLE`: 429, in place of the login page, whether or not the password was right this time."""
+    """`AXES_LOCKOUT_CALLABLE`: 429 instead of the login page, even if this password is right."""
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
     detail = (
-        f"Too many failed sign-ins for this name from this address. Wait {seconds // 60} minutes, or have it lifted "
+        f"Too many failed sign-ins for this name from this address. Wait {seconds // 60} minutes, or unlock the name "
         "on the server: python manage.py axes_reset_username NAME"
     )
     response = problems.answer(request, status_code=429, code="locked_out", detail=detail)

@@ -1,4 +1,4 @@
-"""Two groups that every installation has, for accounts that are no superuser. Operators may change what is in them."""
+"""Two groups that every installation starts with, for accounts that are not superusers. Operators may change them."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ ROLES = {
 
 
 def make_roles(apps: Apps = installed, **_: Any) -> None:
-    """Makes those that there are not; after `migrate`, once there are permissions to give them."""
+    """Creates the missing groups, after `migrate`, when their permissions exist."""
     try:
         Group, Permission = apps.get_model("auth", "Group"), apps.get_model("auth", "Permission")  # noqa: N806
-    except LookupError:  # migrated back to before there were any
+    except LookupError:  # migrated back to a state without these models
         return
     for name, codenames in ROLES.items():
-        # A group without its permissions would stay without them: the next time it is there already.
+        # In one transaction: a group that was created without permissions would not get them the next time.
         with transaction.atomic():
             group, made = Group.objects.get_or_create(name=name)
             if made:

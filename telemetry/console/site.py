@@ -1,4 +1,4 @@
-"""The admin site: Django's own, whose first page says how the fleet is, and which answers what it declares alone."""
+"""The admin site: Django's own, with an overview of the fleet as its index, and with declared filters only."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -24,11 +24,11 @@ from readings.overview import overview
 from telemetry.console.lists import declared
 
 CHANGES_LISTED = 8
-NOTHING_CHOSEN = "What was chosen is not in this list."
+NOTHING_CHOSEN = "The selected items are not in this list."
 
 
 class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """What `Console.register` adds to every class that is registered, Django's own for accounts too."""
+    """The base class that `Console.register` adds to every registered admin class, including Django's own."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return declared(super().get_changelist(request, **kwargs))
@@ -37,12 +37,12 @@ class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         try:
             return super().response_action(request, queryset)
         except (ValidationError, ValueError, OverflowError):
-            # Django leaves it to the database whether what was chosen can be an id.
+            # Django does not check whether the selected values are valid ids; the database raises these errors.
             self.message_user(request, NOTHING_CHOSEN, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """An object's changes are for whoever may view the list of all changes."""
+        """Shows an object's changes only to accounts that may view the list of all changes."""
         if not may_view_changes(request):
             raise PermissionDenied
         return super().history_view(request, object_id, extra_context)
@@ -55,7 +55,7 @@ def may_view_changes(request: HttpRequest) -> bool:
 
 @admin.action(permissions=["delete"], description=delete_selected.short_description)  # type: ignore[attr-defined]
 def delete_with_log_entries(model_admin: Any, request: HttpRequest, chosen: QuerySet[Any]) -> HttpResponseBase | None:
-    """Django's own action, which writes log entries and deletes, in one transaction."""
+    """Django's own action in one transaction, because it writes log entries first and then deletes."""
     with transaction.atomic():
         return delete_selected(model_admin, request, chosen)
 
@@ -71,7 +71,7 @@ class Console(AdminSite):
         self.add_action(delete_with_log_entries, "delete_selected")
 
     def admin_view(self, view: Callable[..., HttpResponseBase], cacheable: bool = False) -> Any:
-        # Django stores a new password and its log entry in two transactions.
+        # Django stores a new password and its log entry in two transactions; this makes them one.
         if getattr(view, "__name__", "") == "user_change_password":
             view = transaction.atomic(view)
         return super().admin_view(view, cacheable)
@@ -84,14 +84,14 @@ class Console(AdminSite):
         super().register(model_or_iterable, in_the_console, **options)
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
-        # Before Django's of the same name.
+        # Placed before Django's own URL of the same name, so that it takes precedence.
         object_page = path(
             "r/<path:content_type_id>/<path:object_id>/", self.admin_view(self.view_on_site), name="view_on_site"
         )
         return [object_page, *super().get_urls()]
 
     def view_on_site(self, request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:
-        """Leads to an object's own page whoever may view the object."""
+        """Redirects to an object's own page if the account may view the object."""
         try:
             model = ContentType.objects.get_for_id(int(content_type_id)).model_class()
         except (ContentType.DoesNotExist, ValueError) as error:
@@ -102,11 +102,11 @@ class Console(AdminSite):
             raise PermissionDenied
         try:
             return shortcut(request, content_type_id, object_id)
-        except (ValidationError, OverflowError) as error:  # no id of such an object
+        except (ValidationError, OverflowError) as error:  # the id is not valid for this model
             raise Http404 from error
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
-        """For the fields that declare it: of itself the view searches, and counts, any table that is related."""
+        """Allows only declared fields, because Django's view searches and counts any related table."""
         field = request.GET.get("field_name", "")
         try:
             model = apps.get_model(request.GET.get("app_label", ""), request.GET.get("model_name", ""))
@@ -126,7 +126,7 @@ class Console(AdminSite):
         return super().index(request, context)
 
     def get_log_entries(self, request: HttpRequest) -> QuerySet[LogEntry]:
-        """The changes that this account may read of: those of the kinds of objects that it may view."""
+        """The changes to objects of those models that this account may view."""
         entries = super().get_log_entries(request)
         if not may_view_changes(request):
             return entries.none()

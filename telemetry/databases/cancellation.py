@@ -26,7 +26,7 @@ class ClientGone(OperationalError):
 
 
 class Cancellation:
-    """The running statements of one request. Once it is requested, further statements raise ClientGone."""
+    """The running statements of one request. After `interrupt`, further statements raise ClientGone."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -36,7 +36,7 @@ class Cancellation:
 
     @contextmanager
     def statement(self, interrupt: Callable[[], None]) -> Iterator[None]:
-        """Surrounds a statement; `interrupt` is called from another thread, never after the statement has ended.
+        """Runs a statement in its block; `interrupt` may be called from another thread, but not after the block ends.
 
         Raises ClientGone.
         """
@@ -52,13 +52,16 @@ class Cancellation:
                 raise ClientGone("The client has left: the statement was interrupted.") from error
             raise
         finally:
-            # Waits for an interrupt under way: it must not meet the next user of the connection.
+            # Wait for a running interrupt, which must not hit the next user of the connection.
             with self.changed:
                 del self.running[number]
                 self.changed.notify_all()
 
     def interrupt(self) -> None:
-        """Interrupts what runs, and returns when it has ended, or after ATTEMPTS. Blocks: not for an event loop."""
+        """Interrupts the running statements; returns when they have ended, or after ATTEMPTS tries (about 2 s).
+
+        It blocks, so it must not be called in an event loop.
+        """
         self.requested = True
         with self.changed:
             for _ in range(ATTEMPTS):
@@ -74,7 +77,7 @@ class Cancellation:
 
 @contextmanager
 def uncancelled() -> Iterator[None]:
-    """Statements in this block run although the client has left, such as ROLLBACK."""
+    """Lets statements in this block, such as ROLLBACK, run although the client has left."""
     before = current_cancellation.set(None)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The end of a process: no statement keeps it alive."""
+"""Ends running statements, so that they do not delay the end of the process."""
 
 from django.db import connection
 
@@ -6,9 +6,9 @@ from telemetry.databases.sqlite.base import watch
 
 
 def end_database_work() -> None:
-    """Ends every statement of this process that is under way; its thread gets an error at once."""
+    """Ends every running statement of this process; its thread gets an error at once."""
     if connection.vendor == "postgresql":
-        # Not at the top: psycopg is not needed where the database is SQLite.
+        # Imported here, because psycopg is not needed with SQLite.
         from telemetry.databases.postgresql.base import cut_connections
 
         cut_connections()

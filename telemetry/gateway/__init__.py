@@ -1,4 +1,4 @@
-"""ASGI applications before Django: who is calling, bodies, the ingest lane, places for questions, the log of sockets.
+"""ASGI applications in front of Django: proxy headers, request bodies, ingest, limits of requests, the socket log.
 
 May import the middleware and monitoring.
 """

@@ -1,4 +1,7 @@
-"""Request bodies, bounded before Django sees them. `telemetry.server.daphne_http` bounds what daphne itself buffers."""
+"""Limits and decodes request bodies before Django sees them.
+
+What daphne itself buffers is limited by `telemetry.server.daphne_http`.
+"""
 
 import zlib
 from collections.abc import Iterable
@@ -15,16 +18,16 @@ from telemetry.middleware.problems import MEDIA_TYPE, document
 from telemetry.middleware.request_id import begin_request
 from telemetry.monitoring.instruments import METHODS, REQUESTS
 
-# After the limit is passed, so much more is read and thrown away, so that the client gets to hear the answer.
+# A body is read, and discarded, up to this multiple of the limit, so that the client gets the answer.
 DISCARD_FACTOR = 4
 
 
-# A file may be several put together (RFC 1952, 2.2). Each one more costs a copy of what is left.
+# A gzip file may have several members (RFC 1952, 2.2). Each further member costs a copy of the remaining bytes.
 GZIP_MEMBERS_MAX = 16
 
 
 class BodyRefused(Exception):
-    """The body cannot be taken; `code` says why: `body_too_large`, `malformed_gzip`, `unsupported_encoding`."""
+    """The body is refused. `code` is `body_too_large`, `malformed_gzip` or `unsupported_encoding`."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -32,12 +35,12 @@ class BodyRefused(Exception):
 
 
 class BoundedBodies:
-    """ASGI middleware: counts a body while it streams in, inflates gzip, and gives a chunked body its length.
+    """ASGI middleware: limits a body while it streams in, inflates gzip, and gives a chunked body a Content-Length.
 
-    Without it Django writes any body to disk before a view is asked, and DRF takes a body that has no
-    Content-Length for an empty one. A body that is refused reaches the API as an empty one with the reason in
-    `scope["body_refused"]`, where the parser finds it: after authentication, so that a 401 comes first. Elsewhere
-    the answer is given here.
+    Without it, Django writes a body of any size to disk before it calls a view, and DRF takes a body without
+    Content-Length for an empty one. If a body is refused, an API view gets an empty body and the reason in
+    `scope["body_refused"]`; the parser raises it after authentication, so that a 401 comes first. Other paths are
+    answered here. `limit` is in bytes.
     """
 
     def __init__(self, application: ASGI3Application, *, limit: int) -> None:
@@ -64,7 +67,7 @@ class BoundedBodies:
         if code and not scope["path"].startswith("/api/"):
             await refuse(send, body_refusal(code), method=scope["method"])
             return
-        # Of a refused body the length stays above zero: the parser has to be asked.
+        # For a refused body the length must be above zero, because otherwise DRF does not call the parser.
         length = b"1" if code else str(len(body)).encode()
         headers = [(name, value) for name, value in headers if name not in (b"content-length", b"content-encoding")]
         if body or code:
@@ -94,14 +97,17 @@ async def read(receive: ASGIReceiveCallable, limit: int) -> bytes:
 
 
 async def inflate(body: bytes, encoding: bytes, limit: int, *, caller: str) -> bytes:
-    """`decode`, in the thread of `devices.cpu_pool` for what becomes large. Raises BodyRefused, TooManyLargeBodies."""
+    """Decodes a body; one that becomes large is decoded in the thread of `devices.cpu_pool`.
+
+    Raises BodyRefused, TooManyLargeBodies.
+    """
     if (light := decode_light(body, encoding)) is not None:
         return light
     return await cpu_pool.run(caller, partial(decode, body, encoding, limit))
 
 
 def decode_light(body: bytes, encoding: bytes) -> bytes | None:
-    """The decoded body where it costs next to nothing; None where it becomes large. Raises BodyRefused."""
+    """The decoded body if it has at most LIGHT_BYTES_MAX bytes; None if it is larger. Raises BodyRefused."""
     if encoding in (b"", b"identity"):
         return body
     try:
@@ -135,7 +141,7 @@ def decode(body: bytes, encoding: bytes, limit: int) -> bytes:
 
 
 class ClientDisconnected(Exception):
-    """The client went away before its body was complete."""
+    """The client disconnected before its body was complete."""
 
 
 def content_encoding(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -143,7 +149,7 @@ def content_encoding(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def replay(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
-    """A `receive` that gives the whole body once, then what the server sends (that the client went away)."""
+    """A `receive` that returns the whole body first, and then the server's events, such as a disconnect."""
     pending = True
 
     async def replayed() -> ASGIReceiveEvent:
@@ -157,7 +163,7 @@ def replay(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
 
 
 async def refuse(send: ASGISendCallable, refusal: APIException, *, method: str) -> None:
-    """Answers with the problem document of this error in the application's place."""
+    """Answers in place of the application, with the problem document of this error."""
     status, code, detail = refusal.status_code, str(refusal.get_codes()), str(refusal.detail)
     identifier = begin_request("")
     REQUESTS.count("none", method if method in METHODS else "other", status, 0.0)

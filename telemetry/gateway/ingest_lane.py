@@ -1,7 +1,7 @@
-"""The ingest lane: a fast path for the two ingest endpoints without the layers of Django around a view.
+"""The ingest lane answers the two ingest endpoints without Django's request handling.
 
-Under ASGI, Django gives every request a thread, hops to it for each sync middleware and signal, and writes the body to
-a temporary file. Ingest needs none of this.
+Under ASGI, Django uses a thread for every request, switches to it for each sync middleware and signal, and writes the
+body to a temporary file. Ingest needs none of that.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ VIEWS = {
     "/api/v1/ingest": IngestViewSet.as_view({"post": "create"}),
     "/api/v1/ingest/batch": IngestViewSet.as_view({"post": "batch"}),
 }
-# Their names in the URL configuration.
+# The names of these routes in the URL configuration.
 ROUTES = dict(zip(VIEWS.values(), ("ingest", "ingest-batch"), strict=True))
 
 
 class Shared:
-    """The objects that all requests of one event loop share."""
+    """Objects that all requests of one event loop share."""
 
     def __init__(self) -> None:
         self.resolver = KeyResolver()
@@ -55,7 +55,7 @@ class Shared:
 
 
 class SharedWay:
-    """The `readings.ingest.way.Way` of a request of the lane; uses the shared objects."""
+    """One request's `readings.ingest.way.Way`, which uses the objects that all requests share."""
 
     def __init__(self, shared: Shared, scope: HTTPScope, receive: ASGIReceiveCallable, limit: int) -> None:
         self.shared = shared
@@ -83,7 +83,7 @@ class SharedWay:
 
 
 class LaneBody:
-    """The `readings.ingest.way.Body` of a request, as it was sent. `refused`: the code of BodyRefused, or ""."""
+    """One request's `readings.ingest.way.Body`, still encoded. `refused` is the code of its refusal, or ""."""
 
     def __init__(self, way: SharedWay, sent: bytes, refused: str = "") -> None:
         self.way, self.sent, self.refused = way, sent, refused
@@ -102,7 +102,7 @@ class LaneBody:
         return decode(body, "")
 
     def inflated_and_decoded(self, decode: Decode) -> Posted:
-        """Decompresses and decodes in one job of the thread, so that waiting bodies are still compressed."""
+        """Runs in the thread. Inflates and decodes in one step, so that bodies that wait are not inflated yet."""
         try:
             body = bodies.decode(self.sent, self.encoding, self.way.limit)
         except bodies.BodyRefused as refusal:
@@ -111,11 +111,11 @@ class LaneBody:
         return decode(body, "")
 
     def check_room(self, body: bytes) -> None:
-        """Raises Overloaded before the costly decoding. Counts `{`, because each reading is an object."""
+        """Refuses a body that the queue has no room for, before decoding, the most costly step. Each object counts."""
         self.way.shared.committer.check_room(body.count(b"{"))
 
 
-# The headers that ingest and its error answers use, and that of the request id, which Django does not use.
+# Headers that ingest and its error answers use, by their name in META; x-request-id is for the request id.
 ASKED_FOR = {
     b"x-api-key": "HTTP_X_API_KEY",
     b"authorization": "HTTP_AUTHORIZATION",
@@ -126,7 +126,7 @@ ASKED_FOR = {
 
 
 class LaneRequest(HttpRequest):
-    """A request with only what ingest needs: method, path, few headers. Query, cookies and form would take 50 µs."""
+    """The parts of a request that ingest uses: method, path, few headers. Parsing more takes Django 50 µs."""
 
     def __init__(self, scope: HTTPScope, way: SharedWay) -> None:
         self.scope = scope
@@ -146,7 +146,7 @@ class LaneRequest(HttpRequest):
 
 
 class IngestLane:
-    """ASGI middleware: handles POSTs to the ingest endpoints and passes all other requests to `application`."""
+    """ASGI middleware: answers POSTs to the ingest endpoints and passes other requests to `application`."""
 
     def __init__(self, application: ASGI3Application, *, limit: int) -> None:
         self.application = application

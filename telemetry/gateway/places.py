@@ -1,4 +1,4 @@
-"""How many questions run at the same time: of one caller, and of a process."""
+"""Limits how many questions (requests other than ingest) run at the same time, per caller and per process."""
 
 import asyncio
 from collections import Counter
@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 from devices.database.work import POOL_SIZES, Work
 
-# Questions of a process at a time. Two connections of the pool are left for what is not counted, such as signing in.
+# Questions that run at the same time in a process. Two connections of the pool are left for uncounted requests, such
+# as signing in.
 QUESTIONS_PER_PROCESS = POOL_SIZES[Work.QUESTION] - 2
-# How long a question waits for its place, in seconds.
+# Seconds that a question waits for a place.
 WAIT_SECONDS = 2.0
-# Questions of one caller that wait for a place; a further one is refused at once.
+# Questions of one caller that may wait for a place; further ones are refused at once.
 WAITING_PER_CALLER = 32
 
 
 class NoPlace(Exception):
-    """The question cannot run now. `of_caller`: the caller's own bound is reached, else the process's."""
+    """The question cannot run now. `of_caller`: the caller's own limit is reached; otherwise that of the process."""
 
     def __init__(self, *, of_caller: bool) -> None:
         super().__init__(of_caller)
@@ -29,13 +30,13 @@ class Waiter:
 
 
 class Places:
-    """Shares `total` places fairly among callers, of which each gets at most `per_caller`.
+    """Shares `total` places fairly among callers; each gets at most `per_caller`.
 
-    A caller that holds places gets another one only if more are free than it holds. So callers who ask as fast as they
-    can get ever smaller shares, and a place is left for whoever comes next: of ten places three such callers hold 4, 3
-    and 2. (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
+    A caller gets another place only if more places are free than it holds. So callers that send requests as fast as
+    they can get smaller and smaller shares, and a place stays free for a new caller: of ten places, three such callers
+    hold 4, 3 and 2. (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
 
-    For the event loop's thread alone.
+    Not thread-safe: use it only in the event loop's thread.
     """
 
     def __init__(self, *, total: int, per_caller: int) -> None:
@@ -45,9 +46,9 @@ class Places:
         self.waiting: list[Waiter] = []
 
     async def take(self, caller: str, *, unless: "asyncio.Future[object]") -> bool:
-        """Takes a place, which is to be released; waits up to WAIT_SECONDS for one. False: `unless` was done first.
+        """Takes a place, waiting up to WAIT_SECONDS; False if `unless` was done first. After True, call `release`.
 
-        Raises NoPlace.
+        Raises NoPlace after WAIT_SECONDS, or at once if WAITING_PER_CALLER questions of the caller wait already.
         """
         if self.may_take(caller):
             self.grant(caller)
@@ -80,7 +81,7 @@ class Places:
         self.held[caller] += 1
 
     def release(self, caller: str) -> None:
-        """Gives a place back; of those who wait for it the caller with the fewest places gets it, then the first."""
+        """Gives back a place. The waiting caller with the fewest places gets it; among equals, the first to wait."""
         self.free += 1
         self.held[caller] -= 1
         if not self.held[caller]:

@@ -1,4 +1,4 @@
-"""Whom to believe about who is calling: what a proxy says counts, where TRUSTED_PROXIES names it, and else nothing."""
+"""The client's address and scheme from the headers of trusted proxies (TRUSTED_PROXIES), and from no one else."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -10,10 +10,10 @@ from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallab
 Network = IPv4Network | IPv6Network
 Headers = Iterable[tuple[bytes, bytes]]
 
-# In TRUSTED_PROXIES: whoever comes over a Unix socket, and so has no address.
+# The entry in TRUSTED_PROXIES for clients on a Unix socket, which have no address.
 UNIX = "unix"
-# Only the proxy in front of us may say these, and only two of them are listened to. By the last of them daphne lets any
-# client set the prefix of all addresses.
+# Headers that only a trusted proxy may set. Two of them are used (x-forwarded-for and -proto); all are removed. With
+# the last one, daphne would let any client set the prefix of all URLs.
 FORWARDING = frozenset(
     {
         *(b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"),
@@ -24,16 +24,16 @@ SCHEMES = {"http": {"http": "http", "https": "https"}, "websocket": {"http": "ws
 
 
 class TrustedProxies:
-    """ASGI middleware: sets `client` and `scheme` from what a trusted proxy says, and takes all such headers away.
+    """ASGI middleware: sets `client` and `scheme` from the headers of a trusted proxy, and removes all such headers.
 
-    So nothing further in has to ask whether `X-Forwarded-For` can be believed: what it finds in the scope is true.
+    So the inner applications can use the scope as it is and never need to check `X-Forwarded-For`.
     """
 
     def __init__(self, application: ASGI3Application, *, trusted: Sequence[str]) -> None:
         self.application = application
         self.unix = UNIX in trusted
         self.networks = [parse_network(entry) for entry in trusted if entry != UNIX]
-        # Of few proxies come many requests.
+        # Cached, because many requests come from few proxies.
         self.trusts = lru_cache(1024)(self.listed)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -42,16 +42,16 @@ class TrustedProxies:
             if not FORWARDING.isdisjoint([name for name, _ in given]):
                 headers = [pair for pair in given if pair[0] not in FORWARDING]
                 scope = cast(Scope, scope | {"headers": headers} | self.said(scope, given))
-            scope["root_path"] = ""  # type: ignore[typeddict-unknown-key]  # as daphne may have got it from that header
+            scope["root_path"] = ""  # type: ignore[typeddict-unknown-key]  # because daphne sets it from Daphne-Root-Path
         await self.application(scope, receive, send)
 
     def said(self, scope: Any, headers: Headers) -> dict[str, Any]:
-        """What of the scope is otherwise than it looks from here; nothing, unless a trusted proxy says so."""
+        """The scope entries that a trusted proxy corrects; {} if the peer is not one."""
         peer = scope.get("client")
         if not (self.trusts(peer[0]) if peer and peer[0] else self.unix):
             return {}
         said: dict[str, Any] = {}
-        # The nearest proxy's word is the last.
+        # The last value comes from the nearest proxy.
         scheme = SCHEMES[scope["type"]].get(last(headers, b"x-forwarded-proto").lower())
         if scheme:
             said["scheme"] = scheme
@@ -60,7 +60,7 @@ class TrustedProxies:
         return said
 
     def client(self, headers: Headers) -> str | None:
-        """The last address in X-Forwarded-For that is none of our proxies: what stands before it anyone can invent."""
+        """The last address in X-Forwarded-For that is not a trusted proxy. Addresses before it can be forged."""
         found = None
         for hop in reversed(values(headers, b"x-forwarded-for")):
             address = parse_address(hop)
@@ -77,7 +77,7 @@ class TrustedProxies:
 
 
 def parse_network(text: str) -> Network:
-    """The network that an entry of TRUSTED_PROXIES names; one address is a network of one. Raises ValueError."""
+    """The network of an entry in TRUSTED_PROXIES; an address is a network of one. Raises ValueError."""
     return ip_network(text, strict=False)
 
 
@@ -94,7 +94,7 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def values(headers: Headers, name: bytes) -> list[str]:
-    """The comma-separated values of a header, over all the times it is there."""
+    """The comma-separated values of all headers of this name, in order."""
     given = (value.decode("latin-1") for header, value in headers if header == name)
     return [part.strip() for value in given for part in value.split(",")]
 

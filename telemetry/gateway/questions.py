@@ -1,8 +1,8 @@
-"""Requests to Django: how many run at the same time, and what happens to one whose client leaves.
+"""Requests to Django: limits how many run at the same time, and ends those whose client leaves.
 
-A question is every request but those of the ingest lane, health, static files and signing in. It takes a place
-(`telemetry.gateway.places`) before it takes a thread and a connection, and releases it when its answer has been sent or
-given up.
+A question is any request except ingest, health, static files and signing in. It takes a place
+(`telemetry.gateway.places`) before it takes a thread and a database connection, and releases it when its answer was
+sent or abandoned.
 """
 
 import asyncio
@@ -35,20 +35,20 @@ logger = logging.getLogger(__name__)
 UNCOUNTED = frozenset(
     ("", "/health", "/health/live", "/health/ready", "/api/v1/health", "/favicon.ico", "/admin/login")
 )
-# Elsewhere a key is not looked at, and so does not tell callers apart.
+# Paths on which API keys are accepted, and so identify callers.
 KEYS_COUNT = ("/api/", "/metrics")
 READING = ("GET", "HEAD")
-# Known credentials that are remembered, by hash.
+# Hashes of known credentials that are kept.
 KNOWN_MAX = 10_000
-# An IPv6 address can be any of its network's.
+# A client can use any address of its IPv6 network, so the network counts as one address.
 IPV6_PREFIX = 64
-# Threads that interrupt statements of abandoned requests, and how long a cancelled request may take to end, in seconds.
+# Threads that interrupt statements of abandoned requests, and the seconds in which a cancelled request must end.
 INTERRUPTERS = 4
 CANCELLED_SECONDS = 1.0
 
 
 class KnownCallers(Middleware):
-    """Middleware: notes whom a request's credential belongs to, for those that follow with the same one."""
+    """Middleware: notes on a question how its caller was identified, so that the credential counts as known."""
 
     def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         question = getattr(request, "scope", {}).get("question")
@@ -58,30 +58,30 @@ class KnownCallers(Middleware):
 
 
 def proven_by(request: HttpRequest) -> str:
-    """How the request's caller was found to be known: by a "key", by a "session", or not ("")."""
+    """How the request's caller was identified: "key", "session", or "" for neither."""
     caller = getattr(request, "auth", None)
     if isinstance(caller, Caller):
         return "session" if caller.user else "key"
-    # Set where somebody has asked for the session's account; to ask here would be a query.
+    # Only if the session's account was loaded already: loading it here would be a query.
     user = getattr(request, "_cached_user", None)
     return "session" if user is not None and user.is_authenticated else ""
 
 
 class Question:
-    """One request on its way through Django."""
+    """One request to Django, with its caller's credential and address."""
 
     def __init__(self, scope: Any) -> None:
         self.credential, self.kind = credential_of(scope)
         self.address = address_of(scope)
-        # A write is not interrupted: its client may be gone, but it asked for the change.
+        # Writes are not interrupted when the client leaves, because it asked for the change.
         self.cancellation = Cancellation() if scope["method"] in READING else None
         self.abandoned = False
-        # Set by KnownCallers.
+        # Set by KnownCallers: "key", "session" or "".
         self.proven = ""
 
 
 def credential_of(scope: Any) -> tuple[str, str]:
-    """The hash of the key or session that a request brings, and which of them: "key", "session", or "" for neither."""
+    """The hash of a request's key or session, and which it is: "key", "session", or "" for neither."""
     headers: dict[bytes, str] = {}
     for name, value in scope["headers"]:
         if name in (b"x-api-key", b"authorization", b"cookie"):
@@ -96,7 +96,7 @@ def credential_of(scope: Any) -> tuple[str, str]:
 
 
 def address_of(scope: Any) -> str:
-    """Where a request comes from: an IPv4 address, an IPv6 network of 64 bits, or "" for a Unix socket."""
+    """The client's IPv4 address, its IPv6 network of 64 bits, or "" for a Unix socket."""
     client = scope.get("client")
     try:
         address = ipaddress.ip_address(client[0]) if client else None
@@ -114,19 +114,19 @@ def is_counted(path: str) -> bool:
 class BoundedQuestions:
     """ASGI application around Django's, for HTTP.
 
-    Django's handler runs in a task that no server cancels: a request that is killed while its thread waits for the
-    database would never give its connection back. When the client leaves, the statements of a question that only reads
-    are interrupted, and the handler ends by itself.
+    Django's handler runs in a task that no server cancels, because a request that is killed while its thread waits for
+    the database would never give its connection back. When the client of a GET or HEAD leaves, its statements are
+    interrupted instead, and the handler ends by itself.
 
-    Callers are told apart by key or session. Until an answer has shown that the key or session is known, its requests
-    count to their address, as those without any: who makes up keys gets no more places than one caller.
+    A caller is identified by its key or session. Until an answer has shown that this credential is known, its requests
+    count for its address, like those without a credential: invented keys give a client no further places.
     """
 
     def __init__(self, application: Any, *, per_caller: int) -> None:
         self.application = application
         self.places = Places(total=QUESTIONS_PER_PROCESS, per_caller=per_caller)
         self.known: OrderedDict[str, None] = OrderedDict()
-        # The event loop itself keeps no task alive.
+        # The event loop keeps only weak references to tasks.
         self.tasks: set[asyncio.Task[None]] = set()
         self.interrupters = ThreadPoolExecutor(INTERRUPTERS, "interrupters")
 
@@ -149,7 +149,7 @@ class BoundedQuestions:
             gone.cancel()
 
     def caller_of(self, question: Question) -> str:
-        """Whose places the question takes: a hash, or an address."""
+        """The caller whose places the question takes: a credential's hash, or an address."""
         if question.credential in self.known:
             self.known.move_to_end(question.credential)
             return question.credential
@@ -158,7 +158,7 @@ class BoundedQuestions:
     async def serve(
         self, question: Question, caller: str | None, scope: Any, body: ASGIReceiveEvent, send: ASGISendCallable
     ) -> None:
-        """Django's part, from the thread it takes to the end of the answer."""
+        """Runs Django's handler until the answer is sent, then releases the caller's place."""
         if caller is not None:
             QUESTIONS.inc()
         current_work.set(Work.QUESTION)
@@ -168,18 +168,18 @@ class BoundedQuestions:
         async def receive() -> ASGIReceiveEvent:
             if events:
                 return events.pop()
-            # That the client has left is none of Django's business: it would cancel the view and leave its thread.
+            # Never tell Django that the client left: it would cancel the view and leave its thread running.
             return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
         async def sending(event: ASGISendEvent) -> None:
             if question.abandoned:
-                raise asyncio.CancelledError  # Django ends the response, also one that is streamed, and closes it
+                raise asyncio.CancelledError  # Django then ends and closes the response, also a streamed one
             await send(event)
 
         try:
             await self.application(scope | {"question": question}, receive, sending)
         except ClientGone:
-            logger.debug("A streamed answer was given up")
+            logger.debug("A streamed answer was abandoned")
         finally:
             if caller is not None:
                 self.places.release(caller)
@@ -188,7 +188,7 @@ class BoundedQuestions:
                 self.remember(question.credential)
 
     async def attend(self, question: Question, task: "asyncio.Task[None]", gone: "asyncio.Future[Any]") -> None:
-        """Until the task has ended. Abandons the question when its client leaves, or the server cancels it."""
+        """Waits until the task has ended. Abandons the question if its client leaves or the server cancels it."""
         try:
             await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
@@ -218,7 +218,7 @@ class BoundedQuestions:
 
 
 async def refuse(refusal: NoPlace, scope: Any, send: ASGISendCallable, arrived_at: float) -> None:
-    """Answers in Django's place: 429 if the caller's own bound is reached, else 503."""
+    """Sends the answer to a refused question: 429 if the caller's own limit is reached, else 503."""
     QUESTIONS_REFUSED.labels("caller" if refusal.of_caller else "process").inc()
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     request = HttpRequest()
@@ -228,13 +228,13 @@ async def refuse(refusal: NoPlace, scope: Any, send: ASGISendCallable, arrived_a
     identifier = begin_request(headers.get(b"x-request-id", ""))
     if refusal.of_caller:
         bound = settings.QUESTIONS_PER_CALLER
-        detail = f"One caller can have {bound} questions under way at a time (QUESTIONS_PER_CALLER). Ask again later."
+        detail = f"The caller has {bound} requests running, the limit (QUESTIONS_PER_CALLER). Try again later."
         response = answer(request, status_code=429, code="too_many_questions", detail=detail)
         response["Retry-After"] = f"{WAIT_SECONDS:.0f}"
     else:
         detail = (
-            f"A process answers {QUESTIONS_PER_PROCESS} questions at a time (QUESTIONS_PER_PROCESS in "
-            "telemetry/gateway/places.py), and others have these places. Ask again later."
+            f"A process runs {QUESTIONS_PER_PROCESS} requests at a time (QUESTIONS_PER_PROCESS in "
+            "telemetry/gateway/places.py), and no place is free. Try again later."
         )
         response = answer(request, status_code=503, code="overloaded", detail=detail)
     response["X-Request-ID"] = identifier

@@ -1,4 +1,4 @@
-"""The log of WebSockets: an id for each, a line when one ends, and how many are open."""
+"""Observes WebSockets: an id for each, a log line when one ends, and a count of the open ones."""
 
 import logging
 import time
@@ -20,12 +20,12 @@ from telemetry.monitoring.instruments import SOCKETS, SOCKETS_CLOSED
 
 logger = logging.getLogger("telemetry.requests")
 
-# Before it is accepted, a socket that is closed has its handshake answered with this.
+# The status of a handshake that is refused, that is, closed before it is accepted.
 HANDSHAKE_REFUSED = 403
 
 
 class ObservedSockets:
-    """ASGI middleware around the sockets' application."""
+    """ASGI middleware around the WebSocket application."""
 
     def __init__(self, application: ASGI3Application) -> None:
         self.application = application

@@ -1,4 +1,4 @@
-"""Around every request: its id, its line in the log, problem documents and the content security policy.
+"""Middleware around every request: request id, access log, problem documents and the content security policy.
 
 May import monitoring.
 """

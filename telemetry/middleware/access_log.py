@@ -1,4 +1,4 @@
-"""What becomes of every request: counted and timed by its route, and told in one line of the log."""
+"""Counts and times every request by its route, and logs it in one line."""
 
 import logging
 import time
@@ -14,17 +14,17 @@ from telemetry.monitoring.instruments import METHODS, REQUESTS
 
 logger = logging.getLogger("telemetry.requests")
 
-# So many come of these, and all alike, that the metrics tell more than lines: only at DEBUG, while all is well.
+# Routes with many similar requests, which metrics describe better: logged at DEBUG unless they fail.
 QUIET = frozenset(
     ("ingest", "ingest-batch", "static", "health", "api-health", "health-live", "health-ready", "metrics")
 )
 PATH_CHARACTERS = 256
-# Of what a request that could not be read was refused for.
+# Characters of the reason why a request was refused.
 REASON_CHARACTERS = 200
 
 
 class Observed(Middleware):
-    """Logs every request that comes by Django's handler. The ingest lane logs its own."""
+    """Logs every request that Django's handler answers. The ingest lane logs its own."""
 
     def before(self, request: HttpRequest) -> None:
         request.arrived_at = time.perf_counter()  # type: ignore[attr-defined]
@@ -35,21 +35,21 @@ class Observed(Middleware):
 
 
 def route_of(request: HttpRequest) -> str:
-    """The name of the route that took it, as in the URL configuration; what nothing took has one name in common."""
+    """The name of the route in the URL configuration; "static", or "none" if no route matched."""
     if match := request.resolver_match:
         return match.view_name or match.route
     return "static" if request.path_info.startswith("/static/") else "none"
 
 
 def observe(request: HttpRequest, status: int, route: str, arrived_at: float) -> None:
-    """Counts a request that is answered, and tells of it. `arrived_at` is a moment of `time.perf_counter`."""
+    """Counts and logs a request that was answered. `arrived_at` is a time of `time.perf_counter`."""
     seconds = time.perf_counter() - arrived_at
     method = request.method if request.method in METHODS else "other"
     REQUESTS.count(route, method, status, seconds)
     level = logging.DEBUG if status < 400 and route in QUIET else logging.INFO
     if not logger.isEnabledFor(level):
         return
-    # As it stands in an address: decoded, a path may have line ends of its own.
+    # Percent-encoded, because a decoded path can contain line ends.
     path = quote(request.path[:PATH_CHARACTERS], safe="/:")
     extra = {
         "method": method,
@@ -67,11 +67,11 @@ def observe(request: HttpRequest, status: int, route: str, arrived_at: float) ->
 
 
 def caller_of(request: HttpRequest) -> str:
-    """`device`, `fleet`, `admin`, or a signed-in account's name as `user:name`; empty for anyone else."""
-    # DRF leaves here whom it has authenticated.
+    """`device`, `fleet`, `admin`, or `user:name` for a signed-in account; "" for an unknown caller."""
+    # Set by DRF's authentication.
     caller = getattr(request, "auth", None)
     if isinstance(caller, Caller):
         return f"user:{caller.user.get_username()}" if caller.user else caller.role.value
-    # Not asked of the session, which would be a query: only what somebody has asked already.
+    # Only if the session's account was loaded already: loading it here would be a query.
     user = getattr(request, "_cached_user", None)
     return f"user:{user.get_username()}" if user is not None and user.is_authenticated else ""

@@ -1,4 +1,4 @@
-"""The Content-Security-Policy of every answer: what a page may load, run and connect to is ours alone."""
+"""The Content-Security-Policy of every answer: pages load, run and connect to nothing but this server."""
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -7,15 +7,15 @@ from telemetry.middleware.request_id import Middleware
 
 POLICY = {
     "default-src": "'self'",
-    # Django's admin and Swagger UI have small pictures in their style sheets.
+    # Django's admin and Swagger UI embed small pictures in their style sheets.
     "img-src": "'self' data:",
     "object-src": "'none'",
     "base-uri": "'none'",
     "form-action": "'self'",
     "frame-ancestors": "'none'",
 }
-# Redoc's bundle writes its styles into the page (styled-components) and searches in a worker made of a string. It shows
-# the schema and the bar, no data.
+# Redoc's bundle adds inline styles (styled-components) and runs its search in a worker made from a string. Its page
+# shows the schema and the navigation, but no data.
 REDOC = POLICY | {"style-src": "'self' 'unsafe-inline'", "worker-src": "blob:"}
 
 
@@ -27,7 +27,7 @@ HEADER, HEADER_OF_REDOC = header(POLICY), header(REDOC)
 
 
 class ContentSecurityPolicy(Middleware):
-    """No page of ours has a script or a style in it, so none that somebody else put there runs."""
+    """Sets the policy. Our pages have no inline script or style, so an injected one does not run."""
 
     def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         redoc = request.path_info.rstrip("/") == "/redoc"

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents, for the API; as a short page, for people in a browser."""
+"""Errors as RFC 9457 problem documents for the API, and as a short HTML page for browsers."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ RETRY_AFTER_SECONDS = 5
 
 NO_TABLES = "The database has no tables yet (no such table). Create them: python manage.py migrate"
 NOT_JSON = "Send JSON, with the header Content-Type: application/json."
-NO_KEY = "Bring an API key in the header X-API-Key."
+NO_KEY = "Send an API key in the header X-API-Key."
 
 
 class Unavailable(exceptions.APIException):
@@ -60,7 +60,7 @@ class Unavailable(exceptions.APIException):
 
 
 class Abandoned(Unavailable):
-    """Nobody reads this answer; its status keeps it apart from failures in the log and the metrics."""
+    """The client has left. Nobody reads this answer; its status separates it from failures in log and metrics."""
 
     status_code = 499
     default_code = "client_gone"
@@ -68,11 +68,11 @@ class Abandoned(Unavailable):
 
 
 class Problems(Middleware):
-    """Gives the plain views what DRF's have: problem documents for a wrong method and for what is away or busy."""
+    """Problem documents for views without DRF: for a wrong method, and for a database that is unavailable or busy."""
 
     def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if settings.DEBUG and response.status_code >= 400 and isinstance(response, HttpResponse):
-            # Django's own pages then show the request, and every local variable on the way.
+            # Django's own error pages show the request and all local variables, so hide keys in them.
             page = response.content.decode(errors="replace")
             response.content = redacted(page, brought=credentials_in(request)).encode()
             response.headers["Content-Length"] = str(len(response.content))
@@ -85,8 +85,8 @@ class Problems(Middleware):
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         if isinstance(exception, DataError) and not request.path.startswith("/api/"):
-            # The console's filters hand any text on, and PostgreSQL takes no NUL.
-            detail = "The address names a value that the database cannot hold."
+            # The console's filters pass any text to the database, and PostgreSQL rejects a NUL.
+            detail = "The address contains a value that the database cannot store."
             return answer(request, status_code=400, code="bad_request", detail=detail)
         if isinstance(exception, TooManyHashes):
             refusal = answer(request, status_code=429, code="too_many_sign_ins", detail=str(exception))
@@ -100,7 +100,7 @@ class Problems(Middleware):
 
 
 def as_unavailable(error: BaseException) -> Unavailable | None:
-    """The 503 that a database error stands for, where it may pass; None for errors that are faults of ours."""
+    """The 503 (or 499) for a database error that may pass; None for errors that are faults of this code."""
     if isinstance(error, ClientGone):
         return Abandoned()
     if isinstance(error, DatabaseError) and (
@@ -127,10 +127,10 @@ def document(*, status_code: int, code: str, detail: str, **members: Any) -> dic
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """DRF's `EXCEPTION_HANDLER`: every error of an API view as `application/problem+json`.
+    """DRF's `EXCEPTION_HANDLER`: turns every error of an API view into `application/problem+json`.
 
-    Invalid values are a 422. An error that names `problem_members` has them added to its document.
-    None (a fault of ours) goes on to `server_error`, by way of Django's log.
+    Invalid values are a 422. If an error has an attribute `problem_members`, these are added to the document. Returns
+    None for an unexpected exception, which Django logs and `server_error` answers.
     """
     if isinstance(error, Http404):
         error = exceptions.NotFound()
@@ -141,7 +141,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     elif isinstance(error, DjangoPermissionDenied):
         error = exceptions.PermissionDenied()
     if (unavailable := as_unavailable(error)) is not None:
-        # What a view knows of its effects in that case.
+        # A view can say what the failure means for its request.
         if consequence := getattr(context.get("view"), "when_unavailable", ""):
             unavailable.detail = exceptions.ErrorDetail(f"{unavailable.detail} {consequence}", unavailable.detail.code)
         error = unavailable
@@ -171,7 +171,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
 
 
 def field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
-    """`{field, code, detail}` of every error in DRF's nested detail; `field` is empty for the whole body."""
+    """`{field, code, detail}` for every error in DRF's nested detail; `field` is "" for the whole body."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             yield from field_errors(inner, path if name == "non_field_errors" else f"{path}.{name}".lstrip("."))
@@ -183,7 +183,7 @@ def field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
 
 
 def answer(request: HttpRequest, *, status_code: int, code: str, detail: str) -> HttpResponse:
-    """An error outside the API's views: a page where the client asks for HTML, a problem document elsewhere."""
+    """An error outside the API's views: an HTML page if the client accepts HTML, else a problem document."""
     response: HttpResponse
     if "text/html" in request.headers.get("Accept", "") and not request.path.startswith("/api/"):
         context = {"title": TITLES[status_code], "detail": detail, "request_id": request_id.get()}
@@ -198,23 +198,28 @@ def answer(request: HttpRequest, *, status_code: int, code: str, detail: str) ->
 
 @requires_csrf_token
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    # For the request's line in the log: Django's own, with a traceback, is switched off (telemetry.monitoring.logging).
+    # For the access log; Django's own log of it, with a traceback, is switched off (telemetry.monitoring.logging).
     request.refused_because = f"{type(exception).__name__}: {exception}"  # type: ignore[attr-defined]
     if isinstance(exception, RequestDataTooBig):
-        return answer(request, status_code=413, code="body_too_large", detail="The body is over the limit.")
-    detail = "The request cannot be read. If the server was reached by a new name, add that to ALLOWED_HOSTS."
+        return answer(request, status_code=413, code="body_too_large", detail="The body is larger than the limit.")
+    detail = "The request is not valid. If the server has a new host name, add it to ALLOWED_HOSTS."
     return answer(request, status_code=400, code="bad_request", detail=detail)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """`CSRF_FAILURE_VIEW`: a form of the console that did not come from a page of ours, or from an old one."""
+    """`CSRF_FAILURE_VIEW`: a console form that came from another site or from an outdated page."""
     request.refused_because = reason  # type: ignore[attr-defined]
-    detail = "The form was sent without the token of its page, or from another address. Load the page again."
+    detail = "The form has no valid token, or it was sent from another site. Load the page again."
     return answer(request, status_code=403, code="csrf_failed", detail=detail)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, status_code=403, code="permission_denied", detail="This account may not do that.")
+    return answer(
+        request,
+        status_code=403,
+        code="permission_denied",
+        detail="This account does not have the permission to do this.",
+    )
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -222,5 +227,5 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    detail = "The server failed. The log has the cause under this request id."
+    detail = "The server failed. Its log has the cause under this request id."
     return answer(request, status_code=500, code="internal_error", detail=detail)

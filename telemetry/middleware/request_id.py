@@ -1,4 +1,4 @@
-"""Middleware around every request: its id, and the slash that API paths may end with."""
+"""Middleware for the request id, private caching and optional slashes, and their base class."""
 
 import random
 import re
@@ -22,7 +22,7 @@ SLASH_OPTIONAL = ("/api/", "/health", "/metrics", "/docs", "/redoc", "/guide")
 
 
 class Middleware:
-    """Calls `before` and `after` around a request, on either kind of handler, without a thread of its own."""
+    """Base class: calls `before` and `after` around a request, in sync and async handlers, without a thread."""
 
     async_capable = sync_capable = True
 
@@ -50,8 +50,8 @@ class Middleware:
 
 
 def begin_request(given: str) -> str:
-    """The id of the request that begins: the given one where it can be taken, else a new one. For this task alone."""
-    # One who took the wrong header for the key shall not find it in every line and answer.
+    """Sets and returns the request id of the current task: `given` if it is valid, else a random one."""
+    # A client may have sent its key in the wrong header; then it must not appear in log lines and answers.
     taken = ACCEPTED_REQUEST_ID.fullmatch(given) and redacted(given) == given
     identifier = given if taken else f"{random.getrandbits(128):032x}"
     current_request_id.set(identifier)
@@ -60,7 +60,7 @@ def begin_request(given: str) -> str:
 
 
 class RequestId(Middleware):
-    """`X-Request-ID` in, out, and in every log line between; made up where the client sends none."""
+    """Takes `X-Request-ID` from the request or makes one up; sets it on the response and on every log line."""
 
     def before(self, request: HttpRequest) -> None:
         begin_request(request.headers.get("X-Request-ID", ""))
@@ -71,9 +71,9 @@ class RequestId(Middleware):
 
 
 class Private(Middleware):
-    """What a key or a session was answered is kept by no cache: one keyed by address would give it to the next.
+    """Forbids caches to store answers for a key or session: a cache keyed by URL would give them to other clients.
 
-    Any answer counts that was made with a look at the session: the navigation on every page has the account's name.
+    Every answer that used the session counts, because the navigation on every page shows the account's name.
     """
 
     def after(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -84,7 +84,7 @@ class Private(Middleware):
 
 
 class OptionalSlash(Middleware):
-    """`/api/v1/ingest/` is `/api/v1/ingest`: answered at once, since clients drop a redirected POST's body."""
+    """Treats `/api/v1/ingest/` as `/api/v1/ingest`, without a redirect, because clients drop a redirected body."""
 
     def before(self, request: HttpRequest) -> None:
         if request.path_info.startswith(SLASH_OPTIONAL):

@@ -1,4 +1,4 @@
-"""What operators see of a process: logs without keys in them, and metrics for Prometheus.
+"""Logs and Prometheus metrics of a process. Keys are removed from logs.
 
 Imports nothing else of `telemetry`.
 """

@@ -1,4 +1,4 @@
-"""Logging: one line an event, readable on a console or as JSON, with the request's id in it."""
+"""Logging: one line for each event, as text or JSON, with the request id."""
 
 import time
 from contextvars import ContextVar
@@ -14,19 +14,19 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS = ("console", "json")
-# What a line may have beside its text.
+# Extra fields that a log line may have.
 EXTRAS = ("device_id", "method", "path", "route", "status", "status_code", "duration_ms", "client", "caller", "reason")
 
 
 class Periodically:
-    """Keeps a message that could be logged for every request to one in `seconds`."""
+    """Limits a repeated message to one in `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.last: float | None = None
 
     def due(self) -> bool:
-        """Whether to log now. True counts as logged."""
+        """Whether to log now. If it returns True, the message counts as logged."""
         now = time.monotonic()
         if self.last is not None and now - self.last < self.seconds:
             return False
@@ -35,7 +35,7 @@ class Periodically:
 
 
 def add_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Which request a line belongs to, and which device that is of, as far as it is known yet."""
+    """Adds the request id, and the device id if it is known already."""
     if identifier := request_id.get():
         event["request_id"] = identifier
     if device_id := calling_device.get():
@@ -44,12 +44,12 @@ def add_request(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
 
 
 def console_renderer() -> structlog.dev.ConsoleRenderer:
-    # Plain tracebacks: the pretty ones print local variables, and with them keys.
+    # Plain tracebacks, because the pretty ones print local variables, which can contain keys.
     return structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
 
 
 def logging_config(*, level: str, output: str) -> dict[str, Any]:
-    """The `LOGGING` setting; a wrong level or format is a system check's to report, not ours to crash on."""
+    """The `LOGGING` setting. A wrong level or format is ignored here, because a system check reports it."""
     renderer = structlog.processors.JSONRenderer() if output == "json" else console_renderer()
     before = [
         structlog.stdlib.add_logger_name,
@@ -76,26 +76,26 @@ def logging_config(*, level: str, output: str) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["stderr"], "level": level if level in LEVELS else "INFO"},
         "loggers": {
-            # Django's own handlers would print every line twice.
+            # Without Django's own handlers, which would print every line twice.
             "django": {"handlers": [], "propagate": True},
             "django.server": {"handlers": [], "propagate": True},
-            # A refusal has its line already (telemetry.middleware.access_log); what failed has its traceback from here.
+            # Refusals are in telemetry.middleware.access_log already; failures get their traceback from here.
             "django.request": {"level": "ERROR"},
-            # A traceback for each wrong Host or form, which anyone can send. The request's line has the reason.
+            # Anyone can cause its tracebacks with a wrong Host or form. The access log has the reason.
             "django.security": {"level": "CRITICAL"},
-            # With every statement come its parameters: sessions and the hashes of keys.
+            # DEBUG lines contain parameters of statements, such as sessions and hashes of keys.
             "django.db.backends": {"level": "INFO"},
-            # What it does at each sign-in; failures and locks are warnings.
+            # INFO lines are about every sign-in; failures and locks are warnings.
             "axes": {"level": "WARNING"},
-            # Four lines at every start, none of them for the operator.
+            # INFO lines at every start are of no use to operators.
             "daphne.server": {"level": "WARNING"},
-            # uvicorn's handlers print what we would hide; its log of requests, with tickets, ours stands in for.
+            # uvicorn's handlers do not hide keys, and its access log contains tickets; ours replaces it.
             "uvicorn": {"handlers": [], "propagate": True},
             "uvicorn.error": {"handlers": [], "propagate": True},
             "uvicorn.access": {"handlers": [], "propagate": False},
-            # A traceback a second while Redis is away, which `realtime.announcing.breaker` says once.
+            # It logs a traceback each second while Redis is down; `realtime.announcing.breaker` logs that once.
             "channels_redis.pubsub": {"level": "CRITICAL"},
-            # Clients log every request they make, at INFO: the simulator's, here.
+            # At INFO, HTTP clients log every request; here that is the simulator.
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
         },

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what this process has counted, for Prometheus."""
+"""`GET /metrics`: the metrics of this process for Prometheus."""
 
 import os
 import socket
@@ -14,14 +14,14 @@ from rest_framework.views import APIView
 from devices.access.callers import Caller
 from readings.upkeep.lag import ClockAhead, RollupLag
 
-# Each process answers for itself. Where one address leads to several, this tells which has answered.
-PROCESS = Info("telemetry_process", "The process that these figures are of.")
+# Each process has its own metrics. If one address leads to several processes, this shows which one answered.
+PROCESS = Info("telemetry_process", "The process that answered.")
 PROCESS.info({"host": socket.gethostname(), "pid": str(os.getpid())})
 REGISTRY.register(RollupLag())
 REGISTRY.register(ClockAhead())
 
 
-# The one permission on how the server itself does; docs/decisions/0033-limit-each-permission-to-what-it-names.md
+# The permission for the state of the server itself; docs/decisions/0033-limit-each-permission-to-what-it-names.md
 METRICS_PERMISSION = "readings.view_maintenanceround"
 
 

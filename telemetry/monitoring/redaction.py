@@ -1,7 +1,7 @@
-"""No key in what leaves the process as text: log lines, and the error pages that DEBUG shows.
+"""Hides keys in text that leaves the process: log lines, and error pages when DEBUG is on.
 
-Nothing here logs keys knowingly. But a library may log what came over the wire, a page of Django's shows a request
-whole, and servers log addresses with the ticket in them; so every line and every such page goes through `redacted`.
+Our code does not log keys. But a library may log received data, Django's error pages show whole requests, and servers
+log addresses with tickets. So every log line and every such page passes through `redacted`.
 """
 
 import html
@@ -16,17 +16,17 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 
 HIDDEN = "[hidden]"
-# PostgreSQL's second lines, which quote rows: "Failing row contains (…)", "COPY readings_reading, line 1: …".
+# Further lines of PostgreSQL errors, which quote rows: "Failing row contains (…)", "COPY readings_reading, line 1: …".
 QUOTED_ROWS = re.compile(r"((?:DETAIL|CONTEXT):\s+)(?:(?!\\n)[^\r\n])+")
-# What is shorter is no secret of ours, and would be hidden out of every other word.
+# Shorter values are not secrets of ours, and hiding them would hide parts of ordinary words.
 SECRET_CHARACTERS = 16
 SECRETS = ("SECRET_KEY", "API_SECRET_KEY", "DEVICE_API_KEYS")
 
-# Each keeps its first group. Whose keys we cannot know (a wrong one, a session's) are known by the name before them.
+# Each pattern keeps its first group. Unknown keys (wrong ones, sessions) are found by the name before them.
 FORMS = (
-    # A device's key; the hint that operators know one by is 4 characters of it.
+    # A device's key; operators recognise it by a hint of 4 characters, which stay visible.
     r"(tlm_[\w-]{4})[\w-]{8,}",
-    # A ticket, a key or a password as a parameter: of an address, of a form.
+    # A ticket, key or password as a parameter of a URL or form.
     r"((?:ticket|key|api_key|apikey|token|password)=)[^&\s\"'<>]+",
     # A cookie.
     r"((?:sessionid|csrftoken)=)[^;\s\"'<>]+",
@@ -37,9 +37,9 @@ FORM = re.compile("|".join(FORMS), re.IGNORECASE)
 
 
 def redacted(text: str, *, brought: tuple[str, ...] = ()) -> str:
-    """The text with everything hidden that is, or looks like, a key, a ticket, a session or a password.
+    """The text with everything hidden that is, or looks like, a key, ticket, session or password.
 
-    `brought`: what a request brought that is to be hidden whatever it looks like.
+    `brought` are values from the request, which are hidden in any case.
     """
     if secrets := configured():
         text = literally(secrets).sub(HIDDEN, text)
@@ -49,7 +49,7 @@ def redacted(text: str, *, brought: tuple[str, ...] = ()) -> str:
 
 
 def credentials_in(request: HttpRequest) -> tuple[str, ...]:
-    """Everything in a request by which somebody could be known: keys, parameters, cookies."""
+    """All values of a request that may be credentials (keys, parameters, cookies) of SECRET_CHARACTERS or more."""
     given = [request.headers.get(name, "") for name in ("X-API-Key", "Authorization")]
     given += [value for _, values in request.GET.lists() for value in values]
     given += request.COOKIES.values()
@@ -57,7 +57,7 @@ def credentials_in(request: HttpRequest) -> tuple[str, ...]:
 
 
 def configured() -> tuple[str, ...]:
-    """The secrets of the settings; none while the settings themselves are being read."""
+    """The secrets in the settings; () while the settings are being loaded."""
     if not settings.configured:
         return ()
     found: list[str] = []
@@ -72,7 +72,7 @@ def configured() -> tuple[str, ...]:
 
 @lru_cache(8)
 def literally(secrets: tuple[str, ...]) -> re.Pattern[str]:
-    """Matches the secrets as they are, and as JSON, a page or an address spells them."""
+    """A pattern that matches the secrets as they are, and as escaped in JSON, HTML and URLs."""
     spellings = {
         spelling
         for secret in secrets
@@ -82,7 +82,7 @@ def literally(secrets: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def redact_access_log(entry_writer: type[Any]) -> None:
-    """daphne, started by hand, writes its log of requests past all logging: by `daphne.access.AccessLogGenerator`."""
+    """Hides keys in daphne's access log, which does not use `logging`; `entry_writer` is its AccessLogGenerator."""
     write_entry = entry_writer.write_entry
 
     def write_redacted(self: Any, *, request: str, **entry: Any) -> None:
@@ -92,5 +92,5 @@ def redact_access_log(entry_writer: type[Any]) -> None:
 
 
 def redact_line(_logger: Any, _method: str, line: str) -> str:
-    """The last of structlog's processors."""
+    """The last of structlog's processors: hides keys and quoted rows in a finished line."""
     return QUOTED_ROWS.sub(rf"\g<1>{HIDDEN}", redacted(line))

@@ -1,1 +1,1 @@
-"""The OpenAPI schema: what all operations share, and the view that serves it."""
+"""The OpenAPI schema: parts common to all operations, and the view that serves it."""

@@ -1,4 +1,4 @@
-"""What every operation of the OpenAPI schema shares: keys, errors, device ids in paths."""
+"""Parts common to all operations of the OpenAPI schema: authentication, errors, device ids in paths, health."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ PROBLEM = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "code": {"type": "string", "description": "For programs to tell errors apart."},
-        "request_id": {"type": "string", "description": "Under which the server's log has the request."},
+        "code": {"type": "string", "description": "A stable code by which programs recognise the error."},
+        "request_id": {"type": "string", "description": "The id of the request in the server's log."},
         "errors": {
             "type": "array",
             "items": {
@@ -29,14 +29,14 @@ PROBLEM = {
     "required": ["type", "title", "status", "detail", "code", "request_id"],
 }
 ALWAYS = {
-    "401": "No key, or one that is unknown, expired or revoked.",
-    "403": "Known, but not allowed.",
-    "503": "Database away.",
+    "401": "The key is missing, unknown, expired or revoked.",
+    "403": "The caller is known but does not have the permission.",
+    "503": "The database is unavailable or overloaded.",
 }
 WITH_BODY = {
     "400": "Malformed JSON.",
-    "413": "Body over the limit.",
-    "415": "Media type or content encoding that is not taken.",
+    "413": "The body is larger than the limit.",
+    "415": "Unsupported media type or content encoding.",
     "422": "Invalid values.",
 }
 
@@ -46,24 +46,24 @@ HEALTH = {
         "status": {"type": "string", "enum": ["ok", "degraded", "unavailable"]},
         "checks": {
             "type": "object",
-            "description": "What was checked, and how it is; `ok` where all is well.",
+            "description": "The result of each check; `ok` if it passed.",
             "additionalProperties": {"type": "string"},
         },
     },
     "required": ["status", "checks"],
 }
-# A plain view, which drf-spectacular does not see.
+# The health endpoint is not a DRF view, so drf-spectacular does not find it.
 HEALTH_PATH = "/api/v1/health"
 HEALTH_OPERATION = {
     "operationId": "health",
     "summary": "Health of this process",
-    "description": "200 `ok`; 200 `degraded` where all is stored but something else is away or late; 503 `unavailable` "
-    "where nothing can be stored. Open to anyone. The same at `/health`.",
+    "description": "200 `ok`; 200 `degraded` if readings are stored but another part is unavailable or late; 503 "
+    "`unavailable` if nothing can be stored. Needs no key. Also at `/health`.",
     "tags": ["health"],
     "security": [{}],
     "responses": {
         status: {"description": description, "content": {"application/json": {"schema": HEALTH}}}
-        for status, description in (("200", "It works, if need be degraded."), ("503", "Nothing can be stored."))
+        for status, description in (("200", "Readings can be stored."), ("503", "Nothing can be stored."))
     },
 }
 
@@ -76,7 +76,7 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
         return [{"type": "apiKey", "in": "header", "name": "X-API-Key"}, {"type": "http", "scheme": "bearer"}]
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:
-        # Either header will do.
+        # One of the two headers is enough.
         return [{"apiKey": []}, {"bearer": []}]
 
 
@@ -89,7 +89,7 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 
 
 def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Adds to every operation the errors it can answer, and to every device id in a path its form."""
+    """Adds the possible errors to every operation, and the pattern of device ids to every path."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for name, schema in result["components"]["schemas"].items():
@@ -100,13 +100,13 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
             parameters = operation.get("parameters", [])
             errors = ALWAYS | (WITH_BODY if "requestBody" in operation else {})
             if "{device_id}" in path or path.endswith("/tickets"):
-                errors |= {"404": "No such device that the caller may see; or nothing to show."}
+                errors |= {"404": "No such device, or the caller may not see it, or it has no readings."}
             if any(parameter["in"] == "query" for parameter in parameters):
                 errors |= {"422": "Invalid parameters."}
             if "/ingest" in path:
                 errors |= {"429": "The device posts more often than DEVICE_RATE_LIMIT allows; see Retry-After."}
             elif "/health" not in path:
-                errors |= {"429": "The caller has QUESTIONS_PER_CALLER questions under way already; see Retry-After."}
+                errors |= {"429": "The caller already has QUESTIONS_PER_CALLER requests running; see Retry-After."}
             if path.endswith("/devices") and "requestBody" in operation:
                 errors |= {"409": "A device with this id already exists."}
             if path.endswith("/rotate-key"):

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 
 class SchemaView(SpectacularAPIView):
-    """The OpenAPI document, as YAML or JSON; one at a time: drf-spectacular loads its extensions without a lock."""
+    """The OpenAPI document as YAML or JSON. One request at a time, as drf-spectacular is not thread-safe here."""
 
     content_negotiation_class = DefaultContentNegotiation
     lock = Lock()

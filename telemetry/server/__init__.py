@@ -1,4 +1,4 @@
-"""The servers: daphne and uvicorn with limits for each connection, and an orderly end.
+"""The servers daphne and uvicorn with limits for each connection, and an orderly shutdown.
 
 May import the gateway, middleware and monitoring.
 """

@@ -38,16 +38,16 @@ IDLE_SECONDS = 60.0
 # A client that acknowledges no byte of an answer for this time is disconnected.
 UNREAD_SECONDS = 30.0
 
-# Twisted's defaults, which are daphne's. Bytes: of the request line and all headers.
+# Twisted's (and so daphne's) defaults: number of headers; bytes of the request line and all headers.
 HEADERS_MAX = 500
 HEAD_BYTES_MAX = 16 * 1024
 
-# How often each connection is checked.
+# Seconds between two checks of each connection.
 CHECK_SECONDS = 1.0
-# How long a refused connection stays open after its answer: closed with an unread request, it would be reset, and the
-# client might not see the answer.
+# Seconds that a refused connection stays open after its answer. If it were closed at once, with an unread request, it
+# would be reset, and the client might not see the answer.
 REFUSED_SECONDS = 0.1
-# How often the same refusal is logged.
+# The same refusal is logged once in this many seconds.
 LOG_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 5
 # An IPv6 host usually has a whole network of this size to itself, so the network counts as one address.
@@ -55,7 +55,7 @@ IPV6_PREFIX = 64
 
 
 class Refusal(NamedTuple):
-    """The answer to a connection that does not get through to the application; `reason` is its name in /metrics."""
+    """The answer to a request that does not reach the application. `reason` is its label in /metrics."""
 
     reason: str
     status: int
@@ -81,7 +81,7 @@ HEAD_TOO_LARGE = Refusal(
     "head_too_large",
     431,
     "head_too_large",
-    f"The request line and the headers may have {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers.",
+    f"The request line and headers may have at most {HEAD_BYTES_MAX} bytes, and at most {HEADERS_MAX} headers.",
 )
 HEAD_TOO_SLOW = Refusal(
     "head", 408, "head_timeout", f"The request line and the headers must arrive within {HEAD_SECONDS:.0f} seconds."
@@ -110,7 +110,7 @@ class Phase(Enum):
 
 
 class Progress:
-    """Since when a connection is in its phase, and which deadline it missed."""
+    """The phase of a connection and since when it is in it, to find missed deadlines."""
 
     __slots__ = ("acknowledged", "phase", "received", "since", "stalled_since")
 
@@ -146,7 +146,7 @@ class Progress:
         return seconds > HEAD_SECONDS
 
     def stalled(self, connection: Any, now: float) -> bool:
-        """To be called while part of an answer waits: whether the client has read nothing for UNREAD_SECONDS."""
+        """Whether the client has read nothing for UNREAD_SECONDS. Call it at each check while an answer is unsent."""
         acknowledged = bytes_acknowledged(connection)
         if self.stalled_since is None or acknowledged != self.acknowledged:
             self.acknowledged, self.stalled_since = acknowledged, now
@@ -155,7 +155,7 @@ class Progress:
 
 class Checked(Protocol):
     def check(self, now: float) -> None:
-        """Drops the connection if it missed a deadline. `now`: of `time.monotonic`."""
+        """Drops the connection if it missed a deadline. `now` is from `time.monotonic`."""
 
 
 class Checks:
@@ -207,7 +207,10 @@ class Addresses:
         self.log = Periodically(LOG_SECONDS)
 
     def admit(self, peer: str, descriptor: int) -> Refusal | None:
-        """Counts a new connection of `counted_as` = `peer`, unless it is refused. `descriptor`: its file descriptor."""
+        """Counts a new connection and returns None, or returns the refusal.
+
+        `peer` is from `counted_as`; `descriptor` is the connection's file descriptor.
+        """
         if files_are_scarce(descriptor):
             CONNECTIONS_REFUSED.labels("files").inc()
             return TOO_FEW_FILES
@@ -229,7 +232,7 @@ class Addresses:
         return None
 
     def release(self, peer: str) -> None:
-        """To be called once for each admitted connection when it is closed."""
+        """Uncounts a connection. Call it once for each admitted connection, when it is closed."""
         if self.open[peer] > 1:
             self.open[peer] -= 1
         else:
@@ -241,9 +244,9 @@ addresses = Addresses()
 
 @lru_cache(4096)
 def counted_as(peer: str) -> str:
-    """What a connection of this address is counted as: the address, an IPv6 /64, or "" for not at all.
+    """The name under which connections of this address are counted: the address, its IPv6 /64, or "" for not counted.
 
-    Not counted: proxies of TRUSTED_PROXIES and Unix sockets (`peer` is empty).
+    Proxies in TRUSTED_PROXIES and Unix sockets (`peer` is empty) are not counted.
     """
     address = parse_address(peer)
     if address is None:

@@ -1,8 +1,8 @@
-"""daphne with limits for each connection (`connections`), flow control for answers, and an orderly end.
+"""daphne with limits for each connection (`connections`), flow control for answers, and an orderly shutdown.
 
-daphne itself receives any body before it asks the application, sends answers to clients that do not read them without a
-limit, waits 60 s for each line of a head, and cancels running requests when it is stopped. Its WebSockets are in
-`telemetry.server.daphne_websockets`.
+daphne itself receives a body of any size before it calls the application, buffers answers without a limit for clients
+that do not read, waits 60 s for each line of a head, and cancels running requests when it is stopped. For WebSockets
+see `telemetry.server.daphne_websockets`.
 """
 
 import asyncio
@@ -22,15 +22,17 @@ from telemetry.server.daphne_websockets import PacedFactory, PacedServer, PacedS
 from telemetry.server.draining import drain, receive_again
 from telemetry.server.pacing import bound_unsent
 
-# Half of Twisted's types are missing, and the others know nothing of transports that are sockets.
+# Any, because Twisted's types are incomplete and do not describe socket transports.
 Channel: Any = HTTPChannel
-TOO_LARGE = Refusal("body_too_large", 413, "body_too_large", "The body is far over the limit. Send it in parts.")
+TOO_LARGE = Refusal(
+    "body_too_large", 413, "body_too_large", "The body is much larger than the limit. Send it in parts."
+)
 
 
 class BoundedChannel(Channel):  # type: ignore[misc]
-    """An HTTP connection: admitted by its address, with deadlines for the client, and with flow control.
+    """An HTTP connection, with a limit per address, deadlines for the client, and flow control.
 
-    `writable` is set while what was sent is (nearly) all taken by the kernel. `answered`: it had an answer already.
+    `writable` is set while the kernel has taken (nearly) all sent bytes. `answered`: it has had an answer.
     """
 
     maxHeaders = connections.HEADERS_MAX  # noqa: N815  Twisted's name
@@ -42,9 +44,9 @@ class BoundedChannel(Channel):  # type: ignore[misc]
         self.writable.set()
         self.progress = Progress()
         self.answered = False
-        # What it is counted as; empty: not counted.
+        # The name under which `addresses` counts it; "" if it is not counted.
         self.address = ""
-        # Nothing more is read.
+        # True after a refusal: nothing more is read.
         self.refused = False
 
     def connectionMade(self) -> None:  # noqa: N802
@@ -70,7 +72,7 @@ class BoundedChannel(Channel):  # type: ignore[misc]
         addresses.release(self.address)
 
     def become_socket(self, socket: PacedSocket) -> None:
-        """A WebSocket goes on with this connection, and with its place among those of its address."""
+        """Hands this connection, with its count for the address, over to a WebSocket."""
         socket.address = self.address
         self.forget()
 
@@ -109,11 +111,11 @@ class BoundedChannel(Channel):  # type: ignore[misc]
                 self.refuse(connections.HEAD_TOO_SLOW)
             elif self.progress.phase is Phase.BODY:
                 self.refuse(connections.BODY_TOO_SLOW)
-            else:  # a browser's spare connection, for instance: it would take an answer for that of its next request
+            else:  # no answer: on a browser's spare connection it would be taken as that of the next request
                 self.loseConnection()
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answers a request that does not reach the application, and closes the connection."""
+        """Answers in place of the application, and closes the connection."""
         self.refused = True
         count_dropped(refusal.reason)
         self.transport.write(refusal.response())
@@ -123,11 +125,11 @@ class BoundedChannel(Channel):  # type: ignore[misc]
         self.refuse(connections.HEAD_TOO_LARGE)
 
     def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
-        """Twisted's answer has no body, and is a 400 for a head that is too large too."""
+        """Answers with a problem document. Twisted's answer has no body, and is a 400 for too large a head, too."""
         too_large = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
         self.refuse(connections.HEAD_TOO_LARGE if too_large else connections.MALFORMED)
 
-    # Flow control: Twisted calls these when its buffer is over 64 KiB, and when it is empty again.
+    # Flow control: Twisted calls `pauseProducing` when its buffer exceeds 64 KiB, `resumeProducing` when it is empty.
 
     def pauseProducing(self) -> None:  # noqa: N802
         super().pauseProducing()
@@ -141,9 +143,9 @@ class BoundedChannel(Channel):  # type: ignore[misc]
 
 
 class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
-    """Keeps one byte more of a body than the limit, by which the application knows that it is over.
+    """Keeps one byte more of a body than the limit, so that the application sees that it is too large.
 
-    Far beyond the limit the connection is closed.
+    The connection is closed when the body exceeds DISCARD_FACTOR times the limit.
     """
 
     received = 0
@@ -173,20 +175,20 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         if message["type"] == "http.response.start" and self.channel is not None:
             self.channel.answered = True
             if draining.is_set():
-                # Said before it is done: a proxy would send its next request down this connection while it is closed.
+                # Announced in the answer, because a proxy could otherwise send its next request while this closes.
                 self.responseHeaders.setRawHeaders(b"connection", [b"close"])
                 self.channel.persistent = False
         super().handle_reply(message)
 
 
 class BoundedFactory(HTTPFactory):  # type: ignore[misc]
-    """`channels`: the open HTTP connections; one that became a WebSocket is none any more."""
+    """`channels` are the open HTTP connections, without those that became WebSockets."""
 
     protocol = BoundedChannel
 
     def __init__(self, server: Any) -> None:
         super().__init__(server)
-        self.timeOut = None  # Twisted's; `BoundedChannel.check` does more
+        self.timeOut = None  # `BoundedChannel.check` replaces Twisted's time-out
         self.channels: set[BoundedChannel] = set()
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
@@ -196,7 +198,7 @@ class BoundedFactory(HTTPFactory):  # type: ignore[misc]
 
 
 class Server(PacedServer):
-    """`lead`: so many seconds it goes on to let clients in after it was told to stop, and says that it will."""
+    """`lead`: seconds for which it still accepts connections after it was told to stop."""
 
     def __init__(self, *, lead: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
@@ -204,7 +206,7 @@ class Server(PacedServer):
         self.ports: list[Any] = []
 
     def run(self) -> None:
-        # The only way in: `run` makes its factories itself.
+        # Replaced in daphne's module, because `run` creates its factories itself.
         server.HTTPFactory = BoundedFactory
         server.WebSocketFactory = PacedFactory
         super().run()
@@ -214,6 +216,6 @@ class Server(PacedServer):
         self.ports.append(port)
 
     def kill_all_applications(self) -> Any:
-        """Called before the reactor stops, which waits for the Deferred."""
+        """Starts draining. Twisted calls it before the reactor stops, and waits for the Deferred."""
         draining.set()
         return Deferred.fromFuture(asyncio.ensure_future(drain(self)))

@@ -1,4 +1,4 @@
-"""daphne's WebSockets, with what they lack: bounds both ways, the pace of a reader, the registry's close codes."""
+"""daphne's WebSockets with size limits, flow control, and all registered close codes."""
 
 import asyncio
 from functools import lru_cache
@@ -14,23 +14,26 @@ from realtime.protocol.messages import MESSAGE_MAX
 from telemetry.server.connections import addresses
 from telemetry.server.pacing import LINGER_SECONDS, bound_unsent
 
-# Of those that RFC 6455 (7.4.1) and the registry let a server send, the ones that autobahn's `sendClose` refuses.
+# Close codes that RFC 6455 (7.4.1) and the registry let a server send, but autobahn's `sendClose` refuses.
 REGISTERED_CODES = range(1001, 1015)
-# The registry's "service restart", which uvicorn sends at its end too: clients connect again at once.
+# "Service restart" in the registry, which uvicorn also sends when it stops: clients connect again at once.
 SERVICE_RESTART = 1012
-# The messages of an application that wait until the client has read what was sent before.
+# Application messages that wait until the client has read what was sent before.
 PACED = frozenset(("websocket.send", "http.response.body"))
 
 
 @lru_cache(maxsize=8)
 def framed(text: str) -> bytes:
-    """The text as RFC 6455 puts it on the wire: the same bytes for all sockets, as a server does not mask."""
+    """The bytes of a text frame (RFC 6455). They are the same for all sockets, because servers do not mask frames."""
     return bytes(PreparedMessage(text.encode(), isBinary=False, applyMask=False, doNotCompress=True).payloadHybi)
 
 
 @implementer(IPullProducer)
 class PacedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
-    """`writable` is set while the kernel has taken all that was sent. `address`: what the connection is counted as."""
+    """A WebSocket with flow control.
+
+    `writable` is set while the kernel has taken all sent bytes. `address` is the name under which it is counted.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,16 +46,16 @@ class PacedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no typ
 
     def onConnect(self, request: Any) -> Any:  # noqa: N802  autobahn's name
         bound_unsent(self.transport.getHandle())
-        # The HTTP channel, which the connection was before, has registered itself for the same news.
+        # The connection's HTTP channel is still registered as its producer.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self, False)
         return super().onConnect(request)
 
     def resumeProducing(self) -> None:  # noqa: N802  Twisted's name
-        """All is written."""
+        """Called when all bytes are written."""
         self.writable.set()
         if self.transport.disconnecting:
-            self.transport.unregisterProducer()  # for which it waits
+            self.transport.unregisterProducer()  # the transport waits for that before it closes
 
     def stopProducing(self) -> None:  # noqa: N802
         self.writable.set()
@@ -64,9 +67,9 @@ class PacedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no typ
             self.sendData(framed(content))
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802
-        """Hands it to the kernel at once, without a turn of the reactor; what that does not take waits here."""
+        """Writes to the socket at once, without waiting for the reactor; the transport buffers the rest."""
         if self.writable.is_set():
-            sent = self.transport.writeSomeData(data)  # or what is wrong, which Twisted will find again
+            sent = self.transport.writeSomeData(data)  # bytes sent, or an error, which Twisted will meet again
             data = data[sent:] if isinstance(sent, int) and sent > 0 else data
         if data:
             self.writable.clear()
@@ -87,9 +90,9 @@ class PacedFactory(WebSocketFactory):  # type: ignore[misc]
     protocol = PacedSocket
 
     def setProtocolOptions(self, **options: Any) -> None:  # noqa: N802
-        """Also closes with a code what sends too much or nonsense: by default autobahn drops the connection."""
+        """Limits frames. After an invalid or too large message it sends a close code; autobahn drops the connection."""
         ours = {
-            # The limit of a whole message, 1 MiB, holds for what is sent as well, so it stays as it is.
+            # The limit of a whole message stays at 1 MiB, because autobahn applies it to sent messages too.
             "maxFramePayloadSize": 2 * MESSAGE_MAX,
             "failByDrop": False,
             "closeHandshakeTimeout": LINGER_SECONDS,
@@ -99,7 +102,7 @@ class PacedFactory(WebSocketFactory):  # type: ignore[misc]
 
 class PacedServer(Server):  # type: ignore[misc]
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        """Makes the application wait for a client that reads slowly. A WebSocket's close is sent at once."""
+        """Makes the application wait for a client that reads slowly. A close is sent at once."""
         if message["type"] in PACED:
             await protocol.writable.wait()
         await super().handle_reply(protocol, message)
@@ -110,7 +113,7 @@ class PacedServer(Server):  # type: ignore[misc]
         return [protocol for protocol in found if protocol.state != protocol.STATE_CLOSED]
 
     def close_sockets(self) -> None:
-        """Sends each WebSocket a close frame with SERVICE_RESTART; its application gets a disconnect in the end."""
+        """Sends each open WebSocket a close frame with SERVICE_RESTART; its application then gets a disconnect."""
         for protocol in self.open_sockets():
             if protocol.state == protocol.STATE_OPEN:
                 protocol.serverClose(SERVICE_RESTART)

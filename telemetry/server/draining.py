@@ -1,4 +1,4 @@
-"""How daphne stops: it accepts nothing new, closes WebSockets, answers the requests it has, and then ends.
+"""Orderly shutdown of daphne: it accepts no connections, closes WebSockets, answers its requests, and then ends.
 
 daphne itself cancels running requests, whose clients then cannot know whether their readings were stored.
 """
@@ -15,78 +15,78 @@ from twisted.python.failure import Failure
 
 logger = logging.getLogger(__name__)
 
-# Within the 25 s after which process managers are told to kill.
+# Seconds; less than the 25 s after which process managers are configured to kill.
 DRAIN_SECONDS = 20
-# So long a handshake that has begun may take.
+# Seconds that a TCP handshake that has begun may take.
 HANDSHAKE_SECONDS = 0.5
-# So long a connection that was let in may take to send its first request, and one that a client or a proxy keeps open
-# to send another; with the answer it is told that it ends (telemetry.server.daphne_http).
+# Seconds in which a new connection may send its first request, and in which a kept-alive connection may send another
+# one, whose answer says `Connection: close` (telemetry.server.daphne_http).
 FIRST_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 CANCELLED_SECONDS = 2
-# Time for the clients of WebSockets to answer the close frame.
+# Seconds for WebSocket clients to answer the close frame.
 CLOSED_SECONDS = 2.0
 LOOK_SECONDS = 0.02
-# Connections that may wait to be accepted (`listen(2)`). Of those beyond, the kernel resets some that it has let in:
-# Twisted's 50 are few for a fleet that comes back at once.
+# Connections that may wait to be accepted (`listen(2)`). Beyond that the kernel resets some. Twisted's default of 50 is
+# too few for a fleet that reconnects at once.
 BACKLOG = 2048
 GONE: Any = Failure(CONNECTION_DONE)  # type: ignore[no-untyped-call]  # Twisted's types leave it out
 
-# Linux's names for options of IPv4 (ip(7)) and IPv6 (linux/in6.h), which Python does not have.
+# Linux socket options of IPv4 (ip(7)) and IPv6 (linux/in6.h) that Python does not define.
 IP_MINTTL = 21
 IPV6_MINHOPCOUNT = 73
-# The highest there is. Packets arrive with less: 64 or 128 is what systems send with.
+# The highest TTL. Systems send with 64 or 128, so packets arrive with less.
 TTL_MAX = 255
 
 
 def begin_no_more(listener: socket.socket) -> None:
-    """From now on no connection to `listener` begins; those whose handshake has begun can still be accepted.
+    """Stops new connections to `listener`; those whose handshake has begun can still be accepted.
 
-    The kernel resets a connection that it completes between the last accept() and close(), so none may begin in that
-    time. The kernel drops packets to `listener` whose time to live is below its minimum (RFC 5082), without an answer:
-    a client whose SYN is dropped sends it again a second later, and finds the port closed or another process there.
-    Where the system does not have the option, as outside Linux, a client may be reset.
+    The kernel resets a connection that it completes between the last accept() and close(), so none may begin then.
+    With a minimum TTL (RFC 5082) the kernel drops packets to `listener` without an answer. A client whose SYN is
+    dropped sends it again a second later, and finds the port closed or another process there. On systems without the
+    option (not Linux) some clients may be reset.
     """
     try:
         require_ttl(listener, TTL_MAX)
     except OSError as error:
-        logger.info("New connections cannot be held off (%s): some may be reset as the port closes", error)
+        logger.info("New connections cannot be stopped (%s): some may be reset when the port closes", error)
 
 
 def receive_again(connection: socket.socket) -> None:
-    """To be called for what is accepted after `begin_no_more`: a connection inherits the listener's minimum."""
+    """Undoes `begin_no_more` for a connection accepted after it, which inherits the listener's minimum TTL."""
     with contextlib.suppress(OSError):
         require_ttl(connection, 0)
 
 
 def require_ttl(tcp: socket.socket, ttl: int) -> None:
-    """Packets to `tcp` with a lower time to live are dropped. Raises OSError."""
+    """Makes the kernel drop packets to `tcp` with a lower time to live (TTL). Raises OSError."""
     if sys.platform != "linux" or tcp.family not in (socket.AF_INET, socket.AF_INET6):
         return
     if tcp.family == socket.AF_INET6:
         tcp.setsockopt(socket.IPPROTO_IPV6, IPV6_MINHOPCOUNT, ttl)
-    # Also of an IPv6 socket: IPv4 clients may come to it.
+    # Also for an IPv6 socket, because IPv4 clients can connect to it.
     tcp.setsockopt(socket.IPPROTO_IP, IP_MINTTL, ttl)
 
 
 async def drain(server: Any) -> None:
-    """Ends the connections of `server` (a `telemetry.server.daphne_http.Server`)."""
+    """Ends the connections of `server` (a `telemetry.server.daphne_http.Server`) within about DRAIN_SECONDS."""
     loop = asyncio.get_running_loop()
-    # `/health/ready` answers 503 already, so that a proxy turns to another process before this one closes its port.
+    # `/health/ready` answers 503 already, so a proxy can switch to another process before this port closes.
     await asyncio.sleep(server.lead)
     for port in server.ports:
         begin_no_more(port.socket)
     await asyncio.sleep(HANDSHAKE_SECONDS)
     for port in server.ports:
-        # The kernel has accepted these for us; closed now, they would be reset with their requests unread. Closed in
-        # the same turn of the loop, not by stopListening(), which accepts others until the next turn.
+        # Accept the connections that the kernel has completed: if closed now, they would be reset with their requests
+        # unread. Close the port in the same turn of the loop; stopListening() would accept others until the next turn.
         port.numberAccepts = BACKLOG
         port.doRead()
         port.connectionLost(GONE)
     started = loop.time()
     closing: set[Any] = set()
     while loop.time() < started + DRAIN_SECONDS:
-        server.close_sockets()  # also those whose handshake has just ended
+        server.close_sockets()  # also those opened since the last round
         channels = list(server.http_factory.channels)
         if not channels and (loop.time() > started + CLOSED_SECONDS or not server.open_sockets()):
             break

@@ -1,4 +1,4 @@
-"""The process's limit of open files (RLIMIT_NOFILE): raised at the start, and not used up by connections."""
+"""The limit of open files (RLIMIT_NOFILE): raised at the start, and partly reserved for the process itself."""
 
 import logging
 import resource
@@ -7,9 +7,9 @@ from telemetry.monitoring.logging import Periodically
 
 logger = logging.getLogger(__name__)
 
-# As LimitNOFILE in docs/deployment/telemetry-web@.service.
+# The same value as LimitNOFILE in docs/deployment/telemetry-web@.service.
 FILES_MAX = 65_536
-# Files that connections leave free for the database, Redis, request bodies and the log; at most a quarter of the limit.
+# Files kept free for the database, Redis, request bodies and the log; at most a quarter of the limit.
 RESERVED_FILES = 100
 LOG_SECONDS = 60.0
 
@@ -17,7 +17,7 @@ scarcity = Periodically(LOG_SECONDS)
 
 
 def raise_file_limit() -> None:
-    """Raises the soft limit to the hard limit, at most to FILES_MAX. Usual soft limits are 1,024, for select(2)."""
+    """Raises the soft limit to the hard limit, at most to FILES_MAX. Systems often set it to 1,024, for select(2)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -25,7 +25,7 @@ def raise_file_limit() -> None:
 
 
 def files_are_scarce(descriptor: int) -> bool:
-    """Whether a connection with this file descriptor leaves too few files to the process. Logged once a minute.
+    """Whether a connection with this file descriptor leaves fewer files than reserved. Logged once a minute.
 
     The kernel gives out the lowest free descriptor, so a high one means that almost all below it are in use.
     """

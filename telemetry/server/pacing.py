@@ -1,20 +1,20 @@
-"""Clients that read slowly: how much unsent data the kernel keeps for them, and whether they read at all."""
+"""Slow readers: limits unsent data in the kernel, and measures whether a client reads at all."""
 
 import socket
 import struct
 import sys
 from typing import Any
 
-# What a client has to take in the close and what waits before it, until the connection is dropped.
+# Seconds in which a client must take the waiting data and the close; then the connection is dropped.
 LINGER_SECONDS = 10.0
 
-# Bytes that may wait in the kernel for their turn, beside those that are under way. Without a bound it takes megabytes
-# for a reader who has stopped, and for so long it is served like everyone.
+# Unsent bytes that may wait in the kernel, not counting those in flight. Without this limit the kernel buffers
+# megabytes for a client that does not read, and until they are full the server cannot notice.
 UNSENT_MAX = 16 * 1024
 
 
 def bound_unsent(connection: Any) -> None:
-    """`connection`: a socket, or what an event loop gives for one; one that is not TCP is left as it is."""
+    """Sets UNSENT_MAX on a TCP socket, or an event loop's object for one; does nothing for other sockets."""
     if connection.family in (socket.AF_INET, socket.AF_INET6):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_MAX)
 
@@ -25,7 +25,7 @@ ACKNOWLEDGED_OFFSET = 120
 
 
 def bytes_acknowledged(connection: Any) -> int | None:
-    """How many bytes the peer of a TCP connection has acknowledged so far; None where the kernel does not say.
+    """The number of bytes that the peer of a TCP connection has acknowledged; None if the kernel does not say.
 
     A client that does not read acknowledges nothing once its receive buffer is full.
     """

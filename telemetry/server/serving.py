@@ -1,4 +1,4 @@
-"""daphne with the application on HOST and PORT."""
+"""Runs daphne with the application on HOST and PORT."""
 
 import socket
 import threading
@@ -10,16 +10,16 @@ from readings.upkeep.maintenance import keep_maintaining
 from telemetry.databases.ending import end_database_work
 from telemetry.server.files import raise_file_limit
 
-# How long maintenance may take to end its step when the server stops, in seconds; then the step is interrupted.
+# Seconds in which maintenance must end its step when the server stops; then the step is interrupted.
 STOP_SECONDS = 4.0
 
 
 class CannotListen(Exception):
-    """The address is taken, or not this machine's; the message says which."""
+    """The address is in use, or not one of this machine; the message says which."""
 
 
 def check_address() -> None:
-    """Raises CannotListen."""
+    """Checks that the server can listen on HOST and PORT. Raises CannotListen."""
     family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -33,8 +33,8 @@ def check_address() -> None:
 
 
 def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
-    """Serves until SIGTERM or Ctrl-C, and `lead` seconds longer; calls `ready` once it listens."""
-    # Not at the top: importing daphne installs Twisted's reactor, and the application needs its settings checked.
+    """Serves until SIGTERM or Ctrl-C, and for `lead` more seconds; calls `ready` once it listens."""
+    # Imported here: daphne installs Twisted's reactor on import, and the application checks its settings.
     from daphne.endpoints import build_endpoint_description_strings
 
     from telemetry.asgi import application
@@ -50,12 +50,12 @@ def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
         server_name="",
         lead=lead,
     ).run()
-    # What is still under way has outlived the draining; its threads would keep the process from its end.
+    # Statements that still run have outlasted the draining; their threads would delay the end of the process.
     end_database_work()
 
 
 def serve_and_maintain(*, ready: Callable[[], None]) -> None:
-    """As `serve`, with maintenance in a thread."""
+    """Does the same as `serve`, and runs maintenance in a thread."""
     stop = threading.Event()
     maintainer = threading.Thread(target=keep_maintaining, args=[stop], name="maintenance", daemon=True)
     maintainer.start()

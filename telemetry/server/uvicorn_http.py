@@ -1,7 +1,7 @@
 """uvicorn's HTTP connections with our limits: `uvicorn --http telemetry.server.uvicorn_http:Protocol …`.
 
-uvicorn itself has flow control, but receives a head of any size, waits for a head, a body or a reader for ever, and
-accepts any number of connections of one address. The limits are in `telemetry.server.connections`.
+uvicorn itself has flow control, but it accepts a head of any size, waits without limit for a head, a body or a slow
+reader, and accepts any number of connections from one address. The limits are in `telemetry.server.connections`.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ class Protocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.progress = Progress()
         self.address = ""
-        # Nothing more is read.
+        # True after a refusal: nothing more is read.
         self.refused = False
-        # Bytes of an incomplete head, without the chunk that it began in; and the size of the current chunk.
+        # Bytes of an incomplete head, not counting the chunk in which it began, and the size of the current chunk.
         self.head_size = 0
         self.chunk_size = 0
         self.unsent_is_bounded = False
@@ -54,7 +54,7 @@ class Protocol(HttpToolsProtocol):
         addresses.release(self.address)
 
     def handle_websocket_upgrade(self) -> None:
-        # Not at the top: `telemetry.gateway.lifespan` finds out by sys.modules whether uvicorn was given this class.
+        # Imported here: `telemetry.gateway.lifespan` checks sys.modules to see if uvicorn was given this class.
         from telemetry.server.uvicorn_websockets import Socket
 
         if self.refused:
@@ -64,7 +64,7 @@ class Protocol(HttpToolsProtocol):
         socket = self.transport.get_protocol()
         if isinstance(socket, Socket):
             socket.address = self.address
-        else:  # started without --ws telemetry.server.uvicorn_websockets:Socket: nobody would tell us when it is closed
+        else:  # started without --ws telemetry.server.uvicorn_websockets:Socket: its end would not be reported
             addresses.release(self.address)
 
     def pause_writing(self) -> None:
@@ -82,7 +82,7 @@ class Protocol(HttpToolsProtocol):
         self.chunk_size = len(data)
         super().data_received(data)
         if self.progress.phase is Phase.HEAD and not self.refused:
-            if self.head_size < 0:  # it began in this chunk
+            if self.head_size < 0:  # the head began in this chunk
                 self.head_size = 0
             else:
                 self.head_size += len(data)
@@ -98,7 +98,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.refused:
             return
-        # Only then can the head be too large; the rest is counted while it is incomplete.
+        # Measured only if the head can be too large; an incomplete head is counted in data_received.
         size = self.size_of_head() if self.chunk_size > connections.HEAD_BYTES_MAX or self.head_size > 0 else 0
         if size > connections.HEAD_BYTES_MAX or len(self.headers) > connections.HEADERS_MAX:
             self.refuse(connections.HEAD_TOO_LARGE)
@@ -127,11 +127,11 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.progress.phase is Phase.ANSWER and self.is_answered():
             self.progress.enter(Phase.IDLE)
-        elif self.progress.phase is Phase.HEAD:  # of the next request, which had to wait for this answer
+        elif self.progress.phase is Phase.HEAD:  # the next request, which had to wait for this answer
             self.progress.enter(Phase.HEAD)
 
     def is_answered(self) -> bool:
-        """Whether no request is waiting for its answer."""
+        """Whether no request waits for its answer."""
         return self.cycle is None or self.cycle.response_complete
 
     def check(self, now: float) -> None:
@@ -151,10 +151,10 @@ class Protocol(HttpToolsProtocol):
             self.refuse(connections.BODY_TOO_SLOW)
         elif self.progress.phase is Phase.OPENED:
             self.transport.close()
-        # IDLE is uvicorn's own (--timeout-keep-alive).
+        # uvicorn itself closes IDLE connections (--timeout-keep-alive).
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answers a request that does not reach the application, or ends the answer that has begun, and closes."""
+        """Answers in place of the application, unless its answer has begun, and closes the connection."""
         self.refused = True
         count_dropped(refusal.reason)
         if not self.pipeline and (

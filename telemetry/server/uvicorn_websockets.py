@@ -1,7 +1,7 @@
 """uvicorn's WebSockets with our limits: `uvicorn --ws telemetry.server.uvicorn_websockets:Socket …`.
 
-Without it uvicorn receives a message of up to 16 MB before the application refuses it, and a client that reads too
-slowly is sent no close: it keeps its connection, and the server keeps some 64 KiB of what was to be sent.
+Without it, uvicorn receives a message of up to 16 MB before the application can refuse it. And a client that reads too
+slowly gets no close: it keeps its connection, and the server keeps about 64 KiB of unsent data.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ class Socket(WebSocketsSansIOProtocol):
     def __init__(self, config: Config, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
         self.conn.max_message_size = 2 * MESSAGE_MAX
-        # What the connection is counted as; set by `telemetry.server.uvicorn_http`.
+        # The name under which `addresses` counts it; set by `telemetry.server.uvicorn_http`.
         self.address = ""
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -34,7 +34,7 @@ class Socket(WebSocketsSansIOProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     async def send(self, message: Any) -> None:
-        """Waits for a reader that is behind, as uvicorn does; but a close goes out at once, behind what waits."""
+        """Waits for a slow reader, as uvicorn does; but a close is not held back, and goes after what is buffered."""
         if message["type"] == "websocket.close":
             self.writable.set()
         await super().send(message)

@@ -6,11 +6,11 @@ import pytest
 from django.db import connection
 from playwright.sync_api import Browser
 
-from devices.tests.fixtures import *  # noqa: F403  pytest finds fixtures where they stand
+from devices.tests.fixtures import *  # noqa: F403  pytest finds fixtures by name in this module
 from telemetry.tests.support.browser import chromium, session
 from telemetry.tests.support.server import Server
 
-# About PostgreSQL alone: the suite's second run, on PostgreSQL and Redis, has them.
+# These tests need PostgreSQL; the suite's second run, on PostgreSQL and Redis, has it.
 OF_POSTGRESQL = ["test_postgresql_stops.py", "test_hung_connections.py", "test_abandoned_requests.py"]
 OF_POSTGRESQL += ["test_commit_without_answer.py"]
 collect_ignore = [] if connection.vendor == "postgresql" else list(OF_POSTGRESQL)
@@ -20,11 +20,11 @@ if "PROVE" not in os.environ:  # `make prove`
 
 @pytest.fixture(autouse=True)
 def health_looks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not what an earlier test found out."""
+    """Disables the reuse of an earlier test's probe."""
     monkeypatch.setattr("telemetry.health.FRESH_SECONDS", 0.0)
 
 
-# Not for the whole run: while it is there, the thread has an event loop that others would trip over.
+# Per module, not for the whole run: while Playwright is active, the thread has an event loop that breaks other tests.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as browser:

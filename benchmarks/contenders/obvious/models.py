@@ -13,7 +13,7 @@ class Device(models.Model):
 
 
 class Reading(models.Model):
-    """The product's columns, keys and indexes, without `seq`, which an obvious implementation does not have."""
+    """The product's columns, keys and indexes, but no `seq`, which an obvious implementation does not have."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     device = models.ForeignKey(Device, to_field="device_id", on_delete=models.PROTECT, db_index=False)

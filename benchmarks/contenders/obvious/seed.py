@@ -1,4 +1,4 @@
-"""Makes the tables and the devices of a file of `device_id key` lines."""
+"""Creates the tables, and a device for each `device_id key` line of a file."""
 
 import hashlib
 import sys

@@ -1,4 +1,4 @@
-"""The obvious implementation: what `startproject` gives, with DRF, on PostgreSQL or SQLite."""
+"""The obvious implementation: a project as `startproject` creates it, with DRF, on PostgreSQL or SQLite."""
 
 import os
 
@@ -43,7 +43,7 @@ else:
             "NAME": os.environ["BENCH_DATABASE"],
             "USER": "postgres",
             "HOST": "127.0.0.1",
-            # A fresh connection a request would be the default; the pool is what its documentation recommends.
+            # The default is a new connection for each request; Django's documentation recommends this pool.
             "OPTIONS": {"pool": {"min_size": 4, "max_size": 32, "timeout": 30}},
         }
     }

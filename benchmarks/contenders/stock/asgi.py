@@ -1,4 +1,4 @@
-"""`POST /readings` sends to a group; a consumer sends each message on with `send_json`."""
+"""`POST /readings` sends a message to a group; a consumer forwards each message with `send_json`."""
 
 import json
 import os

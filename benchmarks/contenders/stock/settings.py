@@ -1,4 +1,4 @@
-"""Live readings the stock way: channels' documentation followed to the letter, core Redis layer, nothing stored."""
+"""Live readings exactly as in the documentation of Channels: core Redis layer, nothing stored."""
 
 import os
 

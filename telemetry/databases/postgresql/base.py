@@ -1,4 +1,4 @@
-"""PostgreSQL with a pool for each kind of work, and connections that notice when nobody answers on them."""
+"""PostgreSQL with a pool for each kind of work, and connections that notice when the server does not answer."""
 
 import contextlib
 import logging
@@ -29,49 +29,49 @@ from telemetry.databases.cancellation import current_cancellation, uncancelled
 
 logger = logging.getLogger(__name__)
 
-# How long the server may take to say that it has ended a statement at its `statement_timeout`, in seconds.
+# Seconds within which the server must report that it ended a statement at its `statement_timeout`.
 GRACE_SECONDS = 1.0
-# A connection from the pool is asked whether it still lives; so long it has for the answer, in seconds.
+# Seconds within which a connection from the pool must answer the check before it is used.
 CHECK_SECONDS = 1.0
-# How often a connection that waits for an answer is looked up at the server, in seconds.
+# Seconds between two checks, at the server, of a connection that waits for an answer.
 LOOK_SECONDS = 4.0
-# How long the server may take to accept the request to cancel a statement, in seconds.
+# Seconds within which the server must accept the request to cancel a statement.
 CANCEL_SECONDS = 1.0
 
-# Of a session that has sent its answer, or waits for what its client is to send, the client waits in vain.
+# False for a session that has answered, or that waits for input from its client: then our wait is in vain.
 AT_WORK = """
 SELECT state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'
 FROM pg_stat_activity WHERE pid = %s AND backend_start = %s
 """
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"
 INTRODUCTION = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-# From version 14 on the server can look whether its client is still there, and ends the statement if not.
+# PostgreSQL 14 and newer can check whether the client is still there, and end the statement if not.
 LOOK_FOR_CLIENT = "SET client_connection_check_interval = '5s'"
 
-# The connections of this process, to be cut when it has to end.
+# The open connections of this process, which are cut when the process ends.
 open_connections: "WeakSet[Connection]" = WeakSet()
 connections_lock = threading.Lock()
 
 
 class Connection(psycopg.Connection[Any]):
-    """Closes itself where the database does not answer in time.
+    """A connection that closes itself if the database does not answer in time.
 
-    A connection can hang although the server is well: after a failover, or behind a firewall that has lost its state,
-    nothing arrives any more and nobody says so. So a long wait is looked into: over a connection of its own the server
-    is asked whether it still works at the statement.
+    A connection can hang although the server works: after a failover, or behind a firewall that lost its state, no
+    packet arrives and no error either. So during a long wait the server is asked, over another connection, whether it
+    still works on the statement.
     """
 
     work = Work.QUESTION
-    # How long a statement may take.
+    # Seconds that a statement may take.
     seconds = float(CONNECT_SECONDS)
-    # When (of `time.monotonic`) and why the last attempt to connect failed; None where it did not.
+    # Time (`time.monotonic`) and message of the last attempt to connect, if it failed; else None.
     refusal: ClassVar[tuple[float, str] | None] = None
-    # The session's process and start, by which the server can be asked about it; None where a pooler hides it.
+    # The session's process id and start time, to ask the server about it; None if a pooler hides them.
     session: tuple[int, Any] | None = None
 
     @classmethod
     def connect(cls, conninfo: str = "", **parameters: Any) -> "Connection":
-        """As psycopg's; remembers why it could not, since a pool tries it in threads of its own and tells nobody."""
+        """psycopg's `connect`, which also remembers its error: the pool connects in its own threads and hides it."""
         try:
             connection = super().connect(conninfo, **parameters)
         except psycopg.OperationalError as error:
@@ -81,9 +81,9 @@ class Connection(psycopg.Connection[Any]):
         return connection
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """As psycopg's, which every statement, COPY, COMMIT and fetch goes through, with a deadline.
+        """psycopg's `wait`, which every statement, COPY, COMMIT and fetch goes through, with a deadline.
 
-        Ends early, with ClientGone, where the request's client has left.
+        Raises ClientGone if the client of the request has left.
         """
         cancellation = current_cancellation.get()
         if cancellation is None:
@@ -103,7 +103,7 @@ class Connection(psycopg.Connection[Any]):
                 return super().wait(gen, interval, max(asked_for, 0.001))
             except psycopg.OperationalError as error:
                 if self.closed or error.sqlstate or time.monotonic() - began < asked_for:
-                    raise  # the server's own error, not the end of our patience
+                    raise  # an error from the server, not our deadline
                 if asked_for < left and self.is_worked_at():
                     continue
                 self.close()
@@ -112,10 +112,10 @@ class Connection(psycopg.Connection[Any]):
                 raise psycopg.OperationalError("PostgreSQL does not answer: the connection was closed") from error
 
     def is_worked_at(self) -> bool:
-        """Whether the server says that it still works at what was asked here; False where it cannot be reached.
+        """Whether the server still works on the statement; False if it cannot be reached.
 
-        A session that does not is ended there: it would keep its locks, and in the middle of a COPY no timeout of the
-        server's own ends it.
+        An idle session is ended, because it would keep its locks, and in the middle of a COPY no timeout of the server
+        ends it.
         """
         try:
             with psycopg.connect(
@@ -126,10 +126,10 @@ class Connection(psycopg.Connection[Any]):
                     return True
                 other.execute(TERMINATE, self.session)
         except psycopg.Error as error:
-            logger.warning("A connection that hangs could not be looked up: %s", words_of(error))
+            logger.warning("The state of a connection that does not answer is unknown: %s", words_of(error))
         return False
 
-    # These make the connection ready for the next request, also if this one's client has left.
+    # These prepare the connection for the next request, so they run even if this request's client has left.
 
     def rollback(self) -> None:
         with uncancelled():
@@ -140,14 +140,17 @@ class Connection(psycopg.Connection[Any]):
             super().set_autocommit(value)
 
     def interrupt(self) -> None:
-        """From another thread: ends the running statement; the connection stays usable if the server answers."""
+        """Called from another thread: cancels the running statement; the connection stays usable if the server answers.
+
+        If the server does not accept the cancellation within CANCEL_SECONDS, the connection is cut.
+        """
         try:
             self.cancel_safe(timeout=CANCEL_SECONDS)
         except psycopg.Error:
             self.cut()
 
     def cut(self) -> None:
-        """From another thread: ends the connection, so that whoever waits on it gets an error at once."""
+        """Called from another thread: closes the connection, so that a thread that waits on it gets an error."""
         with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.fileno())) as half:
             half.shutdown(socket.SHUT_RDWR)
 
@@ -156,7 +159,7 @@ class Pool(ConnectionPool[Connection]):
     """The connections of one kind of work."""
 
     def __init__(self, work: Work, parameters: dict[str, Any], configure: Callable[[Any], Any]) -> None:
-        """`configure` is Django's, for a new connection."""
+        """`configure` is Django's function that sets up a new connection."""
         self.work = work
         self.seconds = STATEMENT_SECONDS[work]
         self.configure_for_django = configure
@@ -176,7 +179,7 @@ class Pool(ConnectionPool[Connection]):
         )
 
     def getconn(self, timeout: float | None = None) -> Connection:
-        """As psycopg's, but where none can be opened it raises the reason in place of PoolTimeout."""
+        """psycopg's `getconn`, but if no connection can be opened it raises the reason instead of PoolTimeout."""
         try:
             return super().getconn(timeout)
         except PoolTimeout as error:
@@ -185,7 +188,7 @@ class Pool(ConnectionPool[Connection]):
             raise
 
     def prepare(self, connection: Connection) -> None:
-        """Of a new connection."""
+        """Sets up a new connection."""
         self.configure_for_django(connection)
         if connection.info.server_version >= 140_000:
             connection.execute(LOOK_FOR_CLIENT)
@@ -196,8 +199,8 @@ class Pool(ConnectionPool[Connection]):
             open_connections.add(connection)
 
     def check_lives(self, connection: Connection) -> None:
-        """Raises where the connection is dead, or does not answer; then the other idle ones are not trusted either."""
-        connection.seconds = CHECK_SECONDS  # less than LOOK_SECONDS, so nobody else is asked
+        """Raises if the connection does not answer; the other idle connections are then closed too."""
+        connection.seconds = CHECK_SECONDS  # less than LOOK_SECONDS, so the server is not asked over another connection
         try:
             with uncancelled():
                 self.check_connection(connection)
@@ -208,10 +211,9 @@ class Pool(ConnectionPool[Connection]):
 
 
 def settings_of(work: Work) -> list[tuple[str, int]]:
-    """PostgreSQL's settings of a session, in milliseconds and seconds as it counts them.
+    """Session settings for PostgreSQL, in milliseconds or seconds as PostgreSQL defines them.
 
-    The server looks for a client that is gone as we look for a server that is: a session of which nobody knows any more
-    would keep its locks.
+    With the keepalives the server notices a client that is gone, whose session would otherwise keep its locks.
     """
     return [
         ("statement_timeout", round(STATEMENT_SECONDS[work] * 1000)),
@@ -224,24 +226,24 @@ def settings_of(work: Work) -> list[tuple[str, int]]:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's backend, with a pool for each kind of work in the place of its one pool."""
+    """Django's backend with one pool for each kind of work instead of one pool."""
 
     pools: ClassVar[dict[tuple[str, Work], Pool]] = {}
     left_open: "finalize[Any, Any] | None" = None
 
     @property
     def pool(self) -> Pool | None:
-        """The one of `current_work`; None where Django connects past it, as to make a test's database."""
+        """The pool for `current_work`; None if Django connects without a pool, as when it creates a test database."""
         if self.alias == NO_DB_ALIAS or not self.settings_dict["OPTIONS"].get("pool"):
             return None
         key = (self.alias, current_work.get())
         if (pool := self.pools.get(key)) is None:
-            # Where several threads make one at a time, the first that is kept is used. None of them is open yet.
+            # If several threads create one at the same time, all use the one stored first. None of them is open yet.
             pool = self.pools.setdefault(key, Pool(key[1], self.get_connection_params(), self.configure))
         return pool
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """From the pool, to which it returns even if this wrapper is garbage-collected before it is closed.
+        """A connection from the pool. It returns there even if this wrapper is garbage-collected without being closed.
 
         Django's wrappers are thread-local: if a server kills a request, nothing else closes its wrapper.
         """
@@ -257,7 +259,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super()._close()  # type: ignore[misc]  # the stubs leave it out
 
     def configure(self, connection: Any) -> None:
-        """What Django does to a new connection."""
+        """Applies Django's set-up to a new connection."""
         self._configure_connection(connection)  # type: ignore[attr-defined]  # the stubs leave it out
 
     def close_pool(self) -> None:
@@ -266,7 +268,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 
 def give_back(connection: Connection) -> None:
-    """Returns a connection to its pool if nobody did. Closes it first, because a statement may still run on it."""
+    """Returns a connection to its pool if it was not returned. Closes it first, as a statement may still run on it."""
     pool: Any = connection._pool
     if pool is None:
         return
@@ -276,7 +278,7 @@ def give_back(connection: Connection) -> None:
 
 
 def cut_connections() -> None:
-    """Ends every connection of this process, so that no thread keeps it from its end."""
+    """Closes every connection of this process, so that no thread that waits on one delays the process's end."""
     with connections_lock:
         connections = list(open_connections)
     for connection in connections:

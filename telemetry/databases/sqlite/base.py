@@ -1,4 +1,4 @@
-"""SQLite, whose statements are interrupted at the deadline of the work they are for."""
+"""SQLite with a deadline for each statement, which depends on the kind of work."""
 
 import itertools
 import os
@@ -16,19 +16,19 @@ from devices.database import instruments
 from devices.database.work import STATEMENT_SECONDS, Work, current_work
 from telemetry.databases.cancellation import current_cancellation
 
-# How often it is looked for statements that are past their deadline, in seconds.
+# Seconds between two checks for statements past their deadline.
 LOOK_SECONDS = 0.25
-# How long a statement waits for its turn to write, in seconds. SQLite has one writer.
+# Seconds that a statement waits for the write lock. SQLite allows one writer at a time.
 LOCK_SECONDS = {Work.INGEST: 4.0, Work.LIVE: 4.0, Work.QUESTION: 10.0, Work.UPKEEP: 20.0, Work.MIGRATION: 60.0}
 
 
 class Watch:
-    """Interrupts statements at their deadline, from a thread that ends when there is none for a while."""
+    """Interrupts statements at their deadline, from a thread that ends after about 10 s without statements."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.numbers = itertools.count()
-        # By number: the deadline (of `time.monotonic`), and whose statement it is.
+        # By number: the deadline (`time.monotonic`) and the connection of the statement.
         self.running: dict[int, tuple[float, Connection]] = {}
         self.thread: threading.Thread | None = None
 
@@ -69,7 +69,7 @@ watch = Watch()
 
 
 class Cursor(base.SQLiteCursorWrapper):
-    """SQLite finds rows as they are fetched, so a fetch has a deadline as a statement has."""
+    """A cursor with a deadline for statements and for fetches, because SQLite computes rows as they are fetched."""
 
     @contextmanager
     def deadline(self) -> Iterator[None]:
@@ -115,9 +115,9 @@ class Cursor(base.SQLiteCursorWrapper):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's backend, which also notices when the file is no longer the one it has open.
+    """Django's backend, which also raises OperationalError if the database file was removed or replaced.
 
-    What is written to a file that was removed goes nowhere, and SQLite does not tell.
+    SQLite would go on writing to the removed file without an error, and the data would be lost.
     """
 
     file: tuple[int, int] | None = None
@@ -128,7 +128,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def file_on_disk(self) -> tuple[int, int] | None:
-        """Device and inode; None where there is no file."""
+        """Device and inode of the file; None if there is no file."""
         try:
             status = os.stat(self.settings_dict["NAME"])
         except OSError:

@@ -12,10 +12,10 @@ from telemetry.configuration.installation import OPERATOR, missing_secrets, prep
 
 class Command(BaseCommand):
     help = (
-        "Sets up what is missing (secrets, tables, an operator's account) and ends. Run it before the processes of an "
+        "Creates what is missing (secrets, tables, an operator's account) and ends. Run it before the processes of an "
         "installation start, and after each upgrade."
     )
-    # Run by `handle`, once there are secrets to check.
+    # `handle` runs the checks, after it has created missing secrets.
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,7 +33,7 @@ class Command(BaseCommand):
 
 
 def start_over_with_secrets(out: TextIO | OutputWrapper) -> None:
-    """Where secrets are missing, writes them into `.env` and runs this command again from its beginning, with them."""
+    """If secrets are missing, writes them to `.env` and runs this command again from its start, to load them."""
     if missing := missing_secrets():
         write_secrets(missing, settings.ENV_FILE)
         out.write(f"Wrote {' and '.join(missing)} into {settings.ENV_FILE}.\n")

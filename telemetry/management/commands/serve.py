@@ -9,8 +9,8 @@ LEAD_SECONDS_MAX = 60
 
 class Command(BaseCommand):
     help = (
-        "Serves on HOST and PORT, and nothing else: one of several processes on one PostgreSQL and Redis. `prepare` "
-        "makes the tables, `maintain` keeps them; `up` does all three in one process."
+        "Runs only the server, on HOST and PORT: one of several processes on one PostgreSQL and Redis. `prepare` "
+        "creates the tables and `maintain` runs maintenance; `up` does all three in one process."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -18,20 +18,20 @@ class Command(BaseCommand):
             "--lead",
             type=float,
             default=0.0,
-            help="after SIGTERM, seconds in which it still lets clients in while /health/ready says 503, so that a "
-            f"proxy that looks there turns away in time (default 0, at most {LEAD_SECONDS_MAX})",
+            help="seconds after SIGTERM during which it still accepts connections while /health/ready answers 503, so "
+            f"that a proxy that checks it sends no more requests (default 0, at most {LEAD_SECONDS_MAX})",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0 <= options["lead"] <= LEAD_SECONDS_MAX:
-            raise CommandError(f"--lead is from 0 to {LEAD_SECONDS_MAX} seconds.")
+            raise CommandError(f"--lead must be from 0 to {LEAD_SECONDS_MAX} seconds.")
         try:
             check_address()
         except CannotListen as error:
             raise CommandError(str(error)) from error
 
         def ready() -> None:
-            self.stdout.write("Serving. SIGTERM stops it, once what was taken in is answered.")
+            self.stdout.write("Serving. SIGTERM stops the server after it has answered its requests.")
             self.stdout.flush()
 
         serve(ready=ready, lead=options["lead"])

@@ -1,4 +1,4 @@
-"""`manage.py up`: the whole product in one process, from nothing."""
+"""`manage.py up`: sets up and runs the whole product in one process."""
 
 import asyncio
 import logging
@@ -29,14 +29,16 @@ DEMO_RETRY_SECONDS = 10.0
 
 class Command(BaseCommand):
     help = (
-        "The whole product in one process: sets up what is missing (secrets, tables, an operator's account, a demo "
-        "device), serves, and maintains. For several processes there are prepare, serve and maintain."
+        "Runs the whole product in one process: creates what is missing (secrets, tables, an operator's account, a "
+        "demo device), serves, and runs maintenance. To run several processes use prepare, serve and maintain."
     )
-    # Run by `handle`, once there are secrets to check.
+    # `handle` runs the checks, after it has created missing secrets.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--no-demo", action="store_true", help="without the demo device and its simulator")
+        parser.add_argument(
+            "--no-demo", action="store_true", help="do not create the demo device, and do not simulate it"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         start_over_with_secrets(self.stdout)
@@ -61,11 +63,11 @@ class Command(BaseCommand):
         serve_and_maintain(ready=ready)
 
     def prepare_demo(self) -> str:
-        """The demo device's key. It gets a new one at each start, since keys are kept by hash; the last works on."""
+        """The demo device's key. Each start makes a new one, as only hashes are stored; the last one stays valid."""
         device = Device.objects.filter(device_id=DEMO_DEVICE).first()
         if device is None:
             return Device.objects.register(device_id=DEMO_DEVICE, name="Demo", report_interval=5)[1]
-        # Forced: of a third start within a day, the first start's key ends early, and nothing but a demo used it.
+        # Forced: at a third start within a day the key of the first one ends early, which affects only the demo.
         overlap = timedelta(seconds=OVERLAP_SECONDS_DEFAULT)
         return device.rotate_key(overlap=overlap, now=timezone.now(), force=True)
 
@@ -104,7 +106,7 @@ def local_url() -> str:
 
 
 def run_demo(key: str) -> None:
-    """The demo device, for as long as the process lives, or until the server refuses it for good."""
+    """Simulates the demo device until the process ends or the server finally refuses it."""
     failures = FailureLog(logger)
     while True:
         device = VirtualDevice(DEMO_DEVICE, key, acknowledged=None)
@@ -114,5 +116,5 @@ def run_demo(key: str) -> None:
             logger.warning("The demo device stopped: %s", error)
             return
         except Exception as error:
-            failures.write("The demo device failed and begins again", error)
+            failures.write("The demo device failed and is restarted", error)
         time.sleep(DEMO_RETRY_SECONDS)

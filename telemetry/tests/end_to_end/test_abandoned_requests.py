@@ -1,4 +1,4 @@
-"""Clients that leave while their requests wait for a locked table: every connection comes back to its pool."""
+"""Clients leave while their requests wait for a locked table: every connection returns to its pool."""
 
 import asyncio
 import contextlib
@@ -17,27 +17,27 @@ from telemetry.tests.support.server import ADMIN_KEY, Server
 
 pytestmark = pytest.mark.e2e
 
-# Longer than daphne leaves a request whose client is gone (`application_close_timeout`: 10 s).
+# Longer than daphne's time for a request whose client left (`application_close_timeout`: 10 s).
 LOCKED_SECONDS = 13
 LEAVES_AFTER_SECONDS = 1
 REQUESTS = 20
-# More questions at once than any pool has connections.
+# More requests at once than any pool has connections.
 CALLERS = 50
 RECOVERY_SECONDS_MAX = 10
 ANSWER_SECONDS_MAX = 60
-# What waits for the lock has got there within this.
+# Seconds within which all requests that wait for the lock have reached it.
 WAITING_SECONDS = 5
 PATHS = ("history?limit=100", "aggregate?start=-24h", "history?format=csv")
-# What each of these questions reads, and nothing that says whose key a request came with.
+# Tables that these requests read, but that are not needed to look up a key.
 QUESTIONED = ("readings_reading", "devices_devicestate")
-# What a page of history reads, and what runs in the background does not, unless a reading has just been stored.
+# Tables that a page of history reads, but background work only just after a reading was stored.
 HISTORY = ("readings_reading",)
 ATTEMPTS = 3
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_type = 'client backend'"
 
 
 def questions(keys: dict[str, str], number: int) -> Iterator[tuple[str, str]]:
-    """So many paths with the key to ask with: of each device its own, the list of devices for the administrator."""
+    """Paths with the key for each: of each device its own, for the list of devices the administrator's."""
     entries = list(keys.items())
     for count in range(number):
         device_id, key = entries[count // (len(PATHS) + 1) % len(entries)]
@@ -49,7 +49,7 @@ def questions(keys: dict[str, str], number: int) -> Iterator[tuple[str, str]]:
 
 
 async def ask_and_leave(server: Server, asked: Sequence[tuple[str, str]]) -> None:
-    """Asks all at once; each client closes its connection after LEAVES_AFTER_SECONDS."""
+    """Sends all requests at once; each client closes its connection after LEAVES_AFTER_SECONDS."""
 
     async def one(path: str, key: str) -> None:
         with contextlib.suppress(OSError, TimeoutError):
@@ -63,7 +63,7 @@ async def ask_and_leave(server: Server, asked: Sequence[tuple[str, str]]) -> Non
 
 @contextmanager
 def locked(postgresql: PostgreSQL, tables: Sequence[str]) -> Iterator[None]:
-    """While these tables are locked by somebody else."""
+    """Locks these tables from another session during the block."""
     with psycopg.connect(postgresql.url) as holder:
         holder.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
         yield
@@ -71,7 +71,7 @@ def locked(postgresql: PostgreSQL, tables: Sequence[str]) -> Iterator[None]:
 
 
 def connections_for_questions(postgresql: PostgreSQL, server: Server, keys: dict[str, str]) -> int:
-    """How many questions get a connection at a time: of CALLERS that ask at once, as many wait for the lock."""
+    """The number of requests that get a connection at once: of CALLERS, as many wait for the lock."""
 
     def ask(entry: tuple[str, str]) -> int:
         path = f"/api/v1/devices/{entry[0]}/history"
@@ -91,7 +91,7 @@ def connections_for_questions(postgresql: PostgreSQL, server: Server, keys: dict
 
 
 def serves(server: Server, keys: dict[str, str]) -> bool:
-    """Whether posts and questions are answered as they are on a day without trouble."""
+    """Whether posts and queries are answered normally."""
     headers = {"X-API-Key": next(iter(keys.values()))}
     stored = httpx.post(
         f"{server.url}/api/v1/ingest", json={"temperature": 1}, headers=headers, timeout=ANSWER_SECONDS_MAX
@@ -104,22 +104,22 @@ def serves(server: Server, keys: dict[str, str]) -> bool:
 
 
 class Abandoned:
-    """A server with devices; `happens()` makes requests, leaves, and looks what is left of the server."""
+    """A server with devices; `happens()` sends requests, leaves, and measures the remaining capacity."""
 
     def __init__(self, postgresql: PostgreSQL, server: Server) -> None:
         self.postgresql, self.server = postgresql, server
         self.keys = {f"d-{number}": server.register(f"d-{number}") for number in range(CALLERS)}
         assert serves(server, self.keys)
-        # A key that is not known yet counts to its address, which all of them share.
+        # Use each key once first, because unknown keys count for their address, which all clients share.
         for device_id, key in self.keys.items():
             known = httpx.get(f"{server.url}/api/v1/devices/{device_id}", headers={"X-API-Key": key}, timeout=30)
             assert known.status_code == 200
-        # The smaller of two: something in the background may have waited as well.
+        # The smaller of two, because background work may have waited for the lock too.
         self.connections = min(connections_for_questions(postgresql, server, self.keys) for _ in range(2))
         assert self.connections > 0
 
     def happens(self, *, requests: int, locked_seconds: float) -> float:
-        """After how many seconds it serves as before. Raises AssertionError where a connection is missing then."""
+        """Seconds until it serves as before. Raises AssertionError if a connection is missing then."""
         with locked(self.postgresql, QUESTIONED):
             unlocked = time.monotonic() + locked_seconds
             asyncio.run(ask_and_leave(self.server, list(questions(self.keys, requests))))
@@ -131,7 +131,7 @@ class Abandoned:
         recovered = time.monotonic() - since
         left = 0
         for _ in range(ATTEMPTS):
-            # One may be busy with something else just then, and one that is lost stays lost.
+            # Repeated, because a connection may be busy for a moment, but a lost one stays lost.
             left = max(left, connections_for_questions(self.postgresql, self.server, self.keys))
             if left >= self.connections:
                 break
@@ -143,7 +143,7 @@ class Abandoned:
 def test_requests_whose_clients_leave_give_their_connections_back(tmp_path: Path, uvicorn: bool) -> None:
     with PostgreSQL() as postgresql:
         server = Server(tmp_path, database_url=postgresql.url, uvicorn=uvicorn)
-        # All clients come from one address here.
+        # All clients of this test have one address.
         server.environment["CONNECTIONS_PER_ADDRESS"] = "1000"
         with server:
             Abandoned(postgresql, server).happens(requests=REQUESTS, locked_seconds=LOCKED_SECONDS)

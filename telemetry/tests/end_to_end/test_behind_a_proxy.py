@@ -1,4 +1,4 @@
-"""Production behind a proxy that ends TLS: what it says of the client is so, and browsers keep to HTTPS."""
+"""Production behind a proxy that ends TLS: its headers are used, and pages redirect to HTTPS."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> I
 
 @pytest.fixture
 def proxied(server: Server) -> Iterator[Proxied]:
-    """Makes clients of the proxy, as the server sees them."""
+    """Creates clients that connect through the proxy, as the server sees them."""
     with ExitStack() as stack:
 
         def client(*, scheme: str = "https", address: str = "192.0.2.7") -> httpx.Client:

@@ -1,4 +1,4 @@
-"""A backend is ended while its COMMIT waits for a standby: the reading is stored, and nobody told the server so."""
+"""A backend is ended while its COMMIT waits for a standby: the reading is stored, but the server was not told."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ def test_the_answer_does_not_claim_that_nothing_was_stored(tmp_path: Path) -> No
         headers = {"X-API-Key": server.register("mote-1")}
         url = f"{server.url}/api/v1/ingest"
         with psycopg.connect(postgresql.url, autocommit=True) as administrator:
-            # With its own commits it waits for no standby.
+            # The commits of this session do not wait for the standby.
             administrator.execute("SET synchronous_commit = local")
             administrator.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
             administrator.execute("SELECT pg_reload_conf()")
@@ -42,7 +42,7 @@ def test_the_answer_does_not_claim_that_nothing_was_stored(tmp_path: Path) -> No
 
 
 def end_what_waits(administrator: "psycopg.Connection[tuple[bool]]") -> None:
-    """The first backend that waits for a standby."""
+    """The process id of the first backend that waits for a standby."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and not administrator.execute(ENDED).fetchall():
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Slow, large and many: what clients try on a real server, on daphne and on uvicorn."""
+"""Limits of connections on real servers, daphne and uvicorn: slow clients, large heads, many connections."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.once]
 on_both = pytest.mark.parametrize("server", [False, True], ids=["daphne", "uvicorn"], indirect=True)
 FEW = 6
 UVICORN_IDLE_SECONDS = 5
-# A deadline is checked once a second, by a server that shares its cores.
+# Seconds: deadlines are checked once a second, and the server shares its cores.
 LATE_SECONDS = 5
 SOCKET = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13"}
 
@@ -49,7 +49,7 @@ def on_uvicorn(server: Server) -> bool:
 
 
 def refused(server: Server, reason: str, *, what: str = "dropped", client: httpx.Client | None = None) -> int:
-    """`client`: one that is connected, where the server takes no further connection."""
+    """`client` is already connected, for a server that accepts no further connection."""
     get = client.get if client else httpx.get
     answer = get(f"{server.url}/metrics", headers={"X-API-Key": ADMIN_KEY}, timeout=20)
     assert answer.status_code == 200, answer.text
@@ -62,7 +62,7 @@ def refused(server: Server, reason: str, *, what: str = "dropped", client: httpx
 
 
 def answer_to(server: Server, *parts: bytes) -> Answer:
-    """Sends the parts, as far as the server takes them, and returns what it answers."""
+    """Sends the parts until the server stops accepting them; returns its answer."""
     with connect(server) as client:
         with suppress(ConnectionError):
             for part in parts:
@@ -106,7 +106,7 @@ def test_a_large_head_within_the_limits_is_taken(server: Server) -> None:
     with connect(server) as client:
         client.sendall(head("GET", "/health/live", **headers))
         assert one_answer(client).status == 200
-        # And once more on the same connection, in parts: nothing is counted from the request before.
+        # Again on the same connection, in parts: the previous request must not be counted.
         request = head("GET", "/health/live", **headers)
         for n in range(0, len(request), 1000):
             client.sendall(request[n : n + 1000])
@@ -153,7 +153,7 @@ def trickled(server: Server, request: bytes, *, sent: bytes = b"") -> Answer:
 
 
 def silent(server: Server, request: bytes = b"") -> Answer:
-    """Sends the request, reads its answer, and then nothing more."""
+    """Sends the request, reads its answer, and then sends nothing."""
     with connect(server) as client:
         if request:
             client.sendall(request)
@@ -162,7 +162,7 @@ def silent(server: Server, request: bytes = b"") -> Answer:
 
 
 def steady_body(server: Server) -> Answer:
-    """A body at twice the slowest speed, for longer than the grace."""
+    """A body at twice the slowest accepted rate, for longer than the grace time."""
     body = b'{"temperature": 21.5, "device_id": "slow"}'.ljust(30_000)
     with connect(server) as client:
         client.sendall(
@@ -290,7 +290,7 @@ ATTACKERS = 300
 
 
 def attack(server: Server, number: int, stop: float) -> None:
-    """Connects again and again, and sends a byte in 5 s. A third of all attackers has one address."""
+    """Connects again and again, and sends a byte in 5 s. A third of these clients has one address."""
     source = "127.0.1.1" if number % 3 == 0 else f"127.0.1.{2 + number % 5}"
     while time.monotonic() < stop:
         with suppress(OSError), connect(server, source=source) as client:

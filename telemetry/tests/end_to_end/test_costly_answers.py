@@ -1,4 +1,4 @@
-"""Several callers ask for the largest answer at once: a real server's memory stays within its bound."""
+"""Several callers request the largest answer at once: the server's memory stays within its limit."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

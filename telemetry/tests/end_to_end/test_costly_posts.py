@@ -1,4 +1,4 @@
-"""One caller posts bodies that cost much and are refused: other devices' posts go on."""
+"""One caller posts bodies that are costly to refuse: posts of other devices continue."""
 
 import gzip
 import statistics

@@ -1,4 +1,4 @@
-"""What a fleet does to a server and a bad day to both: nothing acknowledged is lost, nothing is stored twice."""
+"""A fleet, and faults of server and network: nothing acknowledged is lost, and nothing is stored twice."""
 
 import random
 import re
@@ -25,12 +25,12 @@ pytestmark = pytest.mark.e2e
 
 WRITERS = 64
 KILLS = 20
-# What a client that was told so tries again. PostgreSQL has no reason to: two processes that write at once wait.
+# Statuses after which a client repeats its post. None on PostgreSQL, where concurrent writers wait for each other.
 PASSING = {503} if connection.vendor == "sqlite" else set()
 
 
 def post_batch(url: str, readings: list[dict[str, object]]) -> dict[str, object]:
-    """Posts as a gateway, again where the answer is one of PASSING."""
+    """Posts as a gateway, and repeats it if the status is one of PASSING."""
     while True:
         answer = httpx.post(f"{url}/api/v1/ingest/batch", json=readings, headers={"X-API-Key": FLEET_KEY}, timeout=30)
         if answer.status_code not in PASSING:
@@ -43,7 +43,7 @@ def test_64_writers_on_two_processes_number_every_log_without_a_hole(tmp_path: P
     devices = [f"d-{number}" for number in range(10)]
 
     def write(server: Server, chance: random.Random) -> list[tuple[str, str]]:
-        """What it had stored: (device, id). Every third batch brings some that it has sent before."""
+        """The stored (device, id) pairs. Every third batch repeats some readings."""
         stored: list[tuple[str, str]] = []
         for number in range(6):
             new = [(chance.choice(devices), str(uuid4())) for _ in range(20)]
@@ -105,7 +105,7 @@ def test_a_server_killed_again_and_again_has_every_reading_once(tmp_path: Path) 
 
 
 class ForgetfulProxy:
-    """Passes a request on and takes the answer in, but for some it hangs up on the client instead of telling it."""
+    """Forwards requests and receives the answers; for some it closes the connection instead of answering the client."""
 
     def __init__(self, port: int, forgets: Callable[[], bool]) -> None:
         self.server = port

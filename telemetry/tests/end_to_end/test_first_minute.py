@@ -1,4 +1,4 @@
-"""What a new user does in the first minute, in a browser: from no device at all to a chart that moves."""
+"""A new user's first minute in a browser: from no device to a chart that moves."""
 
 import re
 import shlex
@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def page(browser: Browser, server: Server, account: Any) -> Iterator[Page]:
-    """A signed-in page, on which nothing may go wrong until the test is over."""
+    """A signed-in page; the test fails if an error occurs on it."""
     context = browser.new_context(
         viewport={"width": 1280, "height": 800}, permissions=["clipboard-write"], storage_state=account
     )
@@ -42,11 +42,11 @@ def page(browser: Browser, server: Server, account: Any) -> Iterator[Page]:
 
 
 def add_device(page: Page, device_id: str) -> str:
-    """Adds it in the console; its key, which the page shows."""
+    """Adds a device in the console; returns its key from the page."""
     page.goto(page.url.split("/admin")[0] + "/admin/devices/device/add/")
     page.fill("#id_device_id", device_id)
     page.click("input[name=_save]")
-    page.wait_for_selector("#tab-curl[tabindex='0']")  # it has one once the page's script has begun
+    page.wait_for_selector("#tab-curl[tabindex='0']")  # set by the page's script when it starts
     return (page.text_content("#api-key") or "").strip()
 
 
@@ -56,7 +56,7 @@ def post(server: Server, key: str, reading: dict[str, float]) -> None:
 
 
 def seconds_shown(page: Page) -> float:
-    """The length of the visible window, as the CSV link has it."""
+    """The length of the visible window, from the CSV link."""
     query = httpx.URL(page.get_attribute("#csv", "href") or "").params
     start, end = (datetime.fromisoformat(query[name]) for name in ("start", "end"))
     return (end - start).total_seconds()
@@ -68,7 +68,7 @@ def value(metric: str) -> str:
 
 @pytest.mark.main
 def test_from_nothing_to_the_first_reading(page, server):
-    """First of all: the only test that finds no device. The address is the one without a path."""
+    """Must be the first test, because only then is there no device. It opens the URL without a path."""
     page.goto(server.url)
     expect(page.get_by_role("heading", name="No devices yet")).to_be_visible()
     (button,) = page.locator("main .action").all()

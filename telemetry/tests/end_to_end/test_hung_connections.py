@@ -22,13 +22,13 @@ pytestmark = pytest.mark.e2e
 DEVICES = 24
 WATCHED = 4
 RECOVERY_SECONDS_MAX = 10
-# How long after the fault answers are looked at: a connection of a pool that was not replaced is met later.
+# Seconds after the fault in which answers are checked: a bad connection in a pool may be used late.
 OBSERVED_SECONDS = 16
 STOP_SECONDS_MAX = 30
 
 
 class Scene:
-    """A server behind the proxy, with devices that post, sockets that watch them, and probes of all else."""
+    """A server whose database is behind the proxy, with posting devices, sockets that watch them, and probes."""
 
     def __init__(self, postgresql: PostgreSQL, proxy: HangingProxy, server: Server) -> None:
         self.postgresql, self.proxy, self.server = postgresql, proxy, server
@@ -47,7 +47,7 @@ class Scene:
             yield
 
     def questions_at_once(self) -> set[int]:
-        """The statuses of a question by each device, all at once: as many connections as a pool has."""
+        """The statuses of a query by each device, all at once, to use as many connections as a pool has."""
 
         def ask(entry: tuple[str, str]) -> int:
             return get(self.server, f"/api/v1/devices/{entry[0]}/history?limit=1000", entry[1]).status_code
@@ -56,9 +56,9 @@ class Scene:
             return set(callers.map(ask, self.fleet.keys.items()))
 
     def hang(self, passes_commit: bool | None) -> tuple[float, float]:
-        """Stops all connections: now (None), or at an ingest's COMMIT, passed on or not.
+        """Stops all connections: now (None), or at the COMMIT of an ingest, passed on (True) or not (False).
 
-        Returns when, by `time.monotonic()` and by `time.time()`.
+        Returns the time, by `time.monotonic()` and by `time.time()`.
         """
         if passes_commit is None:
             self.proxy.hang()
@@ -68,10 +68,10 @@ class Scene:
         return time.monotonic(), time.time()
 
     def felt_after(self, passes_commit: bool | None) -> dict[str, float]:
-        """Stops all connections; for how many seconds each part of the server felt it."""
+        """Stops all connections; returns for how many seconds each part of the server was affected."""
         self.questions_at_once()  # fills the pools
         since, moment = self.hang(passes_commit)
-        # What each device had sent by then, its last reading perhaps not acknowledged: with two more it goes on.
+        # The readings sent so far; the last may not be acknowledged. After two more the device has recovered.
         wanted = {name: len(ids) + 2 for name, ids in self.fleet.sent.items()}
         posting, watching = threading.Event(), threading.Event()
         felt = {"ingest": float("inf"), "live sockets": float("inf")}
@@ -86,10 +86,10 @@ class Scene:
         felt |= {probe.name: probe.recovered(since) for probe in self.probes}
         for probe in self.probes:
             for asked in probe.felt(since):
-                # What pytest shows of a test that fails.
+                # pytest shows this if the test fails.
                 print(f"{probe.name}: {asked.begun - since:.1f} to {asked.ended - since:.1f} s, good: {asked.good}")  # noqa: T201
         within = INTERVAL_SECONDS + RECOVERY_SECONDS_MAX
-        # A round is due every INTERVAL_SECONDS: beyond those it has as long as the others.
+        # Rounds are INTERVAL_SECONDS apart, so maintenance gets that time in addition.
         felt["maintenance"] = max(0.0, round_since(self.postgresql.url, moment, within=within) - INTERVAL_SECONDS)
         return felt
 
@@ -113,7 +113,7 @@ def scene(folder: Path, *, uvicorn: bool) -> Iterator[Scene]:
 
 
 def stop_while_hanging(here: Scene, passes_commit: bool | None = None) -> float:
-    """Stops all connections, then tells the server to stop; after how many seconds it has ended."""
+    """Stops all connections, then tells the server to stop; returns the seconds until it has ended."""
     here.questions_at_once()
     here.hang(passes_commit)
     time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""Real servers: what a caller asks for, or abandons, takes nothing from the others."""
+"""Real servers: requests of one caller, answered or abandoned, do not affect the other callers."""
 
 import asyncio
 import contextlib
@@ -20,15 +20,15 @@ pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 READINGS = 200_000
 BATCH = 2_500
 WINDOW_SECONDS = 9000
-# The most expensive question that is answered.
+# The most expensive query that is answered.
 EXPENSIVE = f"/api/v1/devices/greedy/aggregate?start=-{WINDOW_SECONDS + 900}s&bucket=1s"
 ABANDONED = 30
 ABANDONED_AFTER_SECONDS = 0.5
-# How soon an abandoned question has to end; its own deadline is 30 s.
+# Seconds within which an abandoned query must end; its own deadline is 30 s.
 ENDED_SECONDS_MAX = 4
 POSTING_DEVICES = 8
 POSTING_SECONDS = 6
-# Of posts beside the greedy caller, in seconds; without bounds the largest were refused after 4 s and more.
+# Seconds for posts beside the greedy caller; without limits, the slowest were refused after more than 4 s.
 P99_SECONDS_MAX = 1.0
 
 
@@ -41,7 +41,7 @@ def server(request: Any, tmp_path_factory: Any) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def keys(server: Server) -> dict[str, str]:
-    """Of the devices, by their ids; `greedy` has a long log."""
+    """Keys by device id; the device `greedy` has a long log."""
     names = ["greedy", *(f"d-{number}" for number in range(POSTING_DEVICES))]
     keys = {name: server.register(name) for name in names}
     for number in range(0, READINGS, BATCH):
@@ -62,7 +62,7 @@ def figures(server: Server) -> dict[str, float]:
 
 
 async def abandon(server: Server, key: str, path: str) -> None:
-    """Asks, and leaves without the answer; over a bare connection, to cost this process little."""
+    """Sends a request and disconnects without the answer; over a plain socket, to use little CPU time here."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n\r\n".encode())
     try:
@@ -75,7 +75,7 @@ async def abandon(server: Server, key: str, path: str) -> None:
 
 
 async def abandon_many(server: Server, keys: dict[str, str]) -> None:
-    """Questions of every caller at once, of each about itself."""
+    """Queries by every caller at once, each about itself."""
     callers = [(name, key) for name, key in keys.items() if name != "greedy"]
     async with asyncio.TaskGroup() as group:
         for number in range(ABANDONED):
@@ -86,7 +86,7 @@ async def abandon_many(server: Server, keys: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def locked(server: Server) -> Iterator[Any]:
-    """While the table of devices is locked. Gives a function: how many sessions wait for it."""
+    """Locks the table of devices; yields a function that returns how many sessions wait for it."""
     url = server.environment["DATABASE_URL"]
     with psycopg.connect(url) as locking, psycopg.connect(url, autocommit=True) as looking:
         locking.execute("LOCK TABLE devices_device IN ACCESS EXCLUSIVE MODE")
@@ -106,7 +106,7 @@ def test_abandoned_questions_end_at_once_and_give_everything_back(server: Server
         while waiting and waiting() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not waiting or waiting() == 0
-    while (after := figures(server))["telemetry_questions"] > 1:  # that of the metrics themselves
+    while (after := figures(server))["telemetry_questions"] > 1:  # 1: the request for the metrics itself
         assert time.monotonic() < deadline
     assert after["telemetry_requests_abandoned_total"] - before["telemetry_requests_abandoned_total"] >= 4
 
@@ -120,7 +120,7 @@ def test_abandoned_questions_end_at_once_and_give_everything_back(server: Server
 
 
 async def work_steadily(server: Server, keys: dict[str, str], *, seconds: float) -> list[float]:
-    """Devices post and ask for their latest reading; asserts success. Returns how long each post took, in seconds."""
+    """Devices post and read their latest reading; asserts success. Returns the duration of each post in seconds."""
     took: list[float] = []
 
     async def work(name: str) -> None:
@@ -143,7 +143,7 @@ async def work_steadily(server: Server, keys: dict[str, str], *, seconds: float)
 
 
 async def be_greedy(server: Server, key: str) -> None:
-    """25 expensive questions at once, again and again, each given up after half a second."""
+    """Sends 25 expensive queries at once, again and again, and abandons each after half a second."""
     async with asyncio.TaskGroup() as group:
         for _ in range(25):
             group.create_task(be_greedy_in_one_loop(server, key))
@@ -170,6 +170,6 @@ def test_a_greedy_caller_takes_nothing_from_the_others(server: Server, keys: dic
         return idle, beside
 
     idle, beside = asyncio.run(story())
-    # Where the machine is busy with something else, posts are as slow without the greedy caller.
+    # If the machine is busy, posts are as slow without the greedy caller.
     assert quantile(beside, 0.99) < max(P99_SECONDS_MAX, 3 * quantile(idle, 0.99))
     assert httpx.get(f"{server.url}/health").json()["status"] == "ok"

@@ -1,4 +1,4 @@
-"""The live page, and `live.js` by itself, in a browser whose network is pulled for a while."""
+"""The live page, and `live.js` alone, in a browser whose network is interrupted for a while."""
 
 import re
 import subprocess
@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 PULLED_SECONDS = 4
-# After which the page must be complete again: the promise, and the client's own pause before it tries again.
+# Seconds within which the page must be complete again: the promise, and the client's pause before it connects.
 COMPLETE_MS = 10_000
 
 WATCH = """async (devices) => {
@@ -61,8 +61,8 @@ def cable(server: Server) -> Iterator[Cable]:
 
 @pytest.fixture
 def page(browser: Browser, server: Server, cable: Cable) -> Iterator[Page]:
-    """A signed-in page, whose network goes by the cable."""
-    context = browser.new_context(bypass_csp=True)  # wait_for_function evaluates text in the page
+    """A signed-in page that connects through the cable."""
+    context = browser.new_context(bypass_csp=True)  # wait_for_function evaluates a string
     page = context.new_page()
     sign_in(page, cable.url, server.password())
     yield page
@@ -169,7 +169,7 @@ def test_the_module_stops_for_good_where_it_is_refused_and_says_why(page, server
     )
     page.wait_for_function("window.states.at(-1)[0] === 'refused'")
     time.sleep(1)
-    detail = "There is no such device that the caller may see."
+    detail = "No such device, or the caller may not see it."
     assert page.evaluate("window.states") == [["connecting", None], ["refused", detail]]
 
 
@@ -185,7 +185,7 @@ def test_the_module_brings_a_new_ticket_to_each_connection(browser, server, cabl
         return str(issued[-1])
 
     page.expose_function("ticket", ticket)
-    page.goto(f"{cable.url}/admin/login/")  # signed in it is not
+    page.goto(f"{cable.url}/admin/login/")  # without signing in
     page.evaluate(
         """async () => {
           const { watch } = await import("/static/realtime/live.js");

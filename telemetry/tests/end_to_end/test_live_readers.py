@@ -1,4 +1,4 @@
-"""Readers that stop reading, and clients that send nonsense: the process stays small, and everyone else is served."""
+"""Clients that stop reading or send nonsense: memory stays small, and other clients are served."""
 
 import json
 import random
@@ -26,12 +26,12 @@ pytestmark = [
 ]
 
 STOPPED = 50
-# Each batch is a frame of 300 KB; all of them would be 18 MB a socket, 900 MB in all.
+# Each batch is a frame of 300 KB; all of them are 18 MB a socket, and 900 MB in all.
 BATCHES, BATCH = 60, 250
-# What 50 sockets may cost: the frames that wait are shared, and the rest of one of each stands in its buffer.
+# The memory for 50 sockets: waiting frames are shared, and the rest of one frame of each is in its buffer.
 GROWTH_MB_MAX = 150
 CLOSED_SECONDS_MAX = 30
-# What the kernel may hold of one that has stopped: 16 KiB (`telemetry.server.pacing`) and one step more.
+# Bytes that the kernel may hold for a stopped client: 16 KiB (`telemetry.server.pacing`) and one more write.
 IN_KERNEL_MAX = 128 * 1024
 
 
@@ -42,25 +42,25 @@ def memory_mb(server: Server) -> float:
 
 
 def sockets_of(server: Server) -> int:
-    """How many connections the process holds."""
+    """The number of connections of the process."""
     return len([1 for fd in Path(f"/proc/{server.process.pid}/fd").iterdir() if "socket:" in link_of(fd)])
 
 
 def link_of(fd: Path) -> str:
     try:
         return str(fd.readlink())
-    except OSError:  # closed meanwhile
+    except OSError:  # already closed
         return ""
 
 
 def in_kernel(server: Server) -> int:
-    """The most that the kernel holds for one of the server's connections: sent, and not taken in by the client."""
+    """The largest number of unacknowledged bytes that the kernel holds for one of the server's connections."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return max(int(row[4].split(":")[0], 16) for row in rows if int(row[1].split(":")[1], 16) == server.port)
 
 
 def handshake(server: Server, address: str) -> socket.socket:
-    """A raw client with little room of its own, subscribed."""
+    """A subscribed TCP client with a small receive buffer."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(20)
@@ -85,7 +85,7 @@ def post_batches(server: Server, count: int = BATCHES) -> None:
 
 
 def last_frames(client: socket.socket) -> bytes:
-    """What still arrives until the server's end."""
+    """The bytes that arrive until the server closes the connection."""
     received = b""
     try:
         while chunk := client.recv(1 << 20):
@@ -112,7 +112,7 @@ def test_clients_that_stop_reading_are_closed_and_cost_nobody_anything(tmp_path:
             deadline = time.monotonic() + CLOSED_SECONDS_MAX
             while sockets_of(server) > quiet + 2 and time.monotonic() < deadline:
                 time.sleep(0.5)
-            assert sockets_of(server) <= quiet + 2  # the posts' own
+            assert sockets_of(server) <= quiet + 2  # the connections of the posts
 
 
 def test_a_reader_that_has_stopped_is_soon_served_no_more(tmp_path: Path, uvicorn: bool) -> None:
@@ -128,7 +128,7 @@ def test_a_reader_that_wakes_up_in_time_learns_that_it_was_too_slow(tmp_path: Pa
         server.register("d-0")
         with handshake(server, "d-0") as slow:
             post_batches(server, 15)
-            # The server's buffers are emptied first; then comes a frame of opcode 8, with the code.
+            # First the server's buffers arrive, then a frame of opcode 8 with the close code.
             assert re.search(b"\x88.\x03\xf5", last_frames(slow), re.DOTALL)
 
 
@@ -170,7 +170,7 @@ def test_a_message_that_is_too_big_closes_the_socket_and_says_so(tmp_path: Path,
 
 
 def closing(client: Any, message: str | bytes) -> int:
-    """With which code the server closes upon the message."""
+    """The close code with which the server answers the message."""
     try:
         client.send(message)
         while True:

@@ -1,4 +1,4 @@
-"""A long CSV export from a real server: at once, and in constant memory."""
+"""A long CSV export from a real server: it starts at once and needs constant memory."""
 
 import time
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_a_long_export_is_streamed_and_takes_no_memory(tmp_path):
                 f"{server.url}/api/v1/ingest/batch", json=readings, headers={"X-API-Key": key}, timeout=30
             )
             assert answer.status_code == 201
-        # The most it ever had, reset to what it has now (proc(5)).
+        # Resets the peak memory to the current value (proc(5)).
         Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
         before = memory_mb(server, "VmHWM")
         address = f"{server.url}/api/v1/devices/long/history?format=csv&order=asc"
@@ -41,7 +41,7 @@ def test_a_long_export_is_streamed_and_takes_no_memory(tmp_path):
                 lines += part.count(b"\n")
                 parts += 1
                 if parts == 3:
-                    time.sleep(1)  # a reader that pauses: nothing may pile up meanwhile
+                    time.sleep(1)  # pause reading: the server must not buffer more
         assert lines == READINGS + 1
         assert parts > 20
         assert memory_mb(server, "VmHWM") - before < GROWTH_MB_MAX

@@ -1,6 +1,6 @@
-"""Keys sent in every place one could think of, to every server there is, at LOG_LEVEL=DEBUG and with DEBUG on.
+"""Keys in every place of a request, sent to every kind of server, with LOG_LEVEL=DEBUG and DEBUG on.
 
-Afterwards none of them is in anything that a server printed, nor in any error it answered.
+None of them may appear in the output of a server or in an error answer.
 """
 
 import sys
@@ -22,7 +22,7 @@ SOCKET = "/api/v1/realtime/subscribe/mote-1"
 
 
 def servers(stack: ExitStack, folder: Path, output: str) -> list[Server]:
-    """`up`, and beside it, started by hand, daphne with its log of requests and uvicorn telling all it can."""
+    """`up`, and beside it daphne with its access log and uvicorn with its most detailed log."""
     up, daphne, uvicorn = first = [Server(folder) for _ in range(3)]
     verbose = {"DEBUG": "true", "LOG_LEVEL": "DEBUG", "LOG_FORMAT": output}
     for server in first:
@@ -40,7 +40,7 @@ def servers(stack: ExitStack, folder: Path, output: str) -> list[Server]:
 
 
 def send_everywhere(server: Server, secret: str) -> list[httpx.Response]:
-    """Requests that carry the secret where a key belongs, and where none does."""
+    """Requests with the secret where a key belongs, and elsewhere."""
     with httpx.Client(base_url=server.url, follow_redirects=False, timeout=10) as client:
         ingest, devices = "/api/v1/ingest", "/api/v1/devices"
         headers = [
@@ -86,7 +86,7 @@ def watch(server: Server, query: str, headers: dict[str, str] | None = None) -> 
 
 
 def sign_in(server: Server, password: str) -> str:
-    """Signs in at the console, and returns the session; empty with a wrong password."""
+    """Signs in at the console; returns the session, or "" after a wrong password."""
     with httpx.Client(base_url=server.url, timeout=10) as client:
         client.get("/admin/login/")
         form: dict[str, Any] = {"username": "admin", "password": password}
@@ -115,7 +115,7 @@ def test_no_key_is_printed_or_answered_back(tmp_path: Path, output: str) -> None
             assert sign_in(server, PASSWORD) == ""
 
     printed = {server: server.log.read_text() for server in started}
-    printed[up] = printed[up].replace(password, "", 1)  # which it shows once, being asked to
+    printed[up] = printed[up].replace(password, "", 1)  # shown once on purpose
     assert "" not in secrets
     for server, text in printed.items():
         assert "/api/v1/devices" in text, "nothing was printed"

@@ -1,4 +1,4 @@
-"""Bodies far over the limit, against a real server: refused while they come in, and nobody else feels it."""
+"""Bodies much larger than the limit, on a real server: refused while they arrive, without effect on other clients."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_a_body_far_over_the_limit_is_cut_off_and_costs_little_memory(tmp_path, 
         before = resident_mb(server)
         try:
             status = httpx.post(f"{server.url}/api/v1/ingest/batch", content=body(), headers=headers).status_code
-        except httpx.TransportError:  # it hung up before we had read its answer
+        except httpx.TransportError:  # the server closed before the answer was read
             status = 413
 
         assert status == 413

@@ -1,4 +1,4 @@
-"""Every page in a browser: what it is for, that nobody is kept out of it, and that nothing goes wrong on it."""
+"""Every page in a browser: its functions, accessibility, and that no error occurs on it."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def fill(server: Server) -> None:
-    """Two devices that measured for three hours with half an hour's outage, one that never did, some refusals."""
+    """Two devices with three hours of readings and an outage of 30 minutes, one without readings, and refused posts."""
     for device_id in ("north", "south", "silent"):
         server.register(device_id)
     ages = [age for age in range(10_800, 0, -30) if not 3600 <= age < 5400]
@@ -61,7 +61,7 @@ def fill(server: Server) -> None:
 
 @contextmanager
 def signed_in(browser: Browser, account: Any, *, size: str = "wide", scheme: Any = "light") -> Iterator[Page]:
-    """A page on which nothing may go wrong until the end, but that an address is asked for which is not there."""
+    """A page; the test fails if an error occurs on it, except a request for a missing URL."""
     width, height = SIZES[size]
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, storage_state=account
@@ -139,7 +139,7 @@ def test_nobody_is_kept_out_of_signing_in(browser, server):
 
 class TestDevicePage:
     def window(self, page: Page) -> dict[str, datetime]:
-        """The visible window, as the CSV link has it."""
+        """The visible window, from the CSV link."""
         query = httpx.URL(page.get_attribute("#csv", "href") or "").params
         return {name: datetime.fromisoformat(query[name]).astimezone(UTC) for name in ("start", "end")}
 
@@ -302,7 +302,7 @@ class TestFleetPage:
 
 
 def test_the_console_is_walked_through_without_a_fault(page, server):
-    """Search, an action with its question, a change and its history, in the admin under the policy."""
+    """Search, an action with its confirmation, a change and its history, in the admin under the policy."""
     page.goto(f"{server.url}/admin/devices/device/?q=south")
     page.check("#result_list tbody input[type=checkbox]")
     page.select_option("select[name=action]", "rotate")

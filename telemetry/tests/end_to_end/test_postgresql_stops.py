@@ -1,4 +1,4 @@
-"""PostgreSQL stops under load and comes back: on a server of the test's own."""
+"""PostgreSQL stops under load and starts again, on a server of the test's own."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from telemetry.tests.support.server import Server
 pytestmark = pytest.mark.e2e
 
 AWAY_SECONDS = 10
-# A 503 comes within 5 s of waiting for the commit, and as long again for the key's look-up; and machines are busy.
+# Seconds: a 503 takes up to 5 s for the look-up of the key and 5 s for the commit, and machines are busy.
 ANSWER_SECONDS_MAX = 12
 RECOVERY_SECONDS_MAX = 10
 

@@ -1,4 +1,4 @@
-"""What holds secrets or data may be read by the account of the server alone."""
+"""Files with secrets or data are readable for the server's account only."""
 
 import os
 import sqlite3
@@ -25,7 +25,7 @@ def mode(path):
 
 
 def open_ones(folder):
-    """The files in a folder that others may do something with."""
+    """The files in a folder on which others have permissions."""
     return {path.name: oct(mode(path)) for path in folder.iterdir() if path.is_file() and mode(path) & 0o077}
 
 
@@ -128,7 +128,7 @@ class TestTightening:
 
 
 def run(folder, *command):
-    """A command of ours in a fresh folder, with the umask that a shell has."""
+    """Runs a management command in a new folder, with the usual umask of a shell."""
     environment: dict[str, Any] = {
         "PATH": os.environ["PATH"],
         "ENV_FILE": str(folder / ".env"),
@@ -168,8 +168,8 @@ class TestEveryWayToStart:
         database = tmp_path / "db.sqlite3"
         with Server(tmp_path, uvicorn=uvicorn, database_url=f"sqlite:///{database}", redis_url="") as server:
             key = {"X-API-Key": server.register("mote-1")}
-            # After a post a connection stays open, and SQLite deletes the -wal and -shm files with the last connection.
+            # A post keeps a connection open; SQLite deletes the -wal and -shm files with the last connection.
             assert httpx.post(f"{server.url}/api/v1/ingest", json={"temperature": 21.5}, headers=key).status_code == 201
             found = open_ones(tmp_path)
             assert {path.name for path in tmp_path.iterdir()} >= {"db.sqlite3", "db.sqlite3-wal", "db.sqlite3-shm"}
-        assert found.keys() <= {server.log.name}  # the test's own
+        assert found.keys() <= {server.log.name}  # the test's own log

@@ -1,4 +1,4 @@
-"""Six hours of four real motes, through the front door: see data/README.md for whose they are."""
+"""Six hours of readings of four real motes, posted over HTTP; data/README.md names their source."""
 
 import asyncio
 import csv
@@ -27,7 +27,7 @@ Readings = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def motes() -> Readings:
-    """The readings of each mote, in the order of the file, with ids that are the same in every run."""
+    """The readings of each mote, in the order of the file, with the same ids in every run."""
     readings: Readings = defaultdict(list)
     with FILE.open() as file:
         for row in csv.DictReader(file):
@@ -48,7 +48,7 @@ def test_all_of_four_motes_arrives_once_and_adds_up(motes: Readings, tmp_path: P
 async def tell_the_story(server: Server, motes: Readings) -> None:
     async with httpx.AsyncClient(base_url=f"{server.url}/api/v1", timeout=60) as client:
         keys = {mote: await register(client, mote) for mote in motes}
-        # Whole hours, and two and a half seconds off their edges, so that the post's own duration moves none across.
+        # Whole hours plus 2.5 s, so that the duration of a post moves no reading into another hour.
         first = time.time() // 3600 * 3600 - 8 * 3600 + SPACING_SECONDS / 2
         seen: list[int] = []
         watcher = asyncio.create_task(watch(server, keys[WATCHED], seen, until=len(motes[WATCHED])))
@@ -78,7 +78,7 @@ async def register(client: httpx.AsyncClient, mote: str) -> str:
 
 
 async def post(client: httpx.AsyncClient, key: str, readings: list[dict[str, Any]], first: float) -> list[Any]:
-    """Posts a mote's readings in batches, each reading as old as its place in the file makes it."""
+    """Posts a mote's readings in batches; the age of each comes from its place in the file."""
     answers = []
     for start in range(0, len(readings), BATCH):
         now = time.time()
@@ -104,7 +104,7 @@ async def watch(server: Server, key: str, seen: list[int], *, until: int) -> Non
 
 
 async def statistics_match(client: httpx.AsyncClient, motes: Readings, first: float) -> None:
-    """Compares `aggregate`, in total and by the hour, with what the file says."""
+    """Compares `aggregate`, in total and by hour, with the file."""
     for mote, readings in motes.items():
         window = {"start": int(first) - 3600, "end": int(first) + 8 * 3600}
         url = f"/devices/mote-{mote}/aggregate"

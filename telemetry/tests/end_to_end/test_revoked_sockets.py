@@ -1,4 +1,4 @@
-"""Sockets of one server process, whose right to watch is ended by another: closed within a second, and told nothing."""
+"""Sockets whose credential another process revokes: closed within a second, without later readings."""
 
 import json
 import sqlite3
@@ -24,7 +24,7 @@ CLOSED_SECONDS = 1.0
 
 
 class Watcher:
-    """One socket, read in a thread of its own until it is closed; `seqs` are of whatever devices it watches."""
+    """A socket, read in a thread until it is closed; `seqs` are of all watched devices."""
 
     def __init__(self, server: Server, address: str, headers: dict[str, str]) -> None:
         self.address = f"{server.url}/api/v1/realtime/subscribe/{address}".replace("http", "ws", 1)
@@ -60,7 +60,7 @@ class Watcher:
 
 
 class Writer:
-    """Posts one reading after the other; `begun` has when each post began, by the seq it got."""
+    """Posts one reading after the other; `begun` has the start time of each post by its seq."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -87,7 +87,7 @@ class Writer:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
-    """daphne, and beside it uvicorn."""
+    """A server on daphne, and one on uvicorn beside it."""
     folder: Path = tmp_path_factory.mktemp("servers")
     with Server(folder) as one, Server(folder, beside=one, uvicorn=True) as other:
         one.register("mote-1")
@@ -96,7 +96,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
 
 
 def in_sql(server: Server, statement: str) -> None:
-    """By nobody's code."""
+    """Runs a statement on the database directly, without code of the product."""
     address = server.environment["DATABASE_URL"]
     if address.startswith("sqlite"):
         with sqlite3.connect(address.removeprefix("sqlite:///"), timeout=5) as database:

@@ -16,11 +16,11 @@ from telemetry.tests.support.server import ADMIN_KEY, Server
 pytestmark = pytest.mark.e2e
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5"))
-# The quick suite asks the same each time; who asks for more, wants to be surprised.
+# The quick suite sends the same requests each time; with FUZZ_EXAMPLES they are random.
 SEED = [] if "FUZZ_EXAMPLES" in os.environ else ["--seed", "1"]
 SECONDS_MAX = 60 + 10 * EXAMPLES
 
-# Ingest is for devices, all else for the administrator.
+# Ingest uses a device's key, all other operations the administrator's.
 CONFIGURATION = """
 hooks = "{hooks}"
 headers = {{ X-API-Key = "{admin_key}" }}

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 
 
 class Installation(Server):
-    """Starts nothing by itself: each test begins what it wants."""
+    """Starts no process by itself: each test starts what it needs."""
 
     def start(self) -> None:
         pass

@@ -1,4 +1,4 @@
-"""A server that is told to stop answers what it has taken in, and has stored what it acknowledged."""
+"""A server that is told to stop answers the requests it has accepted, and has stored what it acknowledged."""
 
 import errno
 import select
@@ -39,7 +39,7 @@ HANDSHAKE = head(
 
 
 class Poster:
-    """A device that posts one reading after the other, each on a connection of its own, until nobody listens."""
+    """A device that posts readings, each on a new connection, until the port is closed."""
 
     def __init__(self, server: Server, device_id: str) -> None:
         self.server, self.device_id = server, device_id
@@ -54,7 +54,7 @@ class Poster:
                 try:
                     response = client.post(f"{self.server.url}/api/v1/ingest", json={"temperature": 21.5})
                 except httpx.ConnectError:
-                    return  # nobody listens any more
+                    return  # the port is closed
                 except httpx.TransportError as error:
                     self.cut_off.append(repr(error))
                     return
@@ -86,7 +86,7 @@ def test_it_stops_under_load_and_has_what_it_acknowledged(tmp_path: Path, how: s
 
 
 def head_and_body(key: str) -> tuple[bytes, bytes]:
-    """Of a post of one reading."""
+    """The head of a post of one reading."""
     body = b'{"temperature": 21.5}'
     head = f"POST /api/v1/ingest HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
     return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode(), body
@@ -148,7 +148,7 @@ def test_a_door_that_closes_lets_in_who_has_begun_and_turns_nobody_away_who_come
                 assert early.recv(100) == b"an answer"
 
                 door.close()
-                with socket.create_server(address):  # the process that comes next
+                with socket.create_server(address):  # simulates the next process
                     _, writable, _ = select.select([], [late], [], STOP_SECONDS)
                     assert writable
                     assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
@@ -159,7 +159,7 @@ def test_a_door_that_closes_lets_in_who_has_begun_and_turns_nobody_away_who_come
 def test_what_is_accepted_afterwards_can_be_heard_again(address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, 0), family=family) as door:
-        # As if the handshake had ended after the door had begun to close.
+        # As if the handshake had ended while the port was being closed.
         begin_no_more(door)
         receive_again(door)
         with socket.create_connection(door.getsockname()[:2]) as client:
@@ -191,7 +191,7 @@ def test_where_the_system_cannot_do_that_the_log_has_no_warning(
 
 
 def close_code(client: Any) -> int:
-    """The code of the server's close frame; 0 where the connection ends without one."""
+    """The code of the server's close frame; 0 if the connection ends without one."""
     try:
         while True:
             client.recv(timeout=STOP_SECONDS)

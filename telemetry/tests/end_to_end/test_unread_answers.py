@@ -1,4 +1,4 @@
-"""Clients that ask for a large CSV and do not read it: they cost little memory, and are disconnected."""
+"""Clients that request a large CSV and do not read it: they use little memory and are disconnected."""
 
 import random
 import time
@@ -17,13 +17,13 @@ pytestmark = [
     pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"]),
 ]
 
-# With the slow one seven: of two callers one has four places and the other three (telemetry/gateway/places.py).
+# Seven with the slow one: two callers have four and three places (telemetry/gateway/places.py).
 CLIENTS = 6
 # A row has 95 bytes: 11 MB for each client, 68 MB for all.
 BATCHES, BATCH = 12, 10_000
 GROWTH_MB_MAX = 30
 DROPPED_SECONDS_MAX = 120
-# What a slow client reads every 5 s, far less than is sent.
+# Bytes that the slow client reads every 5 s, far less than is sent.
 SIP = 64 * 1024
 
 
@@ -53,9 +53,9 @@ def test_an_export_that_is_not_read_takes_little_memory_and_ends(tmp_path: Path,
     with Server(tmp_path, uvicorn=uvicorn) as server, ExitStack() as clients:
         path = "/api/v1/devices/d-1/history?format=csv&metrics=temperature"
         keys = (ADMIN_KEY, fill(server, "d-1"))
-        for key in keys:  # a key that is not known yet counts to its address
+        for key in keys:  # a key that is not known yet counts for its address
             assert httpx.get(f"{server.url}/api/v1/devices/d-1", headers={"X-API-Key": key}).status_code == 200
-        Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")  # VmHWM begins anew (proc(5))
+        Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")  # resets VmHWM (proc(5))
         before = memory_mb(server)
 
         asking = [clients.enter_context(connect(server, receive_buffer=4096)) for _ in range(CLIENTS + 1)]
@@ -64,7 +64,7 @@ def test_an_export_that_is_not_read_takes_little_memory_and_ends(tmp_path: Path,
         slow = asking[-1]
         assert wait_until(lambda: connections_to(server) == CLIENTS + 1, seconds=20)
         deadline = time.monotonic() + DROPPED_SECONDS_MAX
-        # Until all are dropped but the slow one.
+        # Until all clients except the slow one are disconnected.
         while connections_to(server) > 1 and time.monotonic() < deadline:
             taken = 0
             while taken < SIP:

@@ -1,4 +1,4 @@
-"""`manage.py up` from nothing, again, and where it cannot start; and `manage.py simulate` against it."""
+"""`manage.py up` on a new installation, again, and if it cannot start; and `manage.py simulate` with it."""
 
 import os
 import re
@@ -25,7 +25,7 @@ SECRETS = {"SECRET_KEY", "API_SECRET_KEY"}
 
 
 class Installation(Server):
-    """A server that has to make up its own secrets, and can be stopped and started again."""
+    """A server without secrets, which can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, demo=True)
@@ -34,7 +34,7 @@ class Installation(Server):
             del self.environment[name]
 
     def begin(self) -> str:
-        """Starts it; answers what it printed."""
+        """Starts the server; returns its output."""
         self.start()
         return self.whole_summary()
 
@@ -57,7 +57,7 @@ class Installation(Server):
         return httpx.request(method, f"{self.url}/api/v1{path}", headers={"X-API-Key": key}, **request).json()
 
     def demo_after(self, seq: int) -> int:
-        """The length of the demo device's log, once it has grown beyond `seq`."""
+        """Waits until the demo device's log is longer than `seq`; returns its length."""
         deadline = time.monotonic() + 10
         while (last_seq := self.api("GET", "/devices/demo")["last_seq"]) <= seq:
             assert time.monotonic() < deadline, self.log.read_text()
@@ -73,7 +73,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 @pytest.fixture(scope="module")
 def printed(installation: Installation) -> str:
-    """What the first start printed."""
+    """The output of the first start."""
     return installation.whole_summary()
 
 
@@ -154,7 +154,7 @@ def test_simulate_stores_what_it_says(installation, printed):
     devices = installation.api("GET", "/devices?search=sim-")["results"]
     assert [device["device_id"] for device in devices] == ["sim-001", "sim-002", "sim-003"]
     assert all(device["last_seq"] >= 10 for device in devices)
-    # What was under way when time was up may have been stored unheard.
+    # Requests that were running at the end may be stored without an answer.
     assert int(match[1]) <= sum(device["last_seq"] for device in devices) <= int(match[1]) + 3
 
 
@@ -170,7 +170,7 @@ def test_the_second_start_keeps_what_the_first_made(installation, printed):
 
 
 def failure(folder: Path, **environment: str) -> str:
-    """What `up` says when it does not start."""
+    """The error that `up` prints when it cannot start."""
     run = subprocess.run(
         [sys.executable, "manage.py", "up"],
         env={

@@ -1,4 +1,4 @@
-"""The table that the proofs end in. A whole run that held puts it into docs/reliability.md."""
+"""Collects the results of the proofs in a table; a complete run that passes writes it to docs/reliability.md."""
 
 import os
 import platform
@@ -13,13 +13,13 @@ from django.conf import settings
 from telemetry.tests.support.fleet import Verdict
 
 DOCUMENT = Path(settings.BASE_DIR) / "docs" / "reliability.md"
-# Set for a first look, which is shorter and so no proof.
+# Variables that shorten a run for a first look; such a run is not a proof.
 SHORTENED_BY = ("SOAK_MINUTES", "HANG_TIMES", "ABANDONED_REQUESTS", "GREEDY_SECONDS", "WIDE_SECONDS", "ACTIVE_MINUTES")
 BEGIN, END = "<!-- proofs -->", "<!-- end of proofs -->"
 
 
 class Row(NamedTuple):
-    """`recovered`: seconds from the end of the fault to the next acknowledged reading, the longest of all times."""
+    """`recovered`: the longest time in seconds from the end of a fault to the next acknowledged reading."""
 
     what: str
     times: int
@@ -42,7 +42,7 @@ rows: list[Row] = []
 
 @pytest.fixture
 def record() -> Record:
-    """Puts a row into the table, and asserts that nothing was lost, doubled or made up."""
+    """Adds a row to the table, and asserts that nothing was lost, stored twice or invented."""
 
     def add(
         what: str,

@@ -1,4 +1,4 @@
-"""Single readings at a rate, from a client that takes little of the machine itself."""
+"""Posts single readings at a constant rate, from a client that uses little CPU time."""
 
 import asyncio
 import time
@@ -11,13 +11,13 @@ from telemetry.tests.support.server import Server
 
 
 class Steady:
-    """Devices with a connection each that post one reading after the other, `per_second` in all, or as fast as it goes.
+    """Devices with a connection each that post readings, `per_second` in all, or as fast as possible.
 
-    For a server that does not go away: what is not acknowledged is an answer of another kind, and counted.
+    For servers that stay up: answers that do not acknowledge a reading are counted and not retried.
     """
 
     def __init__(self, server: Server, names: dict[str, str], journal: Path) -> None:
-        """`names`: the devices' keys by their ids."""
+        """`names` maps device ids to keys."""
         self.server, self.keys, self.journal = server, names, Journal(journal)
         self.answers: Counter[int] = Counter()
         self.slowest = 0.0

@@ -1,4 +1,4 @@
-"""One caller takes all it can get: what 50 devices that post one reading a second each feel of it."""
+"""One caller uses as much as it can: the effect on 50 devices that post one reading a second each."""
 
 import os
 from collections.abc import Iterator
@@ -24,16 +24,16 @@ IDLE_SECONDS = 30
 READINGS = 200_000
 VALID_LOOPS = 2
 WIDE_NAMES = 6_400
-NAMES_EACH = 32  # as many as one reading may have beside the three columns
+NAMES_EACH = 32  # the most that a reading may have besides the three columns
 WIDE_BATCH = 30
-EXTRA_NAMES_MAX = 200  # a device's, the setting's default
+EXTRA_NAMES_MAX = 200  # the default of METRIC_NAMES_PER_DEVICE
 STACKS = pytest.mark.parametrize("database", ["PostgreSQL", "SQLite"])
 SERVERS = pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"])
 
 
 @contextmanager
 def serving(folder: Path, *, uvicorn: bool, database: str) -> Iterator[Server]:
-    """A server with maintenance: in the same process on daphne, in another one beside uvicorn."""
+    """A server with maintenance, which runs in daphne's process, or in another process beside uvicorn."""
     with ExitStack() as stack:
         if database == "PostgreSQL":
             postgresql = stack.enter_context(PostgreSQL())
@@ -92,7 +92,7 @@ def answers(statuses: dict[int, int]) -> str:
 
 
 def add_names(server: Server, key: str) -> tuple[int, int]:
-    """Posts readings with WIDE_NAMES metric names, all different; how many readings were stored, and refused."""
+    """Posts readings with WIDE_NAMES different metric names; returns the number of stored and refused readings."""
     stored = refused = 0
     readings = [
         {f"name_{number}": 1.5 for number in range(first, first + NAMES_EACH)}
@@ -111,7 +111,7 @@ def add_names(server: Server, key: str) -> tuple[int, int]:
 
 
 def largest_answer(server: Server, device_id: str) -> tuple[int, set[int]]:
-    """Of all questions, each asked once and read to its end: the most bytes, and the statuses."""
+    """Sends each query once and reads its answer; returns the largest size in bytes, and the statuses."""
     most, statuses = 0, set()
     for asking in asks(device_id, ADMIN_KEY):
         path = asking.request.split()[1].decode()

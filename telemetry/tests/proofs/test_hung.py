@@ -1,4 +1,4 @@
-"""All connections to PostgreSQL stop passing bytes, and clients leave while theirs wait: the server recovers."""
+"""All connections to PostgreSQL stop passing bytes while clients leave: the server recovers."""
 
 import os
 import time
@@ -18,7 +18,7 @@ TIMES = int(os.environ.get("HANG_TIMES", "3"))
 REQUESTS = int(os.environ.get("ABANDONED_REQUESTS", "200"))
 LOCKED_SECONDS = 20
 SERVERS = pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"])
-# What becomes of the COMMIT at which all connections hang (telemetry.tests.support.hanging_proxy.HangingProxy).
+# What happens to the COMMIT at which all connections hang (telemetry.tests.support.hanging_proxy.HangingProxy).
 HOW = {"at any moment": None, "before a COMMIT": False, "after a COMMIT": True}
 
 
@@ -38,7 +38,7 @@ def test_every_connection_hangs(tmp_path: Path, record: Record, uvicorn: bool, h
                 if max(felt.values()) > RECOVERY_SECONDS_MAX:
                     break
                 assert here.questions_at_once() == {200}
-                # PostgreSQL has 100 connections, and would be out of them: its own keepalives take hours.
+                # Otherwise PostgreSQL would run out of its 100 connections, because its own keepalives take hours.
                 here.proxy.forget()
         statuses = {status for _, status, _ in here.fleet.answers}
         record(
@@ -79,7 +79,7 @@ def forget_and_start(here: Scene) -> None:
 def test_clients_leave_while_a_table_is_locked(tmp_path: Path, record: Record, uvicorn: bool) -> None:
     with PostgreSQL() as postgresql:
         server = Server(tmp_path, database_url=postgresql.url, uvicorn=uvicorn)
-        # All clients come from one address here.
+        # All clients of this test have one address.
         server.environment["CONNECTIONS_PER_ADDRESS"] = "1000"
         with server:
             abandoned = Abandoned(postgresql, server)

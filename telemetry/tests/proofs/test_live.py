@@ -1,4 +1,4 @@
-"""Redis is killed and frozen while readings come in and clients watch."""
+"""Redis is killed and frozen while readings arrive and clients watch."""
 
 import os
 import random
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.prove
 DEVICES = 6
 WATCHERS_EACH, FLEETS = 5, 3
 TIMES = 10
-# A reading may be announced to a Redis that hangs for a second, once; after that nobody asks it.
+# One announcement may wait a second for a hanging Redis; after that it is not tried.
 ANSWER_SECONDS_MAX = 2.5
 
 

@@ -1,4 +1,4 @@
-"""A large fleet that reports all the time: every device is rolled up soon, and none is always last."""
+"""A large fleet that reports constantly: every device is rolled up in time, and no device is always last."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ INTERVAL_SECONDS = 5.0
 BATCH = 1_000
 LAG_SECONDS_MAX = 60
 LOOK_SECONDS = 2.0
-# A device is always last where its lag is this much more than that of most, on average.
+# A device counts as always last if its average lag exceeds that of most devices by both of these.
 UNFAIR_FACTOR, UNFAIR_SECONDS = 2, 10
 
 REGISTER = """
@@ -47,11 +47,11 @@ FROM devices_devicestate
 
 
 class Lags:
-    """Looks at the positions now and then: how long each device's oldest reading has waited to be rolled up."""
+    """Samples positions: how long the oldest reading of each device has waited to be rolled up."""
 
     def __init__(self, database_url: str) -> None:
         self.database_url = database_url
-        # By device: when its log was seen to be longer than what is rolled up, and how long it was.
+        # By device: times at which its log was longer than its rollups, and the length at that time.
         self.waiting: dict[str, deque[tuple[float, int]]] = {}
         self.total: dict[str, float] = {}
         self.most: dict[str, float] = {}
@@ -84,7 +84,7 @@ class Lags:
 
 
 async def post_all(server: Server, names: list[str], seconds: float) -> int:
-    """One reading of each device every INTERVAL_SECONDS, in batches evenly spread; how many readings were stored."""
+    """Posts a reading of each device every INTERVAL_SECONDS, in batches evenly spaced; returns the number stored."""
     encode = msgspec.json.encode
     bodies = [
         encode([{"device_id": name, "temperature": 21.5} for name in names[first : first + BATCH]])
@@ -130,7 +130,7 @@ def test_twenty_thousand_active_devices(tmp_path: Path, record: Record) -> None:
             seen=f"{stored:,} readings stored; rolled up within {lags.longest():.0f} s at the latest ({late:,} devices "
             f"beyond {LAG_SECONDS_MAX} s), on average {typical:.0f} s for most and {mean[slowest]:.0f} s for {slowest}",
         )
-        # What could be offered was offered.
+        # The load generator kept its rate.
         assert stored >= 0.95 * DEVICES * MINUTES * 60 / INTERVAL_SECONDS
         assert late == 0
         assert mean[slowest] <= UNFAIR_FACTOR * typical + UNFAIR_SECONDS

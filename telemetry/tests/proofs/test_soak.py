@@ -1,4 +1,4 @@
-"""Half of what it can do, for half an hour: memory, threads and connections stay as they are."""
+"""Half of the server's capacity for half an hour: memory, threads and connections stay constant."""
 
 import os
 from pathlib import Path

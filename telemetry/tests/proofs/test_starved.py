@@ -1,4 +1,4 @@
-"""A disk that is full, a clock that jumps, more than can be served, and clients that mean harm."""
+"""A full disk, a clock that jumps, overload, and hostile clients."""
 
 import asyncio
 import gzip
@@ -37,7 +37,7 @@ FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 @contextmanager
 def small_disk() -> Iterator[Path]:
-    """A file system of its own, in memory, of DISK_MB; where the account `postgres` can reach it."""
+    """A file system in memory of DISK_MB, in a folder that the account `postgres` can access."""
     folder = Path(tempfile.mkdtemp(prefix="telemetry-disk-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)], check=True)
     try:
@@ -80,7 +80,7 @@ def test_the_disk_of_the_database_is_full(tmp_path: Path, record: Record) -> Non
 
 
 def test_the_clock_jumps(tmp_path: Path, record: Record) -> None:
-    """By an hour forth and back, for the server alone; what it measures by the monotonic clock goes on."""
+    """The server's clock jumps by an hour, forward and back; its monotonic clock is not affected."""
     clock, jumps = tmp_path / "clock", ("+3600", "+0", "-3600", "+0")
     clock.write_text("+0\n")
     started = time.time()
@@ -126,9 +126,9 @@ def batch(server: Server, devices: list[str]) -> bytes:
 
 
 async def offer(server: Server, body: bytes, *, per_second: float, seconds: float) -> Counter[int]:
-    """Posts so many batches a second, each on a connection of its own, whatever becomes of those before.
+    """Posts `per_second` batches a second, each on a new connection, without waiting for earlier answers.
 
-    Returns how many got which answer, 0: none. Fails where it cannot offer as much itself.
+    Returns the number of answers by status; 0: no answer. Fails if the client cannot keep this rate.
     """
     answers: Counter[int] = Counter()
     head = f"POST /api/v1/ingest/batch HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {FLEET_KEY}\r\nConnection: close\r\n"
@@ -162,7 +162,7 @@ async def offer(server: Server, body: bytes, *, per_second: float, seconds: floa
 
 
 async def capacity(server: Server, body: bytes, *, seconds: float) -> float:
-    """Batches a second with four clients that each wait for their answer."""
+    """The number of batches stored per second by four clients that each wait for their answers."""
     done = 0
     async with httpx.AsyncClient(headers={"X-API-Key": FLEET_KEY}, timeout=60) as client:
         end = asyncio.get_running_loop().time() + seconds
@@ -219,7 +219,7 @@ def test_far_more_is_offered_than_can_be_stored(tmp_path: Path, record: Record) 
 
 
 def slow_lorises(server: Server, number: int) -> list[socket.socket]:
-    """Connections that begin a request and never end it."""
+    """Opens connections that begin a request and never finish it."""
     sockets = []
     for _ in range(number):
         client = socket.create_connection(("127.0.0.1", server.port))
@@ -229,7 +229,7 @@ def slow_lorises(server: Server, number: int) -> list[socket.socket]:
 
 
 def gigabyte(server: Server, *, key: str, chunked: bool) -> None:
-    """Sends until the server ends it."""
+    """Sends until the server closes the connection."""
     block = b" " * 65536
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {1 << 30}"
     head = f"POST /api/v1/ingest/batch HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n{framing}\r\n"

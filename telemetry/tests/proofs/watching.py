@@ -1,4 +1,4 @@
-"""What a process uses: memory, threads, connections to PostgreSQL."""
+"""Samples the memory, threads and PostgreSQL connections of a process."""
 
 import statistics
 import threading
@@ -31,7 +31,7 @@ def usage(server: Server, database_url: str) -> Usage:
 
 
 class Watch:
-    """Looks every second; `memory` is the median of a part of the time, 0 the beginning and 1 the end."""
+    """Samples every second. `memory` is the median of a part of the run, where 0 is its start and 1 its end."""
 
     def __init__(self, server: Server, database_url: str) -> None:
         self.server, self.database_url = server, database_url

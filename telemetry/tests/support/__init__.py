@@ -1,1 +1,1 @@
-"""What the tests share: servers in processes of their own, clients, faults."""
+"""Shared by the tests: servers in processes of their own, clients, faults."""

@@ -1,4 +1,4 @@
-"""Clients of the live stream, many at a time, each of which writes down what it is told and resumes as it should."""
+"""Many clients of the live stream, which record what they receive and resume as the protocol says."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,12 @@ import websockets
 from telemetry.tests.support.server import ADMIN_KEY, Server
 
 HEADERS = {"X-API-Key": ADMIN_KEY}
-# How long an end may be in coming: the promise is that whoever watches is complete within it.
+# Seconds within which every client must be complete, as the product promises.
 COMPLETE_SECONDS = 10
 
 
 class Client:
-    """Follows one device, or (None) the fleet; `seqs` is what it got of each device, in the order it came."""
+    """Follows one device, or the fleet (None). `seqs` has the received `seq` by device, in order of arrival."""
 
     def __init__(self, servers: list[Server], device_id: str | None) -> None:
         self.servers = servers
@@ -31,7 +31,7 @@ class Client:
 
     async def run(self) -> None:
         while True:
-            # A pause, as a client of manners makes it; and the next process, as behind a load balancer.
+            # Pauses like a well-behaved client, then connects to the next process, as behind a load balancer.
             with contextlib.suppress(OSError, websockets.WebSocketException):
                 await self.connect(self.servers[self.connections % len(self.servers)])
             await asyncio.sleep(0.1)
@@ -68,10 +68,10 @@ class Client:
 
 
 class Audience:
-    """The clients, in an event loop of their own thread."""
+    """Runs the clients in an event loop in a thread of its own."""
 
     def __init__(self, servers: list[Server], *, devices: dict[str, int], fleets: int) -> None:
-        """So many clients of each device, and of the fleet."""
+        """Starts this number of clients for each device, and for the fleet."""
         self.clients = [Client(servers, device) for device, count in devices.items() for _ in range(count)]
         self.clients += [Client(servers, None) for _ in range(fleets)]
 
@@ -96,7 +96,7 @@ class Audience:
         self.loop.close()
 
     def ends_complete(self, lengths: dict[str, int]) -> None:
-        """Asserts that within COMPLETE_SECONDS every client has every seq of these logs, once, in order."""
+        """Asserts that within COMPLETE_SECONDS every client got every seq of these logs, once, in order."""
         deadline = time.monotonic() + COMPLETE_SECONDS
         wanted = {device: list(range(1, length + 1)) for device, length in lengths.items()}
 

@@ -1,4 +1,4 @@
-"""Chromium for the tests: the system's own, with every console error and failed request collected."""
+"""Chromium for the tests: the system's browser, with console errors and failed requests collected."""
 
 import shutil
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def faults_of(page: Page) -> list[str]:
-    """A list that fills with whatever goes wrong on the page from now on."""
+    """A list to which every error on the page is added from now on."""
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
@@ -38,13 +38,13 @@ def faults_of(page: Page) -> list[str]:
 
 
 def serious(faults: list[str]) -> list[str]:
-    """Without what going on to the next page cut off."""
+    """Removes requests that navigation to the next page cancelled."""
     return [fault for fault in faults if not fault.endswith("net::ERR_ABORTED")]
 
 
 def barriers(page: Page) -> list[str]:
-    """What axe-core finds on the page that keeps people out: its serious and critical faults."""
-    # Preloading would have it fetch and write style sheets, which our policy refuses.
+    """The serious and critical accessibility faults that axe-core finds on the page."""
+    # No preloading, because it fetches and inserts style sheets, which our policy forbids.
     found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
     return [
         f"{fault['id']}: {node['target']} {node['failureSummary']}"
@@ -62,7 +62,7 @@ def sign_in(page: Page, url: str, password: str) -> None:
 
 
 def session(browser: Browser, url: str, password: str) -> Any:
-    """The cookies of an account that has signed in, for contexts to begin with."""
+    """The cookies of a signed-in account, for new browser contexts."""
     page = browser.new_page()
     sign_in(page, url, password)
     state = page.context.storage_state()

@@ -1,4 +1,4 @@
-"""A network cable between a browser and a server, to be pulled."""
+"""A relay between a browser and a server that simulates a pulled network cable."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from telemetry.tests.support.server import Server
 
 
 class Cable(Relay):
-    """While it is pulled nothing passes, and nobody is told; what was under way then ends when it is plugged in."""
+    """While it is pulled, no byte passes and no side is told; the connections end when it is plugged in again."""
 
     def __init__(self, server: Server) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Every kind of caller there is, as a client that asks about the device `mote-1`."""
+"""Every kind of caller, as a client that asks about the device `mote-1`."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -11,17 +11,17 @@ from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, staff_client
 
 CSRF_TOKEN = "t" * 32
-# What a page of ours sends beside its session when it changes something.
+# Headers that our pages send with their session when they change something.
 CSRF = {"X-CSRFToken": CSRF_TOKEN, "Origin": "http://testserver"}
 
 
 class World:
-    """Two devices, of which the first has sent something; and everyone who may come."""
+    """Two devices, the first with readings, and one client for each kind of caller."""
 
     def __init__(self, permission: str | None, permissions: Sequence[str]) -> None:
-        """`permission`: what is needed for what is asked, several with + between; `permissions`: all there are."""
+        """`permission` is required for the request (several joined by +); `permissions` are all that exist."""
         self.granted = permission.split("+") if permission else []
-        # To the console, who may change may also look.
+        # In the console, the permission to change includes the one to view.
         sufficient = {*self.granted, *(granted.replace(".view_", ".change_") for granted in self.granted)}
         self.others = [other for other in permissions if other not in sufficient]
         self.mote, self.key = Device.objects.register(device_id="mote-1", name="North window")
@@ -36,11 +36,11 @@ class World:
         return client_with(None)
 
     def wrong(self) -> APIClient:
-        """A key that was never given to anyone."""
+        """A key that no device has."""
         return client_with("tlm_wrong-wrong-wrong-wrong-wrong")
 
     def url(self) -> APIClient:
-        """The administrator's key, in the address instead of a header: nobody."""
+        """The administrator's key in the URL instead of a header, where it does not count."""
         client = client_with(None)
         client.defaults["QUERY_STRING"] = f"api_key={ADMIN_KEY}&ticket={ADMIN_KEY}"
         return client
@@ -50,26 +50,26 @@ class World:
         return client_with(self.key)
 
     def other(self) -> APIClient:
-        """Another device's."""
+        """The key of another device."""
         return client_with(self.other_key)
 
     def retiring(self) -> APIClient:
-        """The device's key, rotated, within its overlap."""
+        """The device's previous key, within its overlap."""
         self.mote.rotate_key(overlap=timedelta(hours=1), now=timezone.now())
         return client_with(self.key)
 
     def retired(self) -> APIClient:
-        """The same, after its overlap."""
+        """The device's previous key, after its overlap."""
         self.mote.rotate_key(overlap=timedelta(hours=1), now=timezone.now() - timedelta(hours=2))
         return client_with(self.key)
 
     def inactive(self) -> APIClient:
-        """The key of the device, which is deactivated."""
+        """The key of the device after it was deactivated."""
         Device.objects.filter(pk=self.mote.pk).update(is_active=False)
         return client_with(self.key)
 
     def fleet(self) -> APIClient:
-        """A gateway."""
+        """The key of a gateway."""
         return client_with(FLEET_KEY)
 
     def admin(self) -> APIClient:
@@ -77,14 +77,14 @@ class World:
         return client_with(ADMIN_KEY)
 
     def staff(self) -> APIClient:
-        """A staff account with the one permission that what is asked for needs, from a page of ours."""
+        """A staff account with only the required permission, from a page of ours."""
         client = staff_client("staff", *self.granted, enforce_csrf=True)
         client.cookies["csrftoken"] = CSRF_TOKEN
         client.credentials(**{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in CSRF.items()})
         return client
 
     def without(self) -> APIClient:
-        """A staff account with every permission but that one, and those that include it."""
+        """A staff account with every permission except the required one, and those that include it."""
         return staff_client("without", *self.others)
 
     def root(self) -> APIClient:
@@ -94,13 +94,13 @@ class World:
         return client
 
     def visitor(self) -> APIClient:
-        """An account with every permission that is no staff."""
+        """An account with every permission that is not staff."""
         client = staff_client("visitor", *self.granted, *self.others)
         User.objects.filter(username="visitor").update(is_staff=False)
         return client
 
     def closed(self) -> APIClient:
-        """A staff account with every permission that was closed after it signed in."""
+        """A staff account with every permission, deactivated after it signed in."""
         client = staff_client("closed", *self.granted, *self.others)
         User.objects.filter(username="closed").update(is_active=False)
         return client

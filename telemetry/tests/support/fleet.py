@@ -1,4 +1,4 @@
-"""Devices that post to a real server, and remember what they were told."""
+"""Devices that post to a real server and record the answers."""
 
 import json
 import random
@@ -15,12 +15,12 @@ import httpx
 from telemetry.tests.support.server import Server
 
 ANSWER_SECONDS = 15
-# After the load has ended, a device goes on for so long to have its last reading acknowledged.
+# Seconds after the load within which a device may retry until its last reading is acknowledged.
 PATIENCE_SECONDS = 30
 
 
 class Verdict(NamedTuple):
-    """Numbers of readings; `strange` are stored and were never sent."""
+    """Counts of readings; `strange` ones are stored but were never sent."""
 
     acknowledged: int
     lost: int
@@ -29,19 +29,19 @@ class Verdict(NamedTuple):
 
 
 class Journal:
-    """What was sent and what was acknowledged, in a file: a line of JSON each, kept by nobody who is under test."""
+    """A file of the sent and acknowledged readings, one JSON line each, which the tested processes do not touch."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.file = path.open("a", buffering=1)
 
     def entries(self, what: str) -> list[tuple[str, str]]:
-        """(device, id) of what was "sent", or "acknowledged"."""
+        """The (device, id) of all readings that were "sent" or "acknowledged"."""
         lines = map(json.loads, self.path.read_text().splitlines())
         return [(device_id, identifier) for kind, device_id, identifier in lines if kind == what]
 
     def verdict(self, server: Server, device_ids: list[str]) -> Verdict:
-        """What it says, held against the logs that the server has of these devices."""
+        """Compares the journal with the server's logs of these devices."""
         stored = [(name, identifier) for name in device_ids for identifier in server.log_of(name)]
         acknowledged = set(self.entries("acknowledged"))
         return Verdict(
@@ -56,9 +56,9 @@ class Journal:
 
 
 class Fleet:
-    """Devices that post one reading after the other, each until it is acknowledged, as long as `running`.
+    """Devices that post one reading after the other, repeating each until it is acknowledged, while `running`.
 
-    `pause`: seconds between two readings of a device.
+    `pause` is in seconds, between two readings of a device.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Fleet:
         self.journal = Journal(journal or server.log.with_suffix(".journal"))
         self.keys = {name: server.register(name) for name in (f"{prefix}-{number}" for number in range(size))}
         self.sent: dict[str, list[str]] = {name: [] for name in self.keys}
-        self.answers: list[tuple[float, int, float]] = []  # (when, status, how long it took)
+        self.answers: list[tuple[float, int, float]] = []  # (time, status, duration in seconds)
         self.running = True
         self.gives_up_at = float("inf")
         self.threads = [threading.Thread(target=self.post, args=(name,)) for name in self.keys]
@@ -110,14 +110,14 @@ class Fleet:
         return answer.is_success
 
     def wait_for_an_answer(self) -> None:
-        """Until one more has come; fails where none does."""
+        """Waits for one more acknowledged reading; fails if none arrives."""
         before, deadline = len(self.answers), time.monotonic() + ANSWER_SECONDS
         while len(self.answers) == before:
             assert time.monotonic() < deadline, "No answer from the server."
             time.sleep(0.01)
 
     def check(self) -> None:
-        """Asserts that what was sent is stored, each once: everybody went on until it was acknowledged."""
+        """Asserts that every sent reading is stored exactly once, as devices repeat each until it is acknowledged."""
         for name, ids in self.sent.items():
             assert set(self.server.log_of(name)) == set(ids)
 
@@ -126,7 +126,7 @@ class Fleet:
 
 
 def seconds_until_acknowledged(answers: list[tuple[float, int, float]], since: float, *, within: float) -> float:
-    """From `since` to the next 2xx among a fleet's answers. Raises AssertionError where none comes in time."""
+    """Seconds from `since` to the next 2xx in a fleet's answers. Raises AssertionError if none came in time."""
     deadline = since + within
     while True:
         if found := [when for when, status, _ in list(answers) if status < 300 and when > since]:

@@ -1,8 +1,8 @@
-"""A caller that takes all it can get, in a process of its own so that it does not slow down who measures.
+"""A caller that uses as much as it can, in its own process so that it does not slow down the measuring test.
 
 python -m telemetry.tests.support.greedy asks|refused|valid PORT DEVICE_ID KEY LOOPS SECONDS
 
-It prints one line of JSON: how many requests had which status; "closed": it closed the connection itself.
+It prints one line of JSON: the number of requests by status; "closed": it closed the connection itself.
 """
 
 import gzip
@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
 
-# Just below MAX_BODY_BYTES' default.
+# Just below the default of MAX_BODY_BYTES.
 INFLATED_BYTES = 4 * 1024 * 1024 - 1024
 BATCH_READINGS_MAX = 10_000
-# The longest window that has a bucket of a second for each of its seconds (at most 10,000 buckets).
+# Seconds: the longest window with buckets of one second (at most 10,000 buckets).
 WINDOW_SECONDS = 9_999
 CLOSED_AFTER_SECONDS = 0.5
 ANSWER_SECONDS_MAX = 120
@@ -27,19 +27,19 @@ BUFFER_BYTES = 1024 * 1024
 
 
 class Asking(NamedTuple):
-    """`closed_after`: seconds after which the caller leaves; None reads the answer to its end."""
+    """A request. `closed_after` is when the caller disconnects, in seconds; None: it reads the whole answer."""
 
     request: bytes
     closed_after: float | None = None
 
 
 def filled(item: bytes) -> bytes:
-    """An array of as many of these items as a body may hold, compressed."""
+    """A compressed array of as many of these items as a body may hold."""
     return gzip.compress(b"[" + item + (b"," + item) * ((INFLATED_BYTES - 2) // (len(item) + 1) - 1) + b"]")
 
 
 def refused_bodies() -> dict[str, tuple[str, bytes, bool]]:
-    """Bodies that are costly to refuse: path, body and whether it is compressed, by what they are."""
+    """Bodies that are costly to refuse, by name: path, body, and whether it is compressed."""
     batch, single = "/api/v1/ingest/batch", "/api/v1/ingest"
     names = ",".join(f'"n{number}":1' for number in range(INFLATED_BYTES // 12))
     wide = ",".join("{" + ",".join(f'"n{number}":1' for number in range(100)) + "}" for _ in range(4000))
@@ -71,7 +71,7 @@ def post(path: str, key: str, body: bytes, *, compressed: bool) -> Asking:
 
 
 def asks(device_id: str, key: str) -> list[Asking]:
-    """The most expensive questions about a device, each also left early and with the answer compressed."""
+    """The most expensive queries about a device, each also abandoned early and with a compressed answer."""
     aggregate = f"aggregate?start=-{WINDOW_SECONDS}s&bucket=1s"
     paths = [
         aggregate,
@@ -94,7 +94,7 @@ def refused(_: str, key: str) -> list[Asking]:
 
 
 def valid(device_id: str, key: str) -> list[Asking]:
-    """A batch of the largest size that is taken."""
+    """A batch of the largest accepted size."""
     readings = [
         {"device_id": device_id, "temperature": 21.5, "humidity": number % 100, "age_seconds": number}
         for number in range(BATCH_READINGS_MAX)
@@ -103,14 +103,14 @@ def valid(device_id: str, key: str) -> list[Asking]:
 
 
 def status_of(port: int, asking: Asking, buffer: bytearray) -> str:
-    """Asks; the answer's status, "closed" where the caller left, "none" where the server did without an answer."""
+    """Sends a request; returns the status, "closed" if the caller disconnected, "none" if there was no answer."""
     started = time.monotonic()
     status = ""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS_MAX) as client:
             try:
                 client.sendall(asking.request)
-            except OSError:  # it has refused the body before it had all of it, and its answer is perhaps there
+            except OSError:  # the server refused the incomplete body; its answer may have arrived
                 client.settimeout(1)
             while True:
                 if asking.closed_after is not None:
@@ -129,7 +129,7 @@ def status_of(port: int, asking: Asking, buffer: bytearray) -> str:
 
 
 def run(port: int, requests: list[Asking], *, loops: int, seconds: float) -> Counter[str]:
-    """Asks in so many parallel loops, one request after the other, as fast as it goes."""
+    """Sends requests as fast as possible in `loops` parallel loops, each with one request at a time."""
     found: Counter[str] = Counter()
     end = time.monotonic() + seconds
 
@@ -150,7 +150,7 @@ def run(port: int, requests: list[Asking], *, loops: int, seconds: float) -> Cou
 
 
 def chosen(first: int) -> Iterator[int]:
-    """Each loop begins elsewhere, so that the loops do not all ask the same thing at the same time."""
+    """Indices of requests, which start elsewhere for each loop, so that not all loops send the same at once."""
     return count(first * 3)
 
 

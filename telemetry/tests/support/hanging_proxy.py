@@ -1,7 +1,7 @@
 """A proxy in front of PostgreSQL whose open connections can stop passing bytes while new ones work.
 
-That is what a client sees of a failover to another machine, or of a firewall that dropped its state: no error and no
-end of stream, and its bytes are still accepted by the local kernel.
+A client sees the same after a failover to another machine, or behind a firewall that lost its state: no error and no
+end of stream, and the local kernel still accepts its bytes.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from telemetry.tests.support.relay import Relay
 
-# The statement by which ingest stores readings, and the one that ends its transaction.
+# The statement with which ingest stores readings, and the one that ends its transaction.
 STORES = b"COPY readings_reading"
 COMMITS = b"COMMIT"
 CHUNK_BYTES = 65536
@@ -25,18 +25,18 @@ Result = TypeVar("Result")
 
 
 class Connection:
-    """One client's connection. Once it `hangs` it passes nothing in either direction, not even its end."""
+    """The connection of a client. When it `hangs`, it passes nothing in either direction, not even its end."""
 
     def __init__(
         self, client: asyncio.StreamWriter, upstream: asyncio.StreamWriter, *readers: asyncio.StreamReader
     ) -> None:
         self.client, self.upstream = client, upstream
-        self.readers = readers  # kept, because asyncio aborts a connection whose reader nobody refers to
+        self.readers = readers  # kept, because asyncio aborts a connection whose reader is garbage-collected
         self.hangs = False
-        self.stores = False  # it has stored readings since its last COMMIT
+        self.stores = False  # whether it has stored readings since its last COMMIT
 
     def is_held(self) -> bool:
-        """Whether the client still has it open."""
+        """Whether the client still has the connection open."""
         transport = self.client.transport
         if transport.is_closing():
             return False
@@ -53,9 +53,9 @@ class HangingProxy(Relay):
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self.open: set[Connection] = set()
         self.carrying: set[asyncio.Task[None]] = set()
-        # What becomes of the COMMIT at which all connections hang: is it passed on? None: nothing hangs then.
+        # Whether the COMMIT at which all connections hang is passed on; None: connections do not hang at a COMMIT.
         self.passes_commit: bool | None = None
-        # A statement after which the connection that sent it hangs by itself; the server gets it, and does it.
+        # After this statement its connection hangs; the server receives and executes it.
         self.hangs_after: bytes | None = None
         self.hung = threading.Event()
 
@@ -63,11 +63,11 @@ class HangingProxy(Relay):
         await super().run(ready)
         for connection in list(self.open):
             self.abort(connection)
-        # Aborted, they end by themselves: asyncio logs an error for each that is cancelled instead.
+        # Aborted connections end by themselves; cancelled ones make asyncio log an error each.
         await asyncio.gather(*self.carrying)
 
     def hang(self) -> int:
-        """Stops every connection that is open now; returns how many."""
+        """Stops every open connection; returns how many."""
         return self.call(self.hang_now)
 
     def hang_now(self) -> int:
@@ -81,7 +81,7 @@ class HangingProxy(Relay):
     def hang_at_commit(self, *, passed_on: bool) -> Iterator[threading.Event]:
         """Stops all connections at the next COMMIT of an ingest, before it is passed on or right after it.
 
-        The event that it gives is set when that has happened.
+        The yielded event is set when that has happened.
         """
         self.hung.clear()
         self.passes_commit = passed_on
@@ -91,11 +91,11 @@ class HangingProxy(Relay):
             self.passes_commit = None
 
     def held(self) -> int:
-        """How many of the hanging connections their clients still have open."""
+        """The number of hanging connections that their clients still have open."""
         return self.call(lambda: sum(connection.hangs and connection.is_held() for connection in self.open))
 
     def forget(self) -> None:
-        """Ends the hanging connections on both sides, as PostgreSQL and the clients find out in the end."""
+        """Closes the hanging connections on both sides, as PostgreSQL and the clients notice in the end."""
 
         def forget_now() -> None:
             for connection in [connection for connection in self.open if connection.hangs]:
@@ -104,7 +104,7 @@ class HangingProxy(Relay):
         self.call(forget_now)
 
     def call(self, function: Callable[[], Result]) -> Result:
-        """Calls it in the proxy's event loop, in which all connections are handled, and returns its result."""
+        """Calls the function in the proxy's event loop, which handles all connections, and returns its result."""
 
         async def run() -> Result:
             return function()
@@ -165,6 +165,6 @@ class HangingProxy(Relay):
         self.end(connection)
 
     def end(self, connection: Connection) -> None:
-        """One side has closed it: so does the other, unless it hangs."""
+        """Closes the other side after one side has closed, unless the connection hangs."""
         if not connection.hangs:
             self.abort(connection)

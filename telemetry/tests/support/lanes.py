@@ -1,4 +1,4 @@
-"""Requests through the real ASGI application, many at a time; for tests of the ingest lane."""
+"""Many concurrent requests to the real ASGI application, for tests of the ingest lane."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ import httpx
 
 
 def through_the_lane(story: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
-    """Runs `story` with a client of the application, in an event loop of its own."""
+    """Runs `story` with a client of the application, in a new event loop."""
     from telemetry.asgi import application
 
     async def tell() -> Any:

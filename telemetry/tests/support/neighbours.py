@@ -1,4 +1,4 @@
-"""Devices that post one reading a second each, and how long each answer took: those who must not feel the others."""
+"""Devices that post one reading a second each, and the durations of their answers while another caller is greedy."""
 
 import asyncio
 import json
@@ -15,14 +15,14 @@ from django.conf import settings
 from telemetry.tests.support.server import Server
 
 INTERVAL_SECONDS = 1.0
-# An answer that has not come within this is none.
+# Seconds after which an answer counts as missing.
 ANSWER_SECONDS_MAX = 60
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Neighbours:
-    """Each has a connection of its own, and opens another where the server has closed it."""
+    """Devices with a connection each, which is opened again if the server closes it."""
 
     def __init__(self, server: Server, size: int = 50) -> None:
         self.server = server
@@ -31,7 +31,7 @@ class Neighbours:
         self.seconds: list[float] = []
 
     def run(self, seconds: float) -> None:
-        """Posts for so long; `statuses` and `seconds` are those of this run."""
+        """Posts for `seconds`; `statuses` and the durations are those of this run."""
         self.statuses.clear()
         self.seconds.clear()
         asyncio.run(self.post_all(seconds))
@@ -60,7 +60,7 @@ class Neighbours:
                 streams[1].close()
                 streams = None
             self.statuses[status] += 1
-            # From when it was due: one that waits for an answer is late with its next readings too.
+            # Measured from when it was due, because a late answer also delays the device's next readings.
             self.seconds.append(time.monotonic() - due)
             due += INTERVAL_SECONDS
         if streams:
@@ -83,7 +83,7 @@ class Neighbours:
 
 
 class Greedy:
-    """A process of `telemetry.tests.support.greedy`; `statuses` once it has ended."""
+    """A process of `telemetry.tests.support.greedy`; `statuses` is set when it has ended."""
 
     def __init__(self, server: Server, kind: str, device_id: str, key: str, *, loops: int, seconds: float) -> None:
         command = [sys.executable, "-m", "telemetry.tests.support.greedy", kind, str(server.port), device_id, key]
@@ -104,7 +104,7 @@ class Greedy:
         self.process.stdin.flush()
 
     def end(self) -> None:
-        """Waits until it has had its last answers."""
+        """Waits until it has received its last answers."""
         assert self.process.stdout
         self.statuses = json.loads(self.process.stdout.readline())
 
@@ -114,7 +114,7 @@ class Greedy:
 
 @contextmanager
 def beside(*greedy: Greedy) -> Iterator[None]:
-    """Lets them begin, and ends them where what is done beside them fails."""
+    """Starts the processes, and ends them if the block fails."""
     with ExitStack() as stack:
         for one in greedy:
             stack.enter_context(one.process)
@@ -127,7 +127,7 @@ def beside(*greedy: Greedy) -> Iterator[None]:
 
 
 class Memory:
-    """The most that a server's process has had resident since `reset()`, in MB (proc(5): clear_refs, VmHWM)."""
+    """The peak resident memory of a server's process since `reset()`, in MB (proc(5): clear_refs, VmHWM)."""
 
     def __init__(self, server: Server) -> None:
         self.folder = Path(f"/proc/{server.process.pid}")

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, to be stopped, frozen and killed."""
+"""A PostgreSQL server for tests that stop, freeze or kill it."""
 
 import os
 import pwd
@@ -13,10 +13,10 @@ from telemetry.tests.support.server import free_port
 
 
 class PostgreSQL:
-    """A cluster in a temporary folder, run by the account `postgres` where the tests are root, as it insists."""
+    """A cluster in a temporary folder. As root, it runs as the account `postgres`, which PostgreSQL requires."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """`folder`: one that is there and empty, on a disk of the test's choice."""
+        """`folder` is an existing, empty folder, on a disk of the test's choice."""
         self.binaries = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
         self.folder = folder or Path(tempfile.mkdtemp(prefix="telemetry-postgresql-"))
         self.port = free_port()
@@ -33,7 +33,7 @@ class PostgreSQL:
     def __exit__(self, *_: object) -> None:
         self.stop()
         shutil.rmtree(self.folder / "data")
-        shutil.rmtree(self.folder, ignore_errors=True)  # one that was given stays
+        shutil.rmtree(self.folder, ignore_errors=True)  # a given folder itself stays
 
     def command(self, program: str, *arguments: str) -> list[str]:
         account = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
@@ -56,19 +56,19 @@ class PostgreSQL:
         return subprocess.run(self.command("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port))).returncode == 0
 
     def freeze(self, on: bool) -> None:
-        """Stops every process of it where it stands, or lets them go on: a database that accepts and never answers."""
+        """Freezes all its processes, or resumes them: a frozen database accepts connections and never answers."""
         postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
         for pid in (postmaster, *children_of(postmaster)):
             os.kill(pid, signal.SIGSTOP if on else signal.SIGCONT)
 
 
 def children_of(parent: int) -> list[int]:
-    """The processes that this one has started (proc(5): the parent is the second field after the command's name)."""
+    """The child processes of this one (proc(5): the parent is the second field after the command's name)."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             status = (entry / "stat").read_text()
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has ended
             continue
         if int(status.rpartition(")")[2].split()[1]) == parent:
             found.append(int(entry.name))

@@ -1,4 +1,4 @@
-"""Clients on the level of TCP: slow ones, those that do not read, and those that send too much."""
+"""TCP clients: slow ones, some that do not read, and some that send too much."""
 
 import json
 import socket
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from telemetry.tests.support.server import Server
 
-# Longer than any deadline of a connection.
+# Seconds; longer than any deadline of a connection.
 PATIENCE_SECONDS = 90
 
 
 class Answer(NamedTuple):
-    """`status` is 0 where the server closed without an answer."""
+    """An answer; `status` is 0 if the server closed the connection without one."""
 
     status: int
     headers: str
@@ -38,13 +38,13 @@ def connect(server: Server, *, source: str = "127.0.0.1", receive_buffer: int = 
 
 
 def head(method: str, path: str, **headers: str) -> bytes:
-    """A request's head; `headers` with underscores in place of hyphens."""
+    """The head of a request; underscores in the names of `headers` become hyphens."""
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in {"Host": "localhost", **headers}.items()]
     return "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "\r\n"]).encode()
 
 
 def some_of(client: socket.socket, size: int = 1 << 16) -> bytes:
-    """The next bytes of a connection that the test expects to be open."""
+    """The next bytes of a connection that must still be open."""
     part = client.recv(size)
     if not part:
         raise ConnectionError("The other side has closed the connection.")
@@ -52,7 +52,7 @@ def some_of(client: socket.socket, size: int = 1 << 16) -> bytes:
 
 
 def until_closed(client: socket.socket) -> Answer:
-    """What the server sends before it closes the connection."""
+    """The bytes that the server sends before it closes the connection."""
     received = b""
     with suppress(ConnectionError):
         while part := client.recv(1 << 16):
@@ -69,7 +69,7 @@ def parsed(received: bytes) -> Answer:
 
 
 def one_answer(client: socket.socket) -> Answer:
-    """The next answer with a Content-Length on a connection that stays open."""
+    """The next answer, which must have a Content-Length, on a connection that stays open."""
     received = b""
     while b"\r\n\r\n" not in received:
         part = client.recv(1 << 16)
@@ -85,7 +85,7 @@ def one_answer(client: socket.socket) -> Answer:
 
 
 def trickle(client: socket.socket, data: bytes, *, pause: float) -> None:
-    """Sends one byte after the other, until the server closes."""
+    """Sends single bytes until the server closes the connection."""
     client.settimeout(pause)
     with suppress(OSError):
         for number in range(len(data)):
@@ -97,7 +97,7 @@ def trickle(client: socket.socket, data: bytes, *, pause: float) -> None:
 
 
 def memory_mb(server: Server, figure: str = "VmRSS") -> float:
-    """`figure`: VmRSS, what it has now; VmHWM, the most it had."""
+    """Memory in MB. `figure`: VmRSS (current) or VmHWM (peak)."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(figure)) / 1024
 
@@ -110,7 +110,7 @@ def cpu_seconds(server: Server) -> float:
 def open_sockets(server: Server) -> int:
     found = 0
     for descriptor in Path(f"/proc/{server.process.pid}/fd").iterdir():
-        with suppress(OSError):  # closed meanwhile
+        with suppress(OSError):  # already closed
             found += str(descriptor.readlink()).startswith("socket:")
     return found
 

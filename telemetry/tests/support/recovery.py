@@ -1,4 +1,4 @@
-"""Asks a server the same things again and again, to find out for how long a fault was felt."""
+"""Sends a server the same requests again and again, to measure how long a fault affects it."""
 
 import contextlib
 import json
@@ -19,16 +19,16 @@ from django.conf import settings
 from telemetry.tests.support.server import ADMIN_KEY, Server
 
 ACCOUNT, PASSWORD = "prober", "password-of-the-prober"
-# No answer within this is none.
+# Seconds after which an answer counts as missing.
 ANSWER_SECONDS_MAX = 20
 PAUSE_SECONDS = 0.3
-# An answer that took longer was delayed by the fault.
+# Seconds; a slower answer was delayed by the fault.
 USUAL_SECONDS_MAX = 2
 ROLL_UP_SECONDS_MAX = 300
 
 
 class Asked(NamedTuple):
-    """Moments of `time.monotonic()`, and whether the answer was as it is without a fault."""
+    """A request: its times (`time.monotonic()`), and whether the answer was as expected without a fault."""
 
     begun: float
     ended: float
@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 
 
 class Probe:
-    """Asks one thing again and again; a question that raises an error was not answered well."""
+    """Sends one request again and again; an exception counts as a bad answer."""
 
     def __init__(self, name: str, ask: Callable[[], bool]) -> None:
         self.name, self.ask = name, ask
@@ -50,9 +50,9 @@ class Probe:
             self.asked.append(Asked(begun, time.monotonic(), good))
 
     def recovered(self, since: float) -> float:
-        """Seconds from `since` to the last answer that was not good, 0.0 for none; infinite where none was good since.
+        """Seconds from `since` to the last bad answer; 0.0 if there is none; infinite if no good one followed.
 
-        A good answer that took longer than USUAL_SECONDS_MAX counts as one that was not.
+        A good answer that took longer than USUAL_SECONDS_MAX counts as a bad one.
         """
         later = [asked for asked in list(self.asked) if asked.ended > since]
         if not any(asked.good and asked.begun > since for asked in later) or not later[-1].good:
@@ -60,7 +60,7 @@ class Probe:
         return max((asked.ended - since for asked in self.felt(since)), default=0.0)
 
     def felt(self, since: float) -> list[Asked]:
-        """The questions after `since` that were not answered, not well, or late."""
+        """The requests after `since` with a missing, bad or late answer."""
         return [
             asked
             for asked in list(self.asked)
@@ -70,7 +70,7 @@ class Probe:
 
 @contextmanager
 def probing(probes: Sequence[Probe]) -> Iterator[None]:
-    """Each probe asks in a thread of its own."""
+    """Runs each probe in a thread of its own."""
     stop = threading.Event()
     threads = [threading.Thread(target=probe.run, args=(stop,)) for probe in probes]
     for thread in threads:
@@ -90,13 +90,13 @@ def manage(server: Server, *arguments: str, **environment: str) -> None:
 
 
 def roll_up(server: Server) -> None:
-    """Until every reading is in the rollups, whoever else maintains the database."""
+    """Runs maintenance until every reading is rolled up, even if another process maintains the database too."""
     command = [sys.executable, "manage.py", "maintain", "--once"]
     deadline = time.monotonic() + ROLL_UP_SECONDS_MAX
     said = ""
     while not said.startswith("0 readings"):
         assert time.monotonic() < deadline, said
-        # It fails where the server's own maintenance is at work.
+        # It fails while the server's own maintenance runs.
         run = subprocess.run(command, env=server.environment, cwd=settings.BASE_DIR, capture_output=True, text=True)
         said = run.stdout
 
@@ -123,7 +123,7 @@ def is_healthy(server: Server) -> bool:
 
 
 def replays(server: Server, device_id: str) -> bool:
-    """Whether a new socket gets the device's log from its beginning."""
+    """Whether a new socket receives the device's log from its beginning."""
     address = f"ws://127.0.0.1:{server.port}/api/v1/realtime/subscribe/{device_id}?after=0"
     headers = {"X-API-Key": ADMIN_KEY}
     with websockets.sync.client.connect(
@@ -138,7 +138,7 @@ def replays(server: Server, device_id: str) -> bool:
 
 @contextmanager
 def probed(server: Server, device_id: str) -> Iterator[list[Probe]]:
-    """Asks for health, a page of history, a page of the console and a new live socket; `device_id` has readings."""
+    """Probes of health, a page of history, a console page and a new live socket; `device_id` has readings."""
     history = f"/api/v1/devices/{device_id}/history?limit=5"
     with signed_in(server) as session:
         probes = [
@@ -153,7 +153,7 @@ def probed(server: Server, device_id: str) -> Iterator[list[Probe]]:
 
 @contextmanager
 def maintaining(server: Server) -> Iterator[None]:
-    """Runs `manage.py maintain` beside a server that does not do it itself, as one on uvicorn."""
+    """Runs `manage.py maintain` beside a server without maintenance, such as one on uvicorn."""
     if not server.prepares:
         yield
         return
@@ -172,7 +172,7 @@ def maintaining(server: Server) -> Iterator[None]:
 
 
 def round_since(database_url: str, moment: float, *, within: float) -> float:
-    """Seconds from `moment` (`time.time()`) to the end of the next round of maintenance; infinite for none in time."""
+    """Seconds from `moment` (`time.time()`) to the end of the next round of maintenance; infinite if there is none."""
     deadline = moment + within
     with psycopg.connect(database_url, autocommit=True) as connection:
         while True:

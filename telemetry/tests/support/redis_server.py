@@ -1,4 +1,4 @@
-"""A Redis of the tests' own, to be killed, and a proxy before it that loses or delays what passes."""
+"""A Redis server for tests that kill it, and a proxy that loses or delays its messages."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ START_SECONDS = 10
 
 
 class Redis:
-    """A redis-server in a process of its own, which keeps nothing."""
+    """A redis-server process without persistence."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,7 +54,7 @@ class Redis:
 
 
 class Proxy(Relay):
-    """Stands before a Redis. `loses` is asked of each message to a subscriber; what clients send waits `delay` s."""
+    """A proxy for Redis. `loses` decides for each message to a subscriber; commands of clients wait `delay` seconds."""
 
     def __init__(
         self, upstream: Redis, *, loses: Callable[[], bool] = lambda: False, delay: Callable[[], float] = lambda: 0.0
@@ -89,7 +89,7 @@ class Proxy(Relay):
 
 
 async def read_reply(reader: asyncio.StreamReader) -> bytes:
-    """The next reply as it stands in the stream (RESP, version 2)."""
+    """The next reply of the stream, still encoded (RESP, version 2)."""
     line = await reader.readuntil(b"\r\n")
     if line[:1] == b"$" and line != b"$-1\r\n":
         return line + await reader.readexactly(int(line[1:]) + 2)

@@ -1,4 +1,4 @@
-"""What stands between a client and a server and passes on what they say, as a subclass sees fit."""
+"""A relay between clients and a server; subclasses decide what it passes on."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ from telemetry.tests.support.server import free_port
 
 
 class Relay:
-    """Listens on `port`, with an event loop and a thread of its own."""
+    """Listens on `port`, in an event loop and a thread of its own."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -32,12 +32,12 @@ class Relay:
         listening.close()
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A client has come."""
+        """Handles a new client."""
         raise NotImplementedError
 
 
 async def until_either_ends(*ways: "asyncio.Task[None]") -> None:
-    """Then ends the other too."""
+    """Waits until one of the tasks ends, then cancels the others."""
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
     finally:

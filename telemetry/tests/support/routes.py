@@ -1,4 +1,4 @@
-"""Every address of the product, from the URL configuration and the sockets' routing."""
+"""All URLs of the product, from the URL configuration and the routing of the sockets."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from realtime.routing import websocket_application
 
 
 class Route(NamedTuple):
-    """`name` has its namespace before it; where a route has none, its path stands for it."""
+    """A route. `name` includes the namespace; for a route without a name it is the path."""
 
     name: str
     path: str
@@ -26,7 +26,7 @@ def routes(resolver: Any = None, path: str = "", namespace: str = "") -> Iterato
 
 
 def methods(view: Any) -> frozenset[str]:
-    """What a view answers, beside HEAD and OPTIONS; a plain function is taken to be a page."""
+    """The methods of a view, without HEAD and OPTIONS; a plain function is assumed to be a page."""
     names = {"get"}
     if actions := getattr(view, "actions", None):
         names = set(actions)
@@ -36,7 +36,7 @@ def methods(view: Any) -> frozenset[str]:
 
 
 def sockets() -> list[str]:
-    """The patterns of the sockets' addresses."""
+    """The URL patterns of the sockets."""
     application: Any = websocket_application
     while not hasattr(application, "routes"):
         application = getattr(application, "inner", None) or application.application

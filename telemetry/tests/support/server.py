@@ -1,4 +1,4 @@
-"""A server of the tests' own: `manage.py up` in a process, with a private database, on a free port."""
+"""A server for tests: `manage.py up` in a process, with a private database, on a free port."""
 
 import os
 import re
@@ -21,7 +21,7 @@ START_SECONDS = 60
 
 
 class Server:
-    """On the stack that the tests run on: PostgreSQL and Redis where DATABASE_URL says so, else SQLite."""
+    """Uses the stack of the test run: PostgreSQL and Redis if DATABASE_URL says so, else SQLite."""
 
     def __init__(
         self,
@@ -33,9 +33,9 @@ class Server:
         redis_url: str | None = None,
         uvicorn: bool = False,
     ) -> None:
-        """`beside`: a second process on the database of another. `database_url`: one that is there already.
+        """`beside`: share the database of that server. `database_url`: use this existing database.
 
-        `uvicorn`: on that instead of daphne, which `up` serves by.
+        `uvicorn`: run on uvicorn instead of daphne, which `up` uses.
         """
         self.port = free_port()
         self.log = folder / f"server-{self.port}.log"
@@ -89,7 +89,7 @@ class Server:
         return self
 
     def start(self) -> None:
-        """Starts it, for the first time or again."""
+        """Starts the server, for the first time or again."""
         if self.prepares:
             prepare = [sys.executable, "manage.py", "migrate", "-v0"]
             subprocess.run(prepare, env=self.environment, cwd=settings.BASE_DIR, check=True)
@@ -127,7 +127,7 @@ class Server:
         return str(response.json()["api_key"])
 
     def log_of(self, device_id: str) -> list[str]:
-        """The ids of the device's log, oldest first; asserts that it is dense from 1 and has nothing twice."""
+        """The ids of the device's log, oldest first; asserts that it is dense from 1 and has no id twice."""
         url: str | None = f"{self.url}/api/v1/devices/{device_id}/history?order=asc&limit=10000"
         readings: list[dict[str, Any]] = []
         while url:
@@ -140,13 +140,13 @@ class Server:
         return ids
 
     def printed(self, pattern: str) -> str:
-        """What the group of `pattern` matches in what the server printed."""
+        """The group of `pattern` in the server's output."""
         match = re.search(pattern, self.log.read_text())
         assert match, self.log.read_text()
         return match[1]
 
     def password(self) -> str:
-        """The first account's, which is printed once."""
+        """The first account's password, which the server prints once."""
         return self.printed(r"Password\s+(\S+)")
 
 

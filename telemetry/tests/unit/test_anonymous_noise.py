@@ -1,4 +1,4 @@
-"""What anyone can send costs one short line in the log; what an account was answered is kept by no cache."""
+"""Invalid requests cost one short log line, and no cache may keep answers to an account."""
 
 import logging
 
@@ -17,7 +17,7 @@ JUNK = "\x01\xff;=%00,\\\"'" * 30
 
 @pytest.fixture
 def records():
-    """What is logged at INFO or above, by any logger, as the product's own configuration passes it on."""
+    """The lines at INFO and above of all loggers, as the product's logging configuration passes them on."""
     found = []
 
     class Collector(logging.Handler):

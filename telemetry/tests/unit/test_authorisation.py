@@ -1,6 +1,6 @@
-"""Who may do what: every route and method, times every kind of caller (`telemetry.tests.support.callers`).
+"""Authorisation: every route and method with every kind of caller (`telemetry.tests.support.callers`).
 
-A route that the URL configuration has and the matrix has not fails the first test. The console's own routes have a
+A route that is missing in the matrix fails the first test. The console's own routes have a
 matrix in `test_authorisation_console`, the sockets in `test_authorisation_sockets`.
 """
 
@@ -15,8 +15,8 @@ from telemetry.tests.support.routes import routes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
-# Cells are statuses; `else` stands for every other method that the view answers. What a row ends with is the permission
-# that an account needs: `staff` has it alone, `without` has every other.
+# Cells are statuses; `else` stands for all other methods that the view accepts. The end of a row is the permission that
+# an account needs: `staff` has only this one, `without` has all others.
 MATRIX = """
 route             method no- bad in  own oth ret ret in- fle ad- sta wi- ro- vi- clo no  fo-
                          one key url key er  ir- ir- act et  min ff  th- ot  sit sed cs- re-
@@ -116,7 +116,7 @@ def test_the_matrix(name, method, caller, expected):
     if expected >= 400 and url(name).startswith("/api/"):
         problem(response, expected)
     assert ("WWW-Authenticate" in response) == (expected == 401)
-    # A page elsewhere may send a request along with a session, but is never let read the answer.
+    # A page of another origin can send a request with a session, but must not be able to read the answer.
     assert "Access-Control-Allow-Origin" not in response
 
 

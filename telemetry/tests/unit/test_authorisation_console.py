@@ -1,6 +1,6 @@
-"""Who may see and change what in the console: every route of the admin site, times every kind of caller.
+"""Authorisation in the console: every route of the admin site with every kind of caller.
 
-Keys count for nothing there. Every route is asked with GET by everyone, and with POST by those who may change nothing.
+API keys are not accepted there. Every caller sends a GET, and callers without the right to change also a POST.
 """
 
 import uuid
@@ -20,7 +20,7 @@ from telemetry.tests.support.routes import routes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
-# Cells are statuses of a GET; `staff` has the permissions that a row ends with, `without` every other one there is.
+# Cells are statuses of a GET; `staff` has only the permissions at the end of the row, `without` has all others.
 MATRIX = """
 route                       no-  own  admin visi- closed with- staff root
                             body key  key   tor          out
@@ -77,7 +77,7 @@ CELLS = [
     for name, *cells in ROWS
     for caller, status in zip(CALLERS, cells, strict=False)
 ]
-# The site answers whatever else lies below it by one route, and a bare id by a redirect to the object's page.
+# Routes without a name: the site's catch-all route, and redirects from an id to the object's page.
 NAMELESS = {"nothing": "/admin/nothing/"}
 
 
@@ -159,7 +159,7 @@ def test_who_has_no_session_or_no_token_changes_nothing(caller):
 
 
 def fingerprint():
-    """Everything that the console could change."""
+    """All data that the console can change."""
     object_of("user")
     object_of("group")
     return [

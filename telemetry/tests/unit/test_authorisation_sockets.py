@@ -1,4 +1,4 @@
-"""Who may watch: every socket address, times every kind of caller and every origin."""
+"""Authorisation of sockets: every address with every kind of caller and origin."""
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -12,8 +12,8 @@ from telemetry.tests.support.routes import sockets
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Cells: `ok` is subscribed, a number is the code that the socket is closed with, 403 the answer to its handshake.
-# Rows: an address, and whose page opens the socket (none: a program).
+# Cells: `ok` means subscribed, 4xxx is the close code, 403 the answer to the handshake.
+# Rows: an address, and the origin of the page that opens the socket (none: a program).
 MATRIX = """
 address         origin  no-  bad  own  oth- ret- ret- in-  fle- ad-  sta- wi-  ro-  vi-  clo- tic- used oth-
                         one  key  key  er   ir-  ired act- et   min  ff   th-  ot   sit- sed  ket  tic- er's
@@ -34,7 +34,7 @@ CALLERS = (
 PERMISSION = "readings.view_reading"
 PERMISSIONS = [PERMISSION, "devices.view_device", "devices.change_device"]
 ORIGINS = {"ours": OWN, "none": WITHOUT, "foreign": FOREIGN}
-# What follows `subscribe/`, by the pattern that takes it.
+# The rest of the URL after `subscribe/`, by its pattern.
 ADDRESSES = {
     "device": ("mote-1", r"^api/v1/realtime/subscribe/(?P<device_id>[A-Za-z0-9][A-Za-z0-9._:-]{0,63})/?$"),
     "unknown-device": ("mote-9", r"^api/v1/realtime/subscribe/(?P<device_id>[A-Za-z0-9][A-Za-z0-9._:-]{0,63})/?$"),

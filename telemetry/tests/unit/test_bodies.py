@@ -1,4 +1,4 @@
-"""Request bodies on their way through the real ASGI application."""
+"""Request bodies in the real ASGI application."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ GZIP = {"Content-Encoding": "gzip"}
 
 @pytest.fixture
 def post():
-    """Sends the application a request as a server would; answers the response."""
+    """Sends a request to the application as a server would; returns the response."""
     from telemetry.asgi import application
 
     def send(path, content, *, key=ADMIN_KEY, root_path="", method="POST", **headers):
@@ -49,7 +49,7 @@ def zeros(size):
 
 
 def problem(response, status):
-    """Asserts that this is the problem document of that status, complete; its code."""
+    """Asserts that this is a complete problem document with that status; returns its code."""
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"] == "application/problem+json"
     document = response.json()
@@ -135,7 +135,7 @@ def test_outside_the_api_it_is_a_413_as_well(post, path):
 
 
 def test_a_client_cannot_move_the_application(post):
-    """daphne takes `root_path` from a header of the client's, `Daphne-Root-Path`."""
+    """daphne sets `root_path` from a client's header, `Daphne-Root-Path`."""
     response = post("/", b"", root_path="/elsewhere", method="GET")
 
     assert (response.status_code, response.headers["Location"]) == (302, "/admin/")
@@ -149,7 +149,7 @@ def test_a_request_brings_its_id_through_the_application(post):
 
 @pytest.mark.django_db(transaction=True)
 class TestABodyThatIsTaken:
-    """These requests reach the database, from threads of their own."""
+    """These requests use the database, in threads of their own."""
 
     def test_exactly_at_the_limit(self, post):
         assert post(DEVICES, padded(LIMIT)).status_code == 201

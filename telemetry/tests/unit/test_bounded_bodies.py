@@ -1,4 +1,4 @@
-"""`BoundedBodies` around a tiny application: what it lets in, what it keeps, what it reads."""
+"""`BoundedBodies` around a small application: what it accepts, keeps and reads."""
 
 import gzip
 import time
@@ -18,7 +18,7 @@ DISCONNECT = {"type": "http.disconnect"}
 
 
 class Application:
-    """Takes what it is given: its scope, and every event of its body."""
+    """Records its scope and every event of its body."""
 
     def __init__(self):
         self.scope = None
@@ -35,7 +35,7 @@ class Application:
 
 
 class Client:
-    """Sends chunks, then goes away; counts how many were asked for."""
+    """Sends chunks, then disconnects; counts the requested ones."""
 
     def __init__(self, chunks):
         self.chunks = iter(chunks)
@@ -48,7 +48,7 @@ class Client:
 
 
 def parts(*bodies):
-    """The events of a body, the last of which says so."""
+    """The events of a body; the last has `more_body` False."""
     return [
         {"type": "http.request", "body": body, "more_body": number < len(bodies)}
         for number, body in enumerate(bodies, start=1)
@@ -140,7 +140,7 @@ def test_of_an_endless_body_it_reads_no_more_than_it_throws_away():
     application, client = call(endless())
 
     assert application.scope["body_refused"] == "body_too_large"
-    # One more passes the limit, and the application asks once itself.
+    # One more exceeds the limit, and the application itself asks once.
     assert client.asked <= LIMIT * DISCARD_FACTOR // CHUNK_BYTES + 2
 
 
@@ -155,7 +155,7 @@ def test_it_keeps_little_more_than_the_limit_of_a_bomb():
 
 
 def test_a_body_of_very_many_small_parts_costs_no_more_than_its_size():
-    """Where each part copied all that follows it, 4 MiB took 8 seconds, before anyone asked for a key."""
+    """When each member copied the rest, 4 MiB took 8 seconds, before a key was required."""
     member = gzip.compress(b"")
     body = member * (4 * LIMIT // len(member))
 

@@ -1,4 +1,4 @@
-"""A task that was cancelled ends: on Python 3.11.2 `asyncio.timeout` never fires in one that goes on."""
+"""Cancelled tasks must end, because on Python 3.11.2 `asyncio.timeout` never fires in one that continues."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,7 @@ SOURCES = [path for root in ROOTS for path in sorted((Path(settings.BASE_DIR) / 
 
 
 def catches_it(expression: ast.expr) -> bool:
-    """Whether an exception class named in the expression, as `asyncio.CancelledError` or in a tuple, catches one."""
+    """Whether the expression names a class, alone or in a tuple, that catches a cancellation."""
     parts = list(ast.walk(expression))
     named = {part.attr for part in parts if isinstance(part, ast.Attribute)}
     named |= {part.id for part in parts if isinstance(part, ast.Name)}

@@ -14,7 +14,7 @@ from telemetry.configuration.checks import check_configuration
 
 pytestmark = pytest.mark.once
 
-# The check, and settings that it refuses.
+# Each check, and settings that it refuses.
 REFUSED = [
     ("E001", {"SECRET_KEY": "s" * 31}),
     ("E002", {"API_SECRET_KEY": ""}),
@@ -154,7 +154,7 @@ def test_django_s_own_check_of_a_deployment_finds_nothing_in_production():
 @pytest.mark.parametrize(
     ("environment", "finding"),
     [
-        ({"TRUSTED_PROXIES": ""}, "security.W008"),  # nobody is known who ends TLS
+        ({"TRUSTED_PROXIES": ""}, "security.W008"),  # no known proxy ends TLS
         ({"HSTS_SECONDS": "0"}, "security.W004"),
         ({"SECRET_KEY": "s" * 50}, "security.W009"),
         ({"APP_ENV": "development"}, "security.W012"),

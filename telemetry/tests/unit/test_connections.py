@@ -1,4 +1,4 @@
-"""Limits of a connection, one by one; `test_connection_limits.py` has them on real servers."""
+"""Limits of a connection, one by one; `test_connection_limits.py` tests them on real servers."""
 
 import resource
 import socket

@@ -1,4 +1,4 @@
-"""The console's first page, its history of changes, and what its two groups may."""
+"""The console's first page, its list of changes, and the permissions of its two groups."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Whatever an address of the console asks for: never a 500, never a look-up that no list declares."""
+"""Query parameters of console pages: never a 500, and never a look-up that a list does not declare."""
 
 import time
 from urllib.parse import urlencode
@@ -92,8 +92,8 @@ def root():
 
 
 def undeclared(client, model):
-    """Every field with every look-up, and some over a relation, but those that the list has a filter for."""
-    # Who may see little may see no use of a filter, which takes its parameters all the same.
+    """Every field with every look-up, and some over a relation, except those with a declared filter."""
+    # A filter may be hidden from accounts with few permissions, but its parameters are still accepted.
     specs = [spec for who in (client, root()) for spec in who.get(address(model)).context["cl"].filter_specs]
     declared = {name for spec in specs for name in spec.expected_parameters()}
     for field in model._meta.get_fields():
@@ -225,7 +225,7 @@ def test_nothing_that_a_form_begins_with_is_a_fault_of_ours(model):
     ],
 )
 def test_completing_is_for_the_fields_that_declare_it(field):
-    """None does: the view would search and count any related table."""
+    """No field declares it, because the view would search and count any related table."""
     known = dict(zip(("app_label", "model_name", "field_name"), field, strict=True))
 
     assert root().get("/admin/autocomplete/", known | {"term": "x " * 3000}).status_code == 403

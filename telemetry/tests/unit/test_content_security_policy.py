@@ -1,4 +1,4 @@
-"""Every answer says what a page may load: nothing that is not ours, no script or style in the page."""
+"""Every answer has the policy: only resources of this server, and no inline script or style."""
 
 import pytest
 

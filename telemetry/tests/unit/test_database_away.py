@@ -13,14 +13,14 @@ DEVICES = "/api/v1/devices"
 
 
 def raised_from(error: Exception, cause: Exception) -> Exception:
-    """The error as Django raises it: from psycopg's."""
+    """The error as Django raises it, with psycopg's as its cause."""
     error.__cause__ = cause
     return error
 
 
 @pytest.fixture
 def database_fails(monkeypatch):
-    """Makes every query fail with an error, from when it is called."""
+    """Makes every query fail with an error, once it is called."""
 
     def start(error):
         def execute(*_args, **_kwargs):
@@ -37,7 +37,7 @@ def database_away(database_fails):
 
 
 def unavailable(response, code):
-    """Asserts that this is a 503 that says when to come back; returns its document."""
+    """Asserts that this is a 503 with Retry-After; returns its document."""
     document = problem(response, 503)
     assert document["title"] == "Unavailable"
     assert document["code"] == code

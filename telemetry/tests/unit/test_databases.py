@@ -1,4 +1,4 @@
-"""The database backends: nothing waits for the database for ever, and each kind of work has its own connections."""
+"""The database backends: every wait has a deadline, and each kind of work has its own connections."""
 
 import sqlite3
 import threading
@@ -86,17 +86,17 @@ if connection.vendor == "sqlite":
                 response = as_device.post("/api/v1/ingest/batch", batch)
                 health = anyone.get("/health")
             finally:
-                with connection.cursor() as cursor:  # the connection may be another one by now
+                with connection.cursor() as cursor:  # the connection may have been replaced
                     cursor.execute(f"PRAGMA {undo}")
 
             assert (response.status_code, response.json()["code"]) == (503, code)
             assert response["Retry-After"]
             assert Reading.objects.count() == 0
-            if code == "database_read_only":  # a disk that is full may have room for one more row
+            if code == "database_read_only":  # on a full disk one more row may fit
                 assert (health.status_code, health.json()["checks"]["database"]) == (503, "read_only")
 
         def test_what_would_go_into_a_removed_file_is_refused(self, tmp_path):
-            """With a database of its own: the suite's must stay."""
+            """Uses a separate database, because the suite's must stay."""
             file = tmp_path / "db.sqlite3"
             wrapper = sqlite.DatabaseWrapper(connection.settings_dict | {"NAME": file}, alias="removed")
             try:
@@ -116,7 +116,7 @@ if connection.vendor == "postgresql":
 
     @pytest.fixture
     def proxy(monkeypatch):
-        """The default connection goes through it, with short deadlines, and pools of its own."""
+        """Directs the default connection through the proxy, with short deadlines and separate pools."""
         monkeypatch.setattr(postgresql, "LOOK_SECONDS", 0.4)
         monkeypatch.setattr(postgresql, "CHECK_SECONDS", 0.3)
         host, port = connection.settings_dict["HOST"], connection.settings_dict["PORT"]
@@ -211,12 +211,12 @@ if connection.vendor == "postgresql":
             connection.close()
             assert Reading.objects.count() == 1
 
-        # In the middle of a COPY the server waits for its client past any timeout of its own.
+        # In the middle of a COPY no timeout of the server applies while it waits for its client.
         @pytest.mark.parametrize("hangs_at", [b"FOR NO KEY UPDATE", b"COPY readings_reading"])
         def test_what_hangs_before_the_commit_is_not_stored_and_its_locks_are_soon_released(
             self, proxy, device, hangs_at
         ):
-            """The server does not hear that its client has given up: the connection is open as ever on its side."""
+            """The server does not learn that its client has given up, because its side of the connection stays open."""
             proxy.hangs_after = hangs_at
 
             with pytest.raises(OperationalError):
@@ -228,7 +228,7 @@ if connection.vendor == "postgresql":
             assert stored.reading.seq == 1
 
         def test_a_database_that_is_read_only_is_a_503_everywhere_and_health_says_so(self, mote, admin, anyone):
-            """As after a failover to a standby."""
+            """Like a failover to a standby."""
             name = connection.settings_dict["NAME"]
             with psycopg.connect(url_of_database(), autocommit=True) as administrator:
                 administrator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")

@@ -1,4 +1,4 @@
-"""The thread of `up` that posts as the demo device."""
+"""The thread of `up` that simulates the demo device."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from telemetry.management.commands import up
 
 @pytest.fixture
 def runs(monkeypatch):
-    """What each run of the simulator raises, in turn."""
+    """The exceptions that successive runs of the simulator raise."""
     outcomes: list[Exception] = []
 
     async def simulate(*_, **__):

@@ -1,4 +1,4 @@
-"""Erasing a device: whatever the product did with it, no table names it afterwards."""
+"""After a device was erased, no table contains its id or name."""
 
 from datetime import timedelta
 from io import StringIO
@@ -23,12 +23,12 @@ from readings.upkeep.maintenance import maintain
 pytestmark = pytest.mark.django_db(transaction=True)
 
 INGEST = "/api/v1/ingest"
-# Not a part of anything else that is stored.
+# Texts that do not occur in other stored values.
 NAME = "greenhouse-77"
 
 
 def tables_with(*texts: str) -> list[str]:
-    """ "table.column: value" of every column of every row that has one of these texts in it."""
+    """ "table.column: value" for every column of every row that contains one of these texts."""
     found = []
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
@@ -43,7 +43,7 @@ def tables_with(*texts: str) -> list[str]:
 
 
 def used() -> tuple[Device, list[str]]:
-    """A device that everything was done with that can be done; and the texts by which it is known."""
+    """A device with every kind of stored trace, and the texts that identify it."""
     operator = staff_client("operator", *("devices.add_device", "devices.change_device", "devices.view_device"))
     fleet = client_with(FLEET_KEY)
     # Before it was registered.
@@ -55,14 +55,14 @@ def used() -> tuple[Device, list[str]]:
     own = client_with(first)
     own.post(INGEST, {"temperature": 21.5})
     own.post("/api/v1/realtime/tickets", {})
-    # Refused with its own key, by a gateway, with a text that names it, and with a key that begins as its own.
+    # Refused posts: with its own key, by a gateway, with its id in a text, and with a key that begins like its own.
     own.post(INGEST, {"temperature": "warm"})
     own.post(INGEST, {"temperature": 1, "device_id": "mote-2"})
     own.post(INGEST, {f"About-{NAME}": 1})
     fleet.post(INGEST, {"device_id": NAME, "temperature": "warm"})
     client_with("tlm_other").post(INGEST, {f"x {NAME}": 1})
     client_with(key_hint(first) + "x" * 28).post(INGEST, {"temperature": 1})
-    # In the console: changed, rotated (with an overlap that is over), deactivated, activated, looked at.
+    # In the console: changed, key rotated (with an overlap that has ended), deactivated, activated, viewed.
     base = f"/admin/devices/device/{device.pk}/"
     operator.post(f"{base}change/", {"name": "House 77", "is_active": "on"}, format="multipart")
     rotation = {"overlap": 3600, "replaced": fingerprint([Device.objects.get(pk=device.pk)])}
@@ -75,7 +75,7 @@ def used() -> tuple[Device, list[str]]:
         own.post(INGEST, {"temperature": 1})
     account = User.objects.get(username="operator")
     LogEntry.objects.log_actions(account.pk, [account], CHANGE, f"Looks after {NAME} and greenhouse-778.")
-    # Somebody who was led to sign in by the device's page, and mistyped.
+    # A sign-in from the device's page with a mistyped password.
     wrong = {"username": "operator", "password": "wrong", "next": f"/live/{NAME}/"}
     new_client().post(f"/admin/login/?next=/live/{NAME}/", wrong, format="multipart")
     maintain(now=timezone.now())
@@ -137,7 +137,7 @@ def test_what_a_process_still_has_in_memory_is_not_written_after_the_erasure(mot
 
 
 def test_an_erasure_and_a_write_of_refused_posts_wait_for_each_other(mote, monkeypatch):
-    """The erasure happens once the write knows that the device is there: as late as it can come between."""
+    """Erases the device after the write has found it, which is the latest possible moment."""
     from concurrent.futures import ThreadPoolExecutor
 
     refusal = refused_post(caller="device", device_id="mote-1", address="10.0.0.1", status=422, code="a", detail="x")

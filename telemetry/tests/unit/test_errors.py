@@ -31,7 +31,7 @@ def broken_listing(monkeypatch):
 
 
 def shape(response, status, code):
-    """Asserts that this is the problem document of that status, with the members of RFC 9457; returns it."""
+    """Asserts that this is a problem document with that status and all members of RFC 9457; returns it."""
     document = problem(response, status)
     assert document["type"] == "about:blank"
     assert document["title"] == TITLES[status]

@@ -1,4 +1,4 @@
-"""Passwords are hashed a few at a time, whoever asks for it, and what has no turn is told so."""
+"""Few passwords are hashed at the same time, and requests without a turn are refused."""
 
 import os
 import threading
@@ -22,13 +22,13 @@ ALLOWED = HASHES_AT_ONCE + HASHES_WAITING
 
 @pytest.fixture(autouse=True)
 def hashers(settings):
-    """The product's own, with few iterations."""
+    """The product's hasher, with few iterations."""
     settings.PASSWORD_HASHERS = ["telemetry.hashing.BoundedPBKDF2PasswordHasher"]
 
 
 @pytest.fixture
 def held(monkeypatch):
-    """Hashes that end when the test says so; how many were under way at most."""
+    """Hashes that end when the test releases them; `most` counts those that ran at once."""
 
     class Held:
         free, lock = threading.Event(), threading.Lock()

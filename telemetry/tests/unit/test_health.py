@@ -23,7 +23,7 @@ def database_away(monkeypatch):
 
 
 class Layer:
-    """A channel layer that does as it is told."""
+    """A channel layer that fails or hangs as the test says."""
 
     def __init__(self, behaviour):
         self.group_send = behaviour
@@ -54,7 +54,7 @@ def test_it_is_at_each_of_its_addresses(anyone, path):
 
 
 def test_it_asks_the_database(anyone, django_assert_num_queries):
-    """Whether it answers, and when maintenance last ran."""
+    """One query writes the probe, the other reads the last round of maintenance."""
     note_round(now=timezone.now(), rolled_up=0, deleted=0, seconds=0)
     with django_assert_num_queries(2):
         anyone.get("/health")

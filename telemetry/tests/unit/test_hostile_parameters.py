@@ -1,6 +1,6 @@
-"""Whatever stands in an address or its parameters: an answer, never a 5xx, on either database.
+"""Hostile URLs and parameters get an answer and never a 5xx, on both databases.
 
-FUZZ_EXAMPLES: how many requests for each address; `make fuzz` takes more.
+FUZZ_EXAMPLES: number of requests for each URL; `make fuzz` sends more.
 """
 
 import base64
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20"))
 fuzzed = hypothesis.settings(
     max_examples=EXAMPLES,
-    # The quick suite asks the same each time; who asks for more, wants to be surprised.
+    # The quick suite sends the same requests each time; with FUZZ_EXAMPLES they are random.
     derandomize="FUZZ_EXAMPLES" not in os.environ,
     database=None,
     deadline=None,
@@ -35,7 +35,7 @@ HISTORY = "/api/v1/devices/mote-1/history"
 
 @st.composite
 def moments(draw: st.DrawFn) -> str:
-    """Times near the edges of what the databases and Python hold, with and without a zone."""
+    """Times near the limits of the databases and of Python, with and without a zone."""
     year = draw(st.sampled_from([0, 1, 2, 1582, 1969, 1970, 2026, 2038, 9998, 9999]))
     date = draw(st.sampled_from(["01-01", "12-31", "12-30", "02-29", "00-00"]))
     clock = draw(st.sampled_from(["00:00:00", "23:59:59.999999", "23:59:60", "24:00:00", "12:00:00.0000001"]))
@@ -50,7 +50,7 @@ NUMBERS = st.one_of(
     ),
     st.sampled_from(["253402300799", "-62135596801", "999999999999.999999999", "now-999999999w", "+999999999w", "-0s"]),
 )
-# NUL, which PostgreSQL takes in no text; lone surrogates, raw and encoded; what casts, quotes, escapes.
+# NUL, which PostgreSQL rejects in texts; lone surrogates, raw and encoded; casts, quotes, escapes.
 ODD = st.sampled_from(
     [
         b"",
@@ -101,7 +101,7 @@ NAMES = st.sampled_from(
 
 @st.composite
 def cursors(draw: st.DrawFn) -> str:
-    """Positions of history and of the list of devices, forged."""
+    """Forged cursors of history and of the list of devices."""
     text = draw(
         st.one_of(
             st.builds("{} {}".format, moments(), NUMBERS),
@@ -130,7 +130,7 @@ def query(*names: str) -> st.SearchStrategy[str]:
 
 
 def answered(client: Any, address: str, query_string: str = "") -> int:
-    """The status; what is streamed is read."""
+    """The status of the response; a streamed body is read."""
     response = client.generic("GET", address, QUERY_STRING=query_string)
     assert response.status_code < 500, (address, query_string, response.content)
     return int(response.status_code)

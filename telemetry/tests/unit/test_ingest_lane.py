@@ -1,4 +1,4 @@
-"""The lane answers as the ordinary handler does, and shares transactions without sharing failures."""
+"""The ingest lane answers like Django's handler; its requests share transactions but not failures."""
 
 import asyncio
 import threading
@@ -90,7 +90,7 @@ def test_it_answers_as_the_ordinary_handler_does(mote, anyone, name):
 
 
 def shape(answer):
-    """An answer without what differs from one request to the next."""
+    """An answer without the parts that differ between requests."""
     if isinstance(answer, dict):
         changing = {"id", "seq", "timestamp", "server_time", "request_id", "first_seq", "last_seq"}
         return {name: name if name in changing else shape(value) for name, value in answer.items()}

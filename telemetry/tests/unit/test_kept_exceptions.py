@@ -1,4 +1,4 @@
-"""No exception object outlives its raise: each raise of it adds frames to its traceback, with all that is in them."""
+"""No exception object is kept and raised again, because each raise adds frames, with their variables, to it."""
 
 import asyncio
 import gc
@@ -25,7 +25,7 @@ WAITERS = 200
 
 
 def modules() -> list[ModuleType]:
-    """Every module of the four packages but tests, migrations and what runs when it is imported."""
+    """Every module of the four packages, without tests, migrations and modules that run on import."""
     names = [
         found.name
         for package in PACKAGES
@@ -36,7 +36,7 @@ def modules() -> list[ModuleType]:
 
 
 def kept(owner: Any, name: str) -> list[str]:
-    """Where exception objects stand in the attributes of a module or class, also in containers there."""
+    """The places of exception objects in the attributes of a module or class, and in containers there."""
     found = []
     for attribute, value in list(vars(owner).items()):
         where = f"{name}.{attribute}"
@@ -49,7 +49,7 @@ def kept(owner: Any, name: str) -> list[str]:
 
 
 def is_twisted(error: BaseException) -> bool:
-    """Twisted hands its constants to `connectionLost`; nobody raises them."""
+    """Twisted passes its constants to `connectionLost`, and never raises them."""
     return type(error).__module__.startswith("twisted.")
 
 
@@ -68,7 +68,7 @@ def test_a_kept_exception_is_found():
 @pytest.mark.django_db(transaction=True)
 @in_a_loop
 async def test_a_thousand_refused_sockets_leave_nothing_behind(mote):
-    """Of each kind of refusal there is; the key of the handshake stands in their frames."""
+    """One refusal of each kind; the key of the handshake is in their frames."""
     refused = [
         ("mote-9", {"x_api_key": mote[1]}, "4404 unknown_device"),
         ("", {"x_api_key": mote[1]}, "4403 permission_denied"),
@@ -87,19 +87,19 @@ async def test_a_thousand_refused_sockets_leave_nothing_behind(mote):
     await refuse(2)
     before = count_frames()
     await refuse(SOCKETS // len(refused))
-    # Other threads of the process have some, which come and go.
+    # Other threads of the process have exceptions that come and go.
     assert (count_frames() - before).total() < SOCKETS // 10
 
 
 def count_frames() -> Counter[type]:
     gc.collect()
-    # By type(): isinstance() asks what a weak reference refers to, which may be gone.
+    # type(), because isinstance() follows a weak reference, whose object may be gone.
     return Counter(type(entry) for entry in gc.get_objects() if type(entry) in (TracebackType, FrameType))
 
 
 @in_a_loop
 async def test_an_error_that_many_wait_for_does_not_grow_with_them(monkeypatch):
-    """Futures raise it with the traceback it had when it was set, so that it may be set on several of them."""
+    """A future raises the exception with the traceback it had when it was set, so several futures may share it."""
     resolver = KeyResolver()
 
     async def fail(*_: Any, **__: Any) -> None:

@@ -1,4 +1,4 @@
-"""What an account sees, and what it can give or take, is what its own permissions say."""
+"""An account sees, gives and takes only what its own permissions allow."""
 
 import csv
 
@@ -29,7 +29,7 @@ def text(client, path):
 
 
 class TestReadings:
-    """Values of readings are for whoever may view readings, wherever they stand."""
+    """Values of readings are shown only to accounts that may view readings, on every page."""
 
     @pytest.fixture(autouse=True)
     def reading(self, device):
@@ -65,7 +65,7 @@ class TestReadings:
 
 
 class TestRefusedPosts:
-    """They have addresses, and the beginnings of keys."""
+    """Refused posts show client addresses and the beginnings of keys."""
 
     @pytest.fixture(autouse=True)
     def refused(self, device):
@@ -89,7 +89,7 @@ class TestRefusedPosts:
 
 
 class TestChanges:
-    """A change is for whoever may view changes, and the kind of object that was changed."""
+    """A change is shown to accounts that may view changes and the model of the changed object."""
 
     @pytest.fixture(autouse=True)
     def changes(self, device):
@@ -136,7 +136,7 @@ class TestChanges:
 
 
 class TestAccounts:
-    """Who manages accounts gives nobody, themselves least of all, more than they have."""
+    """An account that manages accounts can give no one, itself included, more than it has."""
 
     @pytest.fixture
     def manager(self, db):
@@ -144,7 +144,7 @@ class TestAccounts:
 
     @pytest.fixture
     def superiors(self, db):
-        """Accounts that can do what the manager cannot: by themselves, by a group, and those that are closed."""
+        """Accounts with permissions that the manager lacks: directly, by a group, and deactivated ones."""
         boss = User.objects.create_superuser("boss", password=PASSWORD)
         retired = User.objects.create_superuser("retired", password=PASSWORD, is_active=False)
         operator = User.objects.create_user("operator", password=PASSWORD, is_staff=True)
@@ -154,7 +154,7 @@ class TestAccounts:
         return [boss, retired, operator, former]
 
     def form_of(self, user, **changes):
-        """The account's page as a browser sends it; lists are what a forged form would bring."""
+        """The form of the account's page as a browser sends it; list values are forged."""
         joined = user.date_joined
         known = {
             "username": user.username,

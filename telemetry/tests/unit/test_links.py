@@ -1,4 +1,4 @@
-"""Every link on every page leads somewhere, for every kind of account that finds it there."""
+"""Every link on every page works, for every kind of account that sees it."""
 
 from collections import deque
 from html.parser import HTMLParser
@@ -29,7 +29,7 @@ ACCOUNTS = {
 
 
 class Links(HTMLParser):
-    """The addresses that a page leads to, or loads."""
+    """The URLs that a page links to or loads."""
 
     def __init__(self, page):
         super().__init__()
@@ -56,7 +56,7 @@ def client_of(name):
 
 
 def kind(address):
-    """What of an address tells it from others worth a look: of its query the names."""
+    """A URL's path and the names of its query parameters, to visit only one of each kind."""
     parts = urlsplit(address)
     return parts.path, tuple(sorted(name for name, _ in parse_qsl(parts.query)))
 

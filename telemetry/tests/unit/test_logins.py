@@ -1,4 +1,4 @@
-"""Signing in: guessing passwords is throttled, for a name from an address."""
+"""Signing in: password guessing is throttled for each pair of name and address."""
 
 from datetime import timedelta
 

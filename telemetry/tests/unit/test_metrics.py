@@ -1,4 +1,4 @@
-"""`/metrics`: what was counted, for those who may see it."""
+"""`/metrics`: its content, and the callers that may read it."""
 
 import asyncio
 import threading
@@ -22,7 +22,7 @@ ID = "0198c5a0-7b1e-7c3a-9f00-2b1d4e5f6a7b"
 
 
 def scraped():
-    """The samples, by name and labels, as Prometheus reads them."""
+    """The samples by name and labels, parsed as Prometheus does."""
     text = client_with(ADMIN_KEY).get("/metrics").content.decode()
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
@@ -33,7 +33,7 @@ def scraped():
 
 @pytest.fixture
 def counted():
-    """By how much a sample has grown since the beginning of the test."""
+    """The growth of a sample since the start of the test."""
     before = scraped()
 
     def grown(name, **labels):
@@ -150,7 +150,7 @@ def test_a_queue_shows_how_long_it_is_and_that_it_was_full(mote, counted, monkey
             asyncio.create_task(client.post("/ingest", json={"temperature": 1}, headers={"X-API-Key": mote[1]}))
             for _ in range(8)
         ]
-        await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)  # refused, for the queue is full
+        await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)  # refused, because the queue is full
         await asyncio.sleep(0.1)
         seen.append(group_commit.queued_readings())
         stored.set()

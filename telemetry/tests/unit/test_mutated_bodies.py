@@ -1,6 +1,6 @@
-"""Ingest bodies that began as valid ones and were bent: no 5xx, and nothing accepted that is not a valid reading.
+"""Mutated ingest bodies: no 5xx, and only valid readings are accepted.
 
-FUZZ_BODIES: how many; `make fuzz` sends 10,000, which takes a minute. By the ingest lane, as devices send them.
+FUZZ_BODIES: their number; `make fuzz` sends 10,000, which takes a minute. They go through the ingest lane.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from telemetry.tests.support.lanes import through_the_lane
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BODIES = int(os.environ.get("FUZZ_BODIES", "600"))
-# The quick suite sends the same each time.
+# The quick suite sends the same bodies each time.
 SEED = random.SystemRandom().getrandbits(32) if "FUZZ_BODIES" in os.environ else 1
 AT_A_TIME = 20
 
@@ -83,7 +83,7 @@ OUTCOMES = {200, 201, 207, 400, 403, 422}
 
 
 def bent(chance: random.Random) -> tuple[str, bytes]:
-    """A path, and a body for it that is valid, odd, or no JSON at all."""
+    """A path, and a body for it: valid, unusual, or not JSON."""
     readings = [reading(chance) for _ in range(chance.choice((1, 1, 2, 5, 40)))]
     if chance.random() < 0.5:
         return "/ingest", damaged(encoded(readings[0]), chance)
@@ -113,7 +113,7 @@ def encoded(document: object) -> bytes:
 
 
 def damaged(body: bytes, chance: random.Random) -> bytes:
-    """The same in two of three cases; else cut, doubled, with bytes replaced or put in."""
+    """The body unchanged in two of three cases, else cut, doubled, or with bytes replaced or inserted."""
     if chance.random() < 0.66:
         return body
     place = chance.randrange(len(body) + 1)
@@ -172,7 +172,7 @@ def test_no_bent_body_breaks_anything(mote, other_device):
             assert math.isfinite(value), (SEED, name, value)
         if body := singles.get(str(entry.pk)):
             sent = json.loads(body)
-            # As doubles: PostgreSQL gives 1e300 back as a whole number of 301 digits.
+            # Compared as doubles, because PostgreSQL returns 1e300 as an integer of 301 digits.
             assert {name: float(value) for name, value in metrics.items()} == {
                 name: float(sent[name]) for name in sent if name not in RESERVED and sent[name] is not None
             }

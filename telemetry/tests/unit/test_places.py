@@ -1,4 +1,4 @@
-"""Who gets a place for a question, and who waits."""
+"""Which callers get a place for a question, and which wait."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ def no_long_wait(monkeypatch):
 
 
 def taken(shared, caller):
-    """How many places the caller gets at once."""
+    """The number of places that the caller gets at once."""
     count = 0
     while shared.may_take(caller):
         shared.grant(caller)

@@ -1,4 +1,4 @@
-"""What a proxy says of who is calling is believed where TRUSTED_PROXIES names it, and nobody else's word is."""
+"""Forwarding headers are used if they come from a proxy in TRUSTED_PROXIES, and ignored otherwise."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ PEER, CLIENT, OTHER = "10.1.2.3", "192.0.2.7", "198.51.100.9"
 
 
 def arrives(*headers, trusted=(), peer=PEER, scheme="http", scope_type="http", root_path=""):
-    """The scope that the application sees."""
+    """The scope that the inner application gets."""
     seen = []
 
     async def application(scope, _receive, _send):
@@ -119,7 +119,7 @@ def test_nothing_of_it_is_left_for_anyone_to_believe(trusted):
 
 @pytest.mark.parametrize("scope_type", ["http", "websocket"])
 def test_no_client_moves_the_application(scope_type):
-    """daphne takes `root_path` from a header of the client's, `Daphne-Root-Path`."""
+    """daphne sets `root_path` from a client's header, `Daphne-Root-Path`."""
     scope = arrives(("daphne-root-path", "/elsewhere"), scope_type=scope_type, root_path="/elsewhere")
 
     assert scope["root_path"] == ""

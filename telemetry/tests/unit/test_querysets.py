@@ -1,4 +1,4 @@
-"""A method of a QuerySet keeps to the rows of that QuerySet; what cannot is a method of the manager alone."""
+"""QuerySet methods respect the filters of their QuerySet; others must be methods of the manager only."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ OURS = ("devices", "readings", "realtime", "telemetry")
 
 
 def own_methods(kind: type) -> set[str]:
-    """What a class, or one of ours that it is made of, adds to Django's."""
+    """The methods that a class, or a base class of ours, adds to Django's."""
     bases = [base for base in inspect.getmro(kind) if base.__module__.partition(".")[0] in OURS]
     return {name for base in bases for name, value in vars(base).items() if inspect.isfunction(value)}
 
@@ -33,7 +33,7 @@ def our_models() -> Iterator[type[models.Model]]:
 
 
 def calls() -> dict[str, Callable[[Any], Any]]:
-    """Each of our QuerySet methods, so called that it would find the one device, or its one reading or refused post."""
+    """Calls of all our QuerySet methods that would find the one device, or its one reading or refused post."""
     now, reading, device = timezone.now(), Reading.objects.get(), Device.objects.get(device_id="mote-1")
     earlier = reading.timestamp.replace(year=2001)
     return {
@@ -62,7 +62,7 @@ QUERY_SETS = {
 
 @pytest.fixture
 def stored(mote):
-    """A device with one reading, one refused post of it, and one of nobody."""
+    """A device with one reading and one refused post, and a refused post of an unknown sender."""
     client_with(mote[1]).post("/api/v1/ingest", {"temperature": 21.5})
     client_with(mote[1]).post("/api/v1/ingest", {"temperature": "warm"})
     client_with(None).post("/api/v1/ingest", {"temperature": 1})
@@ -91,7 +91,7 @@ def test_what_is_the_managers_no_query_set_and_no_related_manager_has(mote):
         rows = model._default_manager.all()
         assert [name for name in names - own_methods(type(rows)) if hasattr(rows, name)] == []
         if names - own_methods(type(rows)):
-            # A related manager is made of the manager's class, and would have its methods.
+            # A related manager is a subclass of the manager's class, and would have its methods.
             relations = [field for field in model._meta.get_fields() if isinstance(field, models.ForeignKey)]
             shown = [
                 field

@@ -1,4 +1,4 @@
-"""Requests to Django: who may have how many under way, and what becomes of one whose client leaves."""
+"""Requests to Django: limits per caller and process, and requests whose client leaves."""
 
 import asyncio
 import gc
@@ -62,7 +62,7 @@ class Client:
 
 
 class Application:
-    """Does `work` in a thread, as Django does a view, and answers what became of it."""
+    """Runs `work` in a thread, as Django runs a view, and answers with its result."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self.work = work
@@ -212,7 +212,7 @@ def short_wait(monkeypatch):
 
 @pytest.fixture
 def held():
-    """An application that answers once it is let go."""
+    """An application that answers when the test releases it."""
 
     class Held:
         def __init__(self) -> None:
@@ -246,7 +246,7 @@ def test_one_question_too_many_is_a_429_that_names_the_bound(short_wait, held, p
         assert status == 429
         assert headers[b"content-type"] == media_type
         assert headers[b"retry-after"] == b"2"
-        assert "4 questions" in body
+        assert "4 requests" in body
         assert "QUESTIONS_PER_CALLER" in body
         assert headers[b"x-request-id"].decode() in body
         assert [client.status for client in clients[:4]] == [200] * 4
@@ -266,7 +266,7 @@ def test_too_many_questions_of_all_are_a_503_that_names_the_bound(short_wait, he
         status, headers, body = refusal_of(late)
         assert status == 503
         assert b"retry-after" in headers
-        assert "10 questions" in body
+        assert "10 requests" in body
         assert "QUESTIONS_PER_PROCESS" in body
 
     asyncio.run(story())
@@ -324,17 +324,17 @@ def test_a_thread_that_ends_without_closing_its_connection_gives_it_back():
             cursor.execute("SELECT 1")
 
     def out():
-        statistics = connection.pool.get_stats()  # type: ignore[attr-defined]  # of our backend
+        statistics = connection.pool.get_stats()  # type: ignore[attr-defined]  # our backend's pool
         return statistics["pool_size"] - statistics["pool_available"]
 
     connection.ensure_connection()
     before = out()
-    for _ in range(20):  # more than the pool has
+    for _ in range(20):  # more than the connections of the pool
         thread = threading.Thread(target=leave_it_open)
         thread.start()
         thread.join()
         gc.collect()
-    # What was closed is replaced by a thread of the pool.
+    # A thread of the pool replaces closed connections.
     deadline = time.monotonic() + WITHIN_SECONDS
     while out() > before and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What is hidden in log lines and error pages, and what is not."""
+"""Secrets that log lines and error pages hide, and text that they keep."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Refused posts through the ingest lane: a flood of one caller's takes nobody else's place."""
+"""Refused posts in the ingest lane: a flood from one caller does not displace those of others."""
 
 import asyncio
 from itertools import count
@@ -18,7 +18,7 @@ AT_ONCE = 100
 
 
 async def written(lane: Any) -> None:
-    """Until all that was refused so far is in the table."""
+    """Waits until all refused posts so far are in the table."""
     keeper = lane.shared[asyncio.get_running_loop()].rejections
     while keeper.writing is not None:
         await keeper.writing
@@ -39,7 +39,7 @@ def test_a_gateway_that_names_2600_devices_there_are_not_takes_nobody_elses_plac
     device, stranger = client("10.0.0.3", mote[1]), client("10.0.0.4", None)
 
     async def others() -> None:
-        """Each of these is refused for a reason of its own; some of the gateway's own readings are, too."""
+        """Each of these is refused for another reason; some readings are the gateway's own."""
         field = next(fields)
         answers = await asyncio.gather(
             device.post("/ingest", json={field: "warm"}),

@@ -1,4 +1,4 @@
-"""The line that the log has of every request, and what is bound to every other line meanwhile."""
+"""The log line of every request, and the context of the other lines during a request."""
 
 import io
 import json
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 @pytest.fixture
 def lines():
-    """Reads what was logged as JSON, at DEBUG, since it was last called."""
-    import_module("telemetry.asgi")  # which sets logging up again, when it is first imported
+    """Returns the lines logged since its last call, at DEBUG, parsed from JSON."""
+    import_module("telemetry.asgi")  # its first import configures logging again
     formatter = logging_config(level="DEBUG", output="json")["formatters"]["structured"].copy()
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)

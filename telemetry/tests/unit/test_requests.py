@@ -1,4 +1,4 @@
-"""What is done to every request: its id, and the slash it may end with."""
+"""Request ids and optional slashes."""
 
 import re
 

@@ -16,14 +16,14 @@ PAGES = ["/docs", "/redoc", "/docs?script"]
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory):
-    """The schema, as `manage.py spectacular` writes it when nothing is wrong with it."""
+    """The schema as `manage.py spectacular` writes it, without warnings."""
     file: Path = tmp_path_factory.mktemp("schema") / "schema.yaml"
     call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(file))
     return yaml.safe_load(file.read_text())
 
 
 def operations(schema, *, with_health=False):
-    """(path, method, operation) of every operation that asks who calls; with health, which does not, on demand."""
+    """(path, method, operation) of every operation that authenticates callers; optionally also of health."""
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             if with_health or path != HEALTH:

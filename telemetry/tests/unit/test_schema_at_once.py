@@ -7,7 +7,7 @@ from django.conf import settings
 
 pytestmark = pytest.mark.once
 
-# In a process of its own: only the very first schemas of a process can stand in each other's way.
+# In a new process, because only the very first requests for a schema can interfere.
 STORY = """
 import django; django.setup()
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""The environment's names: all documented in `.env.example`, and what becomes of them."""
+"""Environment variables: all are documented in `.env.example`, and become settings."""
 
 import re
 import runpy
@@ -45,7 +45,7 @@ def test_the_example_holds_no_secret():
 
 @pytest.fixture
 def load(monkeypatch):
-    """The settings as an environment gives them; names that it leaves out are empty."""
+    """The settings for an environment; names that it does not contain are empty."""
 
     def run(**environment):
         for name in READ:

@@ -1,4 +1,4 @@
-"""Devices with as many metrics as they may have: exports, pages and statistics leave the event loop free."""
+"""Devices with the maximum number of metrics: exports, pages and statistics do not block the event loop."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ IDLE_SECONDS = 0.5
 
 @pytest.fixture
 def wide(db):
-    """A device of 200 metrics, in each reading 32 of them."""
+    """A device with 200 metrics, 32 of them in each reading."""
     Device.objects.register(device_id="wide")
     now = timezone.now()
     for first in range(0, READINGS, 1000):
@@ -46,7 +46,7 @@ def wide(db):
 
 
 async def watch(longest):
-    """Appends to `longest` whenever the event loop stands still for longer than before, in seconds."""
+    """Appends to `longest` when the event loop was blocked for longer than before, in seconds."""
     last = time.perf_counter()
     while True:
         await asyncio.sleep(BEAT_SECONDS)
@@ -57,7 +57,7 @@ async def watch(longest):
 
 
 def longest_pauses(path):
-    """The status, the size, and how long the event loop stood still at most: with nothing to do, and meanwhile."""
+    """The status, the size, and the longest block of the event loop when idle and during the request."""
 
     async def story(client):
         idle, busy, size = [0.0], [0.0], 0
