@@ -29,7 +29,7 @@ LIGHT_COMMAS_MAX = 1_000
 class BodyTooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "body_too_large"
-    default_detail = "The body is over the limit. Send it in parts."
+    default_detail = "The body is larger than the limit. Send it in parts."
 
 
 def is_light(body: bytes) -> bool:

@@ -216,11 +216,14 @@ def test_what_a_full_queue_refuses_is_not_decoded(mote, monkeypatch):
 
 
 def test_a_database_that_never_answers_is_a_503_in_time(mote, monkeypatch):
-    released = threading.Event()
+    released, stored = threading.Event(), threading.Event()
 
     def hang(readings, **when):
         released.wait(5)
-        return recording.store(readings, **when)
+        try:
+            return recording.store(readings, **when)
+        finally:
+            stored.set()
 
     async def post(client):
         answer = await client.post("/ingest", json={"temperature": 1}, headers={"X-API-Key": mote[1]})
@@ -234,6 +237,7 @@ def test_a_database_that_never_answers_is_a_503_in_time(mote, monkeypatch):
 
     assert answer.status_code == 503
     assert "same ids" in answer.json()["detail"]
+    assert stored.wait(10)  # or it would be stored while the next test runs
 
 
 def test_a_revoked_key_is_refused_by_the_next_request(mote):
