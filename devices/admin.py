@@ -1,27 +1,18 @@
 import csv
-from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from devices.access.permissions import VIEW_READINGS
 from devices.metrics import COLUMNS, UNITS
-from devices.models import Device, RotationUnderWay
+from devices.models import Device
 from devices.querysets import DeviceQuerySet
-from devices.rotation import KeysReplaced, fingerprint, rotate_keys
+from devices.rotation_admin import KeyRotation
 from devices.status import Status
 
 DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It cannot be changed later."
@@ -30,8 +21,6 @@ OF_READINGS = ("latest_values", "live")
 VALUES_SHOWN = 3
 EXPORTED_AT_ONCE = 20_000
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-# Maximum number of devices in one rotation.
-ROTATED_AT_ONCE = 500
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -47,32 +36,8 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.of_status(Status(chosen)) if chosen in Status.values else queryset
 
 
-class RotationForm(forms.Form):
-    """`replaced` is the fingerprint of the keys to replace, so that sending a page twice does not rotate twice."""
-
-    replaced = forms.CharField(widget=forms.HiddenInput)
-    overlap = forms.TypedChoiceField(
-        label="How long the old key keeps working",
-        coerce=lambda seconds: timedelta(seconds=int(seconds)),
-        choices=[(0, "not at all"), (3600, "for an hour"), (86_400, "for a day"), (7 * 86_400, "for a week")],
-        initial=86_400,
-        widget=forms.RadioSelect,
-    )
-    force = forms.BooleanField(required=False)
-
-
-# Renders the page with the new keys.
-KeysPage = Callable[[Sequence[tuple[Device, str]]], TemplateResponse]
-
-
-def with_earlier_key(devices: Sequence[Device]) -> list[Device]:
-    """The devices with an earlier key that still works; another rotation would end that key early."""
-    now = timezone.now()
-    return [device for device in devices if device.has_earlier_key(now=now)]
-
-
 @admin.register(Device)
-class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class DeviceAdmin(KeyRotation):
     """Pages to add, find, rotate, deactivate and export devices. Devices cannot be deleted, because their log stays."""
 
     list_display = ("device_id", "name", "status", "last_seen", "latest_values", "last_seq", "is_active", "live")
@@ -165,99 +130,6 @@ class DeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         """Shows the key in the answer itself, because a message would store it in a cookie or in the session."""
         # Rendered in the transaction that registers the device, so that a key that cannot be shown is not stored.
         return self.key_page(request, obj, request.new_api_key).render()  # type: ignore[attr-defined]
-
-    def key_page(self, request: HttpRequest, device: Device, key: str) -> TemplateResponse:
-        """The page with the new key, shown only once. `realtime` adds to it how to use the key."""
-        context = self.page_context(request, device, title=f"API key of {device.device_id}")
-        return TemplateResponse(request, "admin/devices/device/key.html", context | {"api_key": key})
-
-    def page_context(self, request: HttpRequest, device: Device, *, title: str) -> dict[str, Any]:
-        return self.admin_site.each_context(request) | {"opts": self.opts, "original": device, "title": title}
-
-    def get_urls(self) -> list[URLPattern]:
-        rotate = path(
-            "<uuid:pk>/rotate-key/",
-            self.admin_site.admin_view(self.rotate_key_view),
-            name="devices_device_rotate_key",
-        )
-        return [rotate, *super().get_urls()]
-
-    def rotate_key_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
-        """Asks how long the old key keeps working, then shows the new key."""
-        device = get_object_or_404(Device, pk=pk)
-        if not self.has_change_permission(request, device):
-            raise PermissionDenied
-        form = RotationForm(request.POST or None, initial={"replaced": fingerprint([device])})
-
-        def page(keys: Sequence[tuple[Device, str]]) -> TemplateResponse:
-            return self.key_page(request, *keys[0])
-
-        if shown := self.page_of_new_keys(request, [device], form, page):
-            return shown
-        context = self.page_context(request, device, title=f"Rotate the key of {device.device_id}")
-        context |= {"form": form, "devices": [device], "earlier": with_earlier_key([device])}
-        return TemplateResponse(request, "admin/devices/device/rotate_key.html", context)
-
-    def page_of_new_keys(
-        self, request: HttpRequest, devices: Sequence[Device], form: RotationForm, page: KeysPage
-    ) -> HttpResponse | None:
-        """Rotates the keys of these devices as chosen in the form; returns None if the form has errors.
-
-        The keys, the log entries and the page are created in one transaction, and the page is sent after the commit, so
-        that every stored key has been shown.
-        """
-        if not form.is_valid():
-            return None
-        wanted = form.cleaned_data
-        try:
-            with transaction.atomic():
-                keys = rotate_keys(
-                    [device.device_id for device in devices],
-                    replaced=wanted["replaced"],
-                    overlap=wanted["overlap"],
-                    now=timezone.now(),
-                    force=wanted["force"],
-                )
-                self.log_changes(request, devices, "Rotated the API key.")
-                return page(keys).render()
-        except KeysReplaced:
-            form.add_error("replaced", "The key was rotated already and shown once. Start again to get another key.")
-        except RotationUnderWay:
-            form.add_error("force", 'Choose this, or choose "not at all" above.')
-        return None
-
-    def log_changes(self, request: HttpRequest, devices: Sequence[Device], message: str) -> None:
-        """Writes one log entry per device, in one statement."""
-        assert request.user.pk is not None
-        LogEntry.objects.log_actions(request.user.pk, devices, CHANGE, message)
-
-    @admin.action(description="Rotate keys", permissions=["change"])
-    def rotate(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse | None:
-        """Asks how long the old keys keep working, then shows all new keys once."""
-        chosen = list(Device.objects.filter(pk__in=devices.values("pk")).order_by("device_id")[: ROTATED_AT_ONCE + 1])
-        if len(chosen) > ROTATED_AT_ONCE:
-            self.message_user(request, f"Choose at most {ROTATED_AT_ONCE} devices at a time.", messages.ERROR)
-            return None
-        form = RotationForm(
-            request.POST if "replaced" in request.POST else None, initial={"replaced": fingerprint(chosen)}
-        )
-        context = self.admin_site.each_context(request) | {"opts": self.opts, "devices": chosen, "form": form}
-
-        def page(keys: Sequence[tuple[Device, str]]) -> TemplateResponse:
-            shown = {
-                "title": f"New keys of {len(keys)} devices",
-                "keys": [(device.device_id, key) for device, key in keys],
-            }
-            return TemplateResponse(request, "admin/devices/device/keys.html", context | shown)
-
-        if shown := self.page_of_new_keys(request, chosen, form, page):
-            return shown
-        context |= {
-            "title": f"Rotate the keys of {len(chosen)} devices",
-            "earlier": with_earlier_key(chosen),
-            "select_across": request.POST.get("select_across", "0"),
-        }
-        return TemplateResponse(request, "admin/devices/device/rotate_keys.html", context)
 
     @admin.action(description="Deactivate: refuse their keys", permissions=["change"])
     def deactivate(self, request: HttpRequest, devices: QuerySet[Device]) -> None:

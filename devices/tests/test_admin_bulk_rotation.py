@@ -7,7 +7,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
-from devices import admin as device_admin
+from devices import rotation_admin
 from devices.models import Device
 from devices.tests.fixtures import staff_client
 
@@ -87,7 +87,7 @@ def test_a_page_that_is_sent_again_does_not_rotate_again(operator, mote):
 
 
 def test_more_than_anyone_can_hand_out_are_refused(operator, device, other_device, monkeypatch):
-    monkeypatch.setattr(device_admin, "ROTATED_AT_ONCE", 1)
+    monkeypatch.setattr(rotation_admin, "ROTATED_AT_ONCE", 1)
     response = ask(operator, device, other_device[0])
     assert "Choose at most 1 devices" in operator.get(response["Location"]).content.decode()
 

@@ -14,10 +14,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from devices.admin import RotationForm
 from devices.api.views import DeviceViewSet
 from devices.models import Device, DeviceState, RotationUnderWay
 from devices.rotation import KeysReplaced, fingerprint, rotate_keys
+from devices.rotation_admin import RotationForm
 from devices.tests.fixtures import ADMIN_KEY, client_with, staff_client
 
 pytestmark = pytest.mark.django_db(transaction=True)
