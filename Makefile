@@ -13,6 +13,9 @@
 
 VENV := .venv
 PYTHON ?= python3
+# What `uv sync` has set up has no pip.
+INSTALL = $$(if grep -qs '^uv = ' $(VENV)/pyvenv.cfg; then echo uv pip install --python $(VENV); \
+	else echo $(VENV)/bin/python -m pip install --disable-pip-version-check; fi) --quiet -r
 
 .PHONY: run test test-all test-on fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-pages bench-compare screenshots
 
@@ -87,10 +90,10 @@ $(VENV)/bin/python:
 
 $(VENV)/run.installed: requirements.txt | $(VENV)/bin/python
 	@echo "Installing the packages of the product…"
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(INSTALL) requirements.txt
 	@touch $@
 
 $(VENV)/dev.installed: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	@echo "Installing the packages for tests…"
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(INSTALL) requirements-dev.txt
 	@touch $@ $(VENV)/run.installed
