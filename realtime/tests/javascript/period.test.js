@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+
+import { Period } from "../../static/realtime/device/period.js";
+
+const NOW = 1_800_000_000; // seconds, as all moments here
+const YEAR = 365 * 86_400;
+let addresses;
+let changes;
+
+beforeEach(() => {
+  addresses = [];
+  changes = 0;
+  globalThis.location = "http://localhost/live/mote-1/";
+  globalThis.history = { replaceState: (state, title, address) => addresses.push(String(address)) };
+});
+
+function period(context, { began = NOW - YEAR, range = null } = {}) {
+  context.mock.method(Date, "now", () => NOW * 1000);
+  if (range) globalThis.location += `?range=${range}`;
+  return new Period(() => changes++, began);
+}
+
+test("the last hour is shown first", (context) => {
+  assert.deepEqual(period(context).bounds(NOW), { start: NOW - 3600, end: NOW });
+});
+
+test("a log that is younger than an hour is shown whole", (context) => {
+  assert.deepEqual(period(context, { began: NOW - 600 }).bounds(NOW), { start: NOW - 600, end: NOW });
+});
+
+test("an empty log, and one that has just begun, is shown as one minute", (context) => {
+  assert.deepEqual(period(context, { began: null }).bounds(NOW), { start: NOW - 60, end: NOW });
+  assert.deepEqual(period(context, { began: NOW - 1 }).bounds(NOW), { start: NOW - 60, end: NOW });
+});
+
+test("the range comes from the address if there is such a range", (context) => {
+  assert.equal(period(context, { range: "7d" }).name, "7d");
+  globalThis.location = "http://localhost/live/mote-1/";
+  assert.equal(period(context, { range: "constructor" }).name, "1h");
+});
+
+test("a chosen range moves on with the time and is kept in the address", (context) => {
+  const chosen = period(context);
+  chosen.choose("24h");
+  assert.deepEqual(chosen.bounds(NOW + 5), { start: NOW + 5 - 86_400, end: NOW + 5 });
+  assert.deepEqual(addresses, ["http://localhost/live/mote-1/?range=24h"]);
+  assert.equal(changes, 1);
+});
+
+test("an earlier reading moves the beginning of the log, a later one does not", (context) => {
+  const all = period(context, { range: "all" });
+  all.include(NOW - 10);
+  all.include(NOW - 2 * YEAR);
+  assert.equal(all.bounds(NOW).start, NOW - 2 * YEAR);
+});
+
+test("zooming fixes the window until a range is chosen", (context) => {
+  const zoomed = period(context);
+  zoomed.zoom(NOW - 300, NOW - 200);
+  assert.deepEqual(zoomed.bounds(NOW + 1000), { start: NOW - 300, end: NOW - 200 });
+  assert.equal(zoomed.following, false);
+  zoomed.choose("1h");
+  assert.equal(zoomed.following, true);
+});
+
+test("zooming shows ten seconds or more, and nothing of the future", (context) => {
+  const zoomed = period(context);
+  zoomed.zoom(NOW - 101, NOW - 100);
+  assert.deepEqual(zoomed.bounds(), { start: NOW - 105.5, end: NOW - 95.5 });
+  zoomed.zoom(NOW - 100, NOW + 100);
+  assert.deepEqual(zoomed.bounds(), { start: NOW - 100, end: NOW });
+});
+
+test("a window of the future alone is refused", (context) => {
+  const zoomed = period(context);
+  zoomed.zoom(NOW + 100, NOW + 200);
+  assert.equal(zoomed.following, true);
+});
+
+test("shifting goes back by half the window, and forward until it follows again", (context) => {
+  const shifted = period(context);
+  shifted.shift(-0.5);
+  assert.deepEqual(shifted.bounds(), { start: NOW - 5400, end: NOW - 1800 });
+  shifted.shift(0.5);
+  assert.equal(shifted.following, true);
+});
+
+test("scaling keeps the present at the right edge, and the middle of a window of the past", (context) => {
+  const scaled = period(context);
+  scaled.scale(0.5);
+  assert.deepEqual(scaled.bounds(), { start: NOW - 1800, end: NOW });
+  scaled.zoom(NOW - 1000, NOW - 900);
+  scaled.scale(2);
+  assert.deepEqual(scaled.bounds(), { start: NOW - 1050, end: NOW - 850 });
+});
