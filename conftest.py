@@ -1,9 +1,35 @@
-"""Selects the tests for the database of the run."""
+"""The fixtures that the tests of all packages share, and the choice of tests by the database of the run."""
 
 from typing import Any
 
+import hypothesis
 import pytest
+from django.conf import settings as django_settings
 from django.db import connection
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from devices.models import Device
+from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, staff_client
+
+# The same examples in every run, and none stored in a directory, so that a failure comes from the change.
+hypothesis.settings.register_profile("telemetry", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("telemetry")
+
+# Set permanently, not in a fixture, because Django raises an error on access to an empty SECRET_KEY.
+django_settings.SECRET_KEY = "secret-key-of-the-tests-0123456789-0123456789"  # noqa: S105
+
+
+@pytest.fixture(autouse=True)
+def configuration(settings: Settings) -> None:
+    """The settings of all tests, independent of the developer's `.env`."""
+    settings.API_SECRET_KEY = ADMIN_KEY
+    settings.DEVICE_API_KEYS = [FLEET_KEY]
+    settings.ALLOWED_ORIGINS = ["https://app.example.org"]
+    settings.ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+    settings.DEFAULT_REPORT_INTERVAL = 60
+    settings.DEVICE_RATE_LIMIT = ""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
@@ -11,3 +37,51 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> No
     if connection.vendor != "postgresql":
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("postgresql")])
         items[:] = [item for item in items if not item.get_closest_marker("postgresql")]
+
+
+@pytest.fixture
+def anyone() -> APIClient:
+    return client_with(None)
+
+
+@pytest.fixture
+def admin() -> APIClient:
+    return client_with(ADMIN_KEY)
+
+
+@pytest.fixture
+def fleet() -> APIClient:
+    return client_with(FLEET_KEY)
+
+
+@pytest.fixture
+def mote(db: None) -> tuple[Device, str]:
+    """A registered device and its key."""
+    return Device.objects.register(device_id="mote-1", name="North window")
+
+
+@pytest.fixture
+def device(mote: tuple[Device, str]) -> Device:
+    return mote[0]
+
+
+@pytest.fixture
+def as_device(mote: tuple[Device, str]) -> APIClient:
+    """A client with the key of `device`."""
+    return client_with(mote[1])
+
+
+@pytest.fixture
+def other_device(db: None) -> tuple[Device, str]:
+    """Another registered device and its key."""
+    return Device.objects.register(device_id="mote-2")
+
+
+@pytest.fixture
+def as_other_device(other_device: tuple[Device, str]) -> APIClient:
+    return client_with(other_device[1])
+
+
+@pytest.fixture
+def staff_without_permission(db: None) -> APIClient:
+    return staff_client("newcomer")

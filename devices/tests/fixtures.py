@@ -1,34 +1,14 @@
-"""Fixtures for the tests of all apps; the `conftest.py` of each app imports them."""
+"""Keys and clients for the tests of all packages. The fixtures made of them are in the root `conftest.py`."""
 
 from functools import cache
 from typing import Any
 
-import pytest
-from django.conf import settings as django_settings
 from django.contrib.auth.models import Permission, User
 from django.test.client import ClientHandler
-from pytest_django import Settings
 from rest_framework.test import APIClient
-
-from devices.models import Device
 
 ADMIN_KEY = "admin-key-of-the-tests-0123456789"
 FLEET_KEY = "fleet-key-of-the-tests-0123456789"
-
-# Set permanently, not in a fixture, because Django raises an error on access to an empty SECRET_KEY.
-django_settings.SECRET_KEY = "secret-key-of-the-tests-0123456789-0123456789"
-
-
-@pytest.fixture(autouse=True)
-def configuration(settings: Settings) -> None:
-    """The settings of all tests, independent of the developer's `.env`."""
-    settings.API_SECRET_KEY = ADMIN_KEY
-    settings.DEVICE_API_KEYS = [FLEET_KEY]
-    settings.ALLOWED_ORIGINS = ["https://app.example.org"]
-    settings.ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
-    settings.DEFAULT_REPORT_INTERVAL = 60
-    settings.DEVICE_RATE_LIMIT = ""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @cache
@@ -53,49 +33,6 @@ def client_with(key: str | None) -> APIClient:
     return client
 
 
-@pytest.fixture
-def anyone() -> APIClient:
-    return client_with(None)
-
-
-@pytest.fixture
-def admin() -> APIClient:
-    return client_with(ADMIN_KEY)
-
-
-@pytest.fixture
-def fleet() -> APIClient:
-    return client_with(FLEET_KEY)
-
-
-@pytest.fixture
-def mote(db: None) -> tuple[Device, str]:
-    """A registered device and its key."""
-    return Device.objects.register(device_id="mote-1", name="North window")
-
-
-@pytest.fixture
-def device(mote: tuple[Device, str]) -> Device:
-    return mote[0]
-
-
-@pytest.fixture
-def as_device(mote: tuple[Device, str]) -> APIClient:
-    """A client with the key of `device`."""
-    return client_with(mote[1])
-
-
-@pytest.fixture
-def other_device(db: None) -> tuple[Device, str]:
-    """Another registered device and its key."""
-    return Device.objects.register(device_id="mote-2")
-
-
-@pytest.fixture
-def as_other_device(other_device: tuple[Device, str]) -> APIClient:
-    return client_with(other_device[1])
-
-
 def staff_client(username: str, *permissions: str, enforce_csrf: bool = False) -> APIClient:
     """A client with the session of a staff account with these permissions ("devices.view_device")."""
     user = User.objects.create_user(username, password="correct horse battery", is_staff=True)
@@ -105,11 +42,6 @@ def staff_client(username: str, *permissions: str, enforce_csrf: bool = False) -
     client = new_client(enforce_csrf=enforce_csrf)
     client.force_login(user)
     return client
-
-
-@pytest.fixture
-def staff_without_permission(db: None) -> APIClient:
-    return staff_client("newcomer")
 
 
 def problem(response: Any, status: int) -> dict[str, Any]:

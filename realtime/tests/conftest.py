@@ -1,7 +1,6 @@
 import pytest
 from django.conf import settings
 
-from devices.tests.fixtures import *  # noqa: F403  pytest finds fixtures by name in this module
 from realtime.stream import replays
 
 # These tests need Redis; the suite's second run, on PostgreSQL and Redis, has it.

@@ -6,7 +6,6 @@ import pytest
 from django.db import connection
 from playwright.sync_api import Browser
 
-from devices.tests.fixtures import *  # noqa: F403  pytest finds fixtures by name in this module
 from telemetry.tests.support.browser import chromium, session
 from telemetry.tests.support.server import Server
 

@@ -1,1 +1,0 @@
-from devices.tests.fixtures import *  # noqa: F403  pytest finds fixtures where they stand
