@@ -3,18 +3,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
 from playwright.sync_api import Browser
 
 from telemetry.tests.support.browser import chromium, session
 from telemetry.tests.support.server import Server
 
-# These tests need PostgreSQL; the suite's second run, on PostgreSQL and Redis, has it.
-OF_POSTGRESQL = ["test_postgresql_stops.py", "test_hung_connections.py", "test_abandoned_requests.py"]
-OF_POSTGRESQL += ["test_commit_without_answer.py"]
-collect_ignore = [] if connection.vendor == "postgresql" else list(OF_POSTGRESQL)
-if "PROVE" not in os.environ:  # `make prove`
-    collect_ignore.append("proofs")
+collect_ignore = [] if "PROVE" in os.environ else ["proofs"]  # `make prove`
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import pytest
 from telemetry.tests.support.postgresql import PostgreSQL
 from telemetry.tests.support.server import ADMIN_KEY, Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.postgresql]
 
 # Longer than daphne's time for a request whose client left (`application_close_timeout`: 10 s).
 LOCKED_SECONDS = 13

@@ -12,7 +12,7 @@ import pytest
 from telemetry.tests.support.postgresql import PostgreSQL
 from telemetry.tests.support.server import Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.postgresql]
 
 ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 

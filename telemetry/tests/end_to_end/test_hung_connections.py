@@ -17,7 +17,7 @@ from telemetry.tests.support.postgresql import PostgreSQL
 from telemetry.tests.support.recovery import get, maintaining, probed, round_since
 from telemetry.tests.support.server import Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.postgresql]
 
 DEVICES = 24
 WATCHED = 4

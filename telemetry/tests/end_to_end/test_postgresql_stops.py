@@ -11,7 +11,7 @@ from telemetry.tests.support.fleet import Fleet, seconds_until_acknowledged
 from telemetry.tests.support.postgresql import PostgreSQL
 from telemetry.tests.support.server import Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.postgresql]
 
 AWAY_SECONDS = 10
 # Seconds: a 503 takes up to 5 s for the look-up of the key and 5 s for the commit, and machines are busy.
