@@ -20,7 +20,15 @@ from devices.tests.fixtures import ADMIN_KEY
 from readings.upkeep import maintenance
 from telemetry.databases.cancellation import ClientGone, current_cancellation
 from telemetry.gateway import places
-from telemetry.gateway.questions import BoundedQuestions, Question, address_of, credential_of, is_counted
+from telemetry.gateway.questions import (
+    SWITCH_SECONDS,
+    BoundedQuestions,
+    Question,
+    SharedInterpreter,
+    address_of,
+    credential_of,
+    is_counted,
+)
 from telemetry.tests.support.lanes import through_the_lane
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -374,3 +382,15 @@ def test_maintenance_and_commands_have_the_deadlines_of_upkeep(monkeypatch):
 
 def test_nothing_outside_a_request_is_interruptible():
     assert current_cancellation.get() is None
+
+
+def test_threads_take_turns_more_often_while_queries_run():
+    usual = sys.getswitchinterval()
+    interpreter = SharedInterpreter()
+
+    interpreter.enter()
+    interpreter.enter()
+    interpreter.leave()
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+    interpreter.leave()
+    assert sys.getswitchinterval() == usual
