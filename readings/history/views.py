@@ -29,6 +29,8 @@ from readings.windows import EARLIEST
 
 # A page with more readings is encoded in pieces.
 LARGE_PAGE_READINGS = 500
+# A page that may have more readings counts as a large answer, of which a process makes one at a time.
+PAGE_ALONE_READINGS = 2_000
 
 
 class DeviceReadingsViewSet(DeviceScope):
@@ -46,7 +48,8 @@ class DeviceReadingsViewSet(DeviceScope):
             readings = readings.with_any_of(query["metrics"])
         if query.get("format", "csv" if asks_for_csv(request) else "json") == "csv":
             return self.csv(device, readings, query)
-        return self.page(device, readings, query)
+        with large_answer() if query["limit"] > PAGE_ALONE_READINGS else nullcontext():
+            return self.page(device, readings, query)
 
     def page(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> HttpResponseBase:
         descending, limit = query["order"] == "desc", query["limit"]

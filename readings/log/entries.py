@@ -13,7 +13,7 @@ from devices.metrics import COLUMNS
 class NewReading(msgspec.Struct, frozen=True, gc=False):
     """A valid reading without a `seq`. `timestamp` is the time of measurement in UTC.
 
-    `ignored`: keys of the payload that were ignored, such as `ts`.
+    `ignored`: keys of the payload that were ignored, such as `timestamp`.
     """
 
     device_id: str

@@ -120,6 +120,18 @@ def test_large_answers_are_made_one_at_a_time(admin, device, monkeypatch):
     assert admin.get(AGGREGATE, window(30)).status_code == 200
 
 
+def test_so_are_large_pages_but_not_small_ones(admin, device, monkeypatch):
+    monkeypatch.setattr(large_answers, "WAIT_SECONDS", 0.01)
+    store([new(timestamp=at(n)) for n in range(5)])
+    history = "/api/v1/devices/mote-1/history"
+    with large_answers.being_made:
+        response = admin.get(history, {"limit": 2001})
+        assert admin.get(history, {"limit": 2000}).status_code == 200
+        assert admin.get(history, {"limit": 2001, "format": "csv"}).status_code == 200
+    assert problem(response, 503)["code"] == "too_many_large_answers"
+    assert len(admin.get(history, {"limit": 2001}).json()["results"]) == 5
+
+
 def test_a_large_page_is_what_small_ones_are(admin, device, monkeypatch):
     store([new(timestamp=at(n), temperature=float(n), extra={"a": n}) for n in range(20)])
     parameters = {"limit": 20, "order": "asc"}

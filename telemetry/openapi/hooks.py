@@ -104,6 +104,7 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
             if any(parameter["in"] == "query" for parameter in parameters):
                 errors |= {"422": "Invalid parameters."}
             if "/ingest" in path:
+                operation["requestBody"]["required"] = True
                 errors |= {"429": "The device posts more often than DEVICE_RATE_LIMIT allows; see Retry-After."}
             elif "/health" not in path:
                 errors |= {"429": "The caller already has QUESTIONS_PER_CALLER requests running; see Retry-After."}
