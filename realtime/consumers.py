@@ -32,8 +32,8 @@ from realtime.access.admission import (
 from realtime.access.origins import origin_is_ours
 from realtime.database import in_database
 from realtime.protocol import frames
+from realtime.protocol.client_messages import MESSAGE_MAX, TOO_BIG, Ping, Resume, Resuming, Unreadable, decode
 from realtime.protocol.endings import UNAVAILABLE, Ending
-from realtime.protocol.messages import MESSAGE_MAX, TOO_BIG, Ping, Resume, Resuming, Unreadable, decode
 from realtime.stream.hub import current_hub
 from realtime.stream.outbox import Outbox
 from realtime.stream.subscriptions import Subscription

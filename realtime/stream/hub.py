@@ -13,9 +13,9 @@ from devices.status import Status
 from realtime.access.admission import Refused
 from realtime.database import in_database
 from realtime.protocol import frames
+from realtime.protocol.client_messages import Resuming
 from realtime.protocol.endings import UNAVAILABLE
 from realtime.protocol.groups import FLEET_GROUP, device_group
-from realtime.protocol.messages import Resuming
 from realtime.stream.checker import Checker
 from realtime.stream.feed import REPLACED, Feed
 from realtime.stream.listener import Listener

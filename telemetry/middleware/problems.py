@@ -19,10 +19,10 @@ from rest_framework.views import set_rollback
 
 from devices.database.errors import WORDS, Trouble, attribute_of, trouble_of, words_of
 from telemetry.databases.cancellation import ClientGone
-from telemetry.hashing import TooManyHashes
 from telemetry.middleware.request_id import Middleware
 from telemetry.monitoring.logging import request_id
 from telemetry.monitoring.redaction import credentials_in, redacted
+from telemetry.password_hashing import TooManyHashes
 
 logger = logging.getLogger(__name__)
 

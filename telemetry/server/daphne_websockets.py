@@ -10,7 +10,7 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer  # type: ignore[import-untyped]
 
-from realtime.protocol.messages import MESSAGE_MAX
+from realtime.protocol.client_messages import MESSAGE_MAX
 from telemetry.server.connections import addresses
 from telemetry.server.pacing import LINGER_SECONDS, bound_unsent
 

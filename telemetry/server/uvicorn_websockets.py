@@ -9,7 +9,7 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from realtime.protocol.messages import MESSAGE_MAX
+from realtime.protocol.client_messages import MESSAGE_MAX
 from telemetry.server.connections import addresses
 from telemetry.server.pacing import LINGER_SECONDS, bound_unsent
 

@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from devices.tests.fixtures import new_client
-from telemetry import hashing
-from telemetry.hashing import HASHES_AT_ONCE, HASHES_WAITING, BoundedPBKDF2PasswordHasher, TooManyHashes
+from telemetry import password_hashing
+from telemetry.password_hashing import HASHES_AT_ONCE, HASHES_WAITING, BoundedPBKDF2PasswordHasher, TooManyHashes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -23,7 +23,7 @@ ALLOWED = HASHES_AT_ONCE + HASHES_WAITING
 @pytest.fixture(autouse=True)
 def hashers(settings):
     """The product's hasher, with few iterations."""
-    settings.PASSWORD_HASHERS = ["telemetry.hashing.BoundedPBKDF2PasswordHasher"]
+    settings.PASSWORD_HASHERS = ["telemetry.password_hashing.BoundedPBKDF2PasswordHasher"]
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_few_are_hashed_at_a_time_and_a_bounded_number_waits(held):
 def test_who_has_no_turn_reads_why_and_when_to_come_back(held):
     with ThreadPoolExecutor(ALLOWED) as pool:
         asked = [pool.submit(sign_in, f"name-{n}") for n in range(ALLOWED)]
-        wait_for(lambda: hashing.places._value == 0)
+        wait_for(lambda: password_hashing.places._value == 0)
         refused = sign_in(HTTP_ACCEPT="text/html")
         held.free.set()
         assert [each.result().status_code for each in asked] == [200] * ALLOWED
@@ -88,12 +88,12 @@ def test_who_has_no_turn_reads_why_and_when_to_come_back(held):
 
 
 def test_who_waits_too_long_gives_the_place_back(held, monkeypatch):
-    monkeypatch.setattr(hashing, "HASH_SECONDS", 0.05)
+    monkeypatch.setattr(password_hashing, "HASH_SECONDS", 0.05)
     for _ in range(ALLOWED):
         with pytest.raises(TooManyHashes):
             make_password(PASSWORD)
     held.free.set()
-    wait_for(lambda: hashing.places._value == ALLOWED)
+    wait_for(lambda: password_hashing.places._value == ALLOWED)
 
 
 def test_who_waits_has_no_connection_to_the_database(held):
@@ -152,12 +152,13 @@ def test_a_few_iterations_are_still_raised_at_sign_in():
 
 
 def test_the_threads_that_hash_give_way():
-
     make_password(PASSWORD)
-    niceness = hashing.threads.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
+    niceness = password_hashing.threads.submit(
+        lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    ).result()
 
-    assert niceness == hashing.NICENESS
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < hashing.NICENESS
+    assert niceness == password_hashing.NICENESS
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < password_hashing.NICENESS
 
 
 def test_a_new_account_is_hashed_before_its_transaction(monkeypatch):
