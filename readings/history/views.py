@@ -23,8 +23,9 @@ from readings.history.parameters import AggregateQuery, CursorField, HistoryQuer
 from readings.log.entries import reading_document
 from readings.models import Reading
 from readings.querysets import ReadingQuerySet
-from readings.statistics.aggregation import LARGE_ANSWER_VALUES, Question, TooManyValues, aggregate, check_size
+from readings.statistics.aggregation import LARGE_ANSWER_VALUES, TooManyValues, aggregate, check_size
 from readings.statistics.large_answers import large_answer
+from readings.statistics.statement import Question
 from readings.windows import EARLIEST
 
 # A page with more readings is encoded in pieces.

@@ -6,7 +6,7 @@ import pytest
 
 from devices.tests.fixtures import problem
 from readings.history import parameters, views
-from readings.statistics import aggregation, large_answers
+from readings.statistics import aggregation, large_answers, statement
 from readings.tests.logs import NOON, at, new, store
 
 pytestmark = pytest.mark.django_db
@@ -26,13 +26,13 @@ def small_limits(monkeypatch):
 def statements(monkeypatch):
     """The number of executed aggregate statements."""
     run = []
-    built = aggregation.Statement.built
+    built = statement.Statement.built
 
     def count(self):
         run.append(1)
         return built(self)
 
-    monkeypatch.setattr(aggregation.Statement, "built", count)
+    monkeypatch.setattr(statement.Statement, "built", count)
     return run
 
 

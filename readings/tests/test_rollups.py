@@ -20,8 +20,9 @@ from readings.log.entries import NewReading
 from readings.log.recording import record
 from readings.models import Reading, Rollup
 from readings.statistics import aggregation
-from readings.statistics.aggregation import Answer, Question, Statistics, aggregate
+from readings.statistics.aggregation import Answer, Statistics, aggregate
 from readings.statistics.buckets import Bucket, parse_bucket
+from readings.statistics.statement import Question
 from readings.statistics.tiers import HOURS, MINUTES, Tier
 from readings.tests.logs import NOON, at, make_devices, new, state_of, store
 from readings.upkeep import retention, rollups

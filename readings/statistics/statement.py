@@ -1,0 +1,159 @@
+"""The SQL of an aggregate query, built from its plan: one statement over rollups and readings."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from django.db import connection
+
+from devices.metrics import COLUMNS
+from devices.models import DeviceState
+from readings.statistics.buckets import EPOCH, Bucket
+from readings.statistics.planning import Plan, Span
+from readings.statistics.sql import PostgreSQL, SQLite, moment
+from readings.statistics.tiers import HOURS, MINUTES, Tier
+
+# Converts the label of a bucket, as returned by SQL, to the start of the bucket.
+Start = Callable[[Any], datetime]
+
+
+class Question(msgspec.Struct, frozen=True):
+    """An aggregate query: device, window `[start, end)`, metrics (None: all) and bucket (None: the whole window)."""
+
+    device_id: str
+    start: datetime
+    end: datetime
+    metrics: Sequence[str] | None = None
+    bucket: Bucket | None = None
+
+
+class Statement:
+    """Builds the SQL of a query from its plan, with the parameters in the order in which they occur."""
+
+    def __init__(self, question: Question, chosen: Plan, state: DeviceState) -> None:
+        self.question, self.chosen, self.state = question, chosen, state
+        self.dialect = PostgreSQL() if connection.vendor == "postgresql" else SQLite()
+        metrics = question.metrics
+        self.columns = [name for name in COLUMNS if metrics is None or name in metrics]
+        self.extras = None if metrics is None else [name for name in metrics if name not in COLUMNS]
+        self.label, self.label_parameters, self.start_of = label_of(question, self.dialect)
+
+    def built(self) -> tuple[str, list[Any]]:
+        sources: list[tuple[str, list[Any]]] = []
+        parts: list[tuple[str, list[Any]]] = [self.unchanged()]
+        if self.chosen.raw:
+            sources.append(self.readings_of(self.chosen.raw))
+        for tier in (HOURS, MINUTES):
+            if spans := self.chosen.of(tier):
+                sources.append(self.not_rolled_up(tier, spans))
+                parts.append(self.rollups(tier, spans))
+        grouped = self.grouped_columns()
+        parts += self.columns_of_readings()
+        parts += self.extras_of_readings()
+        sql = (
+            f"WITH reading AS ({' UNION ALL '.join(sql for sql, _ in sources)}), grouped AS ({grouped[0]}) "
+            f"{' UNION ALL '.join(sql for sql, _ in parts)}"
+        )
+        return sql, [parameter for _, parameters in (*sources, grouped, *parts) for parameter in parameters]
+
+    def unchanged(self) -> tuple[str, list[Any]]:
+        """A row that shows whether `raw_from` still has the value for which the plan was made."""
+        same = self.dialect.same.format("raw_from", "%s")
+        sql = (
+            f"SELECT {self.dialect.no_label}, '', CASE WHEN {same} THEN 1 ELSE 0 END, 0.0, 0.0, 0.0 "
+            "FROM devices_devicestate WHERE device_id = %s"
+        )
+        return sql, [moment(self.state.raw_from), self.question.device_id]
+
+    def readings_of(self, spans: Sequence[Span]) -> tuple[str, list[Any]]:
+        source, parameters = self.dialect.within(
+            spans,
+            f"timestamp, {self.values}",
+            table="readings_reading",
+            where="device_id = %s",
+            time="timestamp",
+        )
+        return f"SELECT timestamp AS at, {self.values} FROM {source}", [*parameters, self.question.device_id]
+
+    def not_rolled_up(self, tier: Tier, spans: Sequence[Span]) -> tuple[str, list[Any]]:
+        """Readings after the tier's position, with their times truncated to the hour or minute, as in a rollup.
+
+        The position occurs twice in the statement: the value read before, for the planner, and the current value.
+        """
+        source, parameters = self.dialect.among(
+            spans,
+            f"SELECT timestamp, {self.values} FROM readings_reading WHERE device_id = %s AND seq > %s "
+            f"AND seq > (SELECT {tier.position} FROM devices_devicestate WHERE device_id = %s)",
+            [self.question.device_id, getattr(self.state, tier.position), self.question.device_id],
+        )
+        return f"SELECT {self.dialect.truncated[tier.seconds]} AS at, {self.values} FROM {source}", parameters
+
+    def rollups(self, tier: Tier, spans: Sequence[Span]) -> tuple[str, list[Any]]:
+        names = "" if self.question.metrics is None else f" AND metric IN ({placeholders(self.question.metrics)})"
+        source, parameters = self.dialect.within(
+            spans,
+            "start AS at, metric, count, sum, min, max",
+            table="readings_rollup",
+            where=f"device_id = %s AND seconds = {tier.seconds}{names}",
+            time="start",
+        )
+        count = self.dialect.whole.format("sum(count)")
+        sql = f"SELECT {self.label}, metric, {count}, sum(sum), min(min), max(max) FROM {source} GROUP BY 1, 2"
+        return sql, [*self.label_parameters, *parameters, self.question.device_id, *(self.question.metrics or ())]
+
+    def grouped_columns(self) -> tuple[str, list[Any]]:
+        """One row per bucket with the statistics of all columns, so that the readings are read only once."""
+        figures = [
+            f"{function}({name}) AS {name}_{function}"
+            for name in self.columns
+            for function in ("count", "sum", "min", "max")
+        ]
+        return (
+            f"SELECT {', '.join([f'{self.label} AS label', *figures])} FROM reading GROUP BY 1",
+            self.label_parameters,
+        )
+
+    def columns_of_readings(self) -> Iterator[tuple[str, list[Any]]]:
+        for name in self.columns:
+            figures = ", ".join(f"{name}_{function}" for function in ("count", "sum", "min", "max"))
+            yield f"SELECT label, '{name}', {figures} FROM grouped WHERE {name}_count > 0", []
+
+    def extras_of_readings(self) -> Iterator[tuple[str, list[Any]]]:
+        if self.extras is None or self.extras:
+            value = self.dialect.value
+            names = "" if self.extras is None else f"WHERE entry.key IN ({placeholders(self.extras)})"
+            yield (
+                f"SELECT {self.label}, entry.key, count(*), sum({value}), min({value}), max({value}) "
+                f"FROM reading, {self.dialect.entries} {names} GROUP BY 1, 2",
+                [*self.label_parameters, *(self.extras or ())],
+            )
+
+    @property
+    def values(self) -> str:
+        return ", ".join([*self.columns, *(["extra"] if self.extras is None or self.extras else [])])
+
+
+def placeholders(values: Sequence[Any]) -> str:
+    return ", ".join(["%s"] * len(values))
+
+
+def label_of(question: Question, dialect: PostgreSQL | SQLite) -> tuple[str, list[Any], Start]:
+    """SQL for the number of a row's bucket, its parameters, and a function from this number to the bucket's start.
+
+    A rollup hour that begins before the window, as in a widened window, belongs to the first bucket.
+    """
+    bucket, start = question.bucket, question.start
+    if bucket is None:
+        return "0", [], lambda _: start
+    if not bucket.days:
+        # Integer division of whole seconds. No reading is older than the epoch, so no number is negative.
+        return (
+            f"{dialect.seconds} / {bucket.seconds}",
+            [moment(start)],
+            lambda n: EPOCH + timedelta(seconds=n * bucket.seconds),
+        )
+    # Days begin as zoneinfo says, because the database may have another version of the time zone tables.
+    starts = list(bucket.starts(start, question.end))
+    sql, parameters = dialect.width_bucket(starts)
+    return sql, [moment(start), *parameters], lambda n: starts[n - 1]
