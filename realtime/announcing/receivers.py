@@ -63,7 +63,7 @@ async def send(layer: Any, announcements: list[tuple[str, dict[str, Any]]]) -> N
 def announcements(groups: dict[str, Appended], heard: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (group, message) for each group in `heard`; a message has at most READINGS_PER_FRAME readings."""
     version = max((log.access_version for log in groups.values()), default=0)
-    log_ids = {log.device_id: str(log.device_pk) for log in groups.values()}
+    log_ids = {log.device_id: log.device_pk for log in groups.values()}
 
     def message(seq_ranges: list[SeqRange]) -> dict[str, Any]:
         """The message that `realtime.stream.feed` receives.
@@ -75,7 +75,7 @@ def announcements(groups: dict[str, Appended], heard: Collection[str]) -> Iterat
             "type": "readings.recorded",
             # Do not rename this key: during an upgrade, processes of both versions share the channel layer.
             "stretches": [msgspec.structs.astuple(seq_range) for seq_range in seq_ranges],
-            "logs": {seq_range.device_id: log_ids[seq_range.device_id] for seq_range in seq_ranges},
+            "logs": {seq_range.device_id: str(log_ids[seq_range.device_id]) for seq_range in seq_ranges},
             "access_version": version,
         }
 

@@ -151,7 +151,7 @@ def test_a_shard_of_the_channel_layer_has_a_client_and_a_lock():
         assert channel.startswith("installation.")
         assert shard in inner._shards
         assert len(inner._shards) == 2
-        for method in ("pubsub_numsub", "pipeline"):
+        for method in ("register_script", "pipeline"):
             assert hasattr(shard._redis, method), advice("channels-redis")
         await shard.flush()
 
