@@ -5,6 +5,8 @@ from uuid import UUID
 import msgspec
 
 RANDOM_BYTES = 10
+# The hexadecimal digit that holds the variant: binary 10 and two random bits.
+VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
 def uuid7() -> UUID:
@@ -14,11 +16,8 @@ def uuid7() -> UUID:
 
 def uuid7s(count: int) -> list[UUID]:
     """`count` identifiers of the same millisecond, in a tenth of the time of `count` calls of `UUID()`."""
-    milliseconds = time.time_ns() // 1_000_000 & (1 << 48) - 1
-    random = os.urandom(RANDOM_BYTES * count)
-    texts = []
-    for first in range(0, RANDOM_BYTES * count, RANDOM_BYTES):
-        bits = int.from_bytes(random[first : first + RANDOM_BYTES])
-        high, low = 0x7000 | bits >> 64 & 0xFFF, 1 << 63 | bits & (1 << 62) - 1
-        texts.append(f"{milliseconds:012x}{high:04x}{low:016x}")
+    prefix = f"{time.time_ns() // 1_000_000 & (1 << 48) - 1:012x}7"
+    random = os.urandom(RANDOM_BYTES * count).hex()
+    starts = range(0, len(random), 2 * RANDOM_BYTES)
+    texts = [f"{prefix}{random[s : s + 3]}{VARIANT[random[s + 3]]}{random[s + 4 : s + 19]}" for s in starts]
     return msgspec.convert(texts, list[UUID])
