@@ -67,7 +67,7 @@ bench-compare: $(VENV)/dev.installed
 	@$(VENV)/bin/python -m benchmarks.compare --before "$(BEFORE)" $(ARGS)
 
 screenshots: $(VENV)/dev.installed
-	@$(VENV)/bin/python -m benchmarks.screenshots $(ARGS)
+	@$(VENV)/bin/python -m benchmarks.pages.screenshots $(ARGS)
 
 # The packages of the other contenders, in a virtual environment of their own.
 .cache/benchmarks/installed: benchmarks/requirements.txt | $(VENV)/bin/python

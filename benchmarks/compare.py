@@ -22,12 +22,12 @@ import psycopg
 import uvloop
 from rich.console import Console
 
-from benchmarks import load
-from benchmarks.checkouts import Checkout, Stack
 from benchmarks.contenders.served import FLEET_KEY, ROOT
-from benchmarks.cpu import Cpu, database_seconds, ended_children_seconds, used
 from benchmarks.ingest import BATCH, DEVICES, write_bodies
-from benchmarks.watchers import Audience, Poster
+from benchmarks.live.watchers import Audience, Poster
+from benchmarks.measuring import load
+from benchmarks.measuring.checkouts import Checkout, Stack
+from benchmarks.measuring.cpu import Cpu, database_seconds, ended_children_seconds, used
 from telemetry.tests.support.postgresql import PostgreSQL
 from telemetry.tests.support.redis_server import Redis
 

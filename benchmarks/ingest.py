@@ -17,7 +17,6 @@ from pathlib import Path
 import psycopg
 from rich.console import Console
 
-from benchmarks import load, report
 from benchmarks.contenders import copying
 from benchmarks.contenders.served import (
     Contender,
@@ -27,6 +26,7 @@ from benchmarks.contenders.served import (
     obvious,
     product,
 )
+from benchmarks.measuring import load, report
 
 DEVICES = 1000
 BATCH = 1000

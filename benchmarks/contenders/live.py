@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.contenders.served import FLEET_KEY, ROOT, SEED, create_database, python
-from benchmarks.servers import Server
+from benchmarks.measuring.servers import Server
 
 PORT = 8750
 REDIS_PORT = 8751

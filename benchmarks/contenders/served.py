@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.load import Target
-from benchmarks.servers import Server
+from benchmarks.measuring.load import Target
+from benchmarks.measuring.servers import Server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FLEET_KEY = "fleet-key-of-the-benchmark-0123456789"

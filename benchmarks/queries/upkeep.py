@@ -19,10 +19,10 @@ import httpx
 import psycopg
 from rich.console import Console
 
-from benchmarks import load
 from benchmarks.contenders.served import ROOT, Contender, create_database, drop_database, product
 from benchmarks.ingest import SEPARATOR, reading
-from benchmarks.table import ADMIN_KEY, ENVIRONMENT, URL, serve
+from benchmarks.measuring import load
+from benchmarks.queries.table import ADMIN_KEY, ENVIRONMENT, URL, serve
 
 ROWS = 1_000_000
 IMPORTED = "bench_import"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
-from benchmarks.servers import Server
+from benchmarks.measuring.servers import Server
 from telemetry.tests.support.browser import ARGUMENTS, CHROMIUM
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ADMIN_KEY = "admin-key-of-the-console-0123456789"
 FLEET_KEY = "fleet-key-of-the-console-0123456789"
 PASSWORD = "pictures-and-measurements"  # for a server that runs for a minute and listens on loopback only
@@ -21,7 +21,7 @@ PASSWORD = "pictures-and-measurements"  # for a server that runs for a minute an
 
 @contextmanager
 def console(folder: Path, showcase: Sequence[str], *, database_url: str = "", redis_url: str = "") -> Iterator[Server]:
-    """Runs a server in `folder`, with the fleet that benchmarks.showcase makes of these arguments; () for no fleet."""
+    """Runs a server in `folder`, with the fleet that `showcase` makes of these arguments; () for no fleet."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -44,7 +44,7 @@ def console(folder: Path, showcase: Sequence[str], *, database_url: str = "", re
     run("manage.py", "migrate", "-v0")
     run("manage.py", "createsuperuser", "--noinput", "--username=admin", "--email=", "-v0")
     if showcase:
-        run("-m", "benchmarks.showcase", *showcase)
+        run("-m", "benchmarks.pages.showcase", *showcase)
     command = [sys.executable, str(ROOT / "manage.py"), "up", "--no-demo"]
     with Server(command, port=port, log=folder / "log", environment=environment) as server:
         yield server

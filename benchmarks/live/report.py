@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks import report
+from benchmarks.measuring import report
 
 
 class Step(NamedTuple):

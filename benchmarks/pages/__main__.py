@@ -22,9 +22,9 @@ import psycopg
 from playwright.sync_api import Page, expect, sync_playwright
 from rich.console import Console
 
-from benchmarks import report
-from benchmarks.console import FLEET_KEY, chromium, console, sign_in
-from benchmarks.showcase import device_id
+from benchmarks.measuring import report
+from benchmarks.pages.console import FLEET_KEY, chromium, console, sign_in
+from benchmarks.pages.showcase import device_id
 
 DEVICES = 1000
 READINGS_PER_SECOND = 100

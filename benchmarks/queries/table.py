@@ -15,7 +15,7 @@ from typing import NamedTuple
 import psycopg
 
 from benchmarks.contenders.served import ROOT, create_database
-from benchmarks.servers import Server
+from benchmarks.measuring.servers import Server
 
 PORT = 8740
 DATABASE = "bench_queries"

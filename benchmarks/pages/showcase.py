@@ -1,6 +1,6 @@
 """Fills the database in DATABASE_URL with a fleet and its history, for screenshots and page benchmarks.
 
-python -m benchmarks.showcase --devices 36 --year
+python -m benchmarks.pages.showcase --devices 36 --year
 """
 
 import argparse
@@ -135,7 +135,7 @@ def refusals(now: datetime) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.showcase")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pages.showcase")
     parser.add_argument("--devices", type=int, default=36)
     parser.add_argument("--year", action="store_true", help="add a year of history for the first device")
     options = parser.parse_args()

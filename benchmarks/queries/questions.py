@@ -15,8 +15,8 @@ import httpx
 import psycopg
 
 from benchmarks.contenders.served import INFLUX
-from benchmarks.servers import Server
-from benchmarks.table import ADMIN_KEY, URL, serve
+from benchmarks.measuring.servers import Server
+from benchmarks.queries.table import ADMIN_KEY, URL, serve
 
 INFLUX_PORT = 8720
 SAMPLES = 60

@@ -19,12 +19,13 @@ from pathlib import Path
 import uvloop  # a fast event loop, so that generating the load uses little CPU time
 from rich.console import Console
 
-from benchmarks import live_report, load
 from benchmarks.contenders.live import ADMIN_KEY, DATABASE, PORT, Contender, prepare, product, redis, stock
 from benchmarks.contenders.served import drop_database
-from benchmarks.live_report import Ingest, Results, Slow, Step
-from benchmarks.servers import Server
-from benchmarks.watchers import Audience, Poster, stopped_reader
+from benchmarks.live import report as live_report
+from benchmarks.live.report import Ingest, Results, Slow, Step
+from benchmarks.live.watchers import Audience, Poster, stopped_reader
+from benchmarks.measuring import load
+from benchmarks.measuring.servers import Server
 
 SOCKETS = (100, 500, 1000)
 RATES = (10, 20, 40, 80, 160, 320, 640)
@@ -175,7 +176,7 @@ def main() -> None:
                     console.print(f"{contender.name}, ingest without Redis")
                     uvloop.run(watched_ingest(contender, target, redis_server, results))
             if wanted("browser") and not options.quick:
-                from benchmarks.live_browser import latencies
+                from benchmarks.live.browser import latencies
 
                 for contender in products:
                     with contender.start():

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.console import FLEET_KEY, ROOT, chromium, console, sign_in
-from benchmarks.showcase import NAMES, device_id
+from benchmarks.pages.console import FLEET_KEY, ROOT, chromium, console, sign_in
+from benchmarks.pages.showcase import NAMES, device_id
 
 FOLDER = ROOT / ".cache" / "screenshots"
 SIZES = {"wide": (1280, 860), "narrow": (360, 780)}
@@ -143,7 +143,7 @@ def best(browser: Browser, url: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.screenshots")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pages.screenshots")
     parser.add_argument("--best", action="store_true", help="take only the four pictures in docs/")
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.servers import Server
+from benchmarks.measuring.servers import Server
 from telemetry.tests.support.postgresql import PostgreSQL
 from telemetry.tests.support.server import free_port
 

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from benchmarks import report, upkeep
 from benchmarks.contenders.served import drop_database
-from benchmarks.questions import QUESTIONS, SAMPLES, Timing, influxdb, influxql, plain_sql, product
-from benchmarks.table import DATABASE, LARGE, SMALL, Scale, build
+from benchmarks.measuring import report
+from benchmarks.queries import upkeep
+from benchmarks.queries.questions import QUESTIONS, SAMPLES, Timing, influxdb, influxql, plain_sql, product
+from benchmarks.queries.table import DATABASE, LARGE, SMALL, Scale, build
 
 console = Console()
 

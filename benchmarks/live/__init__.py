@@ -1,0 +1,1 @@
+"""`make bench-live`: the live stream."""

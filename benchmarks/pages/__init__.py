@@ -1,0 +1,1 @@
+"""`make bench-pages` and `make screenshots`: pages in Chromium."""

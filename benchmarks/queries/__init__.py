@@ -1,0 +1,1 @@
+"""`make bench-queries`: queries, and export, import and maintenance."""
