@@ -52,7 +52,7 @@ for_watchers = for_staff_with(WATCH_PERMISSION)
 def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     """`/live/<device_id>/`: charts of any period, updated live, recent readings, refused posts and connection help."""
     devices = Device.objects.select_related("state").with_status(now=timezone.now())
-    device = get_object_or_404(devices, device_id=device_id)
+    device: Any = get_object_or_404(devices, device_id=device_id)  # with the annotation `status`
     facts = {
         "device_id": device.device_id,
         "log": str(device.pk),
@@ -91,7 +91,7 @@ def latest_of(state: DeviceState) -> dict[str, dict[str, Any]]:
 
 def recent_of(device: Device) -> list[dict[str, Any]]:
     """The readings that are newest by their own time, as in live frames."""
-    newest = Reading.objects.filter(device=device.device_id).by_time(descending=True)[:RECENT_SHOWN]
+    newest = Reading.objects.filter(device=device).by_time(descending=True)[:RECENT_SHOWN]
     return [reading_document(reading) | {"timestamp": moment(reading.timestamp)} for reading in newest]
 
 
