@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device, DeviceState
 from devices.tests.fixtures import client_with, staff_client
-from readings.tests.logs import at, new, store
+from readings.tests.logs import at, new, store, utc
+from readings.windows import EARLIEST
 from realtime.protocol.frames import moment
 
 pytestmark = pytest.mark.django_db
@@ -140,6 +142,18 @@ def test_it_knows_since_when_there_are_readings(viewer, device):
     assert facts_of(page_of(viewer))["began_at"] is None
     store([new(timestamp=at(60)), new(timestamp=at(0))])
     assert facts_of(page_of(viewer))["began_at"] == "2026-05-09T12:00:00Z"
+
+
+@pytest.mark.parametrize("began", ["1970-01-01T00:00:00Z", "1970-01-01T13:30:00Z", "1970-01-02T00:00:00Z"])
+def test_all_can_begin_with_the_first_second_that_a_log_can_hold(viewer, device, began):
+    first = utc(began)
+    assert first >= EARLIEST
+    store([new(timestamp=at(0)), new(timestamp=first), new(timestamp=first + timedelta(hours=2))], received_at=None)
+    window = {"start": facts_of(page_of(viewer))["began_at"], "end": "2026-05-09T12:00:01Z"}
+    for more in ({}, {"bucket": "auto", "points": 600}):
+        answer = viewer.get("/api/v1/devices/mote-1/aggregate", window | more).json()
+        parts = [bucket["metrics"] for bucket in answer["buckets"]] if more else [answer["metrics"]]
+        assert sum(part["temperature"]["count"] for part in parts) == 3
 
 
 def test_it_shows_a_name_as_text_whatever_it_is(viewer):
