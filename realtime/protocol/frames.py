@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -15,7 +15,7 @@ DOCUMENTS_PER_FRAME = 512 * 1024
 POSITIONS_PER_FRAME = 500
 
 
-class End(NamedTuple):
+class End(msgspec.Struct, frozen=True, gc=False):
     """The end of a log in a `positions` frame. `last_seen_at` as `moment` returns it; None: never."""
 
     device_id: str
@@ -43,7 +43,7 @@ def subscribed(end: End) -> str:
     """The first frame for a device: length of its log, its status, when it was last heard from, and the log's id, which
     changes if it is erased and registered again.
     """
-    return _text(type="subscribed", **end._asdict())
+    return _text(type="subscribed", **msgspec.structs.asdict(end))
 
 
 def subscribed_to_fleet() -> str:
@@ -72,7 +72,7 @@ def status(device_id: str, status: str | None, last_seen_at: str | None) -> str:
 
 def positions(ends: Sequence[End], *, more: bool) -> str:
     """The ends of logs, at most POSITIONS_PER_FRAME. `more`: others follow."""
-    return _text(type="positions", devices=[end._asdict() for end in ends], more=more)
+    return _text(type="positions", devices=ends, more=more)
 
 
 def pong() -> str:
