@@ -16,8 +16,10 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.translation import ngettext
 
 from devices.models import Device, RotationUnderWay
+from devices.plurals import counted
 from devices.rotation import KeysReplaced, fingerprint, rotate_keys
 
 # Maximum number of devices in one rotation.
@@ -128,9 +130,11 @@ class KeyRotation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         )
         context = self.admin_site.each_context(request) | {"opts": self.opts, "devices": chosen, "form": form}
 
+        keys_of = f"{ngettext('key', 'keys', len(chosen))} of {counted(len(chosen), 'device', 'devices')}"
+
         def page(keys: Sequence[tuple[Device, str]]) -> TemplateResponse:
             shown = {
-                "title": f"New keys of {len(keys)} devices",
+                "title": f"New {keys_of}",
                 "keys": [(device.device_id, key) for device, key in keys],
             }
             return TemplateResponse(request, "admin/devices/device/keys.html", context | shown)
@@ -138,7 +142,7 @@ class KeyRotation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         if shown := self.page_of_new_keys(request, chosen, form, page):
             return shown
         context |= {
-            "title": f"Rotate the keys of {len(chosen)} devices",
+            "title": f"Rotate the {keys_of}",
             "earlier": with_earlier_key(chosen),
             "select_across": request.POST.get("select_across", "0"),
         }

@@ -10,8 +10,11 @@ from django.db.models import F, QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.utils.html import format_html
+from rest_framework.exceptions import ValidationError
 
+from readings.history.parameters import CursorField
 from readings.models import Reading, Rejection
+from readings.querysets import ReadingQuerySet
 
 BEYOND = "beyond"
 
@@ -19,7 +22,7 @@ BEYOND = "beyond"
 class LogChangeList(ChangeList):
     """Without a search: the latest reading of each device, by device id. With a device id: its log, newest first.
 
-    `?beyond=` is the position after which the page starts: a device id, or a `seq` in the log of a device.
+    `?beyond=` is the position after which the page starts: a device id, or a cursor of the API in the log of a device.
     """
 
     def __init__(self, request: HttpRequest, *args: Any) -> None:
@@ -33,16 +36,19 @@ class LogChangeList(ChangeList):
         return lookups
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Reading]) -> list[str | Combinable]:
-        return ["-seq"] if self.query else ["device_id"]
+        return ["-timestamp", "-seq"] if self.query else ["device_id"]
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Reading]:
-        readings: QuerySet[Reading] = super().get_queryset(request, exclude_parameters)
+        readings = super().get_queryset(request, exclude_parameters)
+        assert isinstance(readings, ReadingQuerySet)
         if not self.query:
             readings = readings.filter(seq=F("device__state__latest_seq"))
             return readings.filter(device_id__gt=self.beyond) if self.beyond else readings
-        if self.beyond.isascii() and self.beyond.isdigit() and len(self.beyond) < 19:
-            return readings.filter(seq__lt=int(self.beyond))
-        return readings
+        try:
+            timestamp, seq = CursorField().to_internal_value(self.beyond)
+        except ValidationError:
+            return readings
+        return readings.beyond(timestamp, seq, descending=True)
 
     def get_results(self, request: HttpRequest) -> None:
         found = list(self.queryset[: self.list_per_page + 1])
@@ -54,7 +60,8 @@ class LogChangeList(ChangeList):
         self.next_page_query = self.first_page_query = ""
         if len(found) > self.list_per_page:
             last = self.result_list[-1]
-            self.next_page_query = self.get_query_string({BEYOND: str(last.seq if self.query else last.device_id)})
+            position = CursorField.encode(last.timestamp, last.seq) if self.query else last.device_id
+            self.next_page_query = self.get_query_string({BEYOND: position})
         if self.beyond:
             self.first_page_query = self.get_query_string(remove=[BEYOND])
 

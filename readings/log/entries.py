@@ -76,13 +76,15 @@ class StoredReading(msgspec.Struct, frozen=True, gc=False):
 class Appended(msgspec.Struct, frozen=True):
     """Readings just committed to one device's log, with consecutive `seq`. `device_pk` is the device's UUID.
 
-    `access_version` counts the revocations committed before them (`devices.models.AccessVersion`).
+    `access_version` counts the revocations committed before them (`devices.models.AccessVersion`). `received_at` is the
+    time of receipt; None if the device itself did not send the readings, as in an import.
     """
 
     device_pk: UUID
     device_id: str
     readings: list[StoredReading]
     access_version: int
+    received_at: datetime | None
 
 
 def reading_document(reading: ReadingLike, metrics: Collection[str] | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from django.conf import settings
 
 from devices.metrics import COLUMNS
 from devices.models import DeviceState
+from devices.plurals import counted
 from devices.states import LogEnd
 from readings.log.entries import Refusal
 
@@ -88,8 +89,9 @@ def too_many(names: Collection[str]) -> bool:
 
 
 def refusal() -> Refusal:
+    limit = int(settings.METRIC_NAMES_PER_DEVICE)
     detail = (
-        f"The device would have more than {settings.METRIC_NAMES_PER_DEVICE} metrics in addition to "
+        f"The device would have more than {counted(limit, 'metric', 'metrics')} in addition to "
         f"{', '.join(COLUMNS)}. The setting METRIC_NAMES_PER_DEVICE does not allow more."
     )
     return Refusal("", "too_many_metric_names", detail)

@@ -196,7 +196,10 @@ def append(
             )
         )
     access_version = DeviceState.objects.advance(advances, seen_at=received_at)
-    appended = [Appended(ends[device_id].device_pk, device_id, log, access_version) for device_id, log in new.items()]
+    appended = [
+        Appended(ends[device_id].device_pk, device_id, log, access_version, received_at)
+        for device_id, log in new.items()
+    ]
     return outcomes, appended, changed
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from devices.plurals import counted
 from readings.simulator.fleet import SimulationError, VirtualDevice
 
 PAGE_READINGS = 10_000
@@ -32,8 +33,8 @@ class Verdict:
 
     def __str__(self) -> str:
         return (
-            f"{self.acknowledged} acknowledged, {self.stored} of them stored: {self.lost} lost, "
-            f"{self.doubled} doubled, {self.misdated} misdated, {self.holes} logs with holes"
+            f"{self.acknowledged:,} acknowledged, {self.stored:,} of them stored: {self.lost:,} lost, "
+            f"{self.doubled:,} doubled, {self.misdated:,} misdated, {counted(self.holes, 'log', 'logs')} with holes"
         )
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import httpx
 
+from devices.plurals import counted
 from readings.log.ids import uuid7
 
 logger = logging.getLogger(__name__)
@@ -49,8 +50,9 @@ class Tally:
     def __str__(self) -> str:
         seconds = max(time.monotonic() - self.started, 0.001)
         return (
-            f"{self.stored} readings stored ({self.stored / seconds:.1f}/s), {self.failed} attempts repeated, "
-            f"{self.buffered} in buffers, {self.cut_off} devices cut off"
+            f"{counted(self.stored, 'reading', 'readings')} stored ({self.stored / seconds:.1f}/s), "
+            f"{counted(self.failed, 'attempt', 'attempts')} repeated, {self.buffered:,} in buffers, "
+            f"{counted(self.cut_off, 'device', 'devices')} cut off"
         )
 
 

@@ -163,7 +163,7 @@ def test_the_loop_stops_on_a_signal(device, tmp_path):
         process.kill()
         process.wait()
     assert state_of().rolled_up_seq == 1
-    assert "1 readings rolled up" in log.read_text()
+    assert "1 reading rolled up" in log.read_text()
 
 
 def test_who_waits_for_maintenance_has_a_turn_between_rounds_that_follow_at_once(device, monkeypatch):

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from devices.models import Device
 from devices.tests.fixtures import staff_client
 from readings.admin import ReadingAdmin
+from readings.history.parameters import CursorField
 from readings.models import Reading
 from readings.tests.logs import at, make_devices, new, store
 
@@ -68,6 +69,17 @@ def test_with_a_device_it_shows_its_log_newest_first(viewer, device, other_devic
     assert rows(listed(viewer, q="mote")) == []
 
 
+def test_its_log_is_sorted_by_time_however_it_came(viewer, device, page_of_three):
+    """Also where readings on both sides of a page's end have the same time."""
+    offsets = [0, 50, 20, -3600, 50, 10, 10.000001, 10, -86_400, 50]
+    for offset in offsets:
+        store([new(timestamp=at(offset))])
+    expected = sorted(((offset, seq) for seq, offset in enumerate(offsets, 1)), reverse=True)
+    found, pages = follow(viewer, {"q": "mote-1"}, "Older readings")
+    assert found == [("mote-1", seq) for _, seq in expected]
+    assert pages == 4
+
+
 def test_it_shows_every_metric(viewer, device):
     store([new(temperature=21.5, humidity=40.0, extra={"rssi": -61, "lux": 0.25})])
     page = listed(viewer, q="mote-1").content.decode()
@@ -96,16 +108,26 @@ def test_what_arrives_meanwhile_shifts_no_page(viewer, device, page_of_three):
     store([new() for _ in range(6)])
     assert rows(listed(viewer, q="mote-1")) == [("mote-1", 6), ("mote-1", 5), ("mote-1", 4)]
     store([new(), new()])
-    assert rows(listed(viewer, q="mote-1", beyond="4")) == [("mote-1", 3), ("mote-1", 2), ("mote-1", 1)]
+    assert rows(listed(viewer, q="mote-1", beyond=CursorField.encode(at(0), 4))) == [
+        ("mote-1", 3),
+        ("mote-1", 2),
+        ("mote-1", 1),
+    ]
 
 
 def test_a_later_page_leads_back_to_the_first(viewer, device, page_of_three):
     store([new() for _ in range(6)])
     assert "First page" not in listed(viewer, q="mote-1").content.decode()
-    assert '<a href="?q=mote-1">First page</a>' in listed(viewer, q="mote-1", beyond="4").content.decode()
+    assert (
+        '<a href="?q=mote-1">First page</a>'
+        in listed(viewer, q="mote-1", beyond=CursorField.encode(at(0), 4)).content.decode()
+    )
 
 
-@pytest.mark.parametrize("query", [{}, {"q": "node-0001"}, {"q": "node-0001", "beyond": "9"}, {"beyond": "node-0001"}])
+@pytest.mark.parametrize(
+    "query",
+    [{}, {"q": "node-0001"}, {"q": "node-0001", "beyond": CursorField.encode(at(0), 9)}, {"beyond": "node-0001"}],
+)
 def test_it_neither_counts_nor_skips_and_costs_the_same_however_many_there_are(viewer, query):
     devices = make_devices(12)
     store([new("node-0001")])
@@ -134,6 +156,9 @@ def test_it_neither_counts_nor_skips_and_costs_the_same_however_many_there_are(v
         {"q": "mote-1", "beyond": "text"},
         {"q": "mote-1", "beyond": "٣"},
         {"q": "mote-1", "beyond": "1.5"},
+        {"q": "mote-1", "beyond": "4"},
+        {"q": "mote-1", "beyond": CursorField.encode(at(0), 1)[:-3]},
+        {"q": "mote-1", "beyond": CursorField.encode(at(0), 0)},
         {"beyond": "\x00"},
         {"beyond": "zz" * 2000},
         {"beyond": "\ud7ff'\"%"},

@@ -137,7 +137,7 @@ def test_the_command_foretells_what_would_go(log, settings):
     assert days > 14, "the log is of the past"
     assert "mote-1: 39 readings before" in out.getvalue()
     assert "78 readings would be deleted" in out.getvalue()
-    assert "1 readings are not in a rollup yet" in out.getvalue()
+    assert "1 reading is not in a rollup yet and is kept until it is." in out.getvalue()
     assert len(times()) == 41
 
 

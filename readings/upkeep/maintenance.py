@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from devices.database.work import Work, current_work
+from devices.plurals import counted
 from readings import instruments
 from readings.statistics.tiers import HOURS, MINUTES
 from readings.upkeep.clock import Uptime, as_noted, description, read_uptime, trusted_time
@@ -54,10 +55,9 @@ class Round(msgspec.Struct):
 
     def __str__(self) -> str:
         rate = f" ({self.rolled_up / self.seconds:,.0f}/s)" if self.rolled_up and self.seconds else ""
-        failed = f", {self.failed:,} devices failed" if self.failed else ""
-        return (
-            f"{self.rolled_up:,} readings rolled up{rate}, {self.deleted:,} deleted{failed}, in {self.seconds:.1f} s."
-        )
+        failed = f", {counted(self.failed, 'device', 'devices')} failed" if self.failed else ""
+        rolled_up = counted(self.rolled_up, "reading", "readings")
+        return f"{rolled_up} rolled up{rate}, {self.deleted:,} deleted{failed}, in {self.seconds:.1f} s."
 
 
 class Maintainer:
@@ -78,7 +78,8 @@ class Maintainer:
         instruments.FAILED_DEVICES.inc()
         self.failed += 1
         if self.failed > FAILED_DEVICES_MAX:
-            raise TooManyFailures(f"{part} failed for {self.failed} devices, most recently {item.device_id}") from error
+            failed = counted(self.failed, "device", "devices")
+            raise TooManyFailures(f"{part} failed for {failed}, most recently {item.device_id}") from error
 
     def report_clock(self) -> None:
         """Logs once an hour that retention does not trust the clock, and once when it trusts it again."""

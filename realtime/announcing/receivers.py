@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import msgspec
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.dispatch import receiver
 
@@ -63,19 +62,27 @@ async def send(layer: Any, announcements: list[tuple[str, dict[str, Any]]]) -> N
 def announcements(groups: dict[str, Appended], heard: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (group, message) for each group in `heard`; a message has at most READINGS_PER_FRAME readings."""
     version = max((log.access_version for log in groups.values()), default=0)
-    log_ids = {log.device_id: log.device_pk for log in groups.values()}
+    logs = {log.device_id: log for log in groups.values()}
 
     def message(seq_ranges: list[SeqRange]) -> dict[str, Any]:
         """The message that `realtime.stream.feed` receives.
 
         `stretches` lists device id, first seq, last seq and encoded readings of each range. `logs` maps device id
-        to log id. `access_version` is the number of revocations committed before these readings.
+        to log id, `seen` maps it to the time of receipt if the device itself sent the readings. `access_version` is the
+        number of revocations committed before these readings.
         """
+        device_ids = {seq_range.device_id for seq_range in seq_ranges}
         return {
             "type": "readings.recorded",
-            # Do not rename this key: during an upgrade, processes of both versions share the channel layer.
-            "stretches": [msgspec.structs.astuple(seq_range) for seq_range in seq_ranges],
-            "logs": {seq_range.device_id: str(log_ids[seq_range.device_id]) for seq_range in seq_ranges},
+            # Do not rename this key or add to its tuples: during an upgrade, processes of both versions share the
+            # channel layer.
+            "stretches": [(r.device_id, r.first_seq, r.last_seq, r.documents) for r in seq_ranges],
+            "logs": {device_id: str(logs[device_id].device_pk) for device_id in device_ids},
+            "seen": {
+                device_id: frames.moment(received_at)
+                for device_id in device_ids
+                if (received_at := logs[device_id].received_at)
+            },
             "access_version": version,
         }
 

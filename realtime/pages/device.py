@@ -1,6 +1,7 @@
 """The pages of one device. The permission to watch is enough to open them."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -12,16 +13,20 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from devices.metrics import UNITS
-from devices.models import Device
-from readings.models import Rejection
+from devices.models import Device, DeviceState
+from readings.log.entries import reading_document
+from readings.models import Reading, Rejection
 from readings.statistics.aggregation import earliest
+from readings.windows import EARLIEST
 from realtime.access.credentials import WATCH_PERMISSION
 from realtime.pages.markdown import device_address, snippets
+from realtime.protocol.frames import moment
 
 RANGES = [("1h", "1 h"), ("24h", "24 h"), ("7d", "7 d"), ("30d", "30 d"), ("1y", "1 y"), ("all", "All")]
 # Separate from watching, because refused posts show client addresses and the beginnings of keys.
 REFUSED_PERMISSION = "readings.view_rejection"
 REFUSED_SHOWN = 10
+RECENT_SHOWN = 12
 STRANGERS_SHOWN = 5
 
 View = Callable[..., HttpResponse]
@@ -47,12 +52,15 @@ for_watchers = for_staff_with(WATCH_PERMISSION)
 def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     """`/live/<device_id>/`: charts of any period, updated live, recent readings, refused posts and connection help."""
     devices = Device.objects.select_related("state").with_status(now=timezone.now())
-    device = get_object_or_404(devices, device_id=device_id)
+    device: Any = get_object_or_404(devices, device_id=device_id)  # with the annotation `status`
     facts = {
         "device_id": device.device_id,
         "log": str(device.pk),
         "last_seq": device.state.last_seq,
         "last_seen_at": device.state.last_seen_at,
+        "status": device.status,
+        "latest": latest_of(device.state),
+        "recent": recent_of(device) if device.state.last_seq else [],
         "began_at": earliest(device.state),
         "report_interval": device.report_interval,
         "interval": device.report_interval or settings.DEFAULT_REPORT_INTERVAL,
@@ -67,6 +75,24 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     if request.user.has_perm(REFUSED_PERMISSION):
         context |= refused_of(device)
     return render(request, "realtime/device.html", context)
+
+
+def latest_of(state: DeviceState) -> dict[str, dict[str, Any]]:
+    """`{"value", "timestamp", "seq"}` of the newest value of each metric; `timestamp` as in live frames."""
+    return {
+        name: {
+            "value": latest.value,
+            "timestamp": moment(EARLIEST + timedelta(microseconds=latest.microseconds)),
+            "seq": latest.seq,
+        }
+        for name, latest in state.latest_values().items()
+    }
+
+
+def recent_of(device: Device) -> list[dict[str, Any]]:
+    """The readings that are newest by their own time, as in live frames."""
+    newest = Reading.objects.filter(device=device).by_time(descending=True)[:RECENT_SHOWN]
+    return [reading_document(reading) | {"timestamp": moment(reading.timestamp)} for reading in newest]
 
 
 @for_staff_with(REFUSED_PERMISSION)

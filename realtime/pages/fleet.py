@@ -1,10 +1,9 @@
 """The page of the whole fleet: one answer lists all devices, and sparklines are loaded for the visible rows."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.utils import timezone
@@ -14,6 +13,7 @@ from devices.models import Device
 from devices.validators import is_device_id
 from readings.statistics.hourly_averages import hourly_averages
 from realtime.pages.device import for_watchers
+from realtime.protocol.frames import moment
 
 SPARKLINE_HOURS = 24
 SPARKLINES_MAX = 200
@@ -22,26 +22,30 @@ SPARKLINES_MAX = 200
 @for_watchers
 def fleet_page(request: HttpRequest) -> HttpResponse:
     """`/live/`: every device with status, latest values and a sparkline of 24 hours; search, filters, sorting; live."""
-    fleet = {"devices": fleet_rows(), "units": UNITS, "interval": settings.DEFAULT_REPORT_INTERVAL}
+    fleet = {"devices": fleet_rows(now=timezone.now()), "units": UNITS}
     return render(request, "realtime/fleet.html", {"fleet": fleet, "empty": not fleet["devices"]})
 
 
-def fleet_rows() -> list[list[Any]]:
+def fleet_rows(*, now: datetime) -> list[list[Any]]:
     """One row for each device, ordered by device id.
 
-    A row is [device id, name, active, report interval in s, last seen in s since the epoch or None, latest values].
-    Rows are arrays, not objects, because the page carries a thousand of them. One query.
+    A row is [device id, name, active, status, last seen, values of the newest reading, its time, its seq]. Times are
+    texts as in live frames, with which the page compares them; None if there is none. Rows are arrays, not objects,
+    because the page carries a thousand of them. One query.
     """
+    devices: Any = Device.objects.select_related("state").with_status(now=now).order_by("device_id")
     return [
         [
             device.device_id,
             device.name,
             device.is_active,
-            device.report_interval or settings.DEFAULT_REPORT_INTERVAL,
-            device.state.last_seen_at.timestamp() if device.state.last_seen_at else None,
+            device.status,
+            moment(device.state.last_seen_at),
             device.state.latest_metrics(),
+            moment(device.state.latest_at),
+            device.state.latest_seq,
         ]
-        for device in Device.objects.select_related("state").order_by("device_id")
+        for device in devices
     ]
 
 

@@ -1,6 +1,7 @@
 """The frames that the server sends: one function for each type, each returns the JSON text."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -14,6 +15,21 @@ DOCUMENTS_PER_FRAME = 512 * 1024
 POSITIONS_PER_FRAME = 500
 
 
+class End(msgspec.Struct, frozen=True, gc=False):
+    """The end of a log in a `positions` frame. `last_seen_at` as `moment` returns it; None: never."""
+
+    device_id: str
+    last_seq: int
+    status: str | None
+    last_seen_at: str | None
+    log: str
+
+
+def moment(at: datetime | None) -> str | None:
+    """A time as text, as in the frames."""
+    return None if at is None else msgspec.json.encode(at).decode().strip('"')
+
+
 def _text(**frame: Any) -> str:
     return msgspec.json.encode(frame).decode()
 
@@ -23,11 +39,11 @@ def documents(entries: Iterable[ReadingLike]) -> str:
     return msgspec.json.encode([reading_document(entry) for entry in entries])[1:-1].decode()
 
 
-def subscribed(device_id: str, last_seq: int, status: str | None, log_id: str) -> str:
-    """The first frame for a device: length of its log, its status, and the log's id, which changes if it is erased and
-    registered again.
+def subscribed(end: End) -> str:
+    """The first frame for a device: length of its log, its status, when it was last heard from, and the log's id, which
+    changes if it is erased and registered again.
     """
-    return _text(type="subscribed", device_id=device_id, last_seq=last_seq, status=status, log=log_id)
+    return _text(type="subscribed", **msgspec.structs.asdict(end))
 
 
 def subscribed_to_fleet() -> str:
@@ -35,10 +51,14 @@ def subscribed_to_fleet() -> str:
     return _text(type="subscribed", device_id=None, last_seq=None, status=None)
 
 
-def readings(device_id: str, documents: str) -> str:
-    """Consecutive readings of one device, with `seq` rising by one; `documents` comes from the function `documents`."""
+def readings(device_id: str, documents: str, last_seen_at: str | None = None) -> str:
+    """Consecutive readings of one device, with `seq` rising by one; `documents` comes from the function `documents`.
+
+    `last_seen_at` is given if the device itself has just sent them; not in a replay, and not after an import.
+    """
     # A device id has no character that JSON would have to escape (devices.validators).
-    return f'{{"type":"readings","device_id":"{device_id}","readings":[{documents}]}}'
+    seen = f'"last_seen_at":"{last_seen_at}",' if last_seen_at else ""
+    return f'{{"type":"readings","device_id":"{device_id}",{seen}"readings":[{documents}]}}'
 
 
 def deleted(device_id: str, first_seq: int, last_seq: int) -> str:
@@ -46,17 +66,13 @@ def deleted(device_id: str, first_seq: int, last_seq: int) -> str:
     return _text(type="deleted", device_id=device_id, first_seq=first_seq, last_seq=last_seq)
 
 
-def status(device_id: str, status: str) -> str:
-    return _text(type="status", device_id=device_id, status=status)
+def status(device_id: str, status: str | None, last_seen_at: str | None) -> str:
+    return _text(type="status", device_id=device_id, status=status, last_seen_at=last_seen_at)
 
 
-def positions(logs: Sequence[tuple[str, int, str | None, str]], *, more: bool) -> str:
-    """The ends of logs: (device_id, last_seq, status, log_id), at most POSITIONS_PER_FRAME. `more`: others follow."""
-    devices = [
-        {"device_id": device_id, "last_seq": last_seq, "status": status, "log": log_id}
-        for device_id, last_seq, status, log_id in logs
-    ]
-    return _text(type="positions", devices=devices, more=more)
+def positions(ends: Sequence[End], *, more: bool) -> str:
+    """The ends of logs, at most POSITIONS_PER_FRAME. `more`: others follow."""
+    return _text(type="positions", devices=ends, more=more)
 
 
 def pong() -> str:

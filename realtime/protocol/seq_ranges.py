@@ -11,13 +11,15 @@ from realtime.protocol import frames
 class SeqRange(msgspec.Struct, frozen=True, gc=False):
     """The readings `first_seq` to `last_seq` (both included) of one device, encoded by `frames.documents`.
 
-    Empty `documents` mean that these readings were deleted, for example by retention.
+    Empty `documents` mean that these readings were deleted, for example by retention. `last_seen_at` as in
+    `frames.readings`.
     """
 
     device_id: str
     first_seq: int
     last_seq: int
     documents: str
+    last_seen_at: str | None = None
 
     def __len__(self) -> int:
         """The number of readings."""
@@ -26,7 +28,7 @@ class SeqRange(msgspec.Struct, frozen=True, gc=False):
     def frame(self) -> str:
         if not self.documents:
             return frames.deleted(self.device_id, self.first_seq, self.last_seq)
-        return frames.readings(self.device_id, self.documents)
+        return frames.readings(self.device_id, self.documents, self.last_seen_at)
 
 
 def encoded(device_id: str, entries: list[ReadingLike]) -> list[SeqRange]:
@@ -84,4 +86,5 @@ def join(group: list[SeqRange]) -> SeqRange:
         return group[0]
     first = group[0]
     text = ",".join([seq_range.documents for seq_range in group])
-    return SeqRange(first.device_id, first.first_seq, group[-1].last_seq, text)
+    seen = next((seq_range.last_seen_at for seq_range in reversed(group) if seq_range.last_seen_at), None)
+    return SeqRange(first.device_id, first.first_seq, group[-1].last_seq, text, seen)

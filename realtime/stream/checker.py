@@ -125,8 +125,8 @@ class Checker:
             for position in found:
                 if position.device_id not in logs:
                     # If the fleet is watched already, this device is new and its log is sent from the beginning.
-                    new = Log(position.device_id, 0, None, position.log_id)
-                    listed = Log(position.device_id, position.last_seq, position.status, position.log_id)
+                    new = Log(position.device_id, 0, None, None, position.log_id)
+                    listed = Log(*position)
                     logs[position.device_id] = new if self.feed.fleet else listed
         ends = {position.device_id: position for position in found}
         for log, heard in before.items():
@@ -143,11 +143,23 @@ class Checker:
         return [(log, position.last_seq) for log, position in known if log.position < position.last_seq]
 
     def say_statuses(self, found: Collection[Position]) -> None:
-        """Sends each changed status to the sockets that watch its device."""
+        """Sends each changed status to the sockets that watch its device.
+
+        Also sends a `last_seen_at` that no readings told: the device repeated a reading that is stored already, or the
+        readings were read from the database, where their receipt is unknown.
+        """
         for position in found:
             log = self.feed.logs.get(position.device_id)
-            if log is None or log.status == position.status:
+            if log is None:
+                continue
+            # Otherwise the readings on their way tell it.
+            settled = log.position == position.last_seq and not log.taken
+            heard = settled and log.last_seen_at != position.last_seen_at
+            if log.status == position.status and not heard:
                 continue
             log.status = position.status
+            if log.position <= position.last_seq:  # else live readings were sent after this check began
+                log.last_seen_at = position.last_seen_at
+            frame = frames.status(log.device_id, log.status, log.last_seen_at)
             for subscription in self.feed.audience(log):
-                subscription.outgoing.put(frames.status(log.device_id, position.status))
+                subscription.outgoing.put(frame)

@@ -58,9 +58,9 @@ class Feed:
     def hear(self, message: dict[str, Any]) -> None:
         """Takes an announcement, as `realtime.announcing.receivers` sends it."""
         self.heard = max(self.heard, message.get("access_version", 0))
-        log_ids = message.get("logs", {})
-        for values in message["stretches"]:
-            seq_range = SeqRange(*values)
+        log_ids, seen = message.get("logs", {}), message.get("seen", {})
+        for device_id, first_seq, last_seq, documents in message["stretches"]:
+            seq_range = SeqRange(device_id, first_seq, last_seq, documents, seen.get(device_id))
             log = self.logs.get(seq_range.device_id)
             log_id = log_ids.get(seq_range.device_id, "")
             if log is not None and log.is_replaced_by(log_id):
@@ -70,7 +70,7 @@ class Feed:
                 if not self.fleet:
                     continue
                 # The device was registered after the fleet's logs were listed, so its log is sent from the beginning.
-                log = self.logs[seq_range.device_id] = Log(seq_range.device_id, 0, None, log_id)
+                log = self.logs[seq_range.device_id] = Log(seq_range.device_id, 0, None, None, log_id)
             if log.take(seq_range):
                 self.flush_soon(log)
                 self.held += len(seq_range.documents)

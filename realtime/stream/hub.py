@@ -49,7 +49,7 @@ class Hub:
         log, last_seq = await self.join(device, subscription)
         await self.feed.reach([(log, last_seq)])
         log.flush(self.feed.fleet)
-        subscription.outgoing.put(frames.subscribed(device.device_id, log.position, log.status, log.id))
+        subscription.outgoing.put(frames.subscribed(log.end()))
         if after is not None and log_id is not None and log_id != log.id:
             after = 0
         start = log.position if after is None else min(after, log.position)
@@ -64,7 +64,8 @@ class Hub:
         group, log_id = device_group(device.pk), str(device.pk)
         log = self.feed.logs.get(device.device_id)
         if log is not None and log.group == group and group in self.listener.joined:
-            end = Position(device.device_id, device.state.last_seq, log.status or Status.NEVER, log_id)
+            status = log.status or Status.NEVER
+            end = Position(device.device_id, device.state.last_seq, status, log.last_seen_at, log_id)
         else:
             await self.listener.join(group)
             answer = await in_database(positions, [device.device_id], now=timezone.now())
@@ -76,7 +77,8 @@ class Hub:
             log = self.feed.logs.get(device.device_id)
             if log is not None and log.is_replaced_by(log_id):
                 self.feed.replace(log)
-        log = self.feed.logs.setdefault(device.device_id, Log(device.device_id, end.last_seq, end.status, log_id))
+        new = Log(device.device_id, end.last_seq, end.status, end.last_seen_at, log_id)
+        log = self.feed.logs.setdefault(device.device_id, new)
         log.group = group
         log.watchers.add(subscription)
         subscription.log = log
@@ -99,7 +101,7 @@ class Hub:
             self.begin(subscription, log, start)
         feed.fleet.add(subscription)
         self.listener.keep(FLEET_GROUP)
-        ends = [(log.device_id, log.position, log.status, log.id) for log in feed.logs.values()]
+        ends = [log.end() for log in feed.logs.values()]
         for first in range(0, max(len(ends), 1), frames.POSITIONS_PER_FRAME):
             await subscription.outgoing.room()
             until = first + frames.POSITIONS_PER_FRAME

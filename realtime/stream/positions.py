@@ -5,14 +5,20 @@ from datetime import datetime
 from typing import NamedTuple
 
 from devices.models import AccessVersion, Device
+from realtime.protocol.frames import moment
 
 
 class Position(NamedTuple):
-    """The length of one log. `status` is a value of `devices.status.Status`; `log_id` is the device's UUID."""
+    """The length of one log, and the state of its device.
+
+    `status` is a value of `devices.status.Status`, `last_seen_at` a text of `frames.moment`, `log_id` the device's
+    UUID.
+    """
 
     device_id: str
     last_seq: int
     status: str
+    last_seen_at: str | None
     log_id: str
 
 
@@ -29,6 +35,9 @@ def positions(device_ids: Collection[str] | None, *, now: datetime) -> Positions
     if device_ids is not None:
         devices = devices.filter(device_id__in=device_ids)
     # `status` is an annotation, which mypy does not know.
-    rows = devices.values_list("device_id", "state__last_seq", "status", "pk")  # type: ignore[misc]
-    found = [Position(device_id, last_seq, status, str(pk)) for device_id, last_seq, status, pk in rows]
+    rows = devices.values_list("device_id", "state__last_seq", "status", "state__last_seen_at", "pk")  # type: ignore[misc]
+    found = [
+        Position(device_id, last_seq, status, moment(last_seen_at), str(pk))
+        for device_id, last_seq, status, last_seen_at, pk in rows
+    ]
     return Positions(found, AccessVersion.objects.current())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from realtime.protocol.frames import End
 from realtime.protocol.seq_ranges import SeqRange, joined
 from realtime.stream.subscriptions import Subscription
 
@@ -12,14 +13,18 @@ class Log:
     `position`: every reading up to it was taken; a range that begins later than `position` + 1 shows a gap.
     `expected`: the log is known to have at least this length. `group`: the channel-layer group of its own watchers,
     "" if there are none. `id`: the device's UUID, which changes if the device is erased and registered again; "" if
-    unknown.
+    unknown. `status` and `last_seen_at` are what its live sockets were told last; `last_seen_at` is a text of
+    `frames.moment`.
     """
 
-    def __init__(self, device_id: str, position: int, status: str | None, log_id: str) -> None:
+    def __init__(
+        self, device_id: str, position: int, status: str | None, last_seen_at: str | None, log_id: str
+    ) -> None:
         self.device_id = device_id
         self.id = log_id
         self.position = self.expected = position
         self.status = status
+        self.last_seen_at = last_seen_at
         self.group = ""
         self.watchers: set[Subscription] = set()
         self.taken: list[SeqRange] = []
@@ -32,6 +37,9 @@ class Log:
         """Whether the device now has another log than this one, by its id; "" counts as unknown."""
         self.id = self.id or log_id
         return bool(log_id) and log_id != self.id
+
+    def end(self) -> End:
+        return End(self.device_id, self.position, self.status, self.last_seen_at, self.id)
 
     def take(self, seq_range: SeqRange) -> bool:
         """Takes the range if it begins at `position` + 1; returns whether it did."""
@@ -58,5 +66,6 @@ class Log:
         audience = [*self.watchers, *fleet]
         for seq_range in seq_ranges:
             frame = seq_range.frame()
+            self.last_seen_at = seq_range.last_seen_at or self.last_seen_at
             for subscription in audience:
                 subscription.live(seq_range, frame)

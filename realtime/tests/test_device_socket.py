@@ -1,8 +1,13 @@
 """The socket of one device sends every reading of its log, in order, once."""
 
+from datetime import timedelta
+
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils import timezone
 
+from devices.models import DeviceState
+from readings.tests.logs import new, store
 from realtime.protocol import frames
 from realtime.tests.sockets import in_a_loop, measure, watching
 
@@ -14,8 +19,9 @@ async def test_it_first_says_how_long_the_log_is(device):
     await measure(3)
     async with watching("mote-1") as socket:
         frame = await socket.frame()
-        log = str(device.pk)
-        assert frame == {"type": "subscribed", "device_id": "mote-1", "last_seq": 3, "status": "offline", "log": log}
+        seen = "2026-05-09T12:00:00Z"
+        known = {"device_id": "mote-1", "last_seq": 3, "status": "offline", "last_seen_at": seen, "log": str(device.pk)}
+        assert frame == {"type": "subscribed"} | known
         await socket.says_nothing_more()
 
 
@@ -26,8 +32,43 @@ async def test_a_posted_reading_arrives_as_history_shows_it(device, as_device, a
         await sync_to_async(as_device.post)("/api/v1/ingest", {"temperature": 21.5, "voltage": 4, "rssi": -61})
         frame = await socket.frame()
     history = await sync_to_async(admin.get)("/api/v1/devices/mote-1/history")
-    assert frame == {"type": "readings", "device_id": "mote-1", "readings": history.json()["results"]}
+    known = await sync_to_async(admin.get)("/api/v1/devices/mote-1")
+    assert frame == {
+        "type": "readings",
+        "device_id": "mote-1",
+        "last_seen_at": known.json()["last_seen_at"],
+        "readings": history.json()["results"],
+    }
     assert frame["readings"][0].items() >= {"seq": 1, "temperature": 21.5, "voltage": 4, "rssi": -61}.items()
+
+
+@pytest.mark.parametrize("age_seconds", [0, 5400, 31 * 86_400])
+@in_a_loop
+async def test_live_readings_say_when_they_were_received_not_when_they_were_measured(device, as_device, age_seconds):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await sync_to_async(as_device.post)("/api/v1/ingest", {"temperature": 21.5, "age_seconds": age_seconds})
+        frame = await socket.frame()
+    state = await DeviceState.objects.aget()
+    assert frame["last_seen_at"] == frames.moment(state.last_seen_at)
+
+
+@in_a_loop
+async def test_neither_an_import_nor_a_replay_says_that_the_device_was_heard_from(device):
+    now = timezone.now()
+    async with watching("mote-1") as socket:
+        assert (await socket.frame())["last_seen_at"] is None
+        await sync_to_async(store)([new(timestamp=now - timedelta(days=606))], received_at=None)
+        assert "last_seen_at" not in await socket.frame()
+    async with watching("mote-1?after=0") as socket:
+        frame = await socket.frame()
+        assert (frame["status"], frame["last_seen_at"]) == ("never", None)
+        assert "last_seen_at" not in await socket.frame()
+        await sync_to_async(store)([new()], received_at=now)
+        assert (await socket.frame())["last_seen_at"] == frames.moment(now)
+    async with watching("mote-1?after=1") as socket:
+        assert (await socket.frame())["last_seen_at"] == frames.moment(now)
+        assert "last_seen_at" not in await socket.frame()
 
 
 @in_a_loop

@@ -12,8 +12,9 @@ from django.utils import timezone
 from devices.models import Device
 from devices.tests.fixtures import staff_client
 from readings.statistics.tiers import HOURS
-from readings.tests.logs import make_devices, new, store
+from readings.tests.logs import at, make_devices, new, store
 from readings.upkeep.rollups import roll_up
+from realtime.protocol.frames import moment
 
 PAGE = "/live/"
 LINES = "/live/-/sparklines"
@@ -39,14 +40,21 @@ def test_without_devices_it_has_one_button(db):
 
 
 @pytest.mark.django_db
-def test_it_carries_every_device_with_what_is_shown_of_it(viewer, device, other_device, settings):
-    settings.DEFAULT_REPORT_INTERVAL = 90
-    Device.objects.filter(device_id="mote-2").update(report_interval=5, is_active=False)
+def test_it_carries_every_device_with_what_is_shown_of_it(viewer, device, other_device):
+    Device.objects.filter(device_id="mote-2").update(is_active=False)
     now = timezone.now()
-    store([new(temperature=21.5, humidity=None, extra={"rssi": -61})], received_at=now)
+    store([new(temperature=21.5, humidity=None, extra={"rssi": -61}, timestamp=at(0.25))], received_at=now)
     found = carried(viewer)
-    assert found["mote-1"] == ["North window", True, 90, now.timestamp(), {"temperature": 21.5, "rssi": -61}]
-    assert found["mote-2"] == ["", False, 5, None, {}]
+    values, times = {"temperature": 21.5, "rssi": -61}, [moment(at(0.25)), 1]
+    assert found["mote-1"] == ["North window", True, "online", moment(now), values, *times]
+    assert found["mote-2"] == ["", False, "never", None, {}, None, None]
+
+
+@pytest.mark.django_db
+def test_a_history_imported_newest_first_leaves_its_newest_value_and_a_device_that_was_never_seen(viewer, device):
+    for hours in range(30):
+        store([new(timestamp=at(-3600 * hours), temperature=float(hours))], received_at=None)
+    assert carried(viewer)["mote-1"][2:] == ["never", None, {"temperature": 0.0}, moment(at(0)), 1]
 
 
 @pytest.mark.django_db

@@ -6,7 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from devices.models import Device
-from readings.tests.logs import new, store
+from readings.tests.logs import at, new, store
 from realtime.protocol import frames
 from realtime.tests.sockets import Socket, in_a_loop, measure, watching
 
@@ -52,6 +52,16 @@ async def test_it_first_says_where_every_log_ends(device, other_device):
     async with watching("") as socket:
         assert await opening(socket) == {"mote-1": 3, "mote-2": 0}
         await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_it_first_says_when_each_device_was_last_heard_from(device, other_device):
+    await sync_to_async(store)([new(timestamp=at(-86_400))], received_at=at(5))
+    await sync_to_async(store)([new("mote-2", timestamp=at(60))], received_at=None)
+    async with watching("") as socket:
+        assert await socket.frame() == SUBSCRIBED
+        told = [(found["status"], found["last_seen_at"]) for found in (await socket.frame())["devices"]]
+    assert told == [("offline", "2026-05-09T12:00:05Z"), ("never", None)]
 
 
 @in_a_loop

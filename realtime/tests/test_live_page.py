@@ -1,7 +1,10 @@
 """`/live/<device_id>/`: who may see it, and that it loads scripts only from this server."""
 
 import json
+import re
+from datetime import timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -12,7 +15,9 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device, DeviceState
 from devices.tests.fixtures import client_with, staff_client
-from readings.tests.logs import at, new, store
+from readings.tests.logs import at, new, store, utc
+from readings.windows import EARLIEST
+from realtime.protocol.frames import moment
 
 pytestmark = pytest.mark.django_db
 
@@ -96,15 +101,59 @@ def test_it_names_the_device_and_its_position(viewer, device):
     assert (facts["device_id"], facts["last_seq"], facts["interval"]) == ("mote-1", 3, 60)
 
 
-def test_its_numbers_are_for_people(viewer, device):
-    DeviceState.objects.filter(device=device).update(last_seq=26931)
-    assert ">26,931</span> readings in the log" in viewer.get(PAGE).content.decode()
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [(0, "0 readings"), (1, "1 reading"), (2, "2 readings"), (1001, "1,001 readings"), (26931, "26,931 readings")],
+)
+def test_its_numbers_are_for_people(viewer, device, length, words):
+    DeviceState.objects.filter(device=device).update(last_seq=length)
+    text = re.sub("<[^>]*>", "", viewer.get(PAGE).content.decode())
+    assert re.search(rf"(?<![\d,]){words} in the log", text)
+
+
+def test_it_shows_the_newest_values_and_readings_by_their_own_time(viewer, device, as_device):
+    """A device posts a value, and then what it buffered before."""
+    backlog = json.loads((Path(__file__).parent / "javascript/data/backlog.json").read_text())
+    as_device.post("/api/v1/ingest", {"temperature": 31.0, "rssi": -61})
+    as_device.post("/api/v1/ingest/batch", backlog)
+    facts = facts_of(page_of(viewer))
+
+    temperature, rssi = facts["latest"]["temperature"], facts["latest"]["rssi"]
+    assert (temperature["value"], temperature["seq"], rssi["value"]) == (31.0, 1, -61)
+    assert temperature["timestamp"] == facts["recent"][0]["timestamp"]
+    ages = sorted(reading["age_seconds"] for reading in backlog)
+    by_age = {reading["age_seconds"]: reading["temperature"] for reading in backlog}
+    assert [reading["temperature"] for reading in facts["recent"]] == [31.0, *(by_age[age] for age in ages[:11])]
+
+
+def test_a_history_imported_newest_first_shows_its_newest_value_and_was_never_seen(viewer, device):
+    for hours in range(30):
+        store([new(timestamp=at(-3600 * hours), temperature=float(hours))], received_at=None)
+    page = page_of(viewer)
+    facts = facts_of(page)
+    assert facts["latest"]["temperature"] == {"value": 0.0, "timestamp": moment(at(0)), "seq": 1}
+    assert [reading["temperature"] for reading in facts["recent"]] == [float(hours) for hours in range(12)]
+    assert (facts["last_seen_at"], facts["status"]) == (None, "never")
+    (seen,) = [texts for _, attributes, texts in page.found if attributes.get("id") == "last-seen"]
+    assert "".join(seen) == ""
 
 
 def test_it_knows_since_when_there_are_readings(viewer, device):
     assert facts_of(page_of(viewer))["began_at"] is None
     store([new(timestamp=at(60)), new(timestamp=at(0))])
     assert facts_of(page_of(viewer))["began_at"] == "2026-05-09T12:00:00Z"
+
+
+@pytest.mark.parametrize("began", ["1970-01-01T00:00:00Z", "1970-01-01T13:30:00Z", "1970-01-02T00:00:00Z"])
+def test_all_can_begin_with_the_first_second_that_a_log_can_hold(viewer, device, began):
+    first = utc(began)
+    assert first >= EARLIEST
+    store([new(timestamp=at(0)), new(timestamp=first), new(timestamp=first + timedelta(hours=2))], received_at=None)
+    window = {"start": facts_of(page_of(viewer))["began_at"], "end": "2026-05-09T12:00:01Z"}
+    for more in ({}, {"bucket": "auto", "points": 600}):
+        answer = viewer.get("/api/v1/devices/mote-1/aggregate", window | more).json()
+        parts = [bucket["metrics"] for bucket in answer["buckets"]] if more else [answer["metrics"]]
+        assert sum(part["temperature"]["count"] for part in parts) == 3
 
 
 def test_it_shows_a_name_as_text_whatever_it_is(viewer):

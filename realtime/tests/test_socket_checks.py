@@ -1,8 +1,9 @@
 """What the regular check finds without an announcement: lost messages, silent devices, revoked credentials."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -15,6 +16,7 @@ from devices.tests.fixtures import staff_client
 from readings.models import Reading
 from readings.tests.logs import new, store
 from realtime.models import Ticket
+from realtime.protocol import frames
 from realtime.stream import checker
 from realtime.tests.sockets import OWN, Socket, in_a_loop, measure, watching
 
@@ -67,8 +69,10 @@ async def frame_of(socket: Socket, kind: str) -> dict[str, Any]:
 
 
 @sync_to_async
-def heard(seconds_ago: float) -> None:
-    DeviceState.objects.update(last_seen_at=timezone.now() - timedelta(seconds=seconds_ago))
+def heard(seconds_ago: float) -> datetime:
+    seen = timezone.now() - timedelta(seconds=seconds_ago)
+    DeviceState.objects.update(last_seen_at=seen)
+    return seen
 
 
 @in_a_loop
@@ -79,8 +83,8 @@ async def test_a_device_that_falls_silent_is_late_then_offline_each_said_once(de
         assert (await socket.frame())["status"] == "online"
         assert (await frame_of(fleet, "positions"))["devices"][0]["status"] == "online"
         for silence, status in ((25, "late"), (60, "offline")):
-            await heard(seconds_ago=silence)
-            said = {"type": "status", "device_id": "mote-1", "status": status}
+            seen = frames.moment(await heard(seconds_ago=silence))
+            said = {"type": "status", "device_id": "mote-1", "status": status, "last_seen_at": seen}
             assert await socket.frame(status=True) == said
             assert await frame_of(fleet, "status") == said
             await asyncio.sleep(0.5)
@@ -96,7 +100,42 @@ async def test_a_report_of_old_readings_is_a_sign_of_life(device):
         now = timezone.now()
         await sync_to_async(store)([new(timestamp=now - timedelta(days=3))], received_at=now)
         assert (await socket.frame())["type"] == "readings"
-        assert await socket.frame(status=True) == {"type": "status", "device_id": "mote-1", "status": "online"}
+        said = {"type": "status", "device_id": "mote-1", "status": "online", "last_seen_at": frames.moment(now)}
+        assert await socket.frame(status=True) == said
+
+
+@in_a_loop
+async def test_a_reading_that_is_sent_again_says_that_the_device_was_heard_from(device, other_device):
+    now = timezone.now()
+    again = new(id=uuid4())
+    await sync_to_async(store)([again, new("mote-2")], received_at=now - timedelta(seconds=40))
+    async with watching("mote-1") as socket, watching("") as fleet:
+        assert (await socket.frame())["last_seen_at"] == frames.moment(now - timedelta(seconds=40))
+        await sync_to_async(store)([again], received_at=now)
+        said = {"type": "status", "device_id": "mote-1", "status": "online", "last_seen_at": frames.moment(now)}
+        assert await socket.frame(status=True) == said
+        assert await frame_of(fleet, "status") == said
+
+
+@in_a_loop
+async def test_readings_that_a_check_found_are_followed_by_their_receipt(device, nothing_announced):
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        now = timezone.now()
+        await sync_to_async(store)([new(timestamp=now - timedelta(hours=2))], received_at=now)
+        assert (await frame_of(socket, "status"))["last_seen_at"] == frames.moment(now)
+
+
+@in_a_loop
+async def test_live_readings_are_not_followed_by_a_status_that_repeats_their_receipt(device):
+    await heard(seconds_ago=0)
+    async with watching("mote-1") as socket:
+        await socket.frame()
+        await sync_to_async(store)([new()], received_at=timezone.now())
+        assert (await socket.frame(status=True))["type"] == "readings"
+        await asyncio.sleep(0.5)
+        await socket.send_to(text_data='{"type":"ping"}')
+        assert await socket.frame(status=True) == {"type": "pong"}
 
 
 @in_a_loop

@@ -23,6 +23,7 @@ from devices.access.authentication import key_in
 from devices.access.callers import Caller
 from devices.database.work import Work, current_work
 from devices.keys import hash_key
+from devices.plurals import counted
 from telemetry.databases.cancellation import Cancellation, ClientGone, current_cancellation
 from telemetry.gateway.places import QUESTIONS_PER_PROCESS, WAIT_SECONDS, NoPlace, Places
 from telemetry.middleware.access_log import observe
@@ -253,8 +254,8 @@ async def refuse(refusal: NoPlace, scope: Any, send: ASGISendCallable, arrived_a
     request.META = {"REMOTE_ADDR": client[0] if client else "", "HTTP_ACCEPT": headers.get(b"accept", "")}
     identifier = begin_request(headers.get(b"x-request-id", ""))
     if refusal.of_caller:
-        bound = settings.QUESTIONS_PER_CALLER
-        detail = f"The caller has {bound} requests running, the limit (QUESTIONS_PER_CALLER). Try again later."
+        running = counted(settings.QUESTIONS_PER_CALLER, "request", "requests")
+        detail = f"The caller has {running} running, the limit (QUESTIONS_PER_CALLER). Try again later."
         response = answer(request, status_code=429, code="too_many_questions", detail=detail)
         response["Retry-After"] = f"{WAIT_SECONDS:.0f}"
     else:

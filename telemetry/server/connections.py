@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 from django.conf import settings
 
+from devices.plurals import counted
 from telemetry.gateway.proxies import UNIX, parse_address, parse_network
 from telemetry.monitoring.instruments import CONNECTIONS_DROPPED, CONNECTIONS_REFUSED
 from telemetry.monitoring.logging import Periodically
@@ -226,7 +227,8 @@ class Addresses:
                     peer,
                     limit,
                 )
-            detail = f"Your address has {limit} connections open, the limit (CONNECTIONS_PER_ADDRESS)."
+            connections = counted(limit, "connection", "connections")
+            detail = f"Your address has {connections} open, the limit (CONNECTIONS_PER_ADDRESS)."
             return Refusal("address", 503, "too_many_connections", detail)
         self.open[peer] += 1
         return None

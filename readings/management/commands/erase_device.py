@@ -4,6 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from devices.models import Device
+from devices.plurals import counted
 from readings.upkeep.erasure import erase, holdings
 
 
@@ -23,8 +24,10 @@ class Command(BaseCommand):
         try:
             device = Device.objects.get(device_id=device_id)
             held = holdings(device)
-            what = f"{held.readings:,} readings, {held.rollups:,} rollups and {held.refused_posts:,} kinds of refused "
-            what += f"posts of {device_id}"
+            readings = counted(held.readings, "reading", "readings")
+            rollups = counted(held.rollups, "rollup", "rollups")
+            kinds = counted(held.refused_posts, "kind", "kinds")
+            what = f"{readings}, {rollups} and {kinds} of refused posts of {device_id}"
             if options["with_device"]:
                 what += ", and the device itself"
             if options["dry_run"]:
@@ -37,7 +40,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no device {device_id!r}.") from error
         except (DatabaseError, InterfaceError) as error:
             raise CommandError(f"The erasure is not complete. Run the command again: {str(error).strip()}") from error
-        self.stdout.write(f"Erased {erased:,} readings of {device_id}, and all its rollups and refused posts.")
+        readings = counted(erased, "reading", "readings")
+        self.stdout.write(f"Erased {readings} of {device_id}, and all its rollups and refused posts.")
         self.stdout.write(
             "The device was erased." if options["with_device"] else "Its log continues with its next number."
         )

@@ -6,9 +6,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
+from django.utils.translation import ngettext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from devices.plurals import counted
 from readings.upkeep.clock import read_uptime, trusted_time
 from readings.upkeep.locks import Busy
 from readings.upkeep.maintenance import INTERVAL_SECONDS, Round, keep_maintaining, maintain
@@ -65,11 +67,16 @@ class Command(BaseCommand):
             for expiry in page:
                 if count := expiry.count():
                     total += count
-                    border = f"{expiry.border:%Y-%m-%d %H:%M} UTC"
-                    self.stdout.write(f"{expiry.device_id}: {count:,} readings before {border} ({expiry.days} days)")
-        self.stdout.write(f"{total:,} readings would be deleted; hourly statistics stay.")
+                    readings = counted(count, "reading", "readings")
+                    days = counted(expiry.days, "day", "days")
+                    self.stdout.write(
+                        f"{expiry.device_id}: {readings} before {expiry.border:%Y-%m-%d %H:%M} UTC ({days})"
+                    )
+        self.stdout.write(f"{counted(total, 'reading', 'readings')} would be deleted; hourly statistics stay.")
         if behind := waiting():
-            self.stdout.write(f"{behind:,} readings are not in a rollup yet and are kept until they are.")
+            are = counted(behind, "reading is", "readings are")
+            kept = ngettext("is kept until it is", "are kept until they are", behind)
+            self.stdout.write(f"{are} not in a rollup yet and {kept}.")
 
     def once(self, stop: threading.Event) -> None:
         console = Console()
@@ -91,7 +98,9 @@ class Command(BaseCommand):
     def conclude(self, done: Round) -> None:
         self.stdout.write(str(done))
         if done.failed:
-            raise CommandError(f"{done.failed:,} devices failed (see the log). The next round tries them again.")
+            them = ngettext("it", "them", done.failed)
+            failed = counted(done.failed, "device", "devices")
+            raise CommandError(f"{failed} failed (see the log). The next round tries {them} again.")
 
     def loop(self, stop: threading.Event, interval: float) -> None:
         connection.ensure_connection()  # an unreachable database is an error only at the start

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 
+from devices.plurals import counted
 from readings.simulator.comparison import compare
 from readings.simulator.fleet import Outages, SimulationError, Tally, VirtualDevice, obtain_keys, server_url, simulate
 
@@ -44,7 +45,8 @@ class Command(BaseCommand):
         names = [f"sim-{number:03}" for number in range(1, options["devices"] + 1)]
         try:
             devices = obtain_keys(names, base_url=base_url, admin_key=settings.API_SECRET_KEY)
-            self.stdout.write(f"{len(devices)} devices post to {base_url} every {options['interval']:g} s.")
+            post = counted(len(devices), "device posts", "devices post")
+            self.stdout.write(f"{post} to {base_url} every {options['interval']:g} s.")
             tally = self.run(devices, base_url, outages, options)
             self.stdout.write(str(tally))
             verdict = compare(devices, base_url=base_url)

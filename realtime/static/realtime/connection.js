@@ -7,18 +7,20 @@ const OPEN_MS = 15_000;
 const FINAL_CODES = new Set([4400, 4401, 4403, 4404]);
 
 // `path` is below /api/v1/realtime/. `query()` returns the parameters of each new connection. `onFrame(frame, connection)` gets
-// every frame except pongs and errors, and may call `connection.say(state)`, `send(message)` or `again()`. Returns stop().
+// every frame except pongs and errors, and may call `connection.say(state)`, `send(message)` or `again()`.
+// `onState(state, detail, heardAt)`: `heardAt` is the time of the last frame, null before the first one. Returns stop().
 export function connect({ path, query, onFrame, onState = () => {}, base = location.origin, ticket }) {
   let attempts = 0;
   let stopped = false;
   let current = null;
   let retry = null;
   let said = null;
+  let heardAt = null;
 
   function say(state, detail) {
     if (state === said && !detail) return;
     said = state;
-    onState(state, detail);
+    onState(state, detail, heardAt);
   }
 
   async function open() {
@@ -52,7 +54,7 @@ export function connect({ path, query, onFrame, onState = () => {}, base = locat
     socket.onclose = ({ code }) => lost(connection, { code });
     socket.onmessage = ({ data }) => {
       if (current !== connection) return;
-      heard = Date.now();
+      heard = heardAt = Date.now();
       clearTimeout(connection.opening);
       const frame = JSON.parse(data);
       if (frame.type === "error") connection.error = frame;
@@ -76,7 +78,7 @@ export function connect({ path, query, onFrame, onState = () => {}, base = locat
     }
     const ceiling = Math.min(RETRY_MS[0] * 2 ** attempts++, RETRY_MS[1]);
     retry = setTimeout(open, ceiling * (0.5 + Math.random() / 2));
-    say("offline", detail);
+    say("disconnected", detail);
   }
 
   const online = () => {

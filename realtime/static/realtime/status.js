@@ -1,25 +1,14 @@
-// A device's status from the time since its last reading; the same rule as in devices/status.py.
+// The statuses of devices. The server computes them (devices/status.py), so that every page and answer agrees.
 
-const LATE_AFTER_INTERVALS = 2;
-const OFFLINE_AFTER_INTERVALS = 5;
+import { utc } from "./format.js";
 
 export const STATUSES = ["online", "late", "offline", "never"];
 
-// `seen` and `now` in milliseconds (`seen` null: never); `interval` in seconds.
-export function statusOf(seen, interval, now = Date.now()) {
-  if (seen === null) return "never";
-  const silent = (now - seen) / 1000 / interval;
-  if (silent >= OFFLINE_AFTER_INTERVALS) return "offline";
-  return silent >= LATE_AFTER_INTERVALS ? "late" : "online";
-}
-
-export function showStatus(element, status) {
-  if (element.dataset.status === status) return;
+// `since`: the moment from which on the status is unknown, because the connection to the server is lost; null: it is known.
+export function showStatus(element, status, since = null) {
+  const text = since !== null && ["online", "late", "offline"].includes(status) ? `was ${status}` : status;
+  if (element.dataset.status === status && element.textContent === text) return;
   element.dataset.status = status;
-  element.textContent = status;
-}
-
-export function showConnection(element, state) {
-  element.dataset.state = state;
-  element.textContent = state;
+  element.textContent = text;
+  element.title = text === status ? "" : `As of ${utc(since)}`;
 }

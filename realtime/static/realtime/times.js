@@ -11,6 +11,14 @@ export function setTime(element, moment) {
   show(element);
 }
 
+// Shows a moment that does not move with the clock, as `text`.
+export function fixTime(element, moment, text) {
+  delete element.dataset.ago;
+  element.dateTime = new Date(moment).toISOString();
+  element.title = utc(moment);
+  if (element.textContent !== text) element.textContent = text;
+}
+
 function show(element) {
   const moment = Date.parse(element.dateTime);
   if (Number.isNaN(moment)) return;

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { beforeEach, test } from "node:test";
 
 import { Choice, counts } from "../../static/realtime/fleet/choice.js";
 import { Device } from "../../static/realtime/fleet/device.js";
 
 const NOW = Date.UTC(2026, 4, 9, 12);
+const backlog = JSON.parse(readFileSync(new URL("./data/backlog.json", import.meta.url)));
 let replaced;
 
 beforeEach(() => {
@@ -13,9 +15,10 @@ beforeEach(() => {
   globalThis.history = { replaceState: (state, title, address) => (replaced = String(address)) };
 });
 
-function device(id, { name = "", active = true, interval = 10, silent = 0, values = {} } = {}) {
-  const seen = silent === null ? null : Date.now() / 1000 - silent;
-  return new Device([id, name, active, interval, seen, values]);
+const at = (seconds) => new Date(NOW + seconds * 1000).toISOString();
+
+function device(id, { name = "", active = true, status = "online", seen = 0, values = {}, timestamp = null, seq = null } = {}) {
+  return new Device([id, name, active, status, seen === null ? null : at(seen), values, timestamp, seq]);
 }
 
 function shown(query, devices) {
@@ -23,9 +26,7 @@ function shown(query, devices) {
   return new Choice().of(devices).map(({ id }) => id);
 }
 
-const after = (seconds, values = { temperature: 20 }) => ({
-  id: "x", seq: 1, timestamp: new Date(NOW + seconds * 1000).toISOString(), ...values,
-});
+const after = (seconds, values = { temperature: 20 }, seq = 1) => ({ id: "x", seq, timestamp: at(seconds), ...values });
 
 test("devices are sorted by name, numbers in it as numbers, and by id where there is no name", () => {
   assert.deepEqual(shown("", [device("mote-10"), device("mote-9"), device("z", { name: "A" })]), ["z", "mote-9", "mote-10"]);
@@ -33,8 +34,8 @@ test("devices are sorted by name, numbers in it as numbers, and by id where ther
 
 test("by status what needs looking at comes first", () => {
   const devices = [
-    device("off", { active: false }), device("never", { silent: null }), device("online"), device("late", { silent: 25 }),
-    device("offline", { silent: 100 }),
+    device("off", { active: false }), device("never", { status: "never" }), device("online"), device("late", { status: "late" }),
+    device("offline", { status: "offline" }),
   ];
   assert.deepEqual(shown("sort=status", devices), ["offline", "late", "online", "never", "off"]);
 });
@@ -45,7 +46,7 @@ test("by a metric the largest comes first, and last what does not have it", () =
 });
 
 test("the last seen comes first", () => {
-  const devices = [device("never", { silent: null }), device("old", { silent: 90 }), device("new", { silent: 1 })];
+  const devices = [device("never", { seen: null }), device("old", { seen: -90 }), device("new", { seen: -1 })];
   assert.deepEqual(shown("sort=seen", devices), ["new", "old", "never"]);
 });
 
@@ -69,21 +70,57 @@ test("devices are counted by status", () => {
 });
 
 test("a new reading gives the latest values; one measured earlier does not", () => {
-  const known = device("a", { silent: null });
+  const known = device("a");
   known.take([after(10, { temperature: 21 }), after(5, { temperature: 3 })]);
   assert.deepEqual(known.values, { temperature: 21 });
-  assert.equal(known.seen, NOW + 10_000);
 });
 
-test("the status that the server told counts, until a fresh reading comes", () => {
+test("a backlog does not replace a newer value, whether the page came with it or heard it", () => {
+  const old = backlog.map(({ age_seconds, ...values }, n) => after(-age_seconds, values, n + 2));
+  const loaded = device("a", { values: { temperature: 31 }, timestamp: at(0), seq: 1 });
+  const heard = device("b", { seen: null, status: "never" });
+  heard.take([after(0, { temperature: 31 })], at(0));
+  for (const known of [loaded, heard]) {
+    known.take(old, at(5));
+    assert.deepEqual(known.values, { temperature: 31 });
+    known.take([after(1, { temperature: 32 }, 99)], at(6));
+    assert.deepEqual(known.values, { temperature: 32 });
+  }
+});
+
+test("a history that comes newest first leaves its newest value", () => {
+  const known = device("a", { seen: null, status: "never" });
+  for (let n = 0; n < 50; n++) known.take([after(-n * 3600, { temperature: n }, n + 1)]);
+  assert.deepEqual(known.values, { temperature: 0 });
+});
+
+test("of two readings of one moment the later one in the log is shown", () => {
+  const known = device("a");
+  known.take([after(0, { temperature: 1 }, 7), after(0, { temperature: 2 }, 8), after(0, { temperature: 3 }, 6)]);
+  assert.deepEqual(known.values, { temperature: 2 });
+});
+
+test("readings say nothing about when a device was seen and which status it has", () => {
+  const known = device("a", { status: "never", seen: null });
+  known.take([after(-3600), after(10)]);
+  known.judge();
+  assert.deepEqual([known.seen, known.status], [null, "never"]);
+  known.hear(at(0));
+  assert.equal(known.seen, NOW);
+  known.hear(null);
+  assert.equal(known.seen, null);
+});
+
+test("the status is what the server told", () => {
   const known = device("a");
   known.told = "offline";
   assert.equal(known.judge(), true);
   assert.equal(known.status, "offline");
-  known.take([{ ...after(0), timestamp: new Date().toISOString() }]);
-  known.judge();
-  assert.equal(known.status, "online");
   assert.equal(known.judge(), false);
+  const off = device("b", { active: false });
+  off.told = "late";
+  assert.equal(off.judge(), false);
+  assert.equal(off.status, "deactivated");
 });
 
 test("values with a unit are shown first, in its order, others with their name", () => {

@@ -43,6 +43,22 @@ test("it is live only when every part of the list has come", async () => {
   assert.equal(states.at(-1), "live");
 });
 
+test("a server that only accepts the socket is not connected yet", async () => {
+  const socket = await follow();
+  socket.says(subscribed, { type: "error", code: "unavailable", detail: "The database does not answer." });
+  socket.close(1013);
+  assert.deepEqual(states, ["connecting", "disconnected"]);
+});
+
+test("it gives when each device was last heard from", async () => {
+  const told = [];
+  stop = watchFleet({ onSeen: (...seen) => told.push(seen.join(" ")), onReadings: (id, some, lastSeenAt) => told.push(`${id}: ${lastSeenAt}`) });
+  const socket = await reconnected(0);
+  socket.says(subscribed, positions([log("a", 3, { last_seen_at: "1Z" }), log("b", 8, { last_seen_at: null })]));
+  socket.says({ ...readings("a", 4), last_seen_at: "2Z" }, readings("b", 9));
+  assert.deepEqual(told, ["a 1Z", "b ", "a 2Z", "a: 2Z", "b: null"]);
+});
+
 test("after a lost connection it says where it was, and catches up", async () => {
   const socket = await follow();
   socket.says(subscribed, positions([log("a", 3), log("b", 8)]), readings("a", 4));

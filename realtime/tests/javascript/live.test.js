@@ -95,6 +95,44 @@ test("a status is given when it is known and when it has changed", async () => {
   assert.deepEqual(statuses, ["online", "late"]);
 });
 
+test("the time of receipt is given when it is known and when it has changed", async () => {
+  const told = [];
+  const fresh = [];
+  const socket = await follow({
+    after: 3,
+    onSeen: (lastSeenAt) => told.push(lastSeenAt),
+    onReadings: (some, lastSeenAt) => fresh.push([some.map(({ seq }) => seq).join(), lastSeenAt]),
+  });
+  const [one, two, three] = ["2026-05-09T12:00:01Z", "2026-05-09T12:00:02Z", "2026-05-09T12:00:03Z"];
+  socket.says(subscribed(5, { last_seen_at: one }), readings(4, 5), { ...readings(6), last_seen_at: two });
+  socket.says({ type: "status", device_id: "mote-1", status: "online", last_seen_at: two }, readings(7));
+  socket.says({ type: "status", device_id: "mote-1", status: "online", last_seen_at: three });
+  assert.deepEqual(told, [one, two, three]);
+  assert.deepEqual(fresh, [["4,5", null], ["6", two], ["7", null]]);
+  assert.deepEqual(statuses, ["online"]);
+});
+
+test("a device that was never heard from is said to be so", async () => {
+  const told = [];
+  const socket = await follow({ onSeen: (lastSeenAt) => told.push(lastSeenAt) });
+  socket.says(subscribed(2, { status: "never", last_seen_at: null }), readings(3));
+  assert.deepEqual([told, statuses], [[null], ["never"]]);
+});
+
+test("a state comes with the time of the last frame", async (context) => {
+  let now = 1000;
+  context.mock.method(Date, "now", () => now);
+  const heard = [];
+  const socket = await follow({ onState: (state, detail, heardAt) => heard.push([state, heardAt]) });
+  now = 2000;
+  socket.says(subscribed(0));
+  now = 3000;
+  socket.says({ type: "pong" });
+  now = 9000;
+  socket.close(1006);
+  assert.deepEqual(heard, [["connecting", null], ["live", 2000], ["disconnected", 3000]]);
+});
+
 test("a watcher that is refused for good hears why, and does not try again", async () => {
   const socket = await follow();
   socket.says({ type: "error", code: "not_found", detail: "There is no such device." });
@@ -109,7 +147,7 @@ test("a connection that is lost is opened again within half a second, then after
   const socket = await follow({ after: 0 });
   socket.says(subscribed(1), readings(1));
   socket.close(1006);
-  assert.equal(states.at(-1), "offline");
+  assert.equal(states.at(-1), "disconnected");
   for (let opened = 1; opened < 5; opened++) (await reconnected(opened)).close(1006);
   assert.equal(pauses.length, 5);
   pauses.forEach((pause, n) => assert.ok(pause >= 250 * 2 ** n && pause <= 500 * 2 ** n, `${n}: ${pause} ms`));

@@ -55,6 +55,17 @@ test("an earlier reading moves the beginning of the log, a later one does not", 
   assert.equal(all.bounds(NOW).start, NOW - 2 * YEAR);
 });
 
+test("all is from the first second that a log can hold", (context) => {
+  const all = period(context, { range: "all" });
+  for (const began of [86_399, 0.25, 0]) {
+    all.include(began);
+    assert.equal(all.bounds(NOW).start, began);
+  }
+  all.zoom(3600, NOW);
+  all.scale(2);
+  assert.equal(all.bounds(NOW).start, 0);
+});
+
 test("zooming fixes the window until a range is chosen", (context) => {
   const zoomed = period(context);
   zoomed.zoom(NOW - 300, NOW - 200);

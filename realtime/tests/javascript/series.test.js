@@ -66,6 +66,14 @@ test("what is loaded has moments in seconds", async (context) => {
   assert.deepEqual(asked.map((address) => address.searchParams.get("bucket")), ["auto", null]);
 });
 
+test("an answer that is no JSON, such as that of a proxy, is thrown in words", async (context) => {
+  const json = async () => JSON.parse("<h1>Bad gateway</h1>");
+  for (const status of [500, 502, 504]) {
+    context.mock.method(globalThis, "fetch", async () => ({ ok: false, status, json }));
+    await assert.rejects(load("mote-1", { start: 0, end: 60 }, 500), { message: `The server answered with status ${status}.` });
+  }
+});
+
 test("a refusal is thrown with the server's words", async (context) => {
   context.mock.method(globalThis, "fetch", async () => ({ ok: false, json: async () => ({ detail: "No." }) }));
   await assert.rejects(load("mote-1", { start: 0, end: 60 }, 500), { message: "No." });

@@ -1,21 +1,31 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { beforeEach, test } from "node:test";
 
-import { showStatus, statusOf } from "../../static/realtime/status.js";
+import { showStatus } from "../../static/realtime/status.js";
 
-const NOW = 1_000_000_000;
+let element;
 
-test("a device is late after two intervals of silence and offline after five", () => {
-  const statuses = [0, 19.9, 20, 49.9, 50].map((seconds) => statusOf(NOW - seconds * 1000, 10, NOW));
-  assert.deepEqual(statuses, ["online", "online", "late", "late", "offline"]);
-});
-
-test("a device that was never seen has the status never", () => {
-  assert.equal(statusOf(null, 10, NOW), "never");
+beforeEach(() => {
+  element = { dataset: {}, textContent: "", title: "" };
 });
 
 test("a status is written into its element", () => {
-  const element = { dataset: {}, textContent: "" };
   showStatus(element, "late");
-  assert.deepEqual(element, { dataset: { status: "late" }, textContent: "late" });
+  assert.deepEqual(element, { dataset: { status: "late" }, textContent: "late", title: "" });
+});
+
+test("a status from before the connection was lost is shown as of then", () => {
+  for (const status of ["online", "late", "offline"]) {
+    showStatus(element, status, Date.UTC(2026, 4, 9, 0, 57, 8));
+    assert.deepEqual(element, { dataset: { status }, textContent: `was ${status}`, title: "As of 2026-05-09 00:57:08 UTC" });
+  }
+  showStatus(element, "offline");
+  assert.deepEqual(element, { dataset: { status: "offline" }, textContent: "offline", title: "" });
+});
+
+test("what does not change by itself is shown as it is", () => {
+  for (const status of ["never", "deactivated"]) {
+    showStatus(element, status, Date.UTC(2026, 4, 9));
+    assert.deepEqual(element, { dataset: { status }, textContent: status, title: "" });
+  }
 });

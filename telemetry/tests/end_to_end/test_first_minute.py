@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
-from telemetry.tests.support.browser import CHROMIUM, faults_of, serious
+from telemetry.tests.support.browser import CHROMIUM, barriers, faults_of, serious
 from telemetry.tests.support.server import Server
 
 pytestmark = [
@@ -141,7 +141,7 @@ def test_a_new_devices_page_waits_and_shows_whatever_it_measures(page, server):
     assert 60 <= round(seconds_shown(page)) < 90
 
 
-def test_the_page_ends_complete_after_its_connection_was_lost(page, server):
+def test_pages_say_that_their_connection_is_lost_and_end_complete(page, server):
     key = add_device(page, "cellar")
     sockets: list[WebSocketRoute] = []
     away = False
@@ -153,21 +153,40 @@ def test_the_page_ends_complete_after_its_connection_was_lost(page, server):
             socket.connect_to_server()
             sockets.append(socket)
 
-    page.route_web_socket(re.compile("/realtime/"), connect)
+    page.context.route_web_socket(re.compile("/realtime/"), connect)
     page.goto(f"{server.url}/live/cellar/")
+    fleet = page.context.new_page()
+    fleet.goto(f"{server.url}/live/")
+    row = fleet.locator("#rows .fleet-row", has_text="cellar")
+    statuses = (page.locator("#status"), row.locator(".status"))
     post(server, key, {"temperature": 1})
     expect(page.locator("#last-seq")).to_have_text("1")
+    for status in statuses:
+        expect(status).to_have_text("online")
 
     away = True
-    sockets.pop().close(code=1011)
-    expect(page.locator("#connection")).to_have_text("offline")
+    for socket in sockets:
+        socket.close(code=1011)
+    for lost in (page, fleet):
+        expect(lost.locator("#connection")).to_have_text("disconnected")
+        expect(lost.locator("#notice")).to_contain_text("No connection to the server since", timeout=10_000)
+        assert barriers(lost) == []
+    for status in statuses:
+        expect(status).to_have_text("was online")
     for number in range(2, 6):
         post(server, key, {"temperature": number})
+    post(server, key, {"temperature": 99, "age_seconds": 3600})
     away = False
 
-    expect(page.locator("#connection")).to_have_text("live", timeout=15_000)
-    expect(page.locator("#last-seq")).to_have_text("5")
+    for back in (page, fleet):
+        expect(back.locator("#connection")).to_have_text("live", timeout=15_000)
+        expect(back.locator("#notice")).to_be_hidden()
+    for status in statuses:
+        expect(status).to_have_text("online")
+    expect(page.locator("#last-seq")).to_have_text("6")
     expect(page.locator(value("temperature"))).to_have_text("5")
+    expect(page.locator("#recent tbody tr").first).to_contain_text("5")
+    expect(row).to_contain_text("5 °C")
 
 
 def test_a_rotated_key_comes_with_the_code_again(page):

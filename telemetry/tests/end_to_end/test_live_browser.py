@@ -137,7 +137,8 @@ def test_the_module_gives_every_reading_once_also_of_a_device_that_is_new_after_
     for who in ("fleet", "m-1"):
         states = told(page, who)["states"]
         assert re.fullmatch(
-            r"(connecting (catching up )?)+live offline ((connecting|offline|catching up) )+live", " ".join(states)
+            r"(connecting (catching up )?)+live disconnected ((connecting|disconnected|catching up) )+live",
+            " ".join(states),
         )
 
 
@@ -164,7 +165,7 @@ def test_the_module_stops_for_good_where_it_is_refused_and_says_why(page, server
         """async () => {
           const { watch } = await import("/static/realtime/live.js");
           window.states = [];
-          watch("none", { onReadings() {}, onState: (...state) => window.states.push(state) });
+          watch("none", { onReadings() {}, onState: (state, detail) => window.states.push([state, detail]) });
         }"""
     )
     page.wait_for_function("window.states.at(-1)[0] === 'refused'")

@@ -68,7 +68,7 @@ def test_serve_serves_and_maintain_maintains(tmp_path: Path) -> None:
         second = installation.begin("serve")
         refused, _ = second.communicate(timeout=60)
         assert b"Cannot listen on 127.0.0.1" in refused
-        assert "1 readings rolled up" in installation.finish("maintain", "--once")
+        assert "1 reading rolled up" in installation.finish("maintain", "--once")
         installation.process.terminate()
         printed, _ = installation.process.communicate(timeout=10)
         assert installation.process.returncode == 0

@@ -1,16 +1,20 @@
 """The console's first page, its list of changes, and the permissions of its two groups."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry, LogEntryManager
 from django.contrib.auth.models import Group, Permission, User
 from django.db import OperationalError
 from django.db.models import QuerySet
+from django.utils import timezone
 
-from devices.models import Device
+from devices.models import Device, DeviceState
 from devices.tests.fixtures import client_with, new_client, staff_client
-from readings.tests.logs import new, store
+from readings.models import Rejection
+from readings.tests.logs import make_devices, new, store
+from realtime.pages.fleet import fleet_rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
@@ -167,6 +171,31 @@ def test_its_numbers_are_for_people():
 def test_deactivated_devices_are_not_offline(device):
     Device.objects.update(is_active=False)
     assert "No device is offline" in page(staff_client("viewer", *VIEW))
+
+
+@pytest.mark.parametrize(("offline", "more"), [(0, None), (1, None), (5, None), (6, "6"), (24, "24"), (1100, "1,100")])
+def test_a_cut_list_of_offline_devices_leads_to_all_of_them(offline, more):
+    device_ids = make_devices(offline + 3)
+    seen = DeviceState.objects.filter(device_id__in=device_ids[: offline + 1])
+    seen.update(last_seen_at=timezone.now() - timedelta(days=1))
+    Device.objects.filter(device_id=device_ids[offline]).update(is_active=False)
+    viewer = staff_client("viewer", *VIEW)
+
+    found = re.findall(r'<a href="([^"]*)">All ([\d,]+) offline devices</a>', page(viewer))
+
+    assert found == ([] if more is None else [("/live/?status=offline", more)])
+    rows = fleet_rows(now=timezone.now())
+    assert sum(active and status == "offline" for _, _, active, status, *_ in rows) == offline
+
+
+def test_other_cut_lists_lead_to_all_of_theirs(device):
+    now = timezone.now()
+    for n in range(12):
+        Rejection.objects.create(device_id="mote-1", code=f"c{n}", status=422, detail="x", first_at=now, last_at=now)
+        LogEntry.objects.log_actions(User.objects.create_user(f"u{n}").pk, [device], CHANGE, "Changed.")
+    shown = page(staff_client("auditor", *VIEW, "readings.view_rejection", "admin.view_logentry"))
+    for link in ("/admin/readings/rejection/", "/admin/admin/logentry/"):
+        assert f'<p class="more"><a href="{link}">All ' in shown
 
 
 def test_an_empty_list_says_so_and_offers_nothing_to_do_with_it():

@@ -1,6 +1,7 @@
 // One metric of the device: its latest value, its statistics in the visible window, and its chart.
 
 import { localMoment, metricName, number, rounded, utc, whole } from "../format.js";
+import { replaces } from "../newest.js";
 import { Chart, readout } from "./chart.js";
 import { columns } from "./series.js";
 
@@ -12,7 +13,7 @@ export class Panel {
     this.metric = metric;
     this.unit = unit;
     this.tail = []; // [moment, value] newer than the loaded buckets
-    this.newest = 0;
+    this.shown = null; // the reading whose value is shown
     this.root = template.content.firstElementChild.cloneNode(true);
     this.root.dataset.metric = metric;
     this.part("h2").textContent = metricName(metric);
@@ -39,11 +40,12 @@ export class Panel {
     shown.title = point ? utc(point.moment) : "";
   }
 
-  latest(moment, value) {
-    if (moment < this.newest) return;
-    this.newest = moment;
+  // Shows the value if it is newer than the one shown. `lastSeenAt` as in `replaces`.
+  latest({ timestamp, seq }, value, lastSeenAt = null) {
+    if (!replaces({ timestamp, seq }, this.shown, lastSeenAt)) return;
+    this.shown = { timestamp, seq };
     this.part(".number").textContent = number(value);
-    this.part(".number").title = utc(moment);
+    this.part(".number").title = utc(Date.parse(timestamp));
   }
 
   add(moment, value) {

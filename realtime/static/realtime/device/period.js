@@ -3,7 +3,7 @@
 export const RANGES = { "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "1y": 365 * 86_400, all: null };
 const SHORTEST_SECONDS = 10;
 const SHORTEST_LOG_SECONDS = 60;
-const EARLIEST = Date.UTC(1970, 0, 2) / 1000;
+const EARLIEST = 0; // the log holds no earlier reading (readings/windows.py)
 
 // All moments are in seconds since the epoch. `began`: the time of the first reading; null while there is none.
 export class Period {

@@ -1,6 +1,7 @@
-// The table of the last readings, newest first.
+// The table of the readings that are newest by their own time, newest first.
 
 import { metricName, number, whole } from "../format.js";
+import { byTime } from "../newest.js";
 import { setTime } from "../times.js";
 
 const SHOWN = 12;
@@ -13,8 +14,8 @@ export class Recent {
   }
 
   add(readings, metricsInOrder) {
-    this.readings.unshift(...readings.slice(-SHOWN).reverse());
-    this.readings.length = Math.min(this.readings.length, SHOWN);
+    const known = new Map([...this.readings, ...readings].map((reading) => [reading.id, reading]));
+    this.readings = [...known.values()].sort((a, b) => byTime(b, a)).slice(0, SHOWN);
     this.metrics = metricsInOrder;
     this.render();
   }

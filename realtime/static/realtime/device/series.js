@@ -18,9 +18,10 @@ export async function load(deviceId, { start, end }, points, signal) {
 async function ask(deviceId, parameters, signal) {
   const address = `/api/v1/devices/${encodeURIComponent(deviceId)}/aggregate?${new URLSearchParams(parameters)}`;
   const response = await fetch(address, { signal, headers: { Accept: "application/json" } });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.detail);
-  return answer;
+  if (response.ok) return response.json();
+  // A proxy in front of the server answers with a page of its own.
+  const problem = await response.json().catch(() => null);
+  throw new Error(problem?.detail ?? `The server answered with status ${response.status}.`);
 }
 
 function secondsOf(bucket) {

@@ -1,42 +1,43 @@
 // The state of one device on the page, from the page's own list and from the socket.
 
 import { number } from "../format.js";
-import { statusOf } from "../status.js";
-
-const NOT_METRICS = new Set(["id", "seq", "timestamp"]);
+import { replaces } from "../newest.js";
 
 export class Device {
-  constructor([id, name, active, interval, seen, values]) {
+  // A row of realtime/pages/fleet.py.
+  constructor([id, name, active, status, seen, values, timestamp, seq]) {
     Object.assign(this, { id, active, values });
-    this.seen = seen === null ? null : seen * 1000;
-    this.describe(name, interval);
+    this.latest = timestamp === null ? null : { timestamp, seq }; // the reading that `values` are of
     this.line = undefined; // the sparkline's values, once loaded
-    this.told = null; // the status from the socket; until it comes, the page computes the status
+    this.told = status;
+    this.describe(name);
+    this.hear(seen);
     this.judge();
   }
 
-  // Sets its name, and the interval in seconds in which it should report.
-  describe(name, interval) {
-    Object.assign(this, { name, interval });
+  describe(name) {
+    this.name = name;
     this.text = `${this.id} ${name}`.toLowerCase();
   }
 
-  // Computes the status again. Returns whether it has changed.
-  judge(now = Date.now()) {
-    const status = this.active ? (this.told ?? statusOf(this.seen, this.interval, now)) : "deactivated";
+  // `moment`: when the server last received something from the device; null: never.
+  hear(moment) {
+    this.seen = moment === null ? null : Date.parse(moment);
+  }
+
+  // Takes over the status that the server told. Returns whether it has changed.
+  judge() {
+    const status = this.active ? this.told : "deactivated";
     if (status === this.status) return false;
     this.status = status;
     return true;
   }
 
-  take(readings) {
-    for (const reading of readings) {
-      const moment = Date.parse(reading.timestamp);
-      if (this.seen !== null && moment < this.seen && moment < (this.latest ?? 0)) continue; // measured earlier
-      this.latest = moment;
-      this.seen = Math.max(this.seen ?? moment, moment);
-      if (this.told && statusOf(moment, this.interval) === "online") this.told = "online";
-      this.values = Object.fromEntries(Object.entries(reading).filter(([metric]) => !NOT_METRICS.has(metric)));
+  take(readings, lastSeenAt = null) {
+    for (const { id, seq, timestamp, ...values } of readings) {
+      if (!replaces({ timestamp, seq }, this.latest, lastSeenAt)) continue; // measured earlier
+      this.latest = { timestamp, seq };
+      this.values = values;
     }
   }
 

@@ -1,6 +1,7 @@
 // A row of the list. It is created once, and then only changed parts are updated.
 
 import { ago, utc } from "../format.js";
+import { clock } from "../outage.js";
 import { showStatus } from "../status.js";
 
 const VALUES_SHOWN = 4;
@@ -9,8 +10,10 @@ const HEIGHT = 32;
 const SVG = "http://www.w3.org/2000/svg";
 
 export class Row {
-  constructor(units) {
+  // `outage.since`: the moment from which on nothing is known of the devices, or null.
+  constructor(units, outage) {
     this.units = units;
+    this.outage = outage;
     this.root = make("div", "fleet-row", "row");
     this.device = cell(this.root, "device");
     this.link = this.device.appendChild(make("a"));
@@ -41,7 +44,7 @@ export class Row {
       this.place = place;
       this.root.setAttribute("aria-rowindex", String(place + 2));
     }
-    showStatus(this.status, device.status);
+    showStatus(this.status, device.status, this.outage.since);
     this.showValues(device.shown(this.units));
     this.showSeen(device.seen);
     if (device.line !== this.line) this.showLine((this.line = device.line));
@@ -62,7 +65,8 @@ export class Row {
   }
 
   showSeen(seen) {
-    const text = seen === null ? "never" : ago(seen);
+    // During an outage, "5 min ago" would say that the device has been silent since.
+    const text = seen === null ? "never" : this.outage.since === null ? ago(seen) : clock(seen);
     if (this.seen.textContent === text) return;
     this.seen.textContent = text;
     this.seen.title = seen === null ? "" : utc(seen);

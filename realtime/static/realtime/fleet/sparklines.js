@@ -2,7 +2,7 @@
 
 const WAIT_MS = 120; // until scrolling stops
 const RENEW_MS = 300_000;
-const NONE_YET_MS = 10_000; // for a device without a line: its first hour may be rolled up now
+const NONE_YET_MS = 10_000; // for a device without a line, because its first hour may be rolled up now; also after an error
 const AT_ONCE = 100; // devices in one request
 
 export class Sparklines {
@@ -10,6 +10,7 @@ export class Sparklines {
     this.onLines = onLines; // called with the devices that have a new line
     this.asked = new Map(); // device → time of the last request
     this.wanted = [];
+    this.failedAt = -Infinity;
   }
 
   want(devices) {
@@ -20,6 +21,7 @@ export class Sparklines {
   async ask() {
     this.timer = null;
     const now = Date.now();
+    if (now - this.failedAt < NONE_YET_MS) return;
     const due = this.wanted.filter((device) => device.metric && now - (this.asked.get(device) ?? -Infinity) > (device.line ? RENEW_MS : NONE_YET_MS));
     const byMetric = Map.groupBy ? Map.groupBy(due, (device) => device.metric) : grouped(due);
     for (const [metric, devices] of byMetric) {
@@ -37,7 +39,8 @@ export class Sparklines {
       for (const device of devices) device.line = values[device.id] ?? null;
       this.onLines(devices);
     } catch {
-      for (const device of devices) this.asked.delete(device); // try again when the device is visible again
+      this.failedAt = now;
+      for (const device of devices) this.asked.delete(device); // try again later, if the device is still visible
     }
   }
 }

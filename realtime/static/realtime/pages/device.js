@@ -7,11 +7,12 @@ import { Recent } from "../device/recent.js";
 import { load } from "../device/series.js";
 import { localMoment, utc, whole } from "../format.js";
 import { watch } from "../live.js";
+import { Outage, clock } from "../outage.js";
+import { plural } from "../plural.js";
 import { keepFresh } from "../refused.js";
-import { showConnection, showStatus, statusOf } from "../status.js";
-import { setTime } from "../times.js";
+import { showStatus } from "../status.js";
+import { fixTime, setTime } from "../times.js";
 
-const REPLAYED = 12; // readings that the table shows when the page opens
 const RELOAD_SECONDS = [5, 60]; // shortest and longest interval for loading again; in between, the bucket's length
 const NOT_METRICS = new Set(["id", "seq", "timestamp"]);
 
@@ -24,9 +25,15 @@ const interval = { told: device.report_interval, usual: device.interval };
 let loaded = null;
 let loading = null;
 let asked = 0;
-let seen = device.last_seen_at && Date.parse(device.last_seen_at);
-let told = null; // the status from the socket; until it comes, the page computes the status
+let loadedAt = null;
+let failed = false;
+let seen = device.last_seen_at;
+let status = device.status;
 let held = null; // readings that arrived during a pause; null: not paused
+
+const outage = new Outage({
+  connection: element("connection"), banner: element("notice"), page: element("content"), onChange: outageChanged,
+});
 
 const inOrder = () => [...panels.keys()];
 
@@ -42,6 +49,7 @@ function panelOf(metric) {
   panels.clear();
   for (const [name, entry] of entries) panels.set(name, entry);
   panel.begin();
+  if (Object.hasOwn(device.latest, metric)) panel.latest(device.latest[metric], device.latest[metric].value);
   return panel;
 }
 
@@ -54,20 +62,25 @@ async function reload() {
     const found = await load(device.device_id, period.bounds(), Math.max(60, Math.min(700, Math.round(width / 2))), current.signal);
     if (current.signal.aborted) return;
     loaded = found;
+    loadedAt = Date.now();
     for (const metric of Object.keys(found.totals)) panelOf(metric);
     for (const [metric, panel] of panels) panel.statistics(found.totals[metric]);
     fail("");
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (current.signal.aborted) return;
     fail(error instanceof TypeError ? "The server cannot be reached." : error.message);
   }
+  loading = null;
   element("panels").removeAttribute("aria-busy");
   draw();
 }
 
 function fail(message) {
-  element("failure").hidden = !message;
-  element("failure").textContent = message && `The charts could not be loaded. ${message}`;
+  failed = message !== "";
+  const old = loadedAt === null ? "" : `The charts show what was loaded at ${clock(loadedAt)}.`;
+  element("failure").hidden = !failed;
+  element("failure").textContent = failed ? ["The charts could not be loaded.", message, old, "Trying again …"].filter(Boolean).join(" ") : "";
+  element("panels").toggleAttribute("data-stale", failed);
 }
 
 function draw() {
@@ -88,13 +101,13 @@ function periodChanged() {
 }
 
 function describe(start, end) {
-  element("window").textContent = `${localMoment(start * 1000)} – ${period.following ? "now" : localMoment(end * 1000)}`;
+  element("window").textContent = `${localMoment(start * 1000)} – ${period.following && outage.since === null ? "now" : localMoment(end * 1000)}`;
   element("window").title = `${utc(start * 1000)} to ${utc(end * 1000)}`;
   const query = new URLSearchParams({ start: new Date(start * 1000).toISOString(), end: new Date(end * 1000).toISOString(), order: "asc", format: "csv" });
   element("csv").href = `/api/v1/devices/${encodeURIComponent(device.device_id)}/history?${query}`;
 }
 
-function onReadings(readings) {
+function onReadings(readings, lastSeenAt) {
   if (held) {
     held.push(...readings);
     element("pause").textContent = `Resume · ${whole(held.length)} new`;
@@ -105,12 +118,10 @@ function onReadings(readings) {
   const touched = new Set();
   for (const reading of readings) {
     const moment = Date.parse(reading.timestamp);
-    seen = Math.max(seen ?? moment, moment);
-    if (told && statusOf(moment, device.interval) === "online") told = "online";
     for (const [metric, value] of Object.entries(reading)) {
       if (NOT_METRICS.has(metric)) continue;
       const panel = panelOf(metric);
-      panel.latest(moment, value);
+      panel.latest(reading, value, lastSeenAt);
       panel.add(moment / 1000, value);
       touched.add(panel);
     }
@@ -118,8 +129,9 @@ function onReadings(readings) {
   if (loaded && period.following) for (const panel of touched) panel.draw(loaded, period.bounds(), interval);
   if (loaded) for (const panel of touched) panel.highlight();
   recent.add(readings, inOrder());
-  element("last-seq").textContent = whole(readings.at(-1).seq);
-  tick();
+  const length = readings.at(-1).seq;
+  element("last-seq").textContent = whole(length);
+  element("last-seq-noun").textContent = plural(length, "reading", "readings");
 }
 
 // Replaces the waiting box with the charts, at the first reading.
@@ -131,28 +143,44 @@ function begin() {
   periodChanged();
 }
 
-function onState(state, detail) {
-  showConnection(element("connection"), state);
-  element("notice").hidden = !detail;
-  element("notice").textContent = detail ?? "";
+function onStatus(told) {
+  status = told;
+  showDevice();
 }
 
-function onStatus(status) {
-  told = status;
-  tick();
+function onSeen(lastSeenAt) {
+  seen = lastSeenAt;
+  showDevice();
+}
+
+function showDevice() {
+  showStatus(element("status"), status, outage.since);
+  element("last-seen").parentElement.hidden = !seen;
+  if (!seen) return;
+  const moment = Date.parse(seen);
+  if (outage.since === null) setTime(element("last-seen"), moment);
+  else fixTime(element("last-seen"), moment, clock(moment));
+}
+
+function outageChanged(since) {
+  showDevice();
+  if (element("readings").hidden) return;
+  const { start, end } = period.bounds();
+  describe(start, end);
+  if (since === null) reload();
 }
 
 function tick() {
-  showStatus(element("status"), told ?? statusOf(seen, device.interval));
-  element("last-seen").parentElement.hidden = !seen;
-  if (seen) setTime(element("last-seen"), seen);
-  if (held || !loaded || document.hidden) return;
-  if (!period.following) return;
-  const bounds = period.bounds();
-  for (const panel of panels.values()) panel.chart.move(bounds);
-  describe(bounds.start, bounds.end);
-  const every = Math.min(Math.max(loaded.bucketSeconds, RELOAD_SECONDS[0]), RELOAD_SECONDS[1]);
-  if (Date.now() - asked > every * 1000) reload();
+  outage.check();
+  if (held || document.hidden || outage.since !== null || element("readings").hidden) return;
+  if (!period.following && !failed) return;
+  if (loaded && period.following) {
+    const bounds = period.bounds();
+    for (const panel of panels.values()) panel.chart.move(bounds);
+    describe(bounds.start, bounds.end);
+  }
+  const every = Math.min(Math.max(loaded?.bucketSeconds ?? 0, RELOAD_SECONDS[0]), RELOAD_SECONDS[1]);
+  if (!loading && Date.now() - asked > every * 1000) reload();
 }
 
 function pause() {
@@ -174,5 +202,9 @@ element("pause").addEventListener("click", pause);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => panels.forEach((panel) => panel.chart.recolor()));
 setInterval(tick, 1000);
 if (element("refused")) keepFresh(element("refused")); // only for accounts that may view refused posts
+for (const metric of device.recent.flatMap(Object.keys)) if (!NOT_METRICS.has(metric)) panelOf(metric);
+recent.add(device.recent, inOrder());
 if (device.last_seq) periodChanged();
-watch(device.device_id, { after: Math.max(0, device.last_seq - REPLAYED), log: device.log, onReadings, onState, onStatus });
+watch(device.device_id, {
+  after: device.last_seq, log: device.log, onReadings, onStatus, onSeen, onState: (...state) => outage.state(...state),
+});

@@ -7,15 +7,20 @@ import { Row } from "../fleet/row.js";
 import { Sparklines } from "../fleet/sparklines.js";
 import { metricName, whole } from "../format.js";
 import { watchFleet } from "../live.js";
-import { showConnection } from "../status.js";
+import { Outage } from "../outage.js";
 
-const { devices: given, units, interval } = JSON.parse(document.getElementById("fleet").textContent);
+const DESCRIBE_AGAIN_MS = 10_000;
+
+const { devices: given, units } = JSON.parse(document.getElementById("fleet").textContent);
 const element = (id) => document.getElementById(id);
 const devices = new Map(given.map((fields) => [fields[0], new Device(fields)]));
 const all = [...devices.values()];
 const choice = new Choice();
 const sparklines = new Sparklines((changed) => list.refresh(changed));
-const list = new List(element("rows"), () => new Row(units), (visible) => sparklines.want(visible));
+const outage = new Outage({
+  connection: element("connection"), banner: element("notice"), page: element("content"), onChange: () => list.refresh(list.rows.keys()),
+});
+const list = new List(element("rows"), () => new Row(units, outage), (visible) => sparklines.want(visible));
 const chips = new Map();
 const changed = new Set();
 let grown = false;
@@ -71,7 +76,7 @@ function sorts() {
 
 // Adds a device that was registered after the page was loaded: first with its id, then with its name.
 function newcomer(deviceId) {
-  const device = new Device([deviceId, "", true, interval, null, {}]);
+  const device = new Device([deviceId, "", true, "never", null, {}, null, null]);
   devices.set(deviceId, device);
   all.push(device);
   grown = true;
@@ -80,17 +85,26 @@ function newcomer(deviceId) {
 }
 
 async function describe(device) {
-  const answer = await fetch(`/api/v1/devices/${encodeURIComponent(device.id)}`);
+  const answer = await fetch(`/api/v1/devices/${encodeURIComponent(device.id)}`).catch(() => null);
+  if (!answer || answer.status >= 500 || answer.status === 429) {
+    setTimeout(() => describe(device), DESCRIBE_AGAIN_MS);
+    return;
+  }
   if (!answer.ok) return; // this account may watch readings, but not view devices
-  const found = await answer.json();
-  device.describe(found.name, found.report_interval ?? interval);
+  device.describe((await answer.json()).name);
   grown = true;
   touch(device);
 }
 
-function onReadings(deviceId, readings) {
+function onReadings(deviceId, readings, lastSeenAt) {
   const device = devices.get(deviceId) ?? newcomer(deviceId);
-  device.take(readings);
+  device.take(readings, lastSeenAt);
+  touch(device);
+}
+
+function onSeen(deviceId, lastSeenAt) {
+  const device = devices.get(deviceId) ?? newcomer(deviceId);
+  device.hear(lastSeenAt);
   touch(device);
 }
 
@@ -123,13 +137,10 @@ function statusesChanged() {
 }
 
 function tick() {
+  outage.check();
   if (document.hidden) return;
-  const now = Date.now();
-  let moved = false;
-  for (const device of all) moved = device.judge(now) || moved;
   list.refresh(list.rows.keys());
-  sparklines.want([...list.rows.keys()]);
-  if (moved) statusesChanged();
+  if (outage.since === null) sparklines.want([...list.rows.keys()]);
 }
 
 chip("", "All");
@@ -158,9 +169,6 @@ setInterval(tick, 1000);
 watchFleet({
   onReadings,
   onStatus,
-  onState(state, detail) {
-    showConnection(element("connection"), state);
-    element("notice").hidden = !detail;
-    element("notice").textContent = detail ?? "";
-  },
+  onSeen,
+  onState: (...state) => outage.state(...state),
 });

@@ -29,7 +29,7 @@ function onReadings(readings) {
 
 function onState(state, detail) {
   if (arrived) return;
-  if (state === "offline") say("The connection to the server was lost. Trying again…");
+  if (state === "disconnected") say("The connection to the server was lost. Trying again…");
   else if (state === "refused") say(detail ?? "This account may not watch this device.");
   else element("arrival-detail").hidden = true;
 }
