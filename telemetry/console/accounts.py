@@ -53,6 +53,12 @@ class WithinOneself(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscrip
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
+GROUPS_HELP = (
+    "Its roles: what the account may do. One group is enough to sign in. Viewers look at devices and readings; "
+    "Operators also add, change and deactivate devices."
+)
+STAFF_HELP = "Lets the account sign in without a group. It then may do only what its own permissions name."
+
 admin.site.unregister([User, Group])
 
 
@@ -82,6 +88,11 @@ class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
         account = ModelForm.save(form, commit=False)  # not the form's own `save`, which hashes again
         account.password = request.hashed_password
         return account
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name in ("groups", "is_staff"):
+            kwargs["help_text"] = GROUPS_HELP if db_field.name == "groups" else STAFF_HELP
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leaves out the password, with its link to change it, if the account may not change `obj`."""
