@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
@@ -17,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 
+from devices.changes import ROTATED, log_changed
 from devices.models import Device, RotationUnderWay
 from devices.rotation import KeysReplaced, fingerprint, rotate_keys
 
@@ -103,7 +103,7 @@ class KeyRotation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
                     now=timezone.now(),
                     force=wanted["force"],
                 )
-                self.log_changes(request, devices, "Rotated the API key.")
+                self.log_changes(request, devices, ROTATED)
                 return page(keys).render()
         except KeysReplaced:
             form.add_error("replaced", "The key was rotated already and shown once. Start again to get another key.")
@@ -114,7 +114,7 @@ class KeyRotation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     def log_changes(self, request: HttpRequest, devices: Sequence[Device], message: str) -> None:
         """Writes one log entry per device, in one statement."""
         assert request.user.pk is not None
-        LogEntry.objects.log_actions(request.user.pk, devices, CHANGE, message)
+        log_changed(devices, message, by=request.user.pk)
 
     @admin.action(description="Rotate keys", permissions=["change"])
     def rotate(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse | None:

@@ -13,6 +13,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 
+from devices.changes import SERVICE_ACCOUNTS
+
 
 def beyond(user: Any) -> QuerySet[Permission]:
     """The permissions that this account does not have; none for an active superuser."""
@@ -65,6 +67,11 @@ admin.site.unregister([User, Group])
 @admin.register(User)
 class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
     """Accounts. An inactive account counts with the permissions that it would have if it were active."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Without the service accounts: to delete one would delete its changes from the list of changes."""
+        accounts: QuerySet[User] = super().get_queryset(request)
+        return accounts.exclude(username__in=SERVICE_ACCOUNTS)
 
     def within(self, user: Any, obj: Any) -> bool:
         if user.is_superuser:

@@ -106,7 +106,9 @@ def test_a_device_that_was_erased_is_in_no_table(other_device):
 
     left = [line for line in tables_with(*texts) if "greenhouse-778" not in line]
     assert left == []
-    assert LogEntry.objects.get().change_message == "Looks after [erased] and greenhouse-778."
+    changes = list(LogEntry.objects.order_by("id").values_list("object_repr", "change_message"))
+    assert changes[0][1] == "Looks after [erased] and greenhouse-778."
+    assert changes[1:] == [("[erased]", "Erased a device with all its data.")]
     assert Rejection.objects.filter(device_id="mote-2", caller="device").exists()
 
 
