@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
+from devices import new_keys
 from devices.access.permissions import VIEW_READINGS
 from devices.metrics import COLUMNS, UNITS
 from devices.models import Device
@@ -127,9 +128,10 @@ class DeviceAdmin(KeyRotation):
         return super().add_view(request, form_url, (extra_context or {}) | buttons)
 
     def response_add(self, request: HttpRequest, obj: Device, post_url_continue: str | None = None) -> Any:
-        """Shows the key in the answer itself, because a message would store it in a cookie or in the session."""
-        # Rendered in the transaction that registers the device, so that a key that cannot be shown is not stored.
-        return self.key_page(request, obj, request.new_api_key).render()  # type: ignore[attr-defined]
+        """Leads to the page with the key, whichever button was used."""
+        # Django calls this in the transaction that registers the device.
+        key = request.new_api_key  # type: ignore[attr-defined]
+        return new_keys.keep(request, [(obj.device_id, key)], now=timezone.now())
 
     @admin.action(description="Deactivate: refuse their keys", permissions=["change"])
     def deactivate(self, request: HttpRequest, devices: QuerySet[Device]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry, LogEntryManager
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from devices.api.views import DeviceViewSet
@@ -48,16 +48,13 @@ def log_fails(monkeypatch):
 
 
 @pytest.fixture
-def pages_fail(monkeypatch):
-    """Makes the rendering of a page with a key fail."""
-    render = TemplateResponse.render
+def sessions_fail(monkeypatch):
+    """Makes it fail to store a key for the page that shows it."""
 
-    def fail(response: TemplateResponse) -> Any:
-        if {"keys", "api_key"} & (response.context_data or {}).keys():
-            raise OperationalError("no page")
-        return render(response)
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError("no session")
 
-    monkeypatch.setattr(TemplateResponse, "render", fail)
+    monkeypatch.setattr(SessionStore, "save", fail)
 
 
 def stored() -> list[tuple[Any, ...]]:
@@ -99,7 +96,7 @@ def test_where_the_log_cannot_be_written_no_key_is_rotated(operator, five, log_f
 
 
 @pytest.mark.parametrize("rotate", [bulk, single])
-def test_where_the_keys_cannot_be_shown_no_key_is_rotated(operator, five, pages_fail, rotate):
+def test_where_the_keys_cannot_be_shown_no_key_is_rotated(operator, five, sessions_fail, rotate):
     before = stored()
     assert rotate(operator, five).status_code == 503
     assert stored() == before
@@ -162,7 +159,7 @@ def test_what_the_api_cannot_answer_it_does_not_do(operator, five, monkeypatch):
     assert stored() == before
 
 
-@pytest.mark.parametrize("fault", ["log_fails", "pages_fail"])
+@pytest.mark.parametrize("fault", ["log_fails", "sessions_fail"])
 def test_a_device_whose_key_cannot_be_shown_is_not_registered(operator, request, fault):
     request.getfixturevalue(fault)
     form = {"device_id": "mote-7", "name": "", "report_interval": ""}
@@ -208,7 +205,13 @@ def test_of_two_submits_of_one_form_one_passes(operator, five, monkeypatch, rota
 
     monkeypatch.setattr(RotationForm, "is_valid", meet)
     clients = [operator, staff_client("second", "devices.view_device", "devices.change_device")]
-    responses = at_once(lambda: rotate(clients.pop(), five))
+
+    def rotate_and_open() -> Any:
+        client = clients.pop()
+        response = rotate(client, five)
+        return client.get(response["Location"]) if response.status_code == 303 else response
+
+    responses = at_once(rotate_and_open)
 
     shown = [keys for response in responses if (keys := keys_in(response))]
     assert len(shown) == 1
