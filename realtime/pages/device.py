@@ -16,7 +16,7 @@ from devices.models import Device
 from readings.models import Rejection
 from readings.statistics.aggregation import earliest
 from realtime.access.credentials import WATCH_PERMISSION
-from realtime.pages.markdown import device_address, snippets
+from realtime.pages.addresses import connection_code
 
 RANGES = [("1h", "1 h"), ("24h", "24 h"), ("7d", "7 d"), ("30d", "30 d"), ("1y", "1 y"), ("all", "All")]
 # Separate from watching, because refused posts show client addresses and the beginnings of keys.
@@ -62,7 +62,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "device": device,
         "facts": facts,
         "ranges": RANGES,
-        "snippets": snippets(address=device_address(request), key=None),
+        "snippets": connection_code(request, key=None),
     }
     if request.user.has_perm(REFUSED_PERMISSION):
         context |= refused_of(device)
