@@ -20,6 +20,7 @@ COMMAND_LINE = "Command line"
 SERVICE_ACCOUNTS = (API_KEY, COMMAND_LINE)
 
 ROTATED = "Rotated the API key."
+ACTIVATED = "Activated."
 DEACTIVATED = "Deactivated."
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
-from devices import rotation_admin
+from devices.console import rotation as rotation_admin
 from devices.models import Device
 from devices.tests.fixtures import staff_client
 

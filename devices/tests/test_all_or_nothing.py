@@ -15,9 +15,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from devices.api.views import DeviceViewSet
+from devices.console.activation import digest
+from devices.console.rotation import RotationForm
 from devices.models import Device, DeviceState, RotationUnderWay
 from devices.rotation import KeysReplaced, fingerprint, rotate_keys
-from devices.rotation_admin import RotationForm
 from devices.tests.fixtures import ADMIN_KEY, client_with, staff_client
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -171,8 +172,10 @@ def test_a_device_whose_key_cannot_be_shown_is_not_registered(operator, request,
 @pytest.mark.parametrize("action", ["deactivate", "activate"])
 def test_no_device_is_switched_without_its_log_entry(operator, five, log_fails, action):
     Device.objects.filter(pk=five[0].pk).update(is_active=False)
+    changed = five[1:] if action == "deactivate" else five[:1]
     before = stored()
-    assert operator.post(LIST, select(action, five), format="multipart").status_code == 503
+    form = select(action, five, confirmed=digest(changed))
+    assert operator.post(LIST, form, format="multipart").status_code == 503
     assert stored() == before
 
 

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from devices import new_keys
+from devices.console import new_keys
 from devices.models import Device
 from devices.rotation import fingerprint
 from devices.tests.fixtures import new_client, staff_client

@@ -17,8 +17,8 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from devices import new_keys
 from devices.changes import ROTATED, log_changed
+from devices.console import new_keys
 from devices.models import Device, RotationUnderWay
 from devices.rotation import KeysReplaced, fingerprint, rotate_keys
 
@@ -114,18 +114,14 @@ class KeyRotation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
                     now=timezone.now(),
                     force=wanted["force"],
                 )
-                self.log_changes(request, devices, ROTATED)
+                assert request.user.pk is not None
+                log_changed(devices, ROTATED, by=request.user.pk)
                 return new_keys.keep(request, [(device.device_id, key) for device, key in keys], now=timezone.now())
         except KeysReplaced:
             form.add_error("replaced", "The key was rotated already. Start again to get another key.")
         except RotationUnderWay:
             form.add_error("force", 'Choose this, or choose "not at all" above.')
         return None
-
-    def log_changes(self, request: HttpRequest, devices: Sequence[Device], message: str) -> None:
-        """Writes one log entry per device, in one statement."""
-        assert request.user.pk is not None
-        log_changed(devices, message, by=request.user.pk)
 
     @admin.action(description="Rotate keys", permissions=["change"])
     def rotate(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse | None:
