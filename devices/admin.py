@@ -1,18 +1,19 @@
 import csv
 from typing import Any
 
-from django.contrib import admin, messages
-from django.db import transaction
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from devices.access.permissions import VIEW_READINGS
+from devices.console import new_keys
+from devices.console.activation import Activation
+from devices.console.rotation import KeyRotation
 from devices.metrics import COLUMNS, UNITS
 from devices.models import Device
 from devices.querysets import DeviceQuerySet
-from devices.rotation_admin import KeyRotation
 from devices.status import Status
 
 DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It cannot be changed later."
@@ -37,7 +38,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(Device)
-class DeviceAdmin(KeyRotation):
+class DeviceAdmin(KeyRotation, Activation):
     """Pages to add, find, rotate, deactivate and export devices. Devices cannot be deleted, because their log stays."""
 
     list_display = ("device_id", "name", "status", "last_seen", "latest_values", "last_seq", "is_active", "live")
@@ -127,27 +128,10 @@ class DeviceAdmin(KeyRotation):
         return super().add_view(request, form_url, (extra_context or {}) | buttons)
 
     def response_add(self, request: HttpRequest, obj: Device, post_url_continue: str | None = None) -> Any:
-        """Shows the key in the answer itself, because a message would store it in a cookie or in the session."""
-        # Rendered in the transaction that registers the device, so that a key that cannot be shown is not stored.
-        return self.key_page(request, obj, request.new_api_key).render()  # type: ignore[attr-defined]
-
-    @admin.action(description="Deactivate: refuse their keys", permissions=["change"])
-    def deactivate(self, request: HttpRequest, devices: QuerySet[Device]) -> None:
-        self.set_active(request, devices, active=False)
-
-    @admin.action(description="Activate again", permissions=["change"])
-    def activate(self, request: HttpRequest, devices: QuerySet[Device]) -> None:
-        self.set_active(request, devices, active=True)
-
-    def set_active(self, request: HttpRequest, devices: QuerySet[Device], *, active: bool) -> None:
-        word = "Activated" if active else "Deactivated"
-        others = Device.objects.filter(pk__in=devices.values("pk")).exclude(is_active=active)
-        with transaction.atomic():
-            # In the order of the ids, like rotations, which prevents deadlocks.
-            changed = list(others.select_for_update(no_key=True).order_by("device_id"))
-            Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_active=active)
-            self.log_changes(request, changed, f"{word}.")
-        self.message_user(request, f"{word} {len(changed)} of the chosen devices.", messages.SUCCESS)
+        """Leads to the page with the key, whichever button was used."""
+        # Django calls this in the transaction that registers the device.
+        key = request.new_api_key  # type: ignore[attr-defined]
+        return new_keys.keep(request, [(obj.device_id, key)], now=timezone.now())
 
     @admin.action(description="Export as CSV", permissions=["view"])
     def export(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse:

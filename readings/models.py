@@ -94,7 +94,8 @@ class Rejection(models.Model):
         verbose_name = "refused post"
         constraints = [
             models.UniqueConstraint(
-                fields=["caller", "device_id", "key_hint", "address", "code", "field"], name="readings_rejection_kind"
+                fields=["caller", "device_id", "key_hint", "address", "code", "field", "detail"],
+                name="readings_rejection_kind",
             )
         ]
 

@@ -11,7 +11,7 @@ from telemetry.console import accounts  # noqa: F401  registers accounts and gro
 
 @admin.register(LogEntry)
 class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """A read-only list of changes made in the console, limited to the models that the account may view."""
+    """A read-only list of changes, however they were made, limited to the models that the account may view."""
 
     heading = "Changes"
     list_display = ("when", "user", "content_type", "object_repr", "what")

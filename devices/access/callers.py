@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
 
+from devices.access.roles import has_role
 from devices.models import Device
 
 
@@ -35,7 +36,7 @@ class Caller:
             return False
         if self.user is None:
             return True
-        return bool(self.user.is_active and self.user.is_staff and self.user.has_perm(permission))
+        return self.user.has_perm(permission) and has_role(self.user)
 
 
 def shared_key_caller(key: str) -> Caller | None:

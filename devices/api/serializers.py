@@ -94,9 +94,12 @@ class DeviceChangesSerializer(StrictSerializer):
     report_interval = ReportIntervalField()
 
     def update(self, instance: Device, validated_data: dict[str, Any]) -> Device:
-        for name, value in validated_data.items():
-            setattr(instance, name, value)
-        instance.save(update_fields=list(validated_data))
+        """Saves the fields whose value differs, and leaves their names in `changed`."""
+        self.changed = [name for name, value in validated_data.items() if getattr(instance, name) != value]
+        for name in self.changed:
+            setattr(instance, name, validated_data[name])
+        if self.changed:
+            instance.save(update_fields=self.changed)
         return instance
 
 

@@ -26,6 +26,7 @@ from devices.api.serializers import (
     NewDeviceSerializer,
     RotationSerializer,
 )
+from devices.changes import DEACTIVATED, ROTATED, author, log_changed, log_registered
 from devices.models import Device, RotationUnderWay
 from devices.querysets import DeviceIdTaken, DeviceQuerySet
 from devices.validators import DEVICE_ID_PATTERN
@@ -142,6 +143,7 @@ class DeviceViewSet(DeviceScope):
             # Includes the look-up for the answer, because a key that cannot be shown must not be stored.
             with transaction.atomic():
                 device, key = Device.objects.register(**values.validated_data)
+                log_registered([device], by=author(caller_of(request)))
                 return self.with_key(device, key, status_code=status.HTTP_201_CREATED)
         except DeviceIdTaken as error:
             raise Conflict from error
@@ -156,15 +158,22 @@ class DeviceViewSet(DeviceScope):
         """Fields that are not sent stay unchanged."""
         changes = DeviceChangesSerializer(self.get_object(), data=request.data, partial=True)
         changes.is_valid(raise_exception=True)
-        changes.save()
+        with transaction.atomic():
+            changes.instance = device = self.locked(device_id)
+            changes.save()
+            log_changed([device], changes.changed, by=author(caller_of(request)))
         return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(operation_id="device_deactivate", summary="Deactivate a device", responses={204: None})
     def destroy(self, request: Request, device_id: str) -> Response:
         """Deactivates the device: its keys are refused, and its log stays."""
-        device = self.get_object()
-        device.is_active = False
-        device.save(update_fields=["is_active"])
+        self.get_object()
+        with transaction.atomic():
+            device = self.locked(device_id)
+            if device.is_active:
+                device.is_active = False
+                device.save(update_fields=["is_active"])
+                log_changed([device], DEACTIVATED, by=author(caller_of(request)))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
@@ -187,9 +196,18 @@ class DeviceViewSet(DeviceScope):
         force = values.validated_data["force"]
         try:
             with transaction.atomic():
-                return self.with_key(device, device.rotate_key(overlap=overlap, now=timezone.now(), force=force))
+                key = device.rotate_key(overlap=overlap, now=timezone.now(), force=force)
+                log_changed([device], ROTATED, by=author(caller_of(request)))
+                return self.with_key(device, key)
         except RotationUnderWay as error:
             raise Conflict(UNDER_WAY.format(until=error.until), code="rotation_under_way") from error
+        except Device.DoesNotExist as error:  # erased after the look-up
+            raise NotFound from error
+
+    def locked(self, device_id: str) -> Device:
+        """The device as it is now, locked until the transaction ends, so that what changes is known."""
+        try:
+            return Device.objects.select_for_update(no_key=True).get(device_id=device_id)
         except Device.DoesNotExist as error:  # erased after the look-up
             raise NotFound from error
 

@@ -1,4 +1,4 @@
-"""Keys in the console: shown once, in the answer that creates them, and stored nowhere."""
+"""Keys in the console: shown for some minutes on a page of their own, and stored nowhere in the clear."""
 
 import re
 from datetime import timedelta
@@ -28,6 +28,13 @@ def rotate_url(device):
     return f"/admin/devices/device/{device.pk}/rotate-key/"
 
 
+def followed(client, response):
+    """The page that the answer to a form leads to."""
+    assert response.status_code == 303
+    assert not re.search(r"tlm_[\w-]{32}", str(response.headers) + response.content.decode())
+    return client.get(response["Location"])
+
+
 def key_in(response):
     """The only key on a page."""
     assert response.status_code == 200, response.content
@@ -52,7 +59,7 @@ def kept_nowhere(client, key):
 
 
 def test_adding_a_device_shows_its_key_in_the_answer(operator):
-    response = operator.post(ADD, FORM, format="multipart")
+    response = followed(operator, operator.post(ADD, FORM, format="multipart"))
     key = key_in(response)
     assert "no-store" in response["Cache-Control"]
     assert works(key)
@@ -62,20 +69,20 @@ def test_adding_a_device_shows_its_key_in_the_answer(operator):
 
 
 def test_the_key_of_an_added_device_is_kept_nowhere(operator):
-    key = key_in(operator.post(ADD, FORM, format="multipart"))
+    key = key_in(followed(operator, operator.post(ADD, FORM, format="multipart")))
     assert kept_nowhere(operator, key)
     assert LogEntry.objects.get().object_repr == "mote-7"
 
 
 def test_the_page_says_how_to_use_the_key(operator):
-    page = operator.post(ADD, FORM, format="multipart").content.decode()
+    page = operator.post(ADD, FORM, format="multipart", follow=True).content.decode()
     assert "http://testserver/api/v1/ingest" in page
     assert "/live/mote-7/" in page
 
 
 @pytest.mark.parametrize("button", ["_continue", "_addanother", "_popup"])
 def test_whichever_button_saves_the_key_is_shown(operator, button):
-    assert works(key_in(operator.post(ADD, FORM | {button: "1"}, format="multipart")))
+    assert works(key_in(operator.post(ADD, FORM | {button: "1"}, format="multipart", follow=True)))
 
 
 @pytest.mark.parametrize("wrong", ["", "-x", "a b", "m" * 65, "a\x00b", "mote-7\n\nx", "é"])
@@ -103,10 +110,11 @@ def test_adding_takes_leave_to_add(device):
 def test_rotating_ends_the_old_key_after_the_chosen_overlap(operator, mote, seconds):
     device, old = mote
     before = timezone.now()
-    response = operator.post(
+    answer = operator.post(
         rotate_url(device), {"overlap": seconds, "replaced": fingerprint([device])}, format="multipart"
     )
     after = timezone.now()
+    response = followed(operator, answer)
     key = key_in(response)
     assert "no-store" in response["Cache-Control"]
     assert works(key)
@@ -117,7 +125,9 @@ def test_rotating_ends_the_old_key_after_the_chosen_overlap(operator, mote, seco
 
 def test_a_rotated_key_is_kept_nowhere_and_the_act_is_written_down(operator, device):
     key = key_in(
-        operator.post(rotate_url(device), {"overlap": 0, "replaced": fingerprint([device])}, format="multipart")
+        operator.post(
+            rotate_url(device), {"overlap": 0, "replaced": fingerprint([device])}, format="multipart", follow=True
+        )
     )
     assert kept_nowhere(operator, key)
     entry = LogEntry.objects.get()
@@ -130,7 +140,8 @@ def test_a_rotated_key_is_kept_nowhere_and_the_act_is_written_down(operator, dev
 
 def test_the_page_of_a_rotated_key_waits_for_what_comes_after_the_log_as_it_is(operator, device):
     DeviceState.objects.filter(device=device).update(last_seq=1234)
-    response = operator.post(rotate_url(device), {"overlap": 0, "replaced": fingerprint([device])}, format="multipart")
+    sent = {"overlap": 0, "replaced": fingerprint([device])}
+    response = operator.post(rotate_url(device), sent, format="multipart", follow=True)
     assert 'data-last-seq="1234"' in response.content.decode()
 
 
@@ -199,7 +210,7 @@ def test_there_is_nothing_to_rotate_where_there_is_no_device(operator):
 def test_a_page_that_is_sent_again_does_not_rotate_again(operator, mote):
     device, _ = mote
     sent = {"overlap": 0, "replaced": fingerprint([device])}
-    key = key_in(operator.post(rotate_url(device), sent, format="multipart"))
+    key = key_in(operator.post(rotate_url(device), sent, format="multipart", follow=True))
 
     again = operator.post(rotate_url(device), sent, format="multipart")
 
@@ -228,7 +239,7 @@ def test_an_earlier_key_that_still_works_is_shown_and_not_ended_unless_that_is_c
     assert not re.search(r"tlm_[\w-]{32}", refused.content.decode())
     assert [works(key) for key in (first, second)] == [True, True]
 
-    third = key_in(operator.post(rotate_url(device), sent | {"force": "on"}, format="multipart"))
+    third = key_in(operator.post(rotate_url(device), sent | {"force": "on"}, format="multipart", follow=True))
     now = timezone.now()
     assert [Device.objects.for_key(key, now=now) is not None for key in (first, second, third)] == [False, True, True]
 
@@ -237,7 +248,7 @@ def test_a_rotation_without_overlap_is_never_refused(operator, mote):
     device, first = mote
     second = device.rotate_key(overlap=timedelta(hours=1), now=timezone.now())
     sent = {"overlap": 0, "replaced": fingerprint([device])}
-    third = key_in(operator.post(rotate_url(device), sent, format="multipart"))
+    third = key_in(operator.post(rotate_url(device), sent, format="multipart", follow=True))
     now = timezone.now()
     assert [Device.objects.for_key(key, now=now) is not None for key in (first, second, third)] == [False, False, True]
 

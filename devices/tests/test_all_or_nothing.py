@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry, LogEntryManager
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from devices.api.views import DeviceViewSet
+from devices.console.activation import digest
+from devices.console.rotation import RotationForm
 from devices.models import Device, DeviceState, RotationUnderWay
 from devices.rotation import KeysReplaced, fingerprint, rotate_keys
-from devices.rotation_admin import RotationForm
 from devices.tests.fixtures import ADMIN_KEY, client_with, staff_client
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,16 +49,13 @@ def log_fails(monkeypatch):
 
 
 @pytest.fixture
-def pages_fail(monkeypatch):
-    """Makes the rendering of a page with a key fail."""
-    render = TemplateResponse.render
+def sessions_fail(monkeypatch):
+    """Makes it fail to store a key for the page that shows it."""
 
-    def fail(response: TemplateResponse) -> Any:
-        if {"keys", "api_key"} & (response.context_data or {}).keys():
-            raise OperationalError("no page")
-        return render(response)
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError("no session")
 
-    monkeypatch.setattr(TemplateResponse, "render", fail)
+    monkeypatch.setattr(SessionStore, "save", fail)
 
 
 def stored() -> list[tuple[Any, ...]]:
@@ -99,7 +97,7 @@ def test_where_the_log_cannot_be_written_no_key_is_rotated(operator, five, log_f
 
 
 @pytest.mark.parametrize("rotate", [bulk, single])
-def test_where_the_keys_cannot_be_shown_no_key_is_rotated(operator, five, pages_fail, rotate):
+def test_where_the_keys_cannot_be_shown_no_key_is_rotated(operator, five, sessions_fail, rotate):
     before = stored()
     assert rotate(operator, five).status_code == 503
     assert stored() == before
@@ -162,7 +160,7 @@ def test_what_the_api_cannot_answer_it_does_not_do(operator, five, monkeypatch):
     assert stored() == before
 
 
-@pytest.mark.parametrize("fault", ["log_fails", "pages_fail"])
+@pytest.mark.parametrize("fault", ["log_fails", "sessions_fail"])
 def test_a_device_whose_key_cannot_be_shown_is_not_registered(operator, request, fault):
     request.getfixturevalue(fault)
     form = {"device_id": "mote-7", "name": "", "report_interval": ""}
@@ -174,8 +172,10 @@ def test_a_device_whose_key_cannot_be_shown_is_not_registered(operator, request,
 @pytest.mark.parametrize("action", ["deactivate", "activate"])
 def test_no_device_is_switched_without_its_log_entry(operator, five, log_fails, action):
     Device.objects.filter(pk=five[0].pk).update(is_active=False)
+    changed = five[1:] if action == "deactivate" else five[:1]
     before = stored()
-    assert operator.post(LIST, select(action, five), format="multipart").status_code == 503
+    form = select(action, five, confirmed=digest(changed))
+    assert operator.post(LIST, form, format="multipart").status_code == 503
     assert stored() == before
 
 
@@ -208,7 +208,13 @@ def test_of_two_submits_of_one_form_one_passes(operator, five, monkeypatch, rota
 
     monkeypatch.setattr(RotationForm, "is_valid", meet)
     clients = [operator, staff_client("second", "devices.view_device", "devices.change_device")]
-    responses = at_once(lambda: rotate(clients.pop(), five))
+
+    def rotate_and_open() -> Any:
+        client = clients.pop()
+        response = rotate(client, five)
+        return client.get(response["Location"]) if response.status_code == 303 else response
+
+    responses = at_once(rotate_and_open)
 
     shown = [keys for response in responses if (keys := keys_in(response))]
     assert len(shown) == 1

@@ -6,6 +6,7 @@ WRITE_SECONDS later, many posts in one transaction, equal ones as one row with a
 
 import asyncio
 import logging
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -35,6 +36,9 @@ WAITING_OF_A_CALLER: dict[CallerRole, int] = {"device": 400, "fleet": 400, "admi
 KEPT_OF_A_DEVICE = 20
 KEPT_OF_A_SHARE = {"device": 1000, "fleet": 700, "unknown": 200, "admin": 20, "nobody": 100}
 DETAIL_CHARACTERS = 300
+# The parts of a detail that differ from post to post although the reason is the same: the place in the body, its size,
+# and the time to wait. Without them such posts share a row, and do not displace the rows of other reasons.
+VARYING = re.compile(r" \(byte \d+\)|; this one has \d+|\.? Expected available in \d+ seconds?(?=\.)")
 FOREIGN_HINT_CHARACTERS = 3
 
 
@@ -103,7 +107,10 @@ def refused_post(
     detail: str,
     unknown_device: bool = False,
 ) -> Refused:
-    """A refusal with texts cut to the length of their columns, and without characters that PostgreSQL refuses."""
+    """A refusal with texts cut to the length of their columns, and without characters that PostgreSQL refuses.
+
+    Its detail is without the parts that vary from post to post.
+    """
     return Refused(
         caller=caller,
         device_id=device_id,
@@ -113,7 +120,7 @@ def refused_post(
         status=status,
         code=plain(code, 40),
         field=plain(field, 80),
-        detail=plain(detail, DETAIL_CHARACTERS),
+        detail=plain(VARYING.sub("", detail), DETAIL_CHARACTERS),
         unknown_device=unknown_device,
     )
 
@@ -177,7 +184,7 @@ def keep(noted: Mapping[Refused, Times]) -> None:
             if (kept := row_of(refusal, owners.get(refusal.key_hash), registered)) is not None:
                 moment = connection.ops.adapt_datetimefield_value(times.last_at)
                 rows.append((*kept, times.count, moment, moment))
-        rows.sort(key=lambda row: row[:6])  # the same order in every process prevents deadlocks
+        rows.sort(key=lambda row: row[:8])  # the same order in every process prevents deadlocks
         cursor.executemany(KEEP, rows)
         cursor.execute(TRIM, [KEPT_OF_A_DEVICE, *(KEPT_OF_A_SHARE[share] for share in SHARES)])
 
@@ -231,9 +238,8 @@ KEEP = """
 INSERT INTO readings_rejection
     (caller, device_id, key_hint, address, code, field, status, detail, count, first_at, last_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (caller, device_id, key_hint, address, code, field) DO UPDATE SET
-    status = excluded.status, detail = excluded.detail, count = readings_rejection.count + excluded.count,
-    last_at = excluded.last_at
+ON CONFLICT (caller, device_id, key_hint, address, code, field, detail) DO UPDATE SET
+    status = excluded.status, count = readings_rejection.count + excluded.count, last_at = excluded.last_at
 """
 # Rows of a share are ranked in turns: first the latest row of each sender, then the second latest of each, and so on.
 # So the sender with the most rows loses rows first.

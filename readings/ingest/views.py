@@ -113,14 +113,12 @@ class IngestViewSet(AsyncViewSet):
 
     async def note_rejected(self, status_code: int, rejected: list[dict[str, Any]]) -> None:
         """Notes the first refused reading of a batch for each reason, for at most REASONS_NOTED reasons."""
-        reasons: dict[tuple[str, str], dict[str, Any]] = {}
+        reasons: dict[tuple[str, str, str], dict[str, Any]] = {}
         for rejection in rejected:
-            reasons.setdefault((rejection["code"], rejection["field"]), rejection)
-        for (code, field), rejection in list(reasons.items())[:REASONS_NOTED]:
+            reasons.setdefault((rejection["code"], rejection["field"], rejection["detail"]), rejection)
+        for (code, field, detail), rejection in list(reasons.items())[:REASONS_NOTED]:
             unknown = code == UNKNOWN_DEVICE.code
-            await self.note(
-                status_code, code, field, rejection["detail"], index=rejection["index"], unknown_device=unknown
-            )
+            await self.note(status_code, code, field, detail, index=rejection["index"], unknown_device=unknown)
 
     async def note(
         self,

@@ -10,6 +10,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
+from devices.changes import COMMAND_LINE, log_registered, service_account
 from devices.database.errors import is_undone
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
@@ -60,7 +61,7 @@ def record(
 
     A reading whose `id` its device has stored already is a duplicate, also within one call. Returns after the commit
     and after the receivers of `readings_recorded`. `received_at` is None if the devices themselves did not send the
-    readings, as in an import. `register`: ids of devices to register in the same transaction.
+    readings, as in an import. `register`: ids of devices that a command registers in the same transaction.
 
     Raises DatabaseError if nothing was stored, OutcomeUnknown if it is unknown whether the readings were stored, and
     DeviceIdTaken if a device in `register` exists already.
@@ -85,8 +86,9 @@ def store(
         committing = False
         try:
             with transaction.atomic(durable=True):
-                for device_id in register:
-                    Device.objects.register(device_id=device_id)
+                if register:
+                    registered = [Device.objects.register(device_id=device_id)[0] for device_id in register]
+                    log_registered(registered, by=service_account(COMMAND_LINE))
                 outcomes, appended, changed = append(readings, received_at=received_at)
                 committing = True
         except IntegrityError:

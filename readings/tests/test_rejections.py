@@ -1,8 +1,10 @@
 """Refused posts are stored, so that a device's page can show why its readings do not arrive."""
 
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.db import DatabaseError
 from django.utils import timezone
 
@@ -77,6 +79,52 @@ def test_equal_refusals_are_one_row_that_counts(as_device):
         as_device.post(INGEST, {"temperature": "warm"})
     as_device.post(INGEST, {"humidity": "wet"})
     assert kept("field", "count") == [("temperature", 3), ("humidity", 1)]
+
+
+def test_different_reasons_are_rows_of_their_own(as_device):
+    """Also with the same code and field."""
+    bodies = [
+        "[1]",
+        "{}",
+        "{",
+        '{"temperature": 1e400}',
+        '{"temperature": "warm"}',
+        '{"temperature": true}',
+        "{}",
+        "[1]",
+    ]
+    for body in bodies:
+        post_raw(as_device, INGEST, body)
+    post_raw(as_device, f"{INGEST}/batch", '[{"temperature": 1e400}, {"temperature": "cold"}, [], {}]')
+
+    rows = kept("code", "field", "detail", "count")
+    assert len({row[:3] for row in rows}) == len(rows) == 10
+    assert sum(count for *_, count in rows) == 12
+    assert sorted(count for *_, count in rows)[-2:] == [2, 2]
+
+
+@pytest.mark.parametrize("vary", [lambda n: "[" + "1," * n + "x]", lambda n: '{"a": "' + "x" * (70_000 + n) + '"}'])
+def test_what_varies_from_post_to_post_makes_no_row_of_its_own(as_device, vary):
+    for n in (1, 20, 300):
+        post_raw(as_device, INGEST, vary(n))
+
+    assert kept("count") == [(3,)]
+
+
+def test_the_time_to_wait_makes_no_row_of_its_own(device):
+    told = "This device posts more often than DEVICE_RATE_LIMIT allows (1/h)."
+    for seconds in ("1 second", "3600 seconds"):
+        keep({kind(detail=f"{told} Expected available in {seconds}."): at(0)})
+
+    assert kept("detail", "count") == [(told, 2)]
+
+
+def test_many_different_details_of_a_device_stay_bounded(device, other_device):
+    keep({kind(device_id="mote-2", detail="Its own."): at(0)})
+    keep({kind(detail=f"It is {chr(97 + n)}."): at(n) for n in range(25)})
+
+    assert Rejection.objects.filter(device_id="mote-1").count() == refused_posts.KEPT_OF_A_DEVICE
+    assert Rejection.objects.filter(device_id="mote-2").count() == 1
 
 
 def test_of_a_batch_each_reason_is_kept_once(as_device):
@@ -252,3 +300,12 @@ def test_what_cannot_be_kept_changes_no_answer(as_device, monkeypatch):
 
     monkeypatch.setattr(refused_posts, "keep", away)
     assert as_device.post(INGEST, {"temperature": "warm"}).status_code == 422
+
+
+def test_the_migration_backwards_merges_what_the_earlier_version_merges(device):
+    keep({kind(detail="One."): at(1), kind(detail="Two."): at(3), kind(detail="Three."): at(2), kind(1): at(0)})
+    migration = import_module("readings.migrations.0009_rejections_differ_by_detail")
+
+    migration.merge(apps, None)
+
+    assert kept("code", "detail", "count") == [("code_0", "Two.", 3), ("code_1", "", 1)]

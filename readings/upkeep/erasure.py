@@ -4,17 +4,19 @@ import re
 from collections.abc import Iterator
 
 import msgspec
-from django.contrib.admin.models import LogEntry
+from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.db.models import Q
 
+from devices.changes import COMMAND_LINE, log_changed, service_account
 from devices.models import Device, DeviceState
 from readings.models import Reading, Rejection, Rollup
 from readings.upkeep.locks import exclusively
 
 CHUNK_ROWS = 5_000
 ERASED = "[erased]"
+ERASED_READINGS = "Erased its readings, statistics and refused posts."
 # Fields of DeviceState about readings, which are reset after an erasure.
 STATE_OF_READINGS = [
     "rolled_up_seq",
@@ -80,6 +82,7 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
                 forget_changes(device)
                 DeviceState.objects.filter(device_id=device_id).delete()
                 device.delete()
+                log_erasure()
             else:
                 state = DeviceState.objects.get(device_id=device_id)
                 state.rolled_up_seq = state.last_seq
@@ -88,6 +91,9 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
                 state.latest_seq = state.latest_id = state.latest_at = state.raw_from = None
                 state.latest, state.names_seq = "{}", 0
                 state.save(update_fields=STATE_OF_READINGS)
+                log_changed(
+                    [device], "Erased its readings, statistics and refused posts.", by=service_account(COMMAND_LINE)
+                )
         if rest:
             yield rest
 
@@ -116,6 +122,17 @@ def forget_changes(device: Device) -> None:
         if not entry.change_message.startswith("["):
             entry.change_message = name.sub(ERASED, entry.change_message)
         entry.save(update_fields=["object_repr", "change_message"])
+
+
+def log_erasure() -> None:
+    """Logs that a device was erased, but not which one."""
+    LogEntry.objects.create(
+        user_id=service_account(COMMAND_LINE),
+        content_type=ContentType.objects.get_for_model(Device),
+        object_repr=ERASED,
+        action_flag=DELETION,
+        change_message="Erased a device with all its data.",
+    )
 
 
 def name_of(device: Device) -> re.Pattern[str]:

@@ -15,6 +15,7 @@ from devices.database.work import Work, current_work
 from devices.plurals import counted
 from readings import instruments
 from readings.statistics.tiers import HOURS, MINUTES
+from readings.upkeep.changes import trim_changes
 from readings.upkeep.clock import Uptime, as_noted, description, read_uptime, trusted_time
 from readings.upkeep.failures import REPEAT_SECONDS, FailureLog, TooManyFailures
 from readings.upkeep.locks import Busy, exclusively
@@ -157,6 +158,7 @@ def maintain(
             maintainer.expiring = None  # a pass that fails cannot be continued
             if not carry_out(pending, count_deleted):
                 maintainer.expiring = pending
+            trim_changes()
         done.seconds = time.monotonic() - started
         note_round(
             now=now + timedelta(seconds=done.seconds),

@@ -11,6 +11,7 @@ from django.contrib.sessions.models import Session
 from django.db.models import Min
 from django.utils.crypto import constant_time_compare
 
+from devices.access.roles import HAS_ROLE
 from devices.models import AccessVersion, Device
 
 WATCH_PERMISSION = "readings.view_reading"
@@ -100,7 +101,7 @@ def revoked(credentials: Collection[Credential], *, now: datetime) -> set[Creden
     allowed: set[int] = set()
     if user_ids:
         may_watch = User.objects.with_perm(WATCH_PERMISSION, backend=PERMISSIONS)
-        allowed = set(may_watch.filter(pk__in=user_ids, is_staff=True).values_list("pk", flat=True))
+        allowed = set(may_watch.filter(HAS_ROLE, pk__in=user_ids).values_list("pk", flat=True))
 
     def counts(c: Credential) -> bool:
         if c.key_hash is not None:

@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.contrib.admin.views.decorators import staff_member_required
-from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.decorators import permission_required, user_passes_test
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from devices.access.roles import has_role
 from devices.metrics import UNITS
 from devices.models import Device, DeviceState
 from readings.log.entries import reading_document
@@ -19,7 +19,7 @@ from readings.models import Reading, Rejection
 from readings.statistics.aggregation import earliest
 from readings.windows import EARLIEST
 from realtime.access.credentials import WATCH_PERMISSION
-from realtime.pages.markdown import device_address, snippets
+from realtime.pages.addresses import connection_code
 from realtime.protocol.frames import moment
 
 RANGES = [("1h", "1 h"), ("24h", "24 h"), ("7d", "7 d"), ("30d", "30 d"), ("1y", "1 y"), ("all", "All")]
@@ -32,20 +32,20 @@ STRANGERS_SHOWN = 5
 View = Callable[..., HttpResponse]
 
 
-def for_staff_with(permission: str) -> Callable[[View], View]:
-    """Decorates a read-only page for staff with the permission.
+def for_accounts_with(permission: str) -> Callable[[View], View]:
+    """Decorates a read-only page for accounts with the permission.
 
-    Others are sent to the sign-in page; staff without the permission get a 403.
+    Others are sent to the sign-in page if they have no role, else they get a 403.
     """
 
     def wrap(view: View) -> View:
         permitted = permission_required(permission, raise_exception=True)(view)
-        return require_safe(staff_member_required(permitted))
+        return require_safe(user_passes_test(has_role)(permitted))
 
     return wrap
 
 
-for_watchers = for_staff_with(WATCH_PERMISSION)
+for_watchers = for_accounts_with(WATCH_PERMISSION)
 
 
 @for_watchers
@@ -70,7 +70,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "device": device,
         "facts": facts,
         "ranges": RANGES,
-        "snippets": snippets(address=device_address(request), key=None),
+        "snippets": connection_code(request, key=None),
     }
     if request.user.has_perm(REFUSED_PERMISSION):
         context |= refused_of(device)
@@ -95,7 +95,7 @@ def recent_of(device: Device) -> list[dict[str, Any]]:
     return [reading_document(reading) | {"timestamp": moment(reading.timestamp)} for reading in newest]
 
 
-@for_staff_with(REFUSED_PERMISSION)
+@for_accounts_with(REFUSED_PERMISSION)
 def refused_posts(request: HttpRequest, device_id: str) -> HttpResponse:
     """`/live/<device_id>/refused/`: the HTML part that lists refused posts, which the page reloads."""
     device = get_object_or_404(Device.objects.select_related("state"), device_id=device_id)

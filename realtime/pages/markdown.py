@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.http.request import split_domain_port
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
@@ -36,7 +35,6 @@ PAGES = {
 PAGES_BY_FILE = {file: page for page, (_, file) in PAGES.items()}
 
 ADDRESSES = re.compile(r"\b(http|ws)s?://(?:127\.0\.0\.1:8000|telemetry\.example\.org|HOST)\b")
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 # Rendered documents kept in the cache; each server address by which clients come has its own.
 RENDERED = 64
 
@@ -57,18 +55,6 @@ class Document(NamedTuple):
 def server_address(request: HttpRequest) -> str:
     """The scheme, host and port that the client used for this request, such as `https://example.org:8000`."""
     return f"{request.scheme}://{request.get_host()}"
-
-
-def device_address(request: HttpRequest) -> str:
-    """An address of this server that devices on the network can reach.
-
-    It is `server_address`, unless the client is on this machine (loopback address) and the server listens on others.
-    """
-    host, _ = split_domain_port(request.get_host())
-    if host not in LOOPBACK or settings.HOST in LOOPBACK:
-        return server_address(request)
-    # The last of ALLOWED_HOSTS is this machine's address on its network: see environment.local_names.
-    return f"{request.scheme}://{settings.ALLOWED_HOSTS[-1]}:{settings.PORT}"
 
 
 def text_of(file: str, address: str) -> str:

@@ -17,6 +17,7 @@ from devices.models import Device, DeviceState
 from devices.tests.fixtures import client_with, staff_client
 from readings.tests.logs import at, new, store, utc
 from readings.windows import EARLIEST
+from realtime.pages import addresses
 from realtime.protocol.frames import moment
 
 pytestmark = pytest.mark.django_db
@@ -216,16 +217,44 @@ def test_only_who_may_change_devices_is_led_to_rotating(viewer, device):
     assert "Rotate key" in operator.get(PAGE).content.decode()
 
 
+def code_in(page):
+    """The address that the code of each kind of device posts to, by its tab."""
+    panels = re.findall(r'id="code-([\w-]+)".*?(http://[^/]+)/api/v1/ingest', page, re.DOTALL)
+    return dict(panels)
+
+
 @pytest.mark.parametrize(
-    ("host", "listens", "address"),
+    ("host", "listens", "network", "device_address", "curl_address", "note"),
     [
-        ("127.0.0.1:8000", "127.0.0.1", "http://127.0.0.1:8000"),
-        ("127.0.0.1:8000", "0.0.0.0", "http://192.168.1.5:8000"),
-        ("testserver", "0.0.0.0", "http://testserver"),
+        (
+            "127.0.0.1:8000",
+            "127.0.0.1",
+            "192.168.1.5",
+            "http://192.168.1.5:8000",
+            "http://127.0.0.1:8000",
+            "again with",
+        ),
+        ("localhost:8123", "127.0.0.1", "10.0.0.7", "http://10.0.0.7:8123", "http://localhost:8123", "again with"),
+        ("127.0.0.1:8000", "0.0.0.0", "192.168.1.5", "http://192.168.1.5:8000", "http://192.168.1.5:8000", "opened"),
+        ("localhost", "0.0.0.0", "192.168.1.5", "http://192.168.1.5", "http://192.168.1.5", "opened this page"),
+        ("127.0.0.1:8000", "127.0.0.1", None, "http://127.0.0.1:8000", "http://127.0.0.1:8000", "Only this machine"),
+        ("testserver", "0.0.0.0", "192.168.1.5", "http://testserver", "http://testserver", ""),
+        ("testserver", "127.0.0.1", "192.168.1.5", "http://testserver", "http://testserver", ""),
     ],
 )
-def test_the_code_has_an_address_that_the_device_reaches(viewer, device, settings, host, listens, address):
-    settings.HOST, settings.PORT = listens, 8000
-    settings.ALLOWED_HOSTS = ["testserver", "127.0.0.1", "192.168.1.5"]
-    html = viewer.get(PAGE, headers={"Host": host}).content.decode()
-    assert f"curl -X POST {address}/api/v1/ingest" in html
+def test_the_code_has_an_address_that_the_device_reaches(
+    viewer, device, settings, monkeypatch, host, listens, network, device_address, curl_address, note
+):
+    settings.HOST = listens
+    monkeypatch.setattr(addresses, "network_address", lambda: network)
+    operator = staff_client("operator", "devices.add_device")
+    added = operator.post("/admin/devices/device/add/", {"device_id": "mote-7"}, format="multipart")
+
+    for client, page in ((viewer, PAGE), (operator, added["Location"])):
+        html = client.get(page, headers={"Host": host}).content.decode()
+        code = code_in(html)
+        assert {code["arduino"], code["micropython"], code["esphome"]} == {device_address}
+        assert {code["curl"], code["python"]} == {curl_address}
+        noted = any(words in html for words in ("server again with", "Only this machine", "opened this page"))
+        assert noted is bool(note)
+        assert note in html

@@ -1,6 +1,5 @@
 """Reads settings from the environment and `.env`."""
 
-import contextlib
 import os
 import socket
 import tempfile
@@ -13,6 +12,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from devices.database.work import CONNECT_SECONDS
+from realtime.network import network_address
 from telemetry.configuration.private_files import PrivateConnection
 
 # Spellings of other tools, such as SQLAlchemy, for the same databases.
@@ -50,10 +50,8 @@ def local_names(host: str) -> list[str]:
     names = ["localhost", "127.0.0.1", "[::1]"]
     if host in ("0.0.0.0", "::"):  # noqa: S104
         names += [socket.gethostname(), f"{socket.gethostname()}.local"]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-            # Connecting UDP sends nothing; it selects the local address that would be used (192.0.2.0/24: RFC 5737).
-            probe.connect(("192.0.2.1", 9))
-            names.append(probe.getsockname()[0])
+        if address := network_address():
+            names.append(address)
     elif host not in names:
         names.append(host)
     return list(dict.fromkeys(names))

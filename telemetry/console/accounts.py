@@ -13,6 +13,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 
+from devices.changes import SERVICE_ACCOUNTS
+
 
 def beyond(user: Any) -> QuerySet[Permission]:
     """The permissions that this account does not have; none for an active superuser."""
@@ -53,12 +55,23 @@ class WithinOneself(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscrip
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
+GROUPS_HELP = (
+    "Its roles: what the account may do. One group is enough to sign in. Viewers look at devices and readings; "
+    "Operators also add, change and deactivate devices."
+)
+STAFF_HELP = "Lets the account sign in without a group. It then may do only what its own permissions name."
+
 admin.site.unregister([User, Group])
 
 
 @admin.register(User)
 class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
     """Accounts. An inactive account counts with the permissions that it would have if it were active."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Without the service accounts: to delete one would delete its changes from the list of changes."""
+        accounts: QuerySet[User] = super().get_queryset(request)
+        return accounts.exclude(username__in=SERVICE_ACCOUNTS)
 
     def within(self, user: Any, obj: Any) -> bool:
         if user.is_superuser:
@@ -82,6 +95,11 @@ class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
         account = ModelForm.save(form, commit=False)  # not the form's own `save`, which hashes again
         account.password = request.hashed_password
         return account
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name in ("groups", "is_staff"):
+            kwargs["help_text"] = GROUPS_HELP if db_field.name == "groups" else STAFF_HELP
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leaves out the password, with its link to change it, if the account may not change `obj`."""

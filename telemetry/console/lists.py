@@ -4,23 +4,32 @@ Django uses every other query parameter as a look-up in the database, on any fie
 with any operator. On SQLite, `regex` is Python's, and one short pattern can keep it busy for ever.
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
 from django.contrib import messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR, ChangeList
+from django.db import DataError
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 # Bounded because every word is searched in every search field of every row.
 SEARCH_CHARACTERS = 100
+
+# Raised for values that no date or number can have: by Python while the query is made (a year of 20 digits, a time that
+# is outside the years 1 to 9999 in UTC), by SQLite's driver (an integer of more than 64 bits), and by PostgreSQL.
+IMPOSSIBLE_VALUE = (ValueError, OverflowError, DataError)
 
 NO_SUCH_FILTER = "This list has no such filter or filter value. It is shown unfiltered."
 NO_SUCH_SEARCH = f"A search has at most {SEARCH_CHARACTERS} characters. The list is shown unfiltered."
 
 
 class DeclaredChangeList(ChangeList):
-    """Redirects a request with undeclared parameters to the unfiltered list, before any query."""
+    """Redirects a request with undeclared parameters to the unfiltered list, before any query.
+
+    Redirects a request with an impossible value of a declared filter too.
+    """
 
     def get_filters(self, request: HttpRequest) -> Any:
         if any(len(values) > 1 for _, values in request.GET.lists()):
@@ -33,14 +42,27 @@ class DeclaredChangeList(ChangeList):
             self.refuse(request, NO_SUCH_FILTER)
         try:
             found = super().get_filters(request)
-        except (DisallowedModelAdminLookup, IncorrectLookupParameters):
+        except (DisallowedModelAdminLookup, IncorrectLookupParameters, *IMPOSSIBLE_VALUE):
             self.refuse(request, NO_SUCH_FILTER)
         _, _, taken_by_no_filter, _, _ = found
         if taken_by_no_filter:
             self.refuse(request, NO_SUCH_FILTER)
         return found
 
-    def refuse(self, request: HttpRequest, reason: str) -> Any:
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        try:
+            return super().get_queryset(request, exclude_parameters)
+        except IMPOSSIBLE_VALUE:
+            self.refuse(request, NO_SUCH_FILTER)
+
+    def get_results(self, request: HttpRequest) -> None:
+        # A query is compiled and run only here.
+        try:
+            super().get_results(request)
+        except IMPOSSIBLE_VALUE:
+            self.refuse(request, NO_SUCH_FILTER)
+
+    def refuse(self, request: HttpRequest, reason: str) -> NoReturn:
         messages.error(request, reason)
         raise IncorrectLookupParameters(reason)
 

@@ -20,8 +20,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.utils import timezone
 
+from devices.access.roles import has_role
 from readings.overview import overview
 from telemetry.console.lists import declared
+from telemetry.console.sign_in import SignInForm
 
 CHANGES_LISTED = 8
 NOTHING_CHOSEN = "The selected items are not in this list."
@@ -65,10 +67,15 @@ class Console(AdminSite):
     index_title = "Overview"
     site_url = None
     enable_nav_sidebar = False
+    login_form = SignInForm
 
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self.add_action(delete_with_log_entries, "delete_selected")
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Django's own needs `is_staff`; here a role is enough, as on every page."""
+        return has_role(request.user)
 
     def admin_view(self, view: Callable[..., HttpResponseBase], cacheable: bool = False) -> Any:
         # Django stores a new password and its log entry in two transactions; this makes them one.

@@ -1,8 +1,10 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from devices.api.serializers import NewDeviceSerializer
+from devices.changes import COMMAND_LINE, log_registered, service_account
 from devices.models import Device
 from devices.querysets import DeviceIdTaken
 
@@ -21,7 +23,9 @@ class Command(BaseCommand):
         if not values.is_valid():
             raise CommandError("; ".join(f"{name}: {errors[0]}" for name, errors in values.errors.items()))
         try:
-            device, key = Device.objects.register(**values.validated_data)
+            with transaction.atomic():
+                device, key = Device.objects.register(**values.validated_data)
+                log_registered([device], by=service_account(COMMAND_LINE))
         except DeviceIdTaken as error:
             raise CommandError(f"A device with the id {options['device_id']} already exists.") from error
         self.stderr.write(f"Registered {device.device_id}. Its API key is shown only once:")

@@ -9,10 +9,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 
 from devices.api.serializers import OVERLAP_SECONDS_DEFAULT
+from devices.changes import COMMAND_LINE, ROTATED, log_changed, log_registered, service_account
 from devices.database.errors import WORDS, trouble_of, words_of
 from devices.models import Device
 from readings.simulator.fleet import SimulationError, VirtualDevice, server_url, simulate
@@ -64,12 +65,17 @@ class Command(BaseCommand):
 
     def prepare_demo(self) -> str:
         """The demo device's key. Each start makes a new one, as only hashes are stored; the last one stays valid."""
-        device = Device.objects.filter(device_id=DEMO_DEVICE).first()
-        if device is None:
-            return Device.objects.register(device_id=DEMO_DEVICE, name="Demo", report_interval=5)[1]
-        # Forced: at a third start within a day the key of the first one ends early, which affects only the demo.
-        overlap = timedelta(seconds=OVERLAP_SECONDS_DEFAULT)
-        return device.rotate_key(overlap=overlap, now=timezone.now(), force=True)
+        with transaction.atomic():
+            device = Device.objects.filter(device_id=DEMO_DEVICE).first()
+            if device is None:
+                device, key = Device.objects.register(device_id=DEMO_DEVICE, name="Demo", report_interval=5)
+                log_registered([device], by=service_account(COMMAND_LINE))
+                return key
+            # Forced: at a third start within a day the key of the first one ends early, which affects only the demo.
+            overlap = timedelta(seconds=OVERLAP_SECONDS_DEFAULT)
+            key = device.rotate_key(overlap=overlap, now=timezone.now(), force=True)
+            log_changed([device], ROTATED, by=service_account(COMMAND_LINE))
+            return key
 
     def print_summary(self, password: str | None, demo_key: str | None) -> None:
         lines = ["", "  It runs. Open the console and sign in:", "", f"  Console    {local_url()}/"]

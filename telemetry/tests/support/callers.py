@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -83,6 +83,20 @@ class World:
         client.credentials(**{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in CSRF.items()})
         return client
 
+    def member(self) -> APIClient:
+        """As `staff`, but by membership of a group with the required permission, without staff status."""
+        client = staff_client("member", enforce_csrf=True)
+        user = User.objects.get(username="member")
+        group = Group.objects.create(name="members")
+        for granted in self.granted:
+            app, codename = granted.split(".")
+            group.permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+        user.groups.add(group)
+        User.objects.filter(username="member").update(is_staff=False)
+        client.cookies["csrftoken"] = CSRF_TOKEN
+        client.credentials(**{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in CSRF.items()})
+        return client
+
     def without(self) -> APIClient:
         """A staff account with every permission except the required one, and those that include it."""
         return staff_client("without", *self.others)
@@ -94,7 +108,7 @@ class World:
         return client
 
     def visitor(self) -> APIClient:
-        """An account with every permission that is not staff."""
+        """An account with every permission that has no role: it is not staff, and in no group."""
         client = staff_client("visitor", *self.granted, *self.others)
         User.objects.filter(username="visitor").update(is_staff=False)
         return client

@@ -18,42 +18,42 @@ pytestmark = [pytest.mark.django_db, pytest.mark.once]
 # Cells are statuses; `else` stands for all other methods that the view accepts. The end of a row is the permission that
 # an account needs: `staff` has only this one, `without` has all others.
 MATRIX = """
-route             method no- bad in  own oth ret ret in- fle ad- sta wi- ro- vi- clo no  fo-
-                         one key url key er  ir- ir- act et  min ff  th- ot  sit sed cs- re-
-                                             ing ed  ive             out     or      rf  ign
-start             GET    302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302
-start             else   302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 403 403
-favicon           GET    302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302
-favicon           else   302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 403 403
-health            GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
-health-live       GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
-health-ready      GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
-api-health        GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
-metrics           GET    401 401 401 403 403 403 401 401 403 200 200 403 200 403 401 200 200 READ_METRICS
-schema            GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
-docs              GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
-redoc             GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
-guide             GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
-live-fleet        GET    302 302 302 302 302 302 302 302 302 302 200 403 200 302 302 200 200 readings.view_reading
-live-sparklines   GET    302 302 302 302 302 302 302 302 302 302 400 403 400 302 302 400 400 readings.view_reading
-live-refused      GET    302 302 302 302 302 302 302 302 302 302 200 403 200 302 302 200 200 readings.view_rejection
-live-device       GET    302 302 302 302 302 302 302 302 302 302 200 403 200 302 302 200 200 readings.view_reading
-ingest            POST   401 401 401 201 403 201 401 401 201 403 401 401 401 401 401 401 401
-ingest-batch      POST   401 401 401 201 422 201 401 401 201 403 401 401 401 401 401 401 401
-device-list       GET    401 401 401 403 403 403 401 401 403 200 200 403 200 403 401 200 200 devices.view_device
-device-list       POST   401 401 401 403 403 403 401 401 403 201 201 403 201 403 401 403 403 devices.add_device
-device-detail     GET    401 401 401 200 404 200 401 401 403 200 200 403 200 403 401 200 200 devices.view_device
-device-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 403 200 403 401 403 403 devices.change_device
-device-detail     DELETE 401 401 401 403 403 403 401 401 403 204 204 403 204 403 401 403 403 devices.delete_device
-device-rotate-key POST   401 401 401 403 403 403 401 401 403 200 200 403 200 403 401 403 403 devices.change_device
-device-history    GET    401 401 401 200 404 200 401 401 403 200 200 403 200 403 401 200 200 readings.view_reading
-device-aggregate  GET    401 401 401 200 404 200 401 401 403 200 200 403 200 403 401 200 200 readings.view_reading
-device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 403 200 403 401 200 200 readings.view_reading
-realtime-tickets  POST   401 401 401 201 404 201 401 401 403 201 201 403 201 403 401 403 403 readings.view_reading
+route             method no- bad in  own oth ret ret in- fle ad- sta mem wi- ro- vi- clo no  fo-
+                         one key url key er  ir- ir- act et  min ff  ber th- ot  sit sed cs- re-
+                                             ing ed  ive                 out     or      rf  ign
+start             GET    302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302
+start             else   302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 403 403
+favicon           GET    302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302
+favicon           else   302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 403 403
+health            GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+health-live       GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+health-ready      GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+api-health        GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+metrics           GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 READ_METRICS
+schema            GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+docs              GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+redoc             GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+guide             GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+live-fleet        GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_reading
+live-sparklines   GET    302 302 302 302 302 302 302 302 302 302 400 400 403 400 302 302 400 400 readings.view_reading
+live-refused      GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_rejection
+live-device       GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_reading
+ingest            POST   401 401 401 201 403 201 401 401 201 403 401 401 401 401 401 401 401 401
+ingest-batch      POST   401 401 401 201 422 201 401 401 201 403 401 401 401 401 401 401 401 401
+device-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_device
+device-list       POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_device
+device-detail     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_device
+device-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
+device-detail     DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 devices.delete_device
+device-rotate-key POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
+device-history    GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+device-aggregate  GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+realtime-tickets  POST   401 401 401 201 404 201 401 401 403 201 201 201 403 201 403 401 403 403 readings.view_reading
 """
 CALLERS = (
     *("nobody", "wrong", "url", "own", "other", "retiring", "retired", "inactive", "fleet", "admin"),
-    *("staff", "without", "root", "visitor", "closed", "no_csrf", "foreign"),
+    *("staff", "member", "without", "root", "visitor", "closed", "no_csrf", "foreign"),
 )
 
 ROUTES = {route.name: route for route in routes() if not route.path.startswith("admin/")}

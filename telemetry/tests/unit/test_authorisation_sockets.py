@@ -15,21 +15,21 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # Cells: `ok` means subscribed, 4xxx is the close code, 403 the answer to the handshake.
 # Rows: an address, and the origin of the page that opens the socket (none: a program).
 MATRIX = """
-address         origin  no-  bad  own  oth- ret- ret- in-  fle- ad-  sta- wi-  ro-  vi-  clo- tic- used oth-
-                        one  key  key  er   ir-  ired act- et   min  ff   th-  ot   sit- sed  ket  tic- er's
-                                            ing       ive                 out       or             ket
-device          ours    4401 4401 ok   4404 ok   4401 4401 4403 ok   ok   4403 ok   4403 4401 ok   4401 4404
-device          none    4401 4401 ok   4404 ok   4401 4401 4403 ok   4401 4401 4401 4401 4401 ok   4401 4404
-device          foreign 403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403
-unknown-device  ours    4401 4401 4404 4404 4404 4401 4401 4403 4404 4404 4403 4404 4403 4401 4404 4401 4404
-fleet           ours    4401 4401 4403 4403 4403 4401 4401 4403 ok   ok   4403 ok   4403 4401 4403 4401 4403
-fleet           none    4401 4401 4403 4403 4403 4401 4401 4403 ok   4401 4401 4401 4401 4401 4403 4401 4403
-fleet           foreign 403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403
-nowhere         ours    4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404
+address         origin  no-  bad  own  oth- ret- ret- in-  fle- ad-  sta- mem- wi-  ro-  vi-  clo- tic- used oth-
+                        one  key  key  er   ir-  ired act- et   min  ff   ber  th-  ot   sit- sed  ket  tic- er's
+                                            ing       ive                      out       or             ket
+device          ours    4401 4401 ok   4404 ok   4401 4401 4403 ok   ok   ok   4403 ok   4403 4401 ok   4401 4404
+device          none    4401 4401 ok   4404 ok   4401 4401 4403 ok   4401 4401 4401 4401 4401 4401 ok   4401 4404
+device          foreign 403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403
+unknown-device  ours    4401 4401 4404 4404 4404 4401 4401 4403 4404 4404 4404 4403 4404 4403 4401 4404 4401 4404
+fleet           ours    4401 4401 4403 4403 4403 4401 4401 4403 ok   ok   ok   4403 ok   4403 4401 4403 4401 4403
+fleet           none    4401 4401 4403 4403 4403 4401 4401 4403 ok   4401 4401 4401 4401 4401 4401 4403 4401 4403
+fleet           foreign 403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403
+nowhere         ours    4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404
 """
 CALLERS = (
     *("nobody", "wrong", "own", "other", "retiring", "retired", "inactive", "fleet", "admin"),
-    *("staff", "without", "root", "visitor", "closed", "ticket", "used_ticket", "other_ticket"),
+    *("staff", "member", "without", "root", "visitor", "closed", "ticket", "used_ticket", "other_ticket"),
 )
 PERMISSION = "readings.view_reading"
 PERMISSIONS = [PERMISSION, "devices.view_device", "devices.change_device"]

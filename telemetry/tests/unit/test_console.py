@@ -10,6 +10,7 @@ from django.db import OperationalError
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from devices.console.activation import digest
 from devices.models import Device, DeviceState
 from devices.tests.fixtures import client_with, new_client, staff_client
 from readings.models import Rejection
@@ -80,7 +81,7 @@ def test_an_operator_may_add_and_change_devices_but_no_accounts(device):
 
 def test_what_operators_changed_can_be_looked_up_by_whoever_may(device):
     operator = staff_client("operator", *VIEW, "devices.change_device", "admin.view_logentry")
-    form = {"action": "deactivate", "_selected_action": [str(device.pk)]}
+    form = {"action": "deactivate", "_selected_action": [str(device.pk)], "confirmed": digest([device])}
     operator.post("/admin/devices/device/", form, format="multipart")
     for path in ("/admin/", "/admin/admin/logentry/"):
         shown = page(operator, path)

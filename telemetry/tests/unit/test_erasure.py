@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
+from devices.console.activation import digest
 from devices.keys import key_hint
 from devices.models import Device
 from devices.rotation import fingerprint
@@ -70,7 +71,7 @@ def used() -> tuple[Device, list[str]]:
     Device.objects.filter(pk=device.pk).update(retiring_key_expires_at=timezone.now())
     own.post(INGEST, {"temperature": 1})
     for action in ("deactivate", "activate"):
-        chosen = {"action": action, "_selected_action": [str(device.pk)]}
+        chosen = {"action": action, "_selected_action": [str(device.pk)], "confirmed": digest([device])}
         operator.post("/admin/devices/device/", chosen, format="multipart")
         own.post(INGEST, {"temperature": 1})
     account = User.objects.get(username="operator")
@@ -106,7 +107,9 @@ def test_a_device_that_was_erased_is_in_no_table(other_device):
 
     left = [line for line in tables_with(*texts) if "greenhouse-778" not in line]
     assert left == []
-    assert LogEntry.objects.get().change_message == "Looks after [erased] and greenhouse-778."
+    changes = list(LogEntry.objects.order_by("id").values_list("object_repr", "change_message"))
+    assert changes[0][1] == "Looks after [erased] and greenhouse-778."
+    assert changes[1:] == [("[erased]", "Erased a device with all its data.")]
     assert Rejection.objects.filter(device_id="mote-2", caller="device").exists()
 
 

@@ -1,12 +1,11 @@
-"""Rotation of API keys in the console, for one device or for many. The new keys are shown once, in the answer."""
+"""Rotation of API keys in the console, for one device or for many, and the page that shows new keys."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
@@ -17,7 +16,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import ngettext
+from django.views.decorators.http import require_safe
 
+from devices.changes import ROTATED, log_changed
+from devices.console import new_keys
 from devices.models import Device, RotationUnderWay
 from devices.plurals import counted
 from devices.rotation import KeysReplaced, fingerprint, rotate_keys
@@ -40,10 +42,6 @@ class RotationForm(forms.Form):
     force = forms.BooleanField(required=False)
 
 
-# Renders the page with the new keys.
-KeysPage = Callable[[Sequence[tuple[Device, str]]], TemplateResponse]
-
-
 def with_earlier_key(devices: Sequence[Device]) -> list[Device]:
     """The devices with an earlier key that still works; another rotation would end that key early."""
     now = timezone.now()
@@ -53,10 +51,23 @@ def with_earlier_key(devices: Sequence[Device]) -> list[Device]:
 class KeyRotation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     """The part of the device admin that gives devices new keys and shows them."""
 
-    def key_page(self, request: HttpRequest, device: Device, key: str) -> TemplateResponse:
-        """The page with the new key, shown only once. `realtime` adds to it how to use the key."""
-        context = self.page_context(request, device, title=f"API key of {device.device_id}")
-        return TemplateResponse(request, "admin/devices/device/key.html", context | {"api_key": key})
+    def new_keys_view(self, request: HttpRequest, page: str) -> HttpResponseBase:
+        """Shows new keys, for SHOWN_SECONDS. `realtime` adds to the page of a single key how to use it."""
+        if not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied
+        keys = new_keys.kept(request, page, now=timezone.now())
+        context = self.admin_site.each_context(request) | {"opts": self.opts, "keys": keys}
+        if keys is None:
+            context |= {"title": "No longer shown", "minutes": new_keys.SHOWN_SECONDS // 60}
+            return TemplateResponse(request, "admin/devices/device/keys_gone.html", context, status=410)
+        context["minutes"] = new_keys.SHOWN_SECONDS // 60
+        if len(keys) > 1:
+            context["title"] = f"New keys of {len(keys)} devices"
+            return TemplateResponse(request, "admin/devices/device/keys.html", context)
+        ((device_id, key),) = keys
+        device = get_object_or_404(Device.objects.select_related("state"), device_id=device_id)
+        context |= self.page_context(request, device, title=f"API key of {device_id}") | {"api_key": key}
+        return TemplateResponse(request, "admin/devices/device/key.html", context)
 
     def page_context(self, request: HttpRequest, device: Device, *, title: str) -> dict[str, Any]:
         return self.admin_site.each_context(request) | {"opts": self.opts, "original": device, "title": title}
@@ -67,31 +78,31 @@ class KeyRotation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
             self.admin_site.admin_view(self.rotate_key_view),
             name="devices_device_rotate_key",
         )
-        return [rotate, *super().get_urls()]
+        shown = path(
+            "new-keys/<slug:page>/",
+            self.admin_site.admin_view(require_safe(self.new_keys_view)),
+            name="devices_device_new_keys",
+        )
+        return [rotate, shown, *super().get_urls()]
 
     def rotate_key_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
-        """Asks how long the old key keeps working, then shows the new key."""
+        """Asks how long the old key keeps working, then leads to the new key."""
         device = get_object_or_404(Device, pk=pk)
         if not self.has_change_permission(request, device):
             raise PermissionDenied
         form = RotationForm(request.POST or None, initial={"replaced": fingerprint([device])})
 
-        def page(keys: Sequence[tuple[Device, str]]) -> TemplateResponse:
-            return self.key_page(request, *keys[0])
-
-        if shown := self.page_of_new_keys(request, [device], form, page):
+        if shown := self.rotated(request, [device], form):
             return shown
         context = self.page_context(request, device, title=f"Rotate the key of {device.device_id}")
         context |= {"form": form, "devices": [device], "earlier": with_earlier_key([device])}
         return TemplateResponse(request, "admin/devices/device/rotate_key.html", context)
 
-    def page_of_new_keys(
-        self, request: HttpRequest, devices: Sequence[Device], form: RotationForm, page: KeysPage
-    ) -> HttpResponse | None:
+    def rotated(self, request: HttpRequest, devices: Sequence[Device], form: RotationForm) -> HttpResponse | None:
         """Rotates the keys of these devices as chosen in the form; returns None if the form has errors.
 
-        The keys, the log entries and the page are created in one transaction, and the page is sent after the commit, so
-        that every stored key has been shown.
+        The keys, the log entries and what the page will show are stored in one transaction, so that every stored key
+        can be shown.
         """
         if not form.is_valid():
             return None
@@ -105,22 +116,18 @@ class KeyRotation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
                     now=timezone.now(),
                     force=wanted["force"],
                 )
-                self.log_changes(request, devices, "Rotated the API key.")
-                return page(keys).render()
+                assert request.user.pk is not None
+                log_changed(devices, ROTATED, by=request.user.pk)
+                return new_keys.keep(request, [(device.device_id, key) for device, key in keys], now=timezone.now())
         except KeysReplaced:
-            form.add_error("replaced", "The key was rotated already and shown once. Start again to get another key.")
+            form.add_error("replaced", "The key was rotated already. Start again to get another key.")
         except RotationUnderWay:
             form.add_error("force", 'Choose this, or choose "not at all" above.')
         return None
 
-    def log_changes(self, request: HttpRequest, devices: Sequence[Device], message: str) -> None:
-        """Writes one log entry per device, in one statement."""
-        assert request.user.pk is not None
-        LogEntry.objects.log_actions(request.user.pk, devices, CHANGE, message)
-
     @admin.action(description="Rotate keys", permissions=["change"])
     def rotate(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponse | None:
-        """Asks how long the old keys keep working, then shows all new keys once."""
+        """Asks how long the old keys keep working, then leads to the new keys."""
         chosen = list(Device.objects.filter(pk__in=devices.values("pk")).order_by("device_id")[: ROTATED_AT_ONCE + 1])
         if len(chosen) > ROTATED_AT_ONCE:
             self.message_user(request, f"Choose at most {ROTATED_AT_ONCE} devices at a time.", messages.ERROR)
@@ -131,15 +138,7 @@ class KeyRotation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         context = self.admin_site.each_context(request) | {"opts": self.opts, "devices": chosen, "form": form}
 
         keys_of = f"{ngettext('key', 'keys', len(chosen))} of {counted(len(chosen), 'device', 'devices')}"
-
-        def page(keys: Sequence[tuple[Device, str]]) -> TemplateResponse:
-            shown = {
-                "title": f"New {keys_of}",
-                "keys": [(device.device_id, key) for device, key in keys],
-            }
-            return TemplateResponse(request, "admin/devices/device/keys.html", context | shown)
-
-        if shown := self.page_of_new_keys(request, chosen, form, page):
+        if shown := self.rotated(request, chosen, form):
             return shown
         context |= {
             "title": f"Rotate the {keys_of}",

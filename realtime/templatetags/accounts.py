@@ -1,0 +1,6 @@
+from django import template
+
+from devices.access import roles
+
+register = template.Library()
+register.filter("has_role", roles.has_role)
