@@ -1,6 +1,7 @@
 // A row of the list. It is created once, and then only changed parts are updated.
 
 import { ago, utc } from "../format.js";
+import { isFlat } from "../scale.js";
 import { showStatus } from "../status.js";
 
 const VALUES_SHOWN = 4;
@@ -74,10 +75,10 @@ export class Row {
 }
 
 // A line through the values, with gaps where there is no value.
-function pathOf(line) {
+export function pathOf(line) {
   const values = line.filter((value) => value !== null);
-  const low = Math.min(...values);
-  const spread = Math.max(...values) - low;
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const height = isFlat(low, high) ? () => HEIGHT / 2 : (value) => HEIGHT - 3 - ((value - low) / (high - low)) * (HEIGHT - 6);
   let pen = "M";
   let path = "";
   line.forEach((value, n) => {
@@ -86,8 +87,7 @@ function pathOf(line) {
       return;
     }
     const x = (n / (line.length - 1)) * WIDTH;
-    const y = spread ? HEIGHT - 3 - ((value - low) / spread) * (HEIGHT - 6) : HEIGHT / 2;
-    path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
+    path += `${pen}${x.toFixed(1)} ${height(value).toFixed(1)}`;
     // A single value between gaps is a dot.
     if (pen === "M" && (line[n + 1] ?? null) === null) path += "h.1";
     pen = "L";

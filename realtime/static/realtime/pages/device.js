@@ -149,7 +149,7 @@ function tick() {
   if (held || !loaded || document.hidden) return;
   if (!period.following) return;
   const bounds = period.bounds();
-  for (const panel of panels.values()) panel.chart.move(bounds);
+  for (const panel of panels.values()) panel.move(bounds);
   describe(bounds.start, bounds.end);
   const every = Math.min(Math.max(loaded.bucketSeconds, RELOAD_SECONDS[0]), RELOAD_SECONDS[1]);
   if (Date.now() - asked > every * 1000) reload();
