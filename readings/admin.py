@@ -11,6 +11,7 @@ from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.utils.html import format_html
 
+from devices.metrics import shown
 from readings.models import Reading, Rejection
 
 BEYOND = "beyond"
@@ -85,7 +86,7 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
 
     @admin.display(description="other metrics")
     def others(self, reading: Reading) -> str:
-        return ", ".join(f"{name} {value:g}" for name, value in reading.extra.items())
+        return ", ".join(f"{name} {shown(value)}" for name, value in reading.extra.items())
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
