@@ -18,6 +18,8 @@ export class Row {
     this.small = this.device.appendChild(make("small"));
     this.status = cell(this.root, "").appendChild(make("span", "status"));
     this.values = cell(this.root, "values");
+    this.shown = this.values.appendChild(make("span", "shown"));
+    this.more = this.values.appendChild(make("span", "more"));
     this.path = document.createElementNS(SVG, "path");
     const picture = document.createElementNS(SVG, "svg");
     picture.setAttribute("class", "spark");
@@ -50,16 +52,19 @@ export class Row {
 
   showValues(all) {
     const shown = all.slice(0, VALUES_SHOWN);
-    while (this.values.childElementCount > shown.length) this.values.lastElementChild.remove();
-    while (this.values.childElementCount < shown.length) {
-      const part = this.values.appendChild(make("span"));
+    const more = all.length - shown.length;
+    while (this.shown.childElementCount > shown.length) this.shown.lastElementChild.remove();
+    while (this.shown.childElementCount < shown.length) {
+      const part = this.shown.appendChild(make("span"));
       part.append(document.createTextNode(""), make("span", "unit"));
     }
     shown.forEach(([text, unit], n) => {
-      const part = this.values.children[n];
+      const part = this.shown.children[n];
       if (part.firstChild.data !== `${text} `) part.firstChild.data = `${text} `;
       if (part.lastChild.textContent !== unit) part.lastChild.textContent = unit;
     });
+    const text = more ? `+${more} more` : "";
+    if (this.more.textContent !== text) this.more.textContent = text;
   }
 
   showSeen(seen) {
