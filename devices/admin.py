@@ -19,7 +19,7 @@ DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and 
 # Columns of the list that only accounts with the permission to view readings see.
 OF_READINGS = ("latest_values", "live")
 VALUES_SHOWN = 3
-VALUES_IN_TOOLTIP = 40
+VALUES_IN_TOOLTIP = 20
 EXPORTED_AT_ONCE = 20_000
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
