@@ -15,6 +15,7 @@ from devices.metrics import shown
 from readings.models import Reading, Rejection
 
 BEYOND = "beyond"
+OTHERS_SHOWN = 6  # all of them are on the page of the reading
 
 
 class LogChangeList(ChangeList):
@@ -86,7 +87,9 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
 
     @admin.display(description="other metrics")
     def others(self, reading: Reading) -> str:
-        return ", ".join(f"{name} {shown(value)}" for name, value in reading.extra.items())
+        texts = [f"{name} {shown(value)}" for name, value in reading.extra.items()]
+        more = len(texts) - OTHERS_SHOWN
+        return ", ".join(texts[:OTHERS_SHOWN]) + (f", +{more} more" if more > 0 else "")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
