@@ -34,7 +34,8 @@ EXTENT_OF_LINE = """canvas => {
     const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     const [xs, ys] = [[], []];
     for (let n = 0; n < data.length; n += 4) {
-        if (data[n] > 40 || Math.abs(data[n + 1] - 118) > 12 || Math.abs(data[n + 2] - 110) > 12 || data[n + 3] < 250) continue;
+        const [red, green, blue, opacity] = data.slice(n, n + 4);
+        if (red > 40 || Math.abs(green - 118) > 12 || Math.abs(blue - 110) > 12 || opacity < 250) continue;
         xs.push((n / 4) % width);
         ys.push(Math.floor(n / 4 / width));
     }
@@ -136,7 +137,9 @@ def choose_groups(page: Page) -> None:
 @pytest.mark.once
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    ("path", "act"), [("/docs", open_operations), ("/admin/auth/user/1/change/", choose_groups)], ids=["docs", "account"]
+    ("path", "act"),
+    [("/docs", open_operations), ("/admin/auth/user/1/change/", choose_groups)],
+    ids=["docs", "account"],
 )
 def test_what_opens_on_a_page_has_enough_contrast(browser, server, account, path, act, scheme):
     with signed_in(browser, account, scheme=scheme) as page:
