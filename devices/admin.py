@@ -11,7 +11,7 @@ from devices.access.permissions import VIEW_READINGS
 from devices.console import new_keys
 from devices.console.activation import Activation
 from devices.console.rotation import KeyRotation
-from devices.metrics import COLUMNS, UNITS
+from devices.metrics import COLUMNS, UNITS, shown
 from devices.models import Device
 from devices.querysets import DeviceQuerySet
 from devices.status import Status
@@ -20,6 +20,7 @@ DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and 
 # Columns of the list that only accounts with the permission to view readings see.
 OF_READINGS = ("latest_values", "live")
 VALUES_SHOWN = 3
+VALUES_IN_TOOLTIP = 20
 EXPORTED_AT_ONCE = 20_000
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -84,12 +85,21 @@ class DeviceAdmin(KeyRotation, Activation):
 
     @admin.display(description="latest values", empty_value="")
     def latest_values(self, device: Device) -> str:
-        shown = list(device.state.latest_metrics().items())[:VALUES_SHOWN]
-        return format_html_join(
+        """The first values; how many more there are, with all of them in the tooltip."""
+        latest = [
+            (shown(value), UNITS.get(name, name.replace("_", " ")))
+            for name, value in device.state.latest_metrics().items()
+        ]
+        first = format_html_join(
             " ",
-            '<span class="value-shown">{} <span class="unit">{}</span></span>',
-            ((f"{value:.6g}", UNITS.get(name, name.replace("_", " "))) for name, value in shown),
+            '<span class="value-shown" title="{0} {1}">{0} <span class="unit">{1}</span></span>',
+            latest[:VALUES_SHOWN],
         )
+        if len(latest) <= VALUES_SHOWN:
+            return first
+        rest = [f"{value} {unit}" for value, unit in latest[VALUES_SHOWN:]]
+        listed = "\n".join(rest[:VALUES_IN_TOOLTIP] + ["…"] * (len(rest) > VALUES_IN_TOOLTIP))
+        return format_html('{} <span class="value-more" title="{}">+{} more</span>', first, listed, len(rest))
 
     @admin.display(description="")
     def live(self, device: Any) -> str:

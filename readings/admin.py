@@ -12,11 +12,13 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from rest_framework.exceptions import ValidationError
 
+from devices.metrics import shown
 from readings.history.parameters import CursorField
 from readings.models import Reading, Rejection
 from readings.querysets import ReadingQuerySet
 
 BEYOND = "beyond"
+OTHERS_SHOWN = 6  # all of them are on the page of the reading
 
 
 class LogChangeList(ChangeList):
@@ -92,7 +94,9 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
 
     @admin.display(description="other metrics")
     def others(self, reading: Reading) -> str:
-        return ", ".join(f"{name} {value:g}" for name, value in reading.extra.items())
+        texts = [f"{name} {shown(value)}" for name, value in reading.extra.items()]
+        more = len(texts) - OTHERS_SHOWN
+        return ", ".join(texts[:OTHERS_SHOWN]) + (f", +{more} more" if more > 0 else "")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

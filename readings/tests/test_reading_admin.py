@@ -87,6 +87,13 @@ def test_it_shows_every_metric(viewer, device):
         assert text in page
 
 
+def test_it_counts_the_metrics_that_have_no_room(viewer, device):
+    store([new(extra={f"pulses_{n}": 12_345_678 + n for n in range(8)})])
+    page = listed(viewer, q="mote-1").content.decode()
+    assert "pulses_0 12,345,678, pulses_1" in page
+    assert "pulses_5 12,345,683, +2 more<" in page
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 6, 7])
 def test_its_pages_lead_through_a_log_without_a_gap(viewer, device, page_of_three, count):
     store([new() for _ in range(count)])

@@ -1,20 +1,22 @@
 // Numbers and times as the pages show them.
 
+// Integers are exact up to 2^53, which is a little less than this, so none of them is shown rounded.
+const EXPONENT_FROM = 1e16;
+const EXPONENT_BELOW = 1e-6;
+
+// Every digit before the point, and as many after it as a reader needs. `shown` in devices/metrics.py is the same.
 export function number(value) {
   const size = Math.abs(value);
-  if (size !== 0 && (size < 0.001 || size >= 1e7)) return value.toExponential(3);
+  if (size === 0) return "0"; // also -0
+  if (size >= EXPONENT_FROM || size < EXPONENT_BELOW) return withExponent(value, 4).replace(/\.?0+e/, "e");
+  if (size < 1) return value.toLocaleString("en", { maximumSignificantDigits: 4 });
   return value.toLocaleString("en", { maximumFractionDigits: size < 10 ? 3 : size < 1000 ? 2 : 1 });
 }
 
-// For statistics, which have more digits than a reader needs.
-export function rounded(value) {
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 0.001 || size >= 1e7)) return value.toExponential(2);
-  return value.toLocaleString("en", { maximumFractionDigits: size < 10 ? 3 : size < 1000 ? 1 : 0 });
-}
+// 1.25e-7, 1.0e300.
+export const withExponent = (value, decimals) => value.toExponential(decimals).replace("e+", "e");
 
 export const whole = (value) => value.toLocaleString("en");
-export const short = (value) => value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 4 });
 export const metricName = (metric) => metric.replaceAll("_", " ");
 
 // The exact moment, for tooltips: 2026-05-09 12:00:00 UTC.

@@ -29,6 +29,19 @@ PAGES = [
     "/nowhere",
 ]
 
+# The width and height in pixels of what has the colour of a chart's line.
+EXTENT_OF_LINE = """canvas => {
+    const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const [xs, ys] = [[], []];
+    for (let n = 0; n < data.length; n += 4) {
+        const [red, green, blue, opacity] = data.slice(n, n + 4);
+        if (red > 40 || Math.abs(green - 118) > 12 || Math.abs(blue - 110) > 12 || opacity < 250) continue;
+        xs.push((n / 4) % width);
+        ys.push(Math.floor(n / 4 / width));
+    }
+    return [xs, ys].map(all => all.reduce((a, b) => Math.max(a, b)) - all.reduce((a, b) => Math.min(a, b)) + 1);
+}"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -103,6 +116,36 @@ def test_nobody_is_kept_out_of_any_page_and_none_is_wider_than_the_screen(browse
                 wide.append(path)
         assert found == {}
         assert wide == []
+
+
+def open_operations(page: Page) -> None:
+    """In Swagger UI: a GET with its parameters and a POST with its examples."""
+    for method in ("get", "post"):
+        page.locator(f".opblock-summary-{method} .opblock-summary-control").first.click()
+    page.locator(".opblock-get .try-out__btn").click()
+    expect(page.locator(".opblock-get .execute")).to_be_visible()
+    expect(page.locator(".opblock-post .microlight").first).to_be_visible()
+
+
+def choose_groups(page: Page) -> None:
+    """In an account's form: some groups are chosen, and the filter of the chosen ones hides them."""
+    page.click("#id_groups_add_all")
+    page.press("#id_groups_selected_input", "x")
+    expect(page.locator(".selector-chosen .list-footer-display").first).to_be_visible()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("path", "act"),
+    [("/docs", open_operations), ("/admin/auth/user/1/change/", choose_groups)],
+    ids=["docs", "account"],
+)
+def test_what_opens_on_a_page_has_enough_contrast(browser, server, account, path, act, scheme):
+    with signed_in(browser, account, scheme=scheme) as page:
+        settled(page, f"{server.url}{path}")
+        act(page)
+        assert [fault for fault in barriers(page) if fault.startswith("color-contrast")] == []
 
 
 @pytest.mark.parametrize(
@@ -340,3 +383,37 @@ def test_a_page_that_is_not_there_says_so(browser: Any, server: Server) -> None:
     page.get_by_role("link", name="Guide").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Quick start")
     page.close()
+
+
+def test_the_list_of_devices_shows_every_column_whatever_the_names_are(page, server):
+    longest = [f"{'soil_moisture_' * 4}number{n}" for n in range(5)]
+    server.register("0" * 64)
+    post(server, "0" * 64, **dict.fromkeys(longest, 9007199254740991.0))
+    page.goto(f"{server.url}/admin/devices/device/")
+    expect(page.locator("#result_list .field-latest_values").first).to_contain_text("+2 more")
+    right = page.locator(".results").evaluate("list => list.getBoundingClientRect().right")
+    for column in ("last_seq", "is_active", "live"):
+        cell = page.locator(f"#result_list .field-{column}").first.bounding_box()
+        assert cell["x"] + cell["width"] <= right + 0.5, column
+
+
+def test_a_metric_that_varies_by_rounding_errors_is_a_flat_line(page, server):
+    """Such a range once kept the page busy for minutes, because uPlot's ticks did not end in it."""
+    server.register("constant")
+    readings = [
+        {"device_id": "constant", "age_seconds": age, "pressure": 1024.4, "ratio": 1 + age % 2 * 2**-52, "total": 1e15}
+        for age in range(3480, 0, -1)
+    ]
+    answer = httpx.post(f"{server.url}/api/v1/ingest/batch", json=readings, headers={"X-API-Key": FLEET_KEY})
+    assert answer.status_code == 201, answer.text
+    settled(page, f"{server.url}/live/constant/?range=1h")
+    for metric, text in (("pressure", "1,024.4"), ("ratio", "1"), ("total", "1,000,000,000,000,000")):
+        expect(page.locator(f'[data-metric="{metric}"] .number')).to_have_text(text)
+        assert TestDevicePage().statistic(page, metric, "max") == text
+        width, height = page.locator(f'[data-metric="{metric}"] canvas').evaluate(EXTENT_OF_LINE)
+        assert width > 300, metric
+        assert height <= 4, metric
+    longest = """() => new Promise(done => new PerformanceObserver(tasks => done(Math.max(...tasks.getEntries().map(
+        task => task.duration)))).observe({ type: "longtask", buffered: true }))"""
+    page.evaluate("() => setTimeout(() => { const end = Date.now() + 60; while (Date.now() < end); })")  # one at least
+    assert page.evaluate(longest) < 2000

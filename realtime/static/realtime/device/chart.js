@@ -1,28 +1,39 @@
 // The chart of one metric: the average as a line, inside a band from minimum to maximum.
 
-import { rounded, short } from "../format.js";
+import { number } from "../format.js";
+import { ticks, valueRange } from "../scale.js";
 import uPlot from "../vendor/uplot/uPlot.esm.js";
+import { momentLabels, valueLabels, widest } from "./axes.js";
+import { loneIndexes } from "./lone.js";
 
 const HEIGHT = 168;
+const FONT = "12px system-ui, sans-serif";
+const LEAST_AXIS = 52; // so that the charts begin at the same place, except those with long labels
+const LABEL_GAP = 12; // between a label of the vertical axis, the axis and the edge
+const LEAST_PADDING = 8;
+const LONE_WIDTH = 5; // of the bar from minimum to maximum of a lone bucket
+const [MAXIMUM, MINIMUM, AVERAGE] = [1, 2, 3]; // the series
 const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
 const together = uPlot.sync("device"); // all charts share one cursor
 
-// [longest window in seconds for this format (null: any), format]
-const AXIS_FORMS = [
-  [300, { hour: "2-digit", minute: "2-digit", second: "2-digit" }],
-  [2 * 86_400, { hour: "2-digit", minute: "2-digit" }],
-  [60 * 86_400, { day: "numeric", month: "short" }],
-  [null, { month: "short", year: "numeric" }],
-];
-
 export class Chart {
   constructor(box, { onZoom, onReset, onPoint, label }) {
-    this.box = box;
-    this.plot = new uPlot(this.options({ onZoom, onReset, onPoint }), [[], [], [], []], box);
-    this.plot.root.setAttribute("role", "img");
-    this.plot.root.setAttribute("aria-label", label);
-    this.resizing = new ResizeObserver(() => this.plot.setSize(this.size()));
+    Object.assign(this, { box, label, actions: { onZoom, onReset, onPoint } });
+    this.begin();
+    this.resizing = new ResizeObserver(() => this.plot.batch(() => this.plot.setSize(this.size())));
     this.resizing.observe(box);
+  }
+
+  begin() {
+    this.plot = new uPlot(this.options(this.actions), [[], [], [], []], this.box);
+    this.plot.root.setAttribute("role", "img");
+    this.plot.root.setAttribute("aria-label", this.label);
+  }
+
+  // After an exception, which can leave uPlot half drawn.
+  restart() {
+    this.plot.destroy();
+    this.begin();
   }
 
   size() {
@@ -30,23 +41,16 @@ export class Chart {
   }
 
   options({ onZoom, onReset, onPoint }) {
-    const axis = { stroke: color("--muted"), ticks: { show: false }, font: "12px system-ui, sans-serif" };
-    const grid = { stroke: color("--line"), width: 1 };
-    const edge = { stroke: "transparent", width: 0, points: { show: false } };
     return {
       ...this.size(),
       legend: { show: false },
       cursor: { y: false, sync: { key: together.key }, drag: { x: true, y: false, setScale: false }, points: { size: 7, fill: color("--accent") } },
-      scales: { x: { time: true }, y: { range: (_, low, high) => padded(low, high) } },
-      padding: [8, 8, 0, 0],
-      axes: [
-        { ...axis, grid, space: 80, size: 28, values: momentLabels },
-        { ...axis, grid, space: 34, size: 52, values: (_, values) => values.map(short) },
-      ],
-      series: [{}, { ...edge }, { ...edge }, { stroke: color("--accent"), width: 1.75, points: { size: 4, fill: color("--accent") } }],
-      bands: [{ series: [1, 2], fill: () => `${color("--accent")().trim()}2e` }],
+      scales: { x: { time: true }, y: { range: (_, low, high) => valueRange(low, high) } },
+      ...axesAndPadding(),
+      ...seriesAndBands(),
       hooks: {
         ready: [(plot) => plot.over.addEventListener("dblclick", onReset)],
+        drawSeries: [(plot, series) => series === AVERAGE && drawLoneBars(plot)],
         setSelect: [
           (plot) => {
             if (plot.select.width < 4) return;
@@ -60,6 +64,7 @@ export class Chart {
     };
   }
 
+  // Batches, because otherwise uPlot draws later, and nobody would catch its exceptions.
   draw(columns, bounds) {
     this.plot.batch(() => {
       this.plot.setData(columns, false);
@@ -68,12 +73,67 @@ export class Chart {
   }
 
   move(bounds) {
-    this.plot.setScale("x", { min: bounds.start, max: bounds.end });
+    this.plot.batch(() => this.plot.setScale("x", { min: bounds.start, max: bounds.end }));
   }
 
   recolor() {
-    this.plot.redraw(false, true);
+    this.plot.batch(() => this.plot.redraw(false, true));
   }
+}
+
+// The axes make room for their labels: the vertical axis by its width, the horizontal one by the padding on the right.
+function axesAndPadding() {
+  const axis = { stroke: color("--muted"), ticks: { show: false }, font: FONT, grid: { stroke: color("--line"), width: 1 } };
+  let beyond = 0; // half the width of a label of the horizontal axis
+  const moments = (_, values, axisIndex, space, step) => {
+    const labels = momentLabels(values, step);
+    beyond = widest(labels, FONT) / 2;
+    return labels;
+  };
+  return {
+    padding: [LEAST_PADDING, () => Math.max(LEAST_PADDING, Math.ceil(beyond)), 0, 0],
+    axes: [
+      { ...axis, space: 80, size: 28, values: moments },
+      {
+        ...axis,
+        // `ticks` chooses the step. uPlot only has to believe that there is room for it.
+        incrs: (_, axisIndex, low, high) => [Math.max(high - low, 5)],
+        splits: (_, axisIndex, low, high) => ticks(low, high),
+        values: ({ scales: { y } }, values) => valueLabels(values, y.min, y.max),
+        size: (_, labels) => Math.max(LEAST_AXIS, Math.ceil(widest(labels ?? [], FONT)) + LABEL_GAP),
+      },
+    ],
+  };
+}
+
+function seriesAndBands() {
+  const edge = { stroke: "transparent", width: 0, points: { show: false } };
+  // Where values are dense, uPlot shows no points, but no line goes through a lone one.
+  const filter = (plot, series, all) => (all ? null : loneIndexes(plot.data[series]));
+  const points = { size: 5, fill: color("--accent"), filter };
+  return {
+    series: [{}, edge, { ...edge }, { stroke: color("--accent"), width: 1.75, points }],
+    bands: [{ series: [MAXIMUM, MINIMUM], fill: band }],
+  };
+}
+
+const band = () => `${color("--accent")().trim()}2e`;
+
+// The band of a lone bucket, which has no width.
+function drawLoneBars(plot) {
+  const { ctx, data, bbox } = plot;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  ctx.fillStyle = band();
+  const width = LONE_WIDTH * devicePixelRatio;
+  for (const n of loneIndexes(data[AVERAGE])) {
+    const x = plot.valToPos(data[0][n], "x", true);
+    const [top, bottom] = [data[MAXIMUM][n], data[MINIMUM][n]].map((value) => plot.valToPos(value, "y", true));
+    ctx.fillRect(x - width / 2, top, width, bottom - top);
+  }
+  ctx.restore();
 }
 
 // The point under the cursor: { moment, min, max, avg }, or null.
@@ -84,18 +144,6 @@ function pointAt({ cursor, data }) {
 }
 
 export function readout({ min, max, avg }, unit) {
-  const value = `${rounded(avg)} ${unit}`.trim();
-  return min === max ? value : `${value} (${rounded(min)} to ${rounded(max)})`;
-}
-
-function momentLabels(plot, moments) {
-  const seconds = plot.scales.x.max - plot.scales.x.min;
-  const [, form] = AXIS_FORMS.find(([upTo]) => upTo === null || seconds <= upTo);
-  return moments.map((moment) => new Date(moment * 1000).toLocaleString("en-GB", { ...form, hourCycle: "h23" }));
-}
-
-function padded(low, high) {
-  if (low === null) return [0, 1];
-  const margin = (high - low) * 0.1 || Math.max(Math.abs(high) * 0.02, 0.5);
-  return [low - margin, high + margin];
+  const value = `${number(avg)} ${unit}`.trim();
+  return min === max ? value : `${value} (${number(min)} to ${number(max)})`;
 }

@@ -1,6 +1,6 @@
 // One metric of the device: its latest value, its statistics in the visible window, and its chart.
 
-import { localMoment, metricName, number, rounded, utc, whole } from "../format.js";
+import { localMoment, metricName, number, utc, whole } from "../format.js";
 import { replaces } from "../newest.js";
 import { Chart, readout } from "./chart.js";
 import { columns } from "./series.js";
@@ -44,8 +44,10 @@ export class Panel {
   latest({ timestamp, seq }, value, lastSeenAt = null) {
     if (!replaces({ timestamp, seq }, this.shown, lastSeenAt)) return;
     this.shown = { timestamp, seq };
-    this.part(".number").textContent = number(value);
+    const text = number(value);
+    this.part(".number").textContent = text;
     this.part(".number").title = utc(Date.parse(timestamp));
+    this.part(".value").style.setProperty("--characters", text.length + this.unit.length); // see device.css
   }
 
   add(moment, value) {
@@ -57,14 +59,36 @@ export class Panel {
 
   draw(loaded, bounds, interval) {
     this.tail = this.tail.filter(([moment]) => moment >= loaded.end);
-    const shown = columns(loaded, this.metric, bounds.end > loaded.end ? this.tail : [], interval);
-    this.chart.draw(shown, bounds);
-    this.part(".none").hidden = shown[0].length > 0;
+    this.attempt(() => {
+      const shown = columns(loaded, this.metric, bounds.end > loaded.end ? this.tail : [], interval);
+      this.chart.draw(shown, bounds);
+      this.note(shown[0].length ? "" : "No values in this period");
+    });
+  }
+
+  move(bounds) {
+    this.attempt(() => this.chart.move(bounds));
+  }
+
+  // Draws. An exception is shown in this card only, so that the other charts are drawn.
+  attempt(drawing) {
+    try {
+      drawing();
+    } catch (error) {
+      console.error(error);
+      this.chart.restart();
+      this.note(`This chart cannot be drawn: ${error.message}`);
+    }
+  }
+
+  note(text) {
+    this.part(".none").hidden = !text;
+    this.part(".none").textContent = text;
   }
 
   statistics(found) {
     for (const name of ["min", "avg", "max"]) {
-      this.part(`[data-statistic="${name}"]`).textContent = found?.count ? rounded(found[name]) : "–";
+      this.part(`[data-statistic="${name}"]`).textContent = found?.count ? number(found[name]) : "–";
     }
     this.part('[data-statistic="count"]').textContent = whole(found?.count ?? 0);
   }

@@ -33,8 +33,9 @@ export function columns(loaded, metric, tail, interval) {
   const points = [];
   for (const { start, metrics } of loaded.buckets) {
     const found = metrics[metric];
-    // The values of a bucket are somewhere in it, so draw them at its middle.
-    if (found) points.push([Math.min(start + loaded.bucketSeconds / 2, loaded.end), found.max, found.min, found.avg]);
+    // The values of a bucket are somewhere in it, so draw them at its middle, but not outside the window.
+    const middle = Math.max(Math.min(start + loaded.bucketSeconds / 2, loaded.end), loaded.start);
+    if (found) points.push([middle, found.max, found.min, found.avg]);
   }
   for (const [moment, value] of tail) points.push([moment, value, value, value]);
   const longest = gapSeconds(points, loaded.bucketSeconds, interval);

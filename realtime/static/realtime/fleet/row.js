@@ -2,6 +2,7 @@
 
 import { ago, utc } from "../format.js";
 import { clock } from "../outage.js";
+import { isFlat } from "../scale.js";
 import { showStatus } from "../status.js";
 
 const VALUES_SHOWN = 4;
@@ -20,6 +21,8 @@ export class Row {
     this.small = this.device.appendChild(make("small"));
     this.status = cell(this.root, "").appendChild(make("span", "status"));
     this.values = cell(this.root, "values");
+    this.shown = this.values.appendChild(make("span", "shown"));
+    this.more = this.values.appendChild(make("span", "more"));
     this.path = document.createElementNS(SVG, "path");
     const picture = document.createElementNS(SVG, "svg");
     picture.setAttribute("class", "spark");
@@ -52,16 +55,19 @@ export class Row {
 
   showValues(all) {
     const shown = all.slice(0, VALUES_SHOWN);
-    while (this.values.childElementCount > shown.length) this.values.lastElementChild.remove();
-    while (this.values.childElementCount < shown.length) {
-      const part = this.values.appendChild(make("span"));
+    const more = all.length - shown.length;
+    while (this.shown.childElementCount > shown.length) this.shown.lastElementChild.remove();
+    while (this.shown.childElementCount < shown.length) {
+      const part = this.shown.appendChild(make("span"));
       part.append(document.createTextNode(""), make("span", "unit"));
     }
     shown.forEach(([text, unit], n) => {
-      const part = this.values.children[n];
+      const part = this.shown.children[n];
       if (part.firstChild.data !== `${text} `) part.firstChild.data = `${text} `;
       if (part.lastChild.textContent !== unit) part.lastChild.textContent = unit;
     });
+    const text = more ? `+${more} more` : "";
+    if (this.more.textContent !== text) this.more.textContent = text;
   }
 
   showSeen(seen) {
@@ -78,10 +84,10 @@ export class Row {
 }
 
 // A line through the values, with gaps where there is no value.
-function pathOf(line) {
+export function pathOf(line) {
   const values = line.filter((value) => value !== null);
-  const low = Math.min(...values);
-  const spread = Math.max(...values) - low;
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const height = isFlat(low, high) ? () => HEIGHT / 2 : (value) => HEIGHT - 3 - ((value - low) / (high - low)) * (HEIGHT - 6);
   let pen = "M";
   let path = "";
   line.forEach((value, n) => {
@@ -90,8 +96,7 @@ function pathOf(line) {
       return;
     }
     const x = (n / (line.length - 1)) * WIDTH;
-    const y = spread ? HEIGHT - 3 - ((value - low) / spread) * (HEIGHT - 6) : HEIGHT / 2;
-    path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
+    path += `${pen}${x.toFixed(1)} ${height(value).toFixed(1)}`;
     // A single value between gaps is a dot.
     if (pen === "M" && (line[n + 1] ?? null) === null) path += "h.1";
     pen = "L";

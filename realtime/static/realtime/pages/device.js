@@ -176,7 +176,7 @@ function tick() {
   if (!period.following && !failed) return;
   if (loaded && period.following) {
     const bounds = period.bounds();
-    for (const panel of panels.values()) panel.chart.move(bounds);
+    for (const panel of panels.values()) panel.move(bounds);
     describe(bounds.start, bounds.end);
   }
   const every = Math.min(Math.max(loaded?.bucketSeconds ?? 0, RELOAD_SECONDS[0]), RELOAD_SECONDS[1]);
