@@ -13,7 +13,8 @@ from devices.metrics import COLUMNS
 class NewReading(msgspec.Struct, frozen=True, gc=False):
     """A valid reading without a `seq`. `timestamp` is the time of measurement in UTC.
 
-    `ignored`: keys of the payload that were ignored, such as `timestamp`.
+    `ignored`: keys of the payload that were ignored, such as `timestamp`. `rounded`: metrics that were sent as integers
+    which no double represents; their nearest doubles are stored.
     """
 
     device_id: str
@@ -24,6 +25,7 @@ class NewReading(msgspec.Struct, frozen=True, gc=False):
     voltage: float | None = None
     extra: dict[str, float] = {}
     ignored: tuple[str, ...] = ()
+    rounded: tuple[str, ...] = ()
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
