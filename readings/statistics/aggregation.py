@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from devices.cpu_pool import Pauses
 from devices.models import DeviceState
 from readings.models import Reading, Rollup
+from readings.statistics.averages import average
 from readings.statistics.planning import Plan, floor, plan
 from readings.statistics.statement import Question, Statement
 from readings.statistics.tiers import HOURS, MINUTES, Tier
@@ -48,9 +49,9 @@ class Statistics(msgspec.Struct, gc=False):
         """Adds `count` values, at least one, given their sum, minimum and maximum."""
         self.count += count
         self.sum += total
-        self.avg = self.sum / self.count
         self.min = smallest if self.min is None else min(self.min, smallest)
         self.max = largest if self.max is None else max(self.max, largest)
+        self.avg = average(self.count, self.sum, self.min, self.max)
 
 
 class BucketStatistics(msgspec.Struct, gc=False):
