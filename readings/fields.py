@@ -22,7 +22,7 @@ class ExtraField(Base):
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         if not isinstance(value, str):
-            return super().from_db_value(value, expression, connection)  # type: ignore[misc]
+            return super().from_db_value(value, expression, connection)
         decoded = msgspec.json.decode(value)
         return {name: as_stored(number) for name, number in decoded.items()} if isinstance(decoded, dict) else decoded
 

@@ -3,6 +3,8 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from devices.times import rfc3339
+
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 RELATIVE = re.compile(r"(?:now)?(?:([+-])(\d{1,9})([smhdw]))?", re.ASCII)
 UNIX_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
@@ -80,4 +82,4 @@ def parse_unix_time(text: str) -> datetime | None:
 def check_window(start: datetime | None, end: datetime | None) -> None:
     """Raises InvalidWindow unless `start < end`. None means that this side is open."""
     if start is not None and end is not None and start >= end:
-        raise InvalidWindow(f"The window is empty: end ({end.isoformat()}) must be after start ({start.isoformat()}).")
+        raise InvalidWindow(f"The window is empty: end ({rfc3339(end)}) must be after start ({rfc3339(start)}).")

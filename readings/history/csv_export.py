@@ -1,13 +1,13 @@
 """Exports a device's readings as CSV: the whole window, page by page, in constant memory."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 
 from asgiref.sync import sync_to_async
 from django.db import connection
 
 from devices.cpu_pool import Pauses
 from devices.metrics import COLUMNS
+from devices.times import rfc3339
 from readings.log.entries import StoredReading
 from readings.querysets import INSERT_COLUMNS, ReadingQuerySet
 
@@ -67,7 +67,3 @@ def csv_line(reading: StoredReading, places: dict[str, int]) -> str:
         if name in places:
             cells[places[name]] = repr(value)
     return f"{reading.id},{reading.seq},{reading.device_id},{rfc3339(reading.timestamp)},{','.join(cells)}\r\n"
-
-
-def rfc3339(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

@@ -17,6 +17,7 @@ from devices.api.json import JSONRenderer, encoded_with
 from devices.api.views import DeviceScope
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
+from devices.times import rfc3339
 from readings.history import openapi
 from readings.history.csv_export import csv_lines
 from readings.history.parameters import AggregateQuery, CursorField, HistoryQuery, parsed
@@ -62,8 +63,8 @@ class DeviceReadingsViewSet(DeviceScope):
         documents = (reading_document(reading, query.get("metrics")) for reading in page)
         answer = {
             "device_id": device.device_id,
-            "start": query.get("start"),
-            "end": query.get("end"),
+            "start": None if "start" not in query else rfc3339(query["start"]),
+            "end": None if "end" not in query else rfc3339(query["end"]),
             "order": query["order"],
         }
         if len(page) > LARGE_PAGE_READINGS:
@@ -72,7 +73,7 @@ class DeviceReadingsViewSet(DeviceScope):
 
     def next_page(self, query: dict[str, Any], last: Reading) -> str:
         """The URL of the page after `last`, with absolute times, so that all pages have the same window."""
-        ends = {name: query[name].isoformat() for name in ("start", "end") if name in query}
+        ends = {name: rfc3339(query[name]) for name in ("start", "end") if name in query}
         metrics = {"metrics": ",".join(query["metrics"])} if "metrics" in query else {}
         cursor = CursorField.encode(last.timestamp, last.seq)
         rest = {"order": query["order"], "limit": query["limit"], "cursor": cursor}
@@ -104,7 +105,11 @@ class DeviceReadingsViewSet(DeviceScope):
 
     def statistics(self, question: Question, state: DeviceState, *, fill: bool, large: bool) -> HttpResponseBase:
         found = aggregate(question, state, large=large)
-        answer: dict[str, Any] = {"device_id": question.device_id, "start": question.start, "end": question.end}
+        answer: dict[str, Any] = {
+            "device_id": question.device_id,
+            "start": rfc3339(question.start),
+            "end": rfc3339(question.end),
+        }
         if found.widened:
             answer["resolution"] = "1h"
         if question.bucket is None:
@@ -126,7 +131,7 @@ class DeviceReadingsViewSet(DeviceScope):
         values = {
             name: {
                 "value": latest.value,
-                "timestamp": EARLIEST + timedelta(microseconds=latest.microseconds),
+                "timestamp": rfc3339(EARLIEST + timedelta(microseconds=latest.microseconds)),
                 "seq": latest.seq or None,
             }
             for name, latest in device.state.latest_values().items()

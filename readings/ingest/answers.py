@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from devices.metrics import TIME_NAMES
+from devices.times import rfc3339
 from readings.ingest.payloads import AGE_HINT
 from readings.log.entries import NewReading, Refusal, StoredReading
 from readings.log.recording import Recorded
@@ -16,7 +17,7 @@ ROUNDED_LISTED = 100
 
 def reading_result(stored: StoredReading, posted: NewReading) -> dict[str, Any]:
     """The answer to one reading that is stored."""
-    answer = {"id": stored.id, "device_id": stored.device_id, "seq": stored.seq, "timestamp": stored.timestamp}
+    answer = {"id": stored.id, "device_id": stored.device_id, "seq": stored.seq, "timestamp": rfc3339(stored.timestamp)}
     return answer | notices(posted.ignored, posted.rounded)
 
 
@@ -53,7 +54,7 @@ def batch_result(
             {"device_id": device_id, "first_seq": seqs[0], "last_seq": seqs[-1]}
             for device_id, seqs in seq_ranges.items()
         ],
-        "server_time": received_at,
+        "server_time": rfc3339(received_at),
     } | notices(sorted(ignored), sorted(rounded)[:ROUNDED_LISTED])
 
 

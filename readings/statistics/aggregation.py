@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from devices.cpu_pool import Pauses
 from devices.models import DeviceState
+from devices.times import rfc3339
 from readings.models import Reading, Rollup
 from readings.statistics.averages import average
 from readings.statistics.planning import Plan, floor, plan
@@ -55,9 +56,9 @@ class Statistics(msgspec.Struct, gc=False):
 
 
 class BucketStatistics(msgspec.Struct, gc=False):
-    """Statistics by metric of one bucket. `start` is in UTC; the first bucket may start before the window."""
+    """Statistics by metric of one bucket. `start`: RFC 3339; the first bucket may start before the window."""
 
-    start: datetime
+    start: str
     metrics: dict[str, Statistics]
 
 
@@ -83,12 +84,12 @@ class Answer(msgspec.Struct, frozen=True):
         assert question.bucket is not None
         if not fill:
             for start in sorted(self.by_bucket):
-                yield BucketStatistics(start, self.by_bucket.pop(start))
+                yield BucketStatistics(rfc3339(start), self.by_bucket.pop(start))
             return
         names = sorted({*(question.metrics or ()), *(name for found in self.by_bucket.values() for name in found)})
         for start in question.bucket.starts(question.start, question.end):
             found = self.by_bucket.pop(start, {})
-            yield BucketStatistics(start, {name: found.get(name) or Statistics() for name in names})
+            yield BucketStatistics(rfc3339(start), {name: found.get(name) or Statistics() for name in names})
 
 
 class TooManyValues(Exception):

@@ -104,7 +104,7 @@ def test_days_are_those_of_the_calendar(days, place, days_away):
     starts = list(bucket.starts(start, start + timedelta(days=4 * days + 3)))
 
     def number(moment: datetime) -> int:
-        return (moment.astimezone(bucket.tz).toordinal() - 1) // days
+        return int((moment.astimezone(bucket.tz).toordinal() - 1) // days)
 
     for first, following in pairwise(starts):
         assert number(first) == number(following - MICROSECOND)

@@ -19,12 +19,12 @@ def test_it_shows_the_reading_and_whose_it_is(admin, device):
         "device_id": "mote-1",
         "id": str(Reading.objects.get().id),
         "seq": 1,
-        "timestamp": "2026-05-09T12:00:00Z",
+        "timestamp": "2026-05-09T12:00:00.000000Z",
         "temperature": 21.5,
         "rssi": -67,
         "values": {
-            "temperature": {"value": 21.5, "timestamp": "2026-05-09T12:00:00Z", "seq": 1},
-            "rssi": {"value": -67, "timestamp": "2026-05-09T12:00:00Z", "seq": 1},
+            "temperature": {"value": 21.5, "timestamp": "2026-05-09T12:00:00.000000Z", "seq": 1},
+            "rssi": {"value": -67, "timestamp": "2026-05-09T12:00:00.000000Z", "seq": 1},
         },
     }
 

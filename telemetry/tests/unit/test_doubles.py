@@ -50,7 +50,7 @@ def text(value: Any) -> str:
 def posted(values: dict[str, Any]) -> tuple[Device, str]:
     """Posts one reading of a new device; returns the device and its live frame."""
     device, key = Device.objects.register(device_id=f"mote-{Device.objects.count()}")
-    frames = []
+    frames: list[str] = []
 
     def receive(appended: Any, **_: Any) -> None:
         frames.extend(documents(log.readings) for log in appended)
