@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "telemetry.middleware.request_id.RequestId",
     "telemetry.middleware.access_log.Observed",
     "telemetry.gateway.questions.KnownCallers",
+    "telemetry.middleware.compression.Compression",
     "telemetry.middleware.content_security_policy.ContentSecurityPolicy",
     "telemetry.middleware.problems.Problems",
     "django.middleware.security.SecurityMiddleware",

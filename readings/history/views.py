@@ -7,12 +7,14 @@ from urllib.parse import urlencode
 
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from devices.access.callers import Role
 from devices.access.permissions import VIEW_READINGS
+from devices.api.compression import Compressor, accepts_gzip
 from devices.api.json import JSONRenderer, encoded_with
 from devices.api.views import DeviceScope
 from devices.metrics import COLUMNS
@@ -82,8 +84,12 @@ class DeviceReadingsViewSet(DeviceScope):
     def csv(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> StreamingHttpResponse:
         # All metrics of the device, because finding those of the window would take as long as its statistics.
         metrics = query.get("metrics") or [*COLUMNS, *sorted(device.state.latest_values().keys() - set(COLUMNS))]
-        lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc")
+        compressor = Compressor() if accepts_gzip(self.request.headers.get("Accept-Encoding", "")) else None
+        lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc", compressor=compressor)
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+        if compressor:
+            response["Content-Encoding"] = "gzip"
+        patch_vary_headers(response, ["Accept-Encoding"])
         response["Content-Disposition"] = f'attachment; filename="{device.device_id.replace(":", "-")}.csv"'
         return response
 
