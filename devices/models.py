@@ -10,7 +10,7 @@ from devices.keys import generate_key, hash_key, key_hint
 from devices.metrics import COLUMNS, LARGEST_EXACT_INTEGER
 from devices.querysets import AccessVersionQuerySet, DeviceManager
 from devices.states import DeviceStateManager, LatestValue
-from devices.times import rfc3339
+from devices.times import encodable, rfc3339
 from devices.validators import validate_device_id
 
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400
@@ -162,7 +162,7 @@ class DeviceState(models.Model):
         return {
             "id": self.latest_id,
             "seq": self.latest_seq,
-            "timestamp": rfc3339(self.latest_at),
+            "timestamp": encodable(self.latest_at),
         } | self.latest_metrics()
 
 

@@ -10,3 +10,11 @@ def rfc3339(moment: datetime) -> str:
     """
     text = moment.isoformat(timespec="microseconds")
     return f"{text[:-6]}Z" if text.endswith("+00:00") else rfc3339(moment.astimezone(UTC))
+
+
+def encodable(moment: datetime) -> datetime | str:
+    """A time in UTC for msgspec to encode as `rfc3339` does: the time itself, which is faster, or a text.
+
+    msgspec writes six digits too, but leaves out the fraction on a whole second.
+    """
+    return moment if moment.microsecond else rfc3339(moment)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from devices.metrics import TIME_NAMES
-from devices.times import rfc3339
+from devices.times import encodable
 from readings.ingest.payloads import AGE_HINT
 from readings.log.entries import NewReading, Refusal, StoredReading
 from readings.log.recording import Recorded
@@ -17,7 +17,12 @@ ROUNDED_LISTED = 100
 
 def reading_result(stored: StoredReading, posted: NewReading) -> dict[str, Any]:
     """The answer to one reading that is stored."""
-    answer = {"id": stored.id, "device_id": stored.device_id, "seq": stored.seq, "timestamp": rfc3339(stored.timestamp)}
+    answer = {
+        "id": stored.id,
+        "device_id": stored.device_id,
+        "seq": stored.seq,
+        "timestamp": encodable(stored.timestamp),
+    }
     return answer | notices(posted.ignored, posted.rounded)
 
 
@@ -54,7 +59,7 @@ def batch_result(
             {"device_id": device_id, "first_seq": seqs[0], "last_seq": seqs[-1]}
             for device_id, seqs in seq_ranges.items()
         ],
-        "server_time": rfc3339(received_at),
+        "server_time": encodable(received_at),
     } | notices(sorted(ignored), sorted(rounded)[:ROUNDED_LISTED])
 
 

@@ -58,9 +58,11 @@ def parse_reading(payload: Any, *, device_id: str | None, received_at: datetime)
         if name in COLUMNS:
             if value is not None:
                 number = metric_value(name, value)
-                if type(number) is int and is_rounded(number):
-                    rounded += (name,)
-                columns[name] = float(number)
+                if type(number) is int:
+                    if number != float(number):
+                        rounded += (name,)
+                    number = float(number)
+                columns[name] = number
         elif name in NOT_METRICS:
             if name in IGNORED and value is not None:
                 ignored += (name,)
@@ -69,9 +71,11 @@ def parse_reading(payload: Any, *, device_id: str | None, received_at: datetime)
             raise InvalidReading(shown, "invalid_name", "A metric name must match ^[a-z][a-z0-9_]{0,62}$.")
         elif value is not None:
             number = metric_value(name, value)
-            if type(number) is int and is_rounded(number):
-                rounded += (name,)
-            extra[name] = whole(number)
+            if type(number) is int and not -LARGEST_EXACT_INTEGER <= number <= LARGEST_EXACT_INTEGER:
+                if number != float(number):
+                    rounded += (name,)
+                number = float(number)
+            extra[name] = number
     if not columns and not extra:
         detail = "A reading needs at least one metric."
         if times := ", ".join(name for name in ignored if name in TIME_NAMES):
@@ -100,7 +104,7 @@ def metric_value(name: str, value: Any) -> float:
     SQLite cannot store -0.0. Raises InvalidReading.
     """
     if type(value) is float and -LARGEST_VALUE <= value <= LARGEST_VALUE:
-        return value + 0.0  # the most frequent case; -0.0 + 0.0 is 0.0, and every other value stays
+        return value or 0.0  # the most frequent case
     if isinstance(value, str):
         value = number_in(name, value)
     # bool is a subclass of int in Python, but not a number in JSON.
@@ -126,11 +130,6 @@ def number_in(name: str, text: str) -> float:
 def whole(value: float) -> float:
     """Keeps an integer if a double represents it exactly, so that -67 is not returned as -67.0."""
     return value if isinstance(value, int) and abs(value) <= LARGEST_EXACT_INTEGER else float(value)
-
-
-def is_rounded(value: int) -> bool:
-    """Whether no double represents this integer, so that the nearest double is stored instead."""
-    return not -LARGEST_EXACT_INTEGER <= value <= LARGEST_EXACT_INTEGER and value != float(value)
 
 
 def measured_at(age_seconds: Any, received_at: datetime) -> datetime:

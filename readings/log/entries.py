@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from devices.metrics import COLUMNS
-from devices.times import rfc3339
+from devices.times import encodable
 
 
 class NewReading(msgspec.Struct, frozen=True, gc=False):
@@ -93,7 +93,7 @@ def reading_document(reading: ReadingLike, metrics: Collection[str] | None = Non
 
     `metrics` limits it to these. The device is left out, because the enclosing document names it.
     """
-    document: dict[str, Any] = {"id": reading.id, "seq": reading.seq, "timestamp": rfc3339(reading.timestamp)}
+    document: dict[str, Any] = {"id": reading.id, "seq": reading.seq, "timestamp": encodable(reading.timestamp)}
     values = {name: value for name in COLUMNS if (value := getattr(reading, name)) is not None} | reading.extra
     if metrics is not None:
         values = {name: value for name, value in values.items() if name in metrics}

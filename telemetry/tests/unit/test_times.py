@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY, client_with, staff_client
-from devices.times import rfc3339
+from devices.times import encodable, rfc3339
 from readings.models import Reading
 from readings.tests.logs import NOON
 from realtime.protocol.frames import documents
@@ -32,6 +33,7 @@ def test_a_time_is_written_exactly_and_always_in_one_form(moment):
     written = rfc3339(moment)
     assert EXACT.fullmatch(written)
     assert datetime.fromisoformat(written) == moment
+    assert msgspec.json.encode(encodable(moment.astimezone(UTC))).decode() == f'"{written}"'
 
 
 async def exported() -> str:
