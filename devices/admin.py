@@ -15,6 +15,7 @@ from devices.metrics import COLUMNS, UNITS, shown
 from devices.models import Device
 from devices.querysets import DeviceQuerySet
 from devices.status import Status
+from devices.times import rfc3339
 
 DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It cannot be changed later."
 # Columns of the list that only accounts with the permission to view readings see.
@@ -22,7 +23,8 @@ OF_READINGS = ("latest_values", "live")
 VALUES_SHOWN = 3
 VALUES_IN_TOOLTIP = 20
 EXPORTED_AT_ONCE = 20_000
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# Full-width characters too, because a spreadsheet with East Asian input takes them for the others.
+FORMULA_STARTS = (*"=+-@\t\r\n", *"＝＋－＠")
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -159,7 +161,7 @@ class DeviceAdmin(KeyRotation, Activation):
         for device, values in zip(chosen, latest, strict=True):
             seen = device.state.last_seen_at
             known = [device.device_id, harmless(device.name), device.status, device.is_active]
-            counted = [seen.isoformat() if seen else "", device.state.last_seq]
+            counted = [rfc3339(seen) if seen else "", device.state.last_seq]
             writer.writerow([*known, *counted, *(values.get(name, "") for name in metrics)])
         return response
 

@@ -11,6 +11,11 @@ UNITS = {"temperature": "°C", "humidity": "%", "voltage": "V"}
 # Keys of a reading that are not metrics.
 RESERVED = frozenset({"id", "device_id", "seq", "timestamp", "age_seconds"})
 
+# Keys of a posted reading that are ignored: times, because the server's clock dates readings, and the server's `seq`.
+# Not reserved, because readings stored before may have a metric such as `ts`.
+TIME_NAMES = ("timestamp", "ts", "time", "date", "datetime", "created_at")
+IGNORED = frozenset({*TIME_NAMES, "seq"})
+
 METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 EXTRA_METRICS_MAX = 32
 

@@ -10,6 +10,7 @@ from devices.keys import generate_key, hash_key, key_hint
 from devices.metrics import COLUMNS, LARGEST_EXACT_INTEGER
 from devices.querysets import AccessVersionQuerySet, DeviceManager
 from devices.states import DeviceStateManager, LatestValue
+from devices.times import encodable, rfc3339
 from devices.validators import validate_device_id
 
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400
@@ -22,7 +23,7 @@ class RotationUnderWay(Exception):
     """An earlier key of the device works until `until`; another rotation with an overlap would end that key early."""
 
     def __init__(self, device_id: str, until: datetime) -> None:
-        super().__init__(f"An earlier key of {device_id} works until {until.isoformat()}.")
+        super().__init__(f"An earlier key of {device_id} works until {rfc3339(until)}.")
         self.device_id, self.until = device_id, until
 
 
@@ -156,9 +157,13 @@ class DeviceState(models.Model):
 
     def latest_document(self) -> dict[str, Any] | None:
         """The reading with the newest time as the API returns readings; None if there is none."""
-        if self.latest_seq is None:
+        if self.latest_seq is None or self.latest_at is None:
             return None
-        return {"id": self.latest_id, "seq": self.latest_seq, "timestamp": self.latest_at} | self.latest_metrics()
+        return {
+            "id": self.latest_id,
+            "seq": self.latest_seq,
+            "timestamp": encodable(self.latest_at),
+        } | self.latest_metrics()
 
 
 def with_own_type(name: str, latest: LatestValue) -> LatestValue:

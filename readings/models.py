@@ -3,6 +3,7 @@ from datetime import timedelta
 from django.db import models
 
 from devices.models import Device
+from readings.fields import ExtraField
 from readings.log.ids import uuid7
 from readings.querysets import ReadingManager, RejectionQuerySet
 
@@ -28,7 +29,7 @@ class Reading(models.Model):
     temperature = models.FloatField("temperature (°C)", null=True)
     humidity = models.FloatField("humidity (%)", null=True)
     voltage = models.FloatField("voltage (V)", null=True)
-    extra = models.JSONField("other metrics", default=dict)
+    extra = ExtraField("other metrics", default=dict)
 
     objects = ReadingManager()
 

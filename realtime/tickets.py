@@ -12,6 +12,7 @@ from devices.access.callers import Role
 from devices.api.serializers import StrictCharField, StrictSerializer
 from devices.api.views import DeviceScope
 from devices.keys import hash_key
+from devices.times import rfc3339
 from devices.validators import validate_device_id
 from realtime.access.credentials import WATCH_PERMISSION
 from realtime.models import Ticket
@@ -60,4 +61,4 @@ class TicketViewSet(DeviceScope):
         ticket, expires_at = Ticket.objects.issue(
             device=device, key_hash=key_hash, user=caller.user, now=timezone.now()
         )
-        return Response({"ticket": ticket, "expires_at": expires_at}, status=status.HTTP_201_CREATED)
+        return Response({"ticket": ticket, "expires_at": rfc3339(expires_at)}, status=status.HTTP_201_CREATED)

@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "telemetry.middleware.request_id.RequestId",
     "telemetry.middleware.access_log.Observed",
     "telemetry.gateway.questions.KnownCallers",
+    "telemetry.middleware.compression.Compression",
     "telemetry.middleware.content_security_policy.ContentSecurityPolicy",
     "telemetry.middleware.problems.Problems",
     "django.middleware.security.SecurityMiddleware",
@@ -136,6 +137,7 @@ REST_FRAMEWORK = {
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "telemetry.middleware.problems.exception_handler",
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",  # as devices.times.rfc3339; TIME_ZONE is UTC
     "URL_FORMAT_OVERRIDE": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

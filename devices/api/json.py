@@ -1,6 +1,7 @@
 """The JSON parser and renderer of all endpoints, based on msgspec."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import IO, Any
@@ -40,8 +41,10 @@ def is_light(body: bytes) -> bool:
 def decode_document(body: bytes) -> Any:
     """`decode_json` for a document of at most DOCUMENT_BYTES_MAX bytes.
 
+    A byte order mark before it is ignored (RFC 8259, section 8.1).
     Raises ParseError, and ValidationError (code `document_too_large`) for a longer document.
     """
+    body = body.removeprefix(BOM_UTF8)
     if len(body) > DOCUMENT_BYTES_MAX and len(body := body.strip()) > DOCUMENT_BYTES_MAX:
         check_syntax(body)
         detail = f"A JSON document may have at most {DOCUMENT_BYTES_MAX} bytes; this one has {len(body)}."

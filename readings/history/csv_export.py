@@ -1,13 +1,14 @@
 """Exports a device's readings as CSV: the whole window, page by page, in constant memory."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 
 from asgiref.sync import sync_to_async
 from django.db import connection
 
+from devices.api.compression import Compressor
 from devices.cpu_pool import Pauses
 from devices.metrics import COLUMNS
+from devices.times import rfc3339
 from readings.log.entries import StoredReading
 from readings.querysets import INSERT_COLUMNS, ReadingQuerySet
 
@@ -17,25 +18,33 @@ PIECE_READINGS = 250
 IDENTIFYING = ("id", "seq", "device_id", "timestamp")
 
 
-async def csv_lines(readings: ReadingQuerySet, *, metrics: Sequence[str], descending: bool) -> AsyncIterator[bytes]:
+async def csv_lines(
+    readings: ReadingQuerySet, *, metrics: Sequence[str], descending: bool, compressor: Compressor | None = None
+) -> AsyncIterator[bytes]:
     """Yields the header, then pieces of lines. Async, because ASGI would collect a sync generator in memory first.
 
     Every cell is a number, an id or a time, so no cell needs quotes and no spreadsheet sees a formula. The lines are
     formatted in the request's thread, because formatting a page of wide lines would block the event loop for too long.
+    With a `compressor` the pieces are compressed there too.
     """
-    yield (",".join((*IDENTIFYING, *metrics)) + "\r\n").encode()
+    header = (",".join((*IDENTIFYING, *metrics)) + "\r\n").encode()
+    yield compressor.piece(header) if compressor else header
     readings = readings.by_time(descending=descending)
     remaining = readings
     while True:
-        pieces, last = await sync_to_async(page_of)(remaining, metrics)
+        pieces, last = await sync_to_async(page_of)(remaining, metrics, compressor)
         if last is None:
-            return
+            break
         for piece in pieces:
             yield piece
         remaining = readings.beyond(last.timestamp, last.seq, descending=descending)
+    if compressor:
+        yield compressor.end()
 
 
-def page_of(readings: ReadingQuerySet, metrics: Sequence[str]) -> tuple[list[bytes], StoredReading | None]:
+def page_of(
+    readings: ReadingQuerySet, metrics: Sequence[str], compressor: Compressor | None = None
+) -> tuple[list[bytes], StoredReading | None]:
     """The lines of the next page in pieces, and its last reading; None if the page is empty.
 
     Closes the connection after the query, because a slow client must not hold a connection that others need.
@@ -53,7 +62,8 @@ def page_of(readings: ReadingQuerySet, metrics: Sequence[str]) -> tuple[list[byt
         for reading in page[first : first + PIECE_READINGS]:
             lines.append(csv_line(reading, places))
             pauses.pause()
-        pieces.append("".join(lines).encode())
+        piece = "".join(lines).encode()
+        pieces.append(compressor.piece(piece) if compressor else piece)
     return pieces, page[-1] if page else None
 
 
@@ -67,7 +77,3 @@ def csv_line(reading: StoredReading, places: dict[str, int]) -> str:
         if name in places:
             cells[places[name]] = repr(value)
     return f"{reading.id},{reading.seq},{reading.device_id},{rfc3339(reading.timestamp)},{','.join(cells)}\r\n"
-
-
-def rfc3339(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

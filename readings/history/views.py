@@ -7,16 +7,19 @@ from urllib.parse import urlencode
 
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from devices.access.callers import Role
 from devices.access.permissions import VIEW_READINGS
+from devices.api.compression import Compressor, accepts_gzip
 from devices.api.json import JSONRenderer, encoded_with
 from devices.api.views import DeviceScope
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
+from devices.times import rfc3339
 from readings.history import openapi
 from readings.history.csv_export import csv_lines
 from readings.history.parameters import AggregateQuery, CursorField, HistoryQuery, parsed
@@ -62,8 +65,8 @@ class DeviceReadingsViewSet(DeviceScope):
         documents = (reading_document(reading, query.get("metrics")) for reading in page)
         answer = {
             "device_id": device.device_id,
-            "start": query.get("start"),
-            "end": query.get("end"),
+            "start": None if "start" not in query else rfc3339(query["start"]),
+            "end": None if "end" not in query else rfc3339(query["end"]),
             "order": query["order"],
         }
         if len(page) > LARGE_PAGE_READINGS:
@@ -72,7 +75,7 @@ class DeviceReadingsViewSet(DeviceScope):
 
     def next_page(self, query: dict[str, Any], last: Reading) -> str:
         """The URL of the page after `last`, with absolute times, so that all pages have the same window."""
-        ends = {name: query[name].isoformat() for name in ("start", "end") if name in query}
+        ends = {name: rfc3339(query[name]) for name in ("start", "end") if name in query}
         metrics = {"metrics": ",".join(query["metrics"])} if "metrics" in query else {}
         cursor = CursorField.encode(last.timestamp, last.seq)
         rest = {"order": query["order"], "limit": query["limit"], "cursor": cursor}
@@ -81,8 +84,12 @@ class DeviceReadingsViewSet(DeviceScope):
     def csv(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> StreamingHttpResponse:
         # All metrics of the device, because finding those of the window would take as long as its statistics.
         metrics = query.get("metrics") or [*COLUMNS, *sorted(device.state.latest_values().keys() - set(COLUMNS))]
-        lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc")
+        compressor = Compressor() if accepts_gzip(self.request.headers.get("Accept-Encoding", "")) else None
+        lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc", compressor=compressor)
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+        if compressor:
+            response["Content-Encoding"] = "gzip"
+        patch_vary_headers(response, ["Accept-Encoding"])
         response["Content-Disposition"] = f'attachment; filename="{device.device_id.replace(":", "-")}.csv"'
         return response
 
@@ -104,7 +111,11 @@ class DeviceReadingsViewSet(DeviceScope):
 
     def statistics(self, question: Question, state: DeviceState, *, fill: bool, large: bool) -> HttpResponseBase:
         found = aggregate(question, state, large=large)
-        answer: dict[str, Any] = {"device_id": question.device_id, "start": question.start, "end": question.end}
+        answer: dict[str, Any] = {
+            "device_id": question.device_id,
+            "start": rfc3339(question.start),
+            "end": rfc3339(question.end),
+        }
         if found.widened:
             answer["resolution"] = "1h"
         if question.bucket is None:
@@ -126,7 +137,7 @@ class DeviceReadingsViewSet(DeviceScope):
         values = {
             name: {
                 "value": latest.value,
-                "timestamp": EARLIEST + timedelta(microseconds=latest.microseconds),
+                "timestamp": rfc3339(EARLIEST + timedelta(microseconds=latest.microseconds)),
                 "seq": latest.seq or None,
             }
             for name, latest in device.state.latest_values().items()

@@ -3,6 +3,7 @@
 May run in a thread of `devices.cpu_pool`, so nothing here uses the request.
 """
 
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -76,6 +77,7 @@ def decode_batch(
 ) -> Posted:
     """Decodes the readings of a batch; parameters and errors as in `decode_reading`."""
     check_body(body, content_type=content_type, refused=refused)
+    body = body.removeprefix(BOM_UTF8)
     document: Any = {}
     if body and is_light(body):
         document = decode_json(body)

@@ -3,16 +3,28 @@
 from drf_spectacular.utils import OpenApiExample, extend_schema
 
 from devices.api.openapi import COUNT, DATE_TIME, JSON, SEQ, STRING, Schema, array, record
-from devices.metrics import COLUMNS, EXTRA_METRICS_MAX, LARGEST_VALUE, UNITS
-from readings.ingest.payloads import AGE_SECONDS_MAX, BATCH_READINGS_MAX, NUMERIC
+from devices.metrics import COLUMNS, EXTRA_METRICS_MAX, LARGEST_VALUE, TIME_NAMES, UNITS
+from readings.ingest.answers import ROUNDED_LISTED
+from readings.ingest.payloads import AGE_SECONDS_MAX, BATCH_READINGS_MAX, NOT_METRICS, NUMERIC
 
-# Excludes the reserved names, because JSON Schema applies patternProperties to declared properties too.
-METRIC_PATTERN = r"^(?!(?:id|device_id|seq|timestamp|age_seconds)$)[a-z][a-z0-9_]{0,62}$"
-NUMERIC_PATTERN = f"^{NUMERIC.pattern}$".replace(r"\d", "[0-9]")
-IGNORED: Schema = {"type": "array", "items": STRING, "description": "Names of sent fields that were ignored."}
+# Excludes the names that are no metrics, because JSON Schema applies patternProperties to declared properties too.
+METRIC_PATTERN = rf"^(?!(?:{'|'.join(sorted(NOT_METRICS))})$)[a-z][a-z0-9_]{{0,62}}$"
+NUMERIC_PATTERN = rf"^[ \t\r\n]*{NUMERIC.pattern}[ \t\r\n]*$".replace(r"\d", "[0-9]")
+# Members of the answers that are only present if they are not empty.
+NOTICES: Schema = {
+    "ignored": array(STRING, description="Names of sent fields that were ignored: times and `seq`."),
+    "hint": {"type": "string", "description": "How to send the time of a reading, if a sent time was ignored."},
+    "rounded": array(
+        STRING,
+        maxItems=ROUNDED_LISTED,
+        description="Metrics that were sent as integers beyond ±2^53 which no double represents; the nearest double is "
+        f"stored. Of a batch, the first {ROUNDED_LISTED} names in alphabetical order.",
+    ),
+}
 
 VALUE: Schema = {
-    "description": f"A finite number up to ±{LARGEST_VALUE:g}, also as a string. null means absent.",
+    "description": f"A finite number up to ±{LARGEST_VALUE:g}, also as a string, which may have spaces around the "
+    "number. null means absent.",
     "oneOf": [
         {"type": "number", "minimum": -LARGEST_VALUE, "maximum": LARGEST_VALUE},
         {"type": "string", "pattern": NUMERIC_PATTERN},
@@ -43,7 +55,10 @@ PAYLOAD: Schema = {
                 {"type": "null"},
             ],
         },
-        "timestamp": {"description": "Ignored, because the server's clock dates readings."},
+        **{
+            name: {"description": "Ignored, because the server's clock dates readings: send age_seconds."}
+            for name in TIME_NAMES
+        },
         "seq": {"description": "Ignored, because the server numbers readings."},
         **{name: VALUE | {"description": f"{UNITS[name]}. {VALUE['description']}"} for name in COLUMNS},
     },
@@ -57,13 +72,13 @@ ACCEPTED = record(
         "device_id": STRING,
         "seq": SEQ,
         "timestamp": DATE_TIME,
-        "ignored": IGNORED,
+        **NOTICES,
     },
-    optional=("ignored",),
+    optional=tuple(NOTICES),
 )
 DUPLICATE = record(
     ACCEPTED["properties"] | {"duplicate": {"type": "boolean", "const": True}},
-    optional=("ignored",),
+    optional=tuple(NOTICES),
 )
 
 BATCH_RESULT = record(
@@ -74,9 +89,9 @@ BATCH_RESULT = record(
         "rejected_count": COUNT,
         "devices": array(record({"device_id": STRING, "first_seq": SEQ, "last_seq": SEQ})),
         "server_time": DATE_TIME,
-        "ignored": IGNORED,
+        **NOTICES,
     },
-    optional=("ignored",),
+    optional=tuple(NOTICES),
 )
 BATCH = {
     "oneOf": [

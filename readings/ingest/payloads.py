@@ -10,9 +10,11 @@ import msgspec
 from devices.metrics import (
     COLUMNS,
     EXTRA_METRICS_MAX,
+    IGNORED,
     LARGEST_EXACT_INTEGER,
     LARGEST_VALUE,
     RESERVED,
+    TIME_NAMES,
     is_metric_name,
 )
 from devices.validators import DEVICE_ID_PATTERN, is_device_id
@@ -21,8 +23,13 @@ from readings.log.entries import NewReading, Refusal
 AGE_SECONDS_MAX = 31 * 86_400
 BATCH_READINGS_MAX = 10_000
 
-# Accepted but not used, because the server dates and numbers the readings.
-IGNORED = ("timestamp", "seq")
+NOT_METRICS = RESERVED | IGNORED
+AGE_HINT = (
+    "The server's clock dates readings. For a reading that was measured earlier, send age_seconds: how many seconds "
+    "ago it was measured."
+)
+# Allowed around a number in a string (RFC 8259, section 2).
+WHITESPACE = " \t\r\n"
 
 # A JSON number (RFC 8259, section 6), optionally with a leading +. `float()` would also accept "nan", "1_000" and "١٢".
 # The pattern has only one way to match a text, because with two, a long text that fails would take quadratic time.
@@ -45,19 +52,35 @@ def parse_reading(payload: Any, *, device_id: str | None, received_at: datetime)
         raise InvalidReading("", "not_an_object", 'A reading is a JSON object, such as {"temperature": 21.5}.')
     columns: dict[str, float] = {}
     extra: dict[str, float] = {}
+    ignored: tuple[str, ...] = ()
+    rounded: tuple[str, ...] = ()
     for name, value in payload.items():
         if name in COLUMNS:
             if value is not None:
-                columns[name] = float(metric_value(name, value))
-        elif name in RESERVED:
-            continue
+                number = metric_value(name, value)
+                if type(number) is int:
+                    if number != float(number):
+                        rounded += (name,)
+                    number = float(number)
+                columns[name] = number
+        elif name in NOT_METRICS:
+            if name in IGNORED and value is not None:
+                ignored += (name,)
         elif not is_metric_name(name):
             shown = name if len(name) <= 80 else name[:80] + "…"
             raise InvalidReading(shown, "invalid_name", "A metric name must match ^[a-z][a-z0-9_]{0,62}$.")
         elif value is not None:
-            extra[name] = whole(metric_value(name, value))
+            number = metric_value(name, value)
+            if type(number) is int and not -LARGEST_EXACT_INTEGER <= number <= LARGEST_EXACT_INTEGER:
+                if number != float(number):
+                    rounded += (name,)
+                number = float(number)
+            extra[name] = number
     if not columns and not extra:
-        raise InvalidReading("", "no_metrics", "A reading needs at least one metric.")
+        detail = "A reading needs at least one metric."
+        if times := ", ".join(name for name in ignored if name in TIME_NAMES):
+            detail += f" Not used: {times}. {AGE_HINT}"
+        raise InvalidReading("", "no_metrics", detail)
     if len(extra) > EXTRA_METRICS_MAX:
         raise InvalidReading(
             "", "too_many_metrics", f"At most {EXTRA_METRICS_MAX} metrics in addition to {', '.join(COLUMNS)}."
@@ -70,27 +93,37 @@ def parse_reading(payload: Any, *, device_id: str | None, received_at: datetime)
         columns.get("humidity"),
         columns.get("voltage"),
         extra,
-        ignored_in(payload) if "timestamp" in payload or "seq" in payload else (),
+        ignored,
+        rounded,
     )
 
 
-def ignored_in(payload: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(name for name in IGNORED if payload.get(name) is not None)
-
-
 def metric_value(name: str, value: Any) -> float:
+    """The value of a number, or of a string with a number, as an int or a float; -0.0 becomes 0.0.
+
+    SQLite cannot store -0.0. Raises InvalidReading.
+    """
     if type(value) is float and -LARGEST_VALUE <= value <= LARGEST_VALUE:
-        return value  # the most frequent case
+        return value or 0.0  # the most frequent case
     if isinstance(value, str):
-        if not NUMERIC.fullmatch(value):
-            raise InvalidReading(name, "not_a_number", "The value is text, not a number.")
-        value = float(value)
+        value = number_in(name, value)
     # bool is a subclass of int in Python, but not a number in JSON.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidReading(name, "not_a_number", "The value is not a number.")
     # Refuses NaN too, and works for integers beyond the range of a float.
     if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
         raise InvalidReading(name, "out_of_range", f"The value is beyond ±{LARGEST_VALUE:g}.")
+    return value
+
+
+def number_in(name: str, text: str) -> float:
+    """The number in a string. A large integer stays an int, so that its rounding is noticed. Raises InvalidReading."""
+    text = text.strip(WHITESPACE)
+    if not NUMERIC.fullmatch(text):
+        raise InvalidReading(name, "not_a_number", "The value is text, not a number.")
+    value = float(text) + 0.0
+    if LARGEST_EXACT_INTEGER <= abs(value) <= LARGEST_VALUE and (digits := text.lstrip("+-0")).isdecimal():
+        return int(digits) if value > 0 else -int(digits)
     return value
 
 

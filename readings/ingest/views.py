@@ -1,6 +1,6 @@
 """`POST /ingest` and `/ingest/batch`: a view decodes the body, stores the readings through `way`, and answers."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any, NoReturn
@@ -23,14 +23,14 @@ from devices.access.current import calling_device
 from devices.access.permissions import CallerPermission
 from devices.access.throttling import DeviceThrottle, TooManyPosts
 from readings.ingest import openapi
+from readings.ingest.answers import batch_result, reading_result
 from readings.ingest.async_viewset import AsyncViewSet, JSONResponse
 from readings.ingest.decoding import Posted, decode_batch, decode_reading
 from readings.ingest.refused_posts import refused_post
 from readings.ingest.way import OwnWay, Way
 from readings.log.entries import NewReading, Refusal
-from readings.log.recording import INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded
+from readings.log.recording import INACTIVE_DEVICE, UNKNOWN_DEVICE
 
-REJECTIONS_LISTED = 100
 REASONS_NOTED = 5
 # The answer to a batch of at most this many readings is built on the event loop, which takes a millisecond.
 LIGHT_READINGS_MAX = 2_000
@@ -173,10 +173,7 @@ class IngestViewSet(AsyncViewSet):
         if recorded.reading is None:
             assert recorded.refusal is not None
             raise refused(recorded.refusal)
-        stored = recorded.reading
-        answer = {"id": stored.id, "device_id": stored.device_id, "seq": stored.seq, "timestamp": stored.timestamp}
-        if reading.ignored:
-            answer["ignored"] = reading.ignored
+        answer = reading_result(recorded.reading, reading)
         if recorded.duplicate:
             return JSONResponse(answer | {"duplicate": True}, status=status.HTTP_200_OK)
         return JSONResponse(answer, status=status.HTTP_201_CREATED)
@@ -219,34 +216,3 @@ def refused(refusal: Refusal) -> APIException:
     # Set directly, because the client chooses the field's name, which may have a special meaning in DRF.
     error.problem_members = {"errors": [msgspec.structs.asdict(refusal)]}  # type: ignore[attr-defined]
     return error
-
-
-def batch_result(
-    outcomes: Sequence[NewReading | Refusal], recorded: Iterable[Recorded], received_at: datetime
-) -> dict[str, Any]:
-    """The answer to a batch: counts, the first REJECTIONS_LISTED rejections, and each device's new range of `seq`.
-
-    `recorded`: the outcomes of the valid readings, in order.
-    """
-    stored = iter(recorded)
-    results = [Recorded(refusal=o) if isinstance(o, Refusal) else next(stored) for o in outcomes]
-    rejected = [(index, result.refusal) for index, result in enumerate(results) if result.refusal]
-    seq_ranges: dict[str, list[int]] = {}
-    for result in results:
-        if result.reading and not result.duplicate:
-            seq_ranges.setdefault(result.reading.device_id, []).append(result.reading.seq)
-    ignored = sorted({name for o in outcomes if isinstance(o, NewReading) and o.ignored for name in o.ignored})
-    return {
-        "accepted": sum(map(len, seq_ranges.values())),
-        "duplicates": sum(result.duplicate for result in results),
-        "rejected": [
-            {"index": index, "field": refusal.field, "code": refusal.code, "detail": refusal.detail}
-            for index, refusal in rejected[:REJECTIONS_LISTED]
-        ],
-        "rejected_count": len(rejected),
-        "devices": [
-            {"device_id": device_id, "first_seq": seqs[0], "last_seq": seqs[-1]}
-            for device_id, seqs in seq_ranges.items()
-        ],
-        "server_time": received_at,
-    } | ({"ignored": ignored} if ignored else {})

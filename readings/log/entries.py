@@ -8,12 +8,14 @@ from uuid import UUID
 import msgspec
 
 from devices.metrics import COLUMNS
+from devices.times import encodable
 
 
 class NewReading(msgspec.Struct, frozen=True, gc=False):
     """A valid reading without a `seq`. `timestamp` is the time of measurement in UTC.
 
-    `ignored`: keys of the payload that were ignored, such as `timestamp`.
+    `ignored`: keys of the payload that were ignored, such as `timestamp`. `rounded`: metrics that were sent as integers
+    which no double represents; their nearest doubles are stored.
     """
 
     device_id: str
@@ -24,6 +26,7 @@ class NewReading(msgspec.Struct, frozen=True, gc=False):
     voltage: float | None = None
     extra: dict[str, float] = {}
     ignored: tuple[str, ...] = ()
+    rounded: tuple[str, ...] = ()
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -92,7 +95,7 @@ def reading_document(reading: ReadingLike, metrics: Collection[str] | None = Non
 
     `metrics` limits it to these. The device is left out, because the enclosing document names it.
     """
-    document: dict[str, Any] = {"id": reading.id, "seq": reading.seq, "timestamp": reading.timestamp}
+    document: dict[str, Any] = {"id": reading.id, "seq": reading.seq, "timestamp": encodable(reading.timestamp)}
     values = {name: value for name in COLUMNS if (value := getattr(reading, name)) is not None} | reading.extra
     if metrics is not None:
         values = {name: value for name, value in values.items() if name in metrics}

@@ -15,7 +15,9 @@ from django.db import connection, transaction
 
 from devices.cpu_pool import Pauses
 from devices.models import DeviceState
+from devices.times import rfc3339
 from readings.models import Reading, Rollup
+from readings.statistics.averages import average
 from readings.statistics.planning import Plan, floor, plan
 from readings.statistics.statement import Question, Statement
 from readings.statistics.tiers import HOURS, MINUTES, Tier
@@ -48,15 +50,15 @@ class Statistics(msgspec.Struct, gc=False):
         """Adds `count` values, at least one, given their sum, minimum and maximum."""
         self.count += count
         self.sum += total
-        self.avg = self.sum / self.count
         self.min = smallest if self.min is None else min(self.min, smallest)
         self.max = largest if self.max is None else max(self.max, largest)
+        self.avg = average(self.count, self.sum, self.min, self.max)
 
 
 class BucketStatistics(msgspec.Struct, gc=False):
-    """Statistics by metric of one bucket. `start` is in UTC; the first bucket may start before the window."""
+    """Statistics by metric of one bucket. `start`: RFC 3339; the first bucket may start before the window."""
 
-    start: datetime
+    start: str
     metrics: dict[str, Statistics]
 
 
@@ -82,12 +84,12 @@ class Answer(msgspec.Struct, frozen=True):
         assert question.bucket is not None
         if not fill:
             for start in sorted(self.by_bucket):
-                yield BucketStatistics(start, self.by_bucket.pop(start))
+                yield BucketStatistics(rfc3339(start), self.by_bucket.pop(start))
             return
         names = sorted({*(question.metrics or ()), *(name for found in self.by_bucket.values() for name in found)})
         for start in question.bucket.starts(question.start, question.end):
             found = self.by_bucket.pop(start, {})
-            yield BucketStatistics(start, {name: found.get(name) or Statistics() for name in names})
+            yield BucketStatistics(rfc3339(start), {name: found.get(name) or Statistics() for name in names})
 
 
 class TooManyValues(Exception):

@@ -36,9 +36,7 @@ class Bucket(msgspec.Struct, frozen=True):
         """The start in UTC of the bucket that contains `moment`. Buckets are aligned to the epoch, or to midnight."""
         if not self.days:
             return EPOCH + (moment - EPOCH) // timedelta(seconds=self.seconds) * timedelta(seconds=self.seconds)
-        midnight = self._midnight(moment)
-        # Counted from 1 January of the year 1, a Monday, so that buckets of 7d are calendar weeks.
-        midnight -= timedelta(days=(midnight.toordinal() - 1) % self.days)
+        midnight = self._first_day(moment)
         # If clocks are put back across midnight, the last hour of the old day repeats after the new day began.
         following = self._at(midnight, days_later=self.days)
         return following if following <= moment else self._at(midnight)
@@ -48,7 +46,7 @@ class Bucket(msgspec.Struct, frozen=True):
         if not self.days:
             size = timedelta(seconds=self.seconds)
             return start + size if size < END_OF_TIME - start else END_OF_TIME
-        return self._at(self._midnight(start), days_later=self.days)
+        return self._at(self._first_day(start), days_later=self.days)
 
     def starts(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """The starts of all buckets that overlap `[start, end)`; the first may lie before `start`."""
@@ -58,15 +56,21 @@ class Bucket(msgspec.Struct, frozen=True):
             moment = self.next(moment)
 
     def count(self, start: datetime, end: datetime) -> int:
-        """The number of buckets that overlap `[start, end)`."""
+        """The number of buckets that overlap `[start, end)`; a day that a zone skipped counts as a bucket of 1d."""
         first, last = self.floor(start), self.floor(end - timedelta(microseconds=1))
         if not self.days:
             return (last - first) // timedelta(seconds=self.seconds) + 1
-        return (self._midnight(last) - self._midnight(first)).days // self.days + 1
+        return (self._first_day(last) - self._first_day(first)).days // self.days + 1
 
-    def _midnight(self, moment: datetime) -> datetime:
-        """The local midnight at the start of the day of `moment`, as a naive datetime."""
-        return moment.astimezone(self.tz).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+    def _first_day(self, moment: datetime) -> datetime:
+        """The local midnight, as a naive datetime, of the first day of the bucket with the local day of `moment`.
+
+        The zone may have skipped this day, as Samoa did on 30 December 2011: the bucket begins later, and ends where it
+        would otherwise.
+        """
+        midnight = moment.astimezone(self.tz).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+        # Counted from 1 January of the year 1, a Monday, so that buckets of 7d are calendar weeks.
+        return midnight - timedelta(days=(midnight.toordinal() - 1) % self.days)
 
     def _at(self, midnight: datetime, *, days_later: int = 0) -> datetime:
         """Converts a local midnight to UTC; a midnight skipped by a clock change becomes the time of that change."""

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from readings.models import Rollup
+from readings.statistics.averages import average
 from readings.statistics.tiers import HOURS
 
 
@@ -26,7 +27,7 @@ def hourly_averages(
         start__lt=start + timedelta(hours=hours),
         metric=metric,
     )
-    for device_id, begins, total, count in rollups.values_list("device_id", "start", "sum", "count"):
+    for device_id, begins, *figures in rollups.values_list("device_id", "start", "count", "sum", "min", "max"):
         line = lines.setdefault(device_id, [None] * hours)
-        line[round((begins - start) / timedelta(hours=1))] = total / count
+        line[round((begins - start) / timedelta(hours=1))] = average(*figures)
     return lines

@@ -45,8 +45,8 @@ def test_it_gives_the_statistics_of_every_metric_that_has_values(asked):
 
     assert asked() == {
         "device_id": "mote-1",
-        "start": "2026-05-09T12:00:00Z",
-        "end": "2026-05-09T13:00:00Z",
+        "start": "2026-05-09T12:00:00.000000Z",
+        "end": "2026-05-09T13:00:00.000000Z",
         "metrics": {
             "temperature": {"count": 2, "min": 20, "max": 23, "avg": 21.5, "sum": 43},
             "rssi": {"count": 2, "min": -71, "max": -60, "avg": -65.5, "sum": -131},
@@ -180,4 +180,4 @@ def test_time_zones_are_no_concern_of_the_servers(asked):
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL TIME ZONE 'Asia/Tokyo'")
     answer = asked(bucket="1d", tz="Asia/Kathmandu")
-    assert [bucket["start"] for bucket in answer["buckets"]] == ["2026-05-08T18:15:00Z"]
+    assert [bucket["start"] for bucket in answer["buckets"]] == ["2026-05-08T18:15:00.000000Z"]

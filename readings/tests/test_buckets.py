@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import example, given
@@ -18,6 +18,14 @@ UTC_ZONE = ZoneInfo("UTC")
 ZONES = [
     *("UTC", "Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia", "America/St_Johns", "Australia/Lord_Howe"),
     *("Asia/Kathmandu", "America/Havana", "Africa/Casablanca", "Pacific/Kiritimati", "America/New_York"),
+]
+# Zones that skipped a day, and the first moment after it.
+SKIPPED = [
+    ("Pacific/Apia", utc("2011-12-31T00:00+14:00")),
+    ("Pacific/Fakaofo", utc("2011-12-31T00:00+13:00")),
+    ("Pacific/Kwajalein", utc("1993-08-22T00:00+12:00")),
+    ("Pacific/Kanton", utc("1995-01-01T00:00+13:00")),
+    ("Pacific/Kiritimati", utc("1995-01-01T00:00+14:00")),
 ]
 
 
@@ -74,6 +82,41 @@ def test_a_day_begins_at_its_first_moment_on_the_clock(moment, zone):
     bucket = bucket_of("1d", zone)
     start = bucket.floor(moment)
     assert start.astimezone(bucket.tz).date() > (start - MICROSECOND).astimezone(bucket.tz).date()
+
+
+@given(
+    st.integers(1, 400),
+    st.one_of(
+        st.tuples(st.sampled_from(sorted(available_timezones())), MOMENTS),
+        st.sampled_from(SKIPPED),
+    ),
+    st.integers(-10, 10),
+)
+@example(2, SKIPPED[0], 0)
+@example(3, SKIPPED[0], -2)
+@example(7, SKIPPED[1], -1)
+@example(2, SKIPPED[2], -1)
+@example(5, SKIPPED[4], 1)
+def test_days_are_those_of_the_calendar(days, place, days_away):
+    zone, moment = place
+    bucket = bucket_of(f"{days}d", zone)
+    start = moment + timedelta(days=days_away)
+    starts = list(bucket.starts(start, start + timedelta(days=4 * days + 3)))
+
+    def number(moment: datetime) -> int:
+        return int((moment.astimezone(bucket.tz).toordinal() - 1) // days)
+
+    for first, following in pairwise(starts):
+        assert number(first) == number(following - MICROSECOND)
+        # A bucket of 1d is left out if the zone skipped its only day.
+        assert number(following) - number(first) in ((1, 2) if days == 1 else (1,))
+    assert 0 <= bucket.count(start, start + timedelta(days=4 * days + 3)) - len(starts) <= (days == 1)
+
+
+def test_buckets_of_two_days_go_on_after_a_skipped_day():
+    starts = bucket_of("2d", "Pacific/Apia").starts(utc("2011-12-28T12:00-10:00"), utc("2012-01-04T00:00+14:00"))
+    days = [f"{start.astimezone(ZoneInfo('Pacific/Apia')):%m-%d %H:%M}" for start in starts]
+    assert days == ["12-28 00:00", "12-31 00:00", "01-01 00:00", "01-03 00:00"]
 
 
 def test_a_week_begins_on_monday_and_seconds_at_the_epoch():

@@ -77,6 +77,15 @@ def test_the_export_has_the_chosen_devices_with_status_and_values(viewer, device
 
 
 def test_a_name_cannot_be_a_formula_in_the_export(viewer):
-    device, _ = Device.objects.register(device_id="sly", name='=HYPERLINK("http://evil.example")')
+    for number, start in enumerate(("=", "+", "-", "@", "\t=", "\r=", "\n=", "\r\n=", "＝", "＋", "－", "＠")):
+        name = f'{start}HYPERLINK("http://evil.example")'
+        device, _ = Device.objects.register(device_id=f"sly-{number}", name=name)
+        (row,) = export(viewer, device)
+        assert row["name"] == f"'{name}"
+
+
+@pytest.mark.parametrize("name", ["Shed = 2", "a+b", "12", "'quoted'", "（＝）"])
+def test_any_other_name_is_exported_as_it_is(viewer, name):
+    device, _ = Device.objects.register(device_id="shed", name=name)
     (row,) = export(viewer, device)
-    assert row["name"].startswith("'=")
+    assert row["name"] == name

@@ -50,7 +50,7 @@ def test_it_gives_each_reading_a_row(device):
     assert rows == [
         [*IDENTIFYING, "temperature", "humidity", "voltage", "rssi"],
         [ids[0], "2", "mote-1", "2026-05-09T12:00:00.500000Z", "", "40.0", "", ""],
-        [ids[1], "1", "mote-1", "2026-05-09T12:00:00Z", "21.5", "", "", "-67"],
+        [ids[1], "1", "mote-1", "2026-05-09T12:00:00.000000Z", "21.5", "", "", "-67"],
     ]
 
 

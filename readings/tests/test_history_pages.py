@@ -77,7 +77,7 @@ def test_a_page_keeps_the_window_and_the_metrics_of_the_first(admin, device):
     assert [r["temperature"] for page in pages for r in page["results"]] == [2, 3, 4, 5, 6, 7, 8]
     assert not any("humidity" in r for page in pages for r in page["results"])
     assert {(page["start"], page["end"], page["order"]) for page in pages} == {
-        ("2026-05-09T12:00:02Z", "2026-05-09T12:00:09Z", "asc")
+        ("2026-05-09T12:00:02.000000Z", "2026-05-09T12:00:09.000000Z", "asc")
     }
 
 

@@ -33,8 +33,9 @@ NO_JSON: dict[str, bytes] = {
     "low surrogate first": b'{"device_id": "\\udc00\\ud800"}',
     "lone surrogate beside 1e999": b'{"temperature": 1e999, "device_id": "\\ud800"}',
     "lone surrogate in a name beside 1e999": b'{"temperature": 1e999, "\\udfff": 1}',
-    "byte order mark": b'\xef\xbb\xbf{"temperature": 1}',
-    "byte order mark and 1e999": b'\xef\xbb\xbf{"temperature": 1e999}',
+    "two byte order marks": b'\xef\xbb\xbf\xef\xbb\xbf{"temperature": 1}',
+    "byte order mark after a space": b' \xef\xbb\xbf{"temperature": 1}',
+    "byte order mark and NaN": b'\xef\xbb\xbf{"temperature": NaN}',
     "invalid UTF-8": b'{"temperature": 1, "\xff\xfe": 1}',
     "overlong UTF-8": b'{"device_id": "\xc0\xaf"}',
     "surrogate in UTF-8": b'{"device_id": "\xed\xa0\x80"}',
@@ -99,6 +100,28 @@ def assert_refused(response: Any, *statuses: int) -> None:
     problem(response, response.status_code)
     assert not Reading.objects.exists()
     assert Device.objects.count() == 1
+
+
+BOM = b"\xef\xbb\xbf"
+SPACES = b" " * 600_000  # so that a batch is decoded item by item
+
+
+def test_a_byte_order_mark_before_a_body_is_ignored(as_device, admin):
+    for path, body, status in (
+        (INGEST, b'{"temperature": 1}', 201),
+        (INGEST, b'\r\n{"temperature": 1e999}', 422),
+        (BATCH, b'[{"temperature": 1}]', 201),
+        (BATCH, b'{"readings": [{"temperature": 1}]}', 201),
+        (BATCH, b'[{"temperature": 1}' + SPACES + b"]", 201),
+        (BATCH, SPACES + b'{"readings": [{"temperature": 1}]}', 201),
+    ):
+        assert post_raw(as_device, path, BOM + body).status_code == status
+    assert Reading.objects.count() == 5
+    assert (
+        post_raw(admin, DEVICES, BOM + b'{"device_id": "mote-2", "name": "\xef\xbb\xbfx"}').json()["name"] == "\ufeffx"
+    )
+    for path, status in ((f"{DEVICES}/mote-2/rotate-key", 200), ("/api/v1/realtime/tickets", 201)):
+        assert post_raw(admin, path, BOM + b"{}").status_code == status
 
 
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON.keys())

@@ -62,13 +62,38 @@ def test_it_refuses_an_id_that_another_device_has_used(as_device, as_other_devic
 
 
 def test_it_says_what_it_ignored(as_device):
-    payload = {"temperature": 1, "timestamp": "2020-01-01T00:00:00Z", "seq": 99}
+    payload = {"temperature": 1, "timestamp": "2020-01-01T00:00:00Z", "ts": 1778328000000, "seq": 99}
 
     answer = as_device.post(INGEST, payload).json()
 
-    assert sorted(answer["ignored"]) == ["seq", "timestamp"]
+    assert sorted(answer["ignored"]) == ["seq", "timestamp", "ts"]
+    assert "age_seconds" in answer["hint"]
     assert answer["seq"] == 1
     assert timezone.now() - datetime.fromisoformat(answer["timestamp"]) < timedelta(minutes=1)
+    assert Reading.objects.get().extra == {}
+
+
+def test_an_ignored_seq_alone_needs_no_hint(as_device):
+    answer = as_device.post(INGEST, {"temperature": 1, "seq": 99}).json()
+    assert (answer["ignored"], "hint" in answer) == (["seq"], False)
+
+
+def test_a_repeated_reading_says_what_it_ignored_too(as_device):
+    for status in (201, 200):
+        response = as_device.post(INGEST, {"id": ID, "temperature": 1, "created_at": "yesterday", "big": 2**53 + 1})
+        assert response.status_code == status
+        assert (response.json()["ignored"], response.json()["rounded"]) == (["created_at"], ["big"])
+
+
+def test_it_names_the_integers_that_it_rounded(as_device):
+    answer = as_device.post(INGEST, {"temperature": 9007199254740993, "counter": 2**64 + 1, "fits": 2**64}).json()
+    assert answer["rounded"] == ["temperature", "counter"]
+    assert Reading.objects.get().extra == {"counter": 2.0**64, "fits": 2.0**64}
+
+
+def test_it_names_nothing_if_all_is_stored_as_sent(as_device):
+    answer = as_device.post(INGEST, {"temperature": 0.1, "counter": 2**53, "text": "9007199254740992"}).json()
+    assert answer.keys() == {"id", "device_id", "seq", "timestamp"}
 
 
 def test_the_age_dates_the_reading_but_the_receipt_says_when_the_device_was_seen(as_device, device):

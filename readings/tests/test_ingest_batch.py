@@ -186,7 +186,38 @@ def test_one_mad_reading_is_rejected_alone(as_device, mad):
     assert [r.temperature for r in Reading.objects.order_by("seq")] == [20, 21]
 
 
-def test_it_says_once_what_it_ignored(as_device):
-    answer = as_device.post(BATCH, [{"temperature": 1, "seq": 5}, {"temperature": 1, "seq": 6, "timestamp": 7}]).json()
-    assert answer["ignored"] == ["seq", "timestamp"]
-    assert [r.seq for r in Reading.objects.order_by("seq")] == [1, 2]
+def test_it_says_once_what_it_ignored(as_device, seqs):
+    readings = [{"temperature": 1, name: 5} for name in ("ts", "timestamp", "time", "ts", "seq")] * 2
+    answer = as_device.post(BATCH, readings).json()
+    assert answer["ignored"] == ["seq", "time", "timestamp", "ts"]
+    assert "age_seconds" in answer["hint"]
+    assert seqs() == list(range(1, 11))
+
+
+def test_it_names_each_rounded_metric_once(as_device):
+    readings = [{"pulses": 2**53 + 1}, {"pulses": 2**54 + 1, "energy": "9007199254740993"}, {"fits": 2**54}]
+    answer = as_device.post(BATCH, readings).json()
+    assert answer["rounded"] == ["energy", "pulses"]
+    assert answer.keys().isdisjoint({"ignored", "hint"})
+
+
+def test_it_names_nothing_of_a_reading_that_is_not_stored(as_device):
+    big = 2**53 + 1
+    answer = as_device.post(
+        BATCH, [{"fine": 1}, {"a": big, "ts": 1, "device_id": "mote-2"}, {"b": big, "c": "x"}]
+    ).json()
+    assert (answer["accepted"], answer["rejected_count"]) == (1, 2)
+    assert answer.keys().isdisjoint({"ignored", "hint", "rounded"})
+
+
+def test_the_list_of_rounded_metrics_is_bounded(as_device):
+    readings = [{f"m{place * 30 + n:03}": 2**53 + 1 for n in range(30)} for place in range(5)]
+    assert as_device.post(BATCH, readings).json()["rounded"] == [f"m{n:03}" for n in range(100)]
+
+
+def test_a_reading_with_nothing_but_times_is_rejected_with_the_way_to_date_it(as_device):
+    answer = as_device.post(BATCH, [{"temperature": 1}, {"ts": 1778328000, "created_at": "now"}]).json()
+    (rejection,) = answer["rejected"]
+    assert rejection["code"] == "no_metrics"
+    assert "ts, created_at" in rejection["detail"]
+    assert "age_seconds" in rejection["detail"]

@@ -19,12 +19,12 @@ def test_it_shows_the_reading_and_whose_it_is(admin, device):
         "device_id": "mote-1",
         "id": str(Reading.objects.get().id),
         "seq": 1,
-        "timestamp": "2026-05-09T12:00:00Z",
+        "timestamp": "2026-05-09T12:00:00.000000Z",
         "temperature": 21.5,
         "rssi": -67,
         "values": {
-            "temperature": {"value": 21.5, "timestamp": "2026-05-09T12:00:00Z", "seq": 1},
-            "rssi": {"value": -67, "timestamp": "2026-05-09T12:00:00Z", "seq": 1},
+            "temperature": {"value": 21.5, "timestamp": "2026-05-09T12:00:00.000000Z", "seq": 1},
+            "rssi": {"value": -67, "timestamp": "2026-05-09T12:00:00.000000Z", "seq": 1},
         },
     }
 
@@ -38,10 +38,10 @@ def test_it_shows_of_each_metric_the_newest_value(admin, device):
 
     assert (answer["seq"], answer["temperature"], "humidity" in answer) == (2, 22.0, False)
     assert answer["values"] == {
-        "temperature": {"value": 22.0, "timestamp": "2026-05-09T12:00:10Z", "seq": 2},
-        "humidity": {"value": 40.0, "timestamp": "2026-05-09T12:00:05Z", "seq": 3},
+        "temperature": {"value": 22.0, "timestamp": "2026-05-09T12:00:10.000000Z", "seq": 2},
+        "humidity": {"value": 40.0, "timestamp": "2026-05-09T12:00:05.000000Z", "seq": 3},
         "pm": {"value": 3.5, "timestamp": "2026-05-09T12:00:00.500000Z", "seq": 1},
-        "rssi": {"value": -67, "timestamp": "2026-05-09T12:00:05Z", "seq": 3},
+        "rssi": {"value": -67, "timestamp": "2026-05-09T12:00:05.000000Z", "seq": 3},
     }
 
 

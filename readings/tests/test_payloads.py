@@ -5,7 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from devices.metrics import TIME_NAMES
 from readings.ingest.payloads import InvalidReading, parse_reading
 from readings.log.entries import NewReading, Refusal
 from readings.tests.logs import NOON
@@ -102,6 +105,9 @@ def test_null_is_absent():
         (-1e300, -1e300),
         ("1e300", 1e300),
         (5e-324, 5e-324),
+        (" 48 ", 48.0),
+        ("21.5\r\n", 21.5),
+        ("\t -3e2", -300.0),
     ],
 )
 def test_a_number_counts_also_as_text(value, number):
@@ -131,7 +137,7 @@ def test_a_number_counts_also_as_text(value, number):
             "1e",
             "e5",
         ),
-        *(".", "+", "--1", "1 2", " 1", "1\n", "\u00001", "true", "null", "1.2.3", "0b1", "½", "1e٢"),
+        *(".", "+", "--1", "1 2", "- 1", "\u00a01", "\u30001", "\u00001", "true", "null", "1.2.3", "0b1", "½", "1e٢"),
         *(True, False, [], [1], {}, {"value": 1}),
     ],
 )
@@ -193,22 +199,72 @@ def test_a_reading_without_an_age_is_dated_by_its_receipt(payload):
     assert parse(payload).timestamp == NOON
 
 
+@pytest.mark.parametrize("value", [-0.0, "-0", "-0.0", " -0e5", "-1e-400"])
+def test_negative_zero_is_zero(value):
+    reading = parse({"humidity": value, "probe": value})
+    assert (repr(reading.humidity), repr(reading.extra["probe"])) == ("0.0", "0.0")
+
+
+@given(st.integers(-(10**300), 10**300) | st.integers(-(2**60), 2**60) | st.integers(53, 900).map(lambda n: 2**n + 1))
+@example(2**53)
+@example(2**53 + 1)
+@example(-(2**53) - 1)
+@example(2**53 + 2)
+@example(2**64)
+@example(10**22)
+@example(10**23)
+def test_an_integer_that_no_double_represents_is_named(value):
+    named = ("humidity", "probe") if int(float(value)) != value else ()
+    for written in (value, str(value), f" {value:+}", f"{'-' if value < 0 else ''}000{abs(value)}"):
+        reading = parse({"humidity": written, "probe": written, "temperature": 1.5})
+        assert reading.rounded == named
+        assert reading.humidity == reading.extra["probe"] == float(value)
+
+
+@given(st.floats(-1e300, 1e300))
+@example(0.1)
+@example(9007199254740993.0)
+@example(5e-324)
+def test_a_double_is_never_named_as_rounded(value):
+    for written in (value, repr(value)):
+        reading = parse({"humidity": written, "probe": written})
+        assert reading.rounded == ()
+        assert reading.humidity == reading.extra["probe"] == value
+
+
 @pytest.mark.parametrize("age_seconds", [-1, -0.000001, "-1", 2_678_400.001, 2_678_401, "2678401", 1e300])
 def test_it_refuses_an_age_outside_31_days(age_seconds):
     refused = refusal({"temperature": 1, "age_seconds": age_seconds})
     assert (refused.field, refused.code) == ("age_seconds", "out_of_range")
 
 
-@pytest.mark.parametrize("value", ["2020-01-01T00:00:00Z", 0, False, "nonsense", {"nested": [1]}])
-@pytest.mark.parametrize("name", ["timestamp", "seq"])
-def test_the_payloads_own_timestamp_and_seq_are_ignored_which_is_said(name, value):
+@pytest.mark.parametrize("value", ["2020-01-01T00:00:00Z", 0, 1778328000, 1e999, False, "nonsense", {"nested": [1]}])
+@pytest.mark.parametrize("name", [*TIME_NAMES, "seq"])
+def test_a_time_and_a_seq_of_the_payload_are_ignored_which_is_said(name, value):
     reading = parse({"temperature": 1, name: value})
-    assert reading.timestamp == NOON
+    assert (reading.timestamp, reading.extra) == (NOON, {})
     assert reading.ignored == (name,)
 
 
+def test_the_names_of_times_are_those_of_the_contract():
+    assert TIME_NAMES == ("timestamp", "ts", "time", "date", "datetime", "created_at")
+
+
+@pytest.mark.parametrize("name", ["tsl", "times", "dates", "time_ms", "created", "uptime"])
+def test_similar_names_are_metrics(name):
+    assert parse({name: 5}).extra == {name: 5}
+
+
+@pytest.mark.parametrize("name", TIME_NAMES)
+def test_a_reading_with_nothing_but_a_time_is_told_how_to_date_it(name):
+    refused = refusal({name: 1778328000, "temperature": None})
+    assert refused.code == "no_metrics"
+    assert f"Not used: {name}." in refused.detail
+    assert "age_seconds" in refused.detail
+
+
 def test_nothing_is_said_to_be_ignored_where_nothing_was():
-    assert parse({"temperature": 1, "timestamp": None}).ignored == ()
+    assert parse({"temperature": 1, "timestamp": None, "ts": None}).ignored == ()
 
 
 def test_a_long_text_that_is_no_number_is_refused_at_once():

@@ -32,6 +32,7 @@ from readings.log.recording import Recorded
 from telemetry.gateway import bodies
 from telemetry.middleware import problems
 from telemetry.middleware.access_log import observe
+from telemetry.middleware.compression import compress, is_compressible
 from telemetry.middleware.request_id import begin_request
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ VIEWS = {
 }
 # The names of these routes in the URL configuration.
 ROUTES = dict(zip(VIEWS.values(), ("ingest", "ingest-batch"), strict=True))
+# An answer of at most this size is compressed on the event loop, which takes a millisecond.
+LIGHT_ANSWER_BYTES = 64 * 1024
 
 
 class Shared:
@@ -121,6 +124,7 @@ ASKED_FOR = {
     b"authorization": "HTTP_AUTHORIZATION",
     b"content-type": "CONTENT_TYPE",
     b"accept": "HTTP_ACCEPT",
+    b"accept-encoding": "HTTP_ACCEPT_ENCODING",
     b"x-request-id": "HTTP_X_REQUEST_ID",
 }
 
@@ -176,6 +180,11 @@ class IngestLane:
         except Exception:
             logger.exception("Ingest failed: %s", scope["path"])
             response = problems.server_error(request)
+        if is_compressible(request, response):
+            if len(response.content) > LIGHT_ANSWER_BYTES:
+                await asyncio.to_thread(compress, response)
+            else:
+                compress(response)
         observe(request, response.status_code, ROUTES[view], arrived_at)
         body = response.content
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.items()]

@@ -95,6 +95,9 @@ BODY_TOO_SLOW = Refusal(
     "average.",
 )
 MALFORMED = Refusal("malformed", 400, "malformed", "This is not an HTTP/1.1 request.")
+INVALID_TARGET = Refusal(
+    "malformed", 400, "invalid_target", "The target of a request is a path, or an http or https address with a host."
+)
 TOO_FEW_FILES = Refusal(
     "files", 503, "too_few_files", "The server has too many connections (limit of open files, RLIMIT_NOFILE)."
 )

@@ -21,6 +21,7 @@ from telemetry.server.connections import Phase, Progress, Refusal, addresses, ch
 from telemetry.server.daphne_websockets import PacedFactory, PacedServer, PacedSocket
 from telemetry.server.draining import drain, receive_again
 from telemetry.server.pacing import bound_unsent
+from telemetry.server.targets import InvalidTarget, absolute_target
 
 # Any, because Twisted's types are incomplete and do not describe socket transports.
 Channel: Any = HTTPChannel
@@ -149,6 +150,7 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     """
 
     received = 0
+    uri: bytes  # set by Twisted
 
     def __init__(self, channel: BoundedChannel, *args: Any, **options: Any) -> None:
         super().__init__(channel, *args, **options)
@@ -165,6 +167,14 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
     def process(self) -> Any:
         channel = self.channel
+        try:
+            target = absolute_target(self.uri)
+        except InvalidTarget:
+            channel.refuse(connections.INVALID_TARGET)
+            return None
+        if target:
+            self.uri, self.path = target.origin, target.origin.partition(b"?")[0]
+            self.requestHeaders.setRawHeaders(b"host", [target.host])
         transport = channel.transport
         processed = super().process()
         if transport.protocol is not channel and isinstance(transport.protocol, PacedSocket):

@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 from telemetry.server import connections
 from telemetry.server.connections import Phase, Progress, Refusal, addresses, checks_of, count_dropped
 from telemetry.server.pacing import bound_unsent
+from telemetry.server.targets import InvalidTarget, absolute_target
 
 
 class Protocol(HttpToolsProtocol):
@@ -103,6 +104,15 @@ class Protocol(HttpToolsProtocol):
         if size > connections.HEAD_BYTES_MAX or len(self.headers) > connections.HEADERS_MAX:
             self.refuse(connections.HEAD_TOO_LARGE)
             return
+        try:
+            target = absolute_target(self.url)
+        except InvalidTarget:
+            self.refuse(connections.INVALID_TARGET)
+            return
+        if target:
+            self.url = target.origin
+            # In place, because the request's scope has this list.
+            self.headers[:] = [(b"host", target.host), *(pair for pair in self.headers if pair[0] != b"host")]
         self.progress.enter(Phase.BODY)
         super().on_headers_complete()
 

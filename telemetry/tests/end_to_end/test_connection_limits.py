@@ -1,5 +1,6 @@
 """Limits of connections on real servers, daphne and uvicorn: slow clients, large heads, many connections."""
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from telemetry.tests.support.raw import (
     memory_mb,
     one_answer,
     open_sockets,
+    some_of,
     trickle,
     until_closed,
     wait_until,
@@ -353,6 +355,50 @@ def test_up_raises_the_limit_of_files(tmp_path: Path) -> None:
         "4096",
         "4096",
     ]
+
+
+# Request targets in absolute form
+
+
+@on_both
+def test_a_target_in_absolute_form_is_that_of_its_host(server: Server) -> None:
+    here = f"localhost:{server.port}"
+
+    def ask(method: str, target: str, body: str = "", **headers: str) -> Answer:
+        with connect(server) as client:
+            sent = {"X_API_Key": FLEET_KEY, "Content_Type": "application/json", "Connection": "close"}
+            sent |= {"Content_Length": str(len(body))} | headers
+            client.sendall(head(method, target, **sent) + body.encode())
+            return until_closed(client)
+
+    httpx.post(f"{server.url}/api/v1/devices", json={"device_id": "far"}, headers={"X-API-Key": ADMIN_KEY})
+    reading = '{"device_id": "far", "temperature": 1}'
+    for target in (f"http://{here}/api/v1/ingest", "HTTPS://LOCALHOST/api/v1/ingest/"):
+        assert ask("POST", target, reading, Host="elsewhere.example").status == 201
+
+    page = ask(
+        "GET", f"http://{here}/api/v1/devices/far/history?limit=1", X_API_Key=ADMIN_KEY, Host="elsewhere.example"
+    )
+    assert page.status == 200
+    # The link has the host of the target, with its port.
+    assert json.loads(page.body)["next"].startswith(f"http://{here}/api/v1/devices/far/history?")
+
+    # The host that counts is checked: the target's, not that of the header.
+    assert ask("GET", "http://elsewhere.example/api/v1/devices", X_API_Key=ADMIN_KEY, Host=here).status == 400
+    assert ask("GET", f"http://{here}").status == 302  # the path is /
+    for target in ("ftp://localhost/health", "http://user@localhost/health", "http:///health", "http://localhost/#a"):
+        assert ask("GET", target).problem["code"] in ("invalid_target", "malformed")
+
+
+@on_both
+def test_a_handshake_may_have_a_target_in_absolute_form(server: Server) -> None:
+    key = {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==", "X_API_Key": ADMIN_KEY}
+    here = f"localhost:{server.port}"
+    for host, status in ((here, b"101"), ("elsewhere.example", b"403")):
+        target = f"http://{host}/api/v1/realtime/subscribe?x=1"
+        with connect(server) as client:
+            client.sendall(head("GET", target, **SOCKET | key, Host="third.example", Origin=f"http://{host}"))
+            assert some_of(client).startswith(b"HTTP/1.1 " + status)
 
 
 # The command line of uvicorn
