@@ -1,4 +1,4 @@
-"""Compresses answers of the API over 1 KiB with gzip: docs/decisions/0037-compress-answers-of-the-api.md
+"""Compresses answers of the API over 1 KiB with gzip: docs/decisions/0041-compress-answers-of-the-api.md
 
 CSV exports are streamed, so `readings.history.csv_export` compresses them itself, with `devices.api.compression`.
 """
