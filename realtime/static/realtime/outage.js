@@ -17,7 +17,8 @@ export class Outage {
   // Takes a state of live.js. `heardAt` is the time of the last frame; null before the first one.
   state(name, detail, heardAt, now = Date.now()) {
     this.name = name;
-    this.heardAt = heardAt ?? this.heardAt;
+    // Not what a server says while it cannot serve, for example without its database: the values stay as of before.
+    if (this.lostAt === null) this.heardAt = heardAt ?? this.heardAt;
     if (name !== "connecting") this.detail = detail ?? ""; // while connecting again, keep the reason for the last loss
     if (name === "live" || name === "catching up") this.lostAt = null;
     else this.lostAt ??= now; // when the loss was noticed

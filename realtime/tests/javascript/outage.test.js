@@ -52,6 +52,16 @@ test("every new attempt leaves the time and the word as they are", () => {
   assert.equal(shown().stale, true);
 });
 
+test("a server that answers only with errors does not make the values newer", () => {
+  live(LOST);
+  for (let n = 0; n < 5; n++) {
+    outage.state("disconnected", "The database does not answer.", LOST + n * 60_000, LOST + n * 60_000);
+    outage.state("connecting", undefined, LOST + n * 60_000, LOST + n * 60_000 + 5000);
+  }
+  assert.deepEqual(changes, [LOST]);
+  assert.match(shown().banner, /since 00:57\./);
+});
+
 test("it is over as soon as the server sends again", () => {
   live(LOST);
   outage.state("disconnected", undefined, LOST, LOST);
