@@ -52,6 +52,18 @@ test("no label is cut off, however long it is and however narrow the chart", () 
   }
 });
 
+test("readings of one time, and none at all, have a horizontal axis with few labels", () => {
+  const one = chart();
+  for (const count of [0, 1, 1000]) {
+    const [moments, values] = [Array(count).fill(BOUNDS.start + 60), Array(count).fill(20)];
+    for (const length of [10, 60, 3600, 57 * 365 * 86_400]) {
+      one.draw([moments, values, values, values], { start: BOUNDS.start + 60 - length / 2, end: BOUNDS.start + 60 + length / 2 });
+      const labels = one.plot.ctx.texts.filter(({ align }) => align === "center").map(({ text }) => text);
+      assert.ok(labels.length >= 1 && labels.length <= 12 && new Set(labels).size === labels.length, `${count} readings in ${length} s: ${labels}`);
+    }
+  }
+});
+
 test("charts begin at the same place, except those with long labels", () => {
   const [usual, percent, long] = [chart(), chart(), chart()];
   draw(usual, [[20, 21, 22]]);
