@@ -78,6 +78,14 @@ def take_from_group() -> None:
     Group.objects.get(name="watchers").permissions.clear()
 
 
+def take_role() -> None:
+    """Membership of a group and "Staff status" each are a role."""
+    user = User.objects.get(username="viewer")
+    user.is_staff = False
+    user.save()
+    user.groups.clear()
+
+
 REVOCATIONS = {
     "rotated": ("key", lambda device: device.rotate_key(overlap=timedelta(0), now=timezone.now())),
     "signed out": ("session", lambda device: User.objects.get(username="viewer").delete()),
@@ -86,7 +94,7 @@ REVOCATIONS = {
     "account": ("session", lambda device: User.objects.filter(username="viewer").update(is_active=False)),
     "password": ("session", lambda device: change_password()),
     "issuing key": ("ticket of a device", lambda device: device.rotate_key(overlap=timedelta(0), now=timezone.now())),
-    "issuing account": ("ticket of an account", lambda device: User.objects.update(is_staff=False)),
+    "issuing account": ("ticket of an account", lambda device: take_role()),
 }
 # After this one, nothing is stored for this device.
 DEACTIVATED = {"deactivated": ("key", lambda device: Device.objects.update(is_active=False))}
