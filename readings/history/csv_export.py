@@ -1,7 +1,7 @@
 """Exports a device's readings as CSV: the whole window, page by page, in constant memory."""
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, tzinfo
 
 from asgiref.sync import sync_to_async
 from django.db import connection
@@ -17,17 +17,20 @@ PIECE_READINGS = 250
 IDENTIFYING = ("id", "seq", "device_id", "timestamp")
 
 
-async def csv_lines(readings: ReadingQuerySet, *, metrics: Sequence[str], descending: bool) -> AsyncIterator[bytes]:
+async def csv_lines(
+    readings: ReadingQuerySet, *, metrics: Sequence[str], descending: bool, time_cell: Callable[[datetime], str]
+) -> AsyncIterator[bytes]:
     """Yields the header, then pieces of lines. Async, because ASGI would collect a sync generator in memory first.
 
     Every cell is a number, an id or a time, so no cell needs quotes and no spreadsheet sees a formula. The lines are
     formatted in the request's thread, because formatting a page of wide lines would block the event loop for too long.
+    `time_cell` formats the timestamps: `rfc3339` or `local_time`.
     """
     yield (",".join((*IDENTIFYING, *metrics)) + "\r\n").encode()
     readings = readings.by_time(descending=descending)
     remaining = readings
     while True:
-        pieces, last = await sync_to_async(page_of)(remaining, metrics)
+        pieces, last = await sync_to_async(page_of)(remaining, metrics, time_cell)
         if last is None:
             return
         for piece in pieces:
@@ -35,7 +38,9 @@ async def csv_lines(readings: ReadingQuerySet, *, metrics: Sequence[str], descen
         remaining = readings.beyond(last.timestamp, last.seq, descending=descending)
 
 
-def page_of(readings: ReadingQuerySet, metrics: Sequence[str]) -> tuple[list[bytes], StoredReading | None]:
+def page_of(
+    readings: ReadingQuerySet, metrics: Sequence[str], time_cell: Callable[[datetime], str]
+) -> tuple[list[bytes], StoredReading | None]:
     """The lines of the next page in pieces, and its last reading; None if the page is empty.
 
     Closes the connection after the query, because a slow client must not hold a connection that others need.
@@ -51,13 +56,13 @@ def page_of(readings: ReadingQuerySet, metrics: Sequence[str]) -> tuple[list[byt
     for first in range(0, len(page), PIECE_READINGS):
         lines = []
         for reading in page[first : first + PIECE_READINGS]:
-            lines.append(csv_line(reading, places))
+            lines.append(csv_line(reading, places, time_cell(reading.timestamp)))
             pauses.pause()
         pieces.append("".join(lines).encode())
     return pieces, page[-1] if page else None
 
 
-def csv_line(reading: StoredReading, places: dict[str, int]) -> str:
+def csv_line(reading: StoredReading, places: dict[str, int], time: str) -> str:
     """One line with each metric in its column. `places` maps the name of a metric to its column."""
     cells = [""] * len(places)
     for name in COLUMNS:
@@ -66,8 +71,16 @@ def csv_line(reading: StoredReading, places: dict[str, int]) -> str:
     for name, value in reading.extra.items():
         if name in places:
             cells[places[name]] = repr(value)
-    return f"{reading.id},{reading.seq},{reading.device_id},{rfc3339(reading.timestamp)},{','.join(cells)}\r\n"
+    return f"{reading.id},{reading.seq},{reading.device_id},{time},{','.join(cells)}\r\n"
 
 
 def rfc3339(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def local_time(moment: datetime, *, tz: tzinfo) -> str:
+    """`2026-05-09 14:00:00.500`, the time in `tz` without an offset, which a spreadsheet reads as a time.
+
+    LibreOffice leaves a time with `Z` or an offset as text. In milliseconds, because Excel has no finer times.
+    """
+    return moment.astimezone(tz).replace(tzinfo=None).isoformat(" ", "milliseconds")

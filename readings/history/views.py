@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from devices.api.views import DeviceScope
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from readings.history import openapi
-from readings.history.csv_export import csv_lines
+from readings.history.csv_export import csv_lines, local_time, rfc3339
 from readings.history.parameters import AggregateQuery, CursorField, HistoryQuery, parsed
 from readings.log.entries import reading_document
 from readings.models import Reading
@@ -49,6 +50,8 @@ class DeviceReadingsViewSet(DeviceScope):
             readings = readings.with_any_of(query["metrics"])
         if query.get("format", "csv" if asks_for_csv(request) else "json") == "csv":
             return self.csv(device, readings, query)
+        if query["time"] == "local":
+            raise ValidationError({"time": ErrorDetail("Local times need format=csv.", code="needs_csv")})
         with large_answer() if query["limit"] > PAGE_ALONE_READINGS else nullcontext():
             return self.page(device, readings, query)
 
@@ -81,7 +84,8 @@ class DeviceReadingsViewSet(DeviceScope):
     def csv(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> StreamingHttpResponse:
         # All metrics of the device, because finding those of the window would take as long as its statistics.
         metrics = query.get("metrics") or [*COLUMNS, *sorted(device.state.latest_values().keys() - set(COLUMNS))]
-        lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc")
+        time_cell = partial(local_time, tz=query["tz"]) if query["time"] == "local" else rfc3339
+        lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc", time_cell=time_cell)
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="{device.device_id.replace(":", "-")}.csv"'
         return response
