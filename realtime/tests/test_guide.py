@@ -85,15 +85,32 @@ def test_the_yaml_can_be_read():
     assert post["request_headers"]["X-API-Key"] == "tlm_secret"
     home_assistant = yaml.safe_load(code("Home Assistant"))
     assert home_assistant["rest_command"]["post_reading"]["method"] == "post"
+    # The words of before 2024.10, which every version accepts.
+    (automation,) = home_assistant["automation"]
+    assert automation.keys() == {"alias", "trigger", "condition", "action"}
+    assert automation["action"] == [{"service": "rest_command.post_reading"}]
 
 
 def test_the_recipes_can_be_read():
     tokens = markdown.parse((FOLDER / "recipes.md").read_text())
     fences = [(t.info, t.content) for t in tokens if t.type == "fence"]
     assert [yaml.safe_load(text) for info, text in fences if info == "yaml"]
-    (flow,) = [json.loads(text) for info, text in fences if info == "json"]
-    names = {node["id"] for node in flow}
-    assert {wire for node in flow for wires in node["wires"] for wire in wires} < names
+    flows = [json.loads(text) for info, text in fences if info == "json"]
+    assert len(flows) == 2
+    for flow in flows:
+        names = {node["id"] for node in flow}
+        assert {wire for node in flow for wires in node.get("wires", ()) for wire in wires} < names
+    for text in [text for info, text in fences if info == "python"]:
+        ast.parse(text)
+
+
+def test_the_live_flow_of_node_red_sends_its_key_with_each_connection():
+    flow = next(
+        t.content for t in markdown.parse((FOLDER / "recipes.md").read_text()) if "websocket-client" in t.content
+    )
+    (client,) = [node for node in json.loads(flow) if node["type"] == "websocket-client"]
+    assert [(header["keyValue"], header["valueValue"]) for header in client["headers"]] == [("X-API-Key", "tlm_…")]
+    assert "ticket" not in client["path"]
 
 
 @pytest.fixture(scope="module")
