@@ -9,6 +9,7 @@
 # make bench-queries  measures queries on 1 and 20 million readings; needs PostgreSQL, about 10 GB and half an hour
 # make bench-pages    measures the fleet page in Chromium, on SQLite and on PostgreSQL with Redis
 # make bench-compare BEFORE=DIR  compares the CPU time of this checkout and another; needs PostgreSQL, redis-server, wrk
+# make recipes        runs the recipes of docs/recipes.md with the software that is installed: docs/CONTRIBUTING.md
 # make screenshots    takes pictures of every page into .cache/screenshots, and the four in docs/
 
 VENV := .venv
@@ -17,7 +18,7 @@ PYTHON ?= python3
 INSTALL = $$(if grep -qs '^uv = ' $(VENV)/pyvenv.cfg; then echo uv pip install --python $(VENV); \
 	else echo $(VENV)/bin/python -m pip install --disable-pip-version-check; fi) --quiet -r
 
-.PHONY: run test test-all test-on fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-pages bench-compare screenshots
+.PHONY: run test test-all test-on fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-pages bench-compare recipes screenshots
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
@@ -65,6 +66,10 @@ bench-compare: $(VENV)/dev.installed
 	@test -n "$(BEFORE)" || { echo "BEFORE is missing: make bench-compare BEFORE=/path/to/a/checkout"; exit 1; }
 	@command -v wrk >/dev/null || apt-get install -y -qq --no-install-recommends wrk || { echo "wrk is missing: install it."; exit 1; }
 	@$(VENV)/bin/python -m benchmarks.compare --before "$(BEFORE)" $(ARGS)
+
+# Some of them only: make recipes ARGS="pandas prometheus"
+recipes: $(VENV)/dev.installed
+	@$(VENV)/bin/python -m benchmarks.recipes $(ARGS)
 
 screenshots: $(VENV)/dev.installed
 	@$(VENV)/bin/python -m benchmarks.pages.screenshots $(ARGS)

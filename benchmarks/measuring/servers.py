@@ -24,19 +24,21 @@ class Server:
         log: Path,
         environment: Mapping[str, str],
         folder: Path | None = None,
+        start_seconds: float = START_SECONDS,
     ) -> None:
-        """`folder` is its working directory; None means that of the benchmark."""
+        """`folder` is its working directory; None means that of the benchmark. It must listen in `start_seconds`."""
         self.command = command
         self.port = port
         self.log = log
         self.folder = folder
+        self.start_seconds = start_seconds
         self.environment = {"PATH": os.environ["PATH"], **environment}
         self.url = f"http://127.0.0.1:{port}"
 
     def __enter__(self) -> Self:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=self.environment, cwd=self.folder)
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + self.start_seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

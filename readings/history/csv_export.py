@@ -1,6 +1,7 @@
 """Exports a device's readings as CSV: the whole window, page by page, in constant memory."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, tzinfo
 
 from asgiref.sync import sync_to_async
 from django.db import connection
@@ -8,7 +9,6 @@ from django.db import connection
 from devices.api.compression import Compressor
 from devices.cpu_pool import Pauses
 from devices.metrics import COLUMNS
-from devices.times import rfc3339
 from readings.log.entries import StoredReading
 from readings.querysets import INSERT_COLUMNS, ReadingQuerySet
 
@@ -19,20 +19,26 @@ IDENTIFYING = ("id", "seq", "device_id", "timestamp")
 
 
 async def csv_lines(
-    readings: ReadingQuerySet, *, metrics: Sequence[str], descending: bool, compressor: Compressor | None = None
+    readings: ReadingQuerySet,
+    *,
+    metrics: Sequence[str],
+    descending: bool,
+    time_cell: Callable[[datetime], str],
+    compressor: Compressor | None = None,
 ) -> AsyncIterator[bytes]:
     """Yields the header, then pieces of lines. Async, because ASGI would collect a sync generator in memory first.
 
     Every cell is a number, an id or a time, so no cell needs quotes and no spreadsheet sees a formula. The lines are
     formatted in the request's thread, because formatting a page of wide lines would block the event loop for too long.
-    With a `compressor` the pieces are compressed there too.
+    `time_cell` formats the timestamps: `rfc3339` or `local_time`. With a `compressor` the pieces are compressed in that
+    thread too.
     """
     header = (",".join((*IDENTIFYING, *metrics)) + "\r\n").encode()
     yield compressor.piece(header) if compressor else header
     readings = readings.by_time(descending=descending)
     remaining = readings
     while True:
-        pieces, last = await sync_to_async(page_of)(remaining, metrics, compressor)
+        pieces, last = await sync_to_async(page_of)(remaining, metrics, time_cell, compressor)
         if last is None:
             break
         for piece in pieces:
@@ -43,7 +49,10 @@ async def csv_lines(
 
 
 def page_of(
-    readings: ReadingQuerySet, metrics: Sequence[str], compressor: Compressor | None = None
+    readings: ReadingQuerySet,
+    metrics: Sequence[str],
+    time_cell: Callable[[datetime], str],
+    compressor: Compressor | None = None,
 ) -> tuple[list[bytes], StoredReading | None]:
     """The lines of the next page in pieces, and its last reading; None if the page is empty.
 
@@ -60,14 +69,14 @@ def page_of(
     for first in range(0, len(page), PIECE_READINGS):
         lines = []
         for reading in page[first : first + PIECE_READINGS]:
-            lines.append(csv_line(reading, places))
+            lines.append(csv_line(reading, places, time_cell(reading.timestamp)))
             pauses.pause()
         piece = "".join(lines).encode()
         pieces.append(compressor.piece(piece) if compressor else piece)
     return pieces, page[-1] if page else None
 
 
-def csv_line(reading: StoredReading, places: dict[str, int]) -> str:
+def csv_line(reading: StoredReading, places: dict[str, int], time: str) -> str:
     """One line with each metric in its column. `places` maps the name of a metric to its column."""
     cells = [""] * len(places)
     for name in COLUMNS:
@@ -76,4 +85,12 @@ def csv_line(reading: StoredReading, places: dict[str, int]) -> str:
     for name, value in reading.extra.items():
         if name in places:
             cells[places[name]] = repr(value)
-    return f"{reading.id},{reading.seq},{reading.device_id},{rfc3339(reading.timestamp)},{','.join(cells)}\r\n"
+    return f"{reading.id},{reading.seq},{reading.device_id},{time},{','.join(cells)}\r\n"
+
+
+def local_time(moment: datetime, *, tz: tzinfo) -> str:
+    """`2026-05-09 14:00:00.500`, the time in `tz` without an offset, which a spreadsheet reads as a time.
+
+    LibreOffice leaves a time with `Z` or an offset as text. In milliseconds, because Excel has no finer times.
+    """
+    return moment.astimezone(tz).replace(tzinfo=None).isoformat(" ", "milliseconds")

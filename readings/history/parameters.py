@@ -130,6 +130,19 @@ class HistoryQuery(WindowSerializer):
     order = serializers.ChoiceField(["desc", "asc"], default="desc", help_text="`desc`: newest first.")
     cursor = CursorField(required=False, help_text="The cursor in `next` of the previous page.")
     format = serializers.ChoiceField(["json", "csv"], required=False, help_text="`csv` streams the whole window.")
+    time = serializers.ChoiceField(
+        ["utc", "local"],
+        default="utc",
+        help_text="In CSV only. `local`: for spreadsheets, the time in the time zone `tz`, without an offset and in "
+        "milliseconds, such as `2026-05-09 14:00:00.500`.",
+    )
+    tz = TimeZoneField(required=False, help_text="Time zone of `time=local`. Default: UTC.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "tz" in attrs and attrs["time"] != "local":
+            detail = serializers.ErrorDetail("A time zone needs time=local.", code="needs_local_time")
+            raise serializers.ValidationError({"tz": detail})
+        return super().validate({"tz": ZoneInfo("UTC")} | attrs)
 
 
 class AggregateQuery(WindowSerializer):

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +22,7 @@ from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.times import rfc3339
 from readings.history import openapi
-from readings.history.csv_export import csv_lines
+from readings.history.csv_export import csv_lines, local_time
 from readings.history.parameters import AggregateQuery, CursorField, HistoryQuery, parsed
 from readings.log.entries import reading_document
 from readings.models import Reading
@@ -52,6 +53,8 @@ class DeviceReadingsViewSet(DeviceScope):
             readings = readings.with_any_of(query["metrics"])
         if query.get("format", "csv" if asks_for_csv(request) else "json") == "csv":
             return self.csv(device, readings, query)
+        if query["time"] == "local":
+            raise ValidationError({"time": ErrorDetail("Local times need format=csv.", code="needs_csv")})
         with large_answer() if query["limit"] > PAGE_ALONE_READINGS else nullcontext():
             return self.page(device, readings, query)
 
@@ -84,8 +87,15 @@ class DeviceReadingsViewSet(DeviceScope):
     def csv(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> StreamingHttpResponse:
         # All metrics of the device, because finding those of the window would take as long as its statistics.
         metrics = query.get("metrics") or [*COLUMNS, *sorted(device.state.latest_values().keys() - set(COLUMNS))]
+        time_cell = partial(local_time, tz=query["tz"]) if query["time"] == "local" else rfc3339
         compressor = Compressor() if accepts_gzip(self.request.headers.get("Accept-Encoding", "")) else None
-        lines = csv_lines(readings, metrics=metrics, descending=query["order"] == "desc", compressor=compressor)
+        lines = csv_lines(
+            readings,
+            metrics=metrics,
+            descending=query["order"] == "desc",
+            time_cell=time_cell,
+            compressor=compressor,
+        )
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         if compressor:
             response["Content-Encoding"] = "gzip"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -159,3 +160,36 @@ def test_the_file_name_of_a_mac_address_has_no_colons(db):
         return response
 
     assert async_to_sync(ask)()["Content-Disposition"] == 'attachment; filename="AA-BB-CC-DD-EE-FF.csv"'
+
+
+@pytest.mark.parametrize(
+    ("tz", "moment", "cell"),
+    [
+        ({}, "2026-05-09T12:00:00.5+00:00", "2026-05-09 12:00:00.500"),
+        ({"tz": "Europe/Berlin"}, "2026-05-09T12:00:00+00:00", "2026-05-09 14:00:00.000"),
+        ({"tz": "Europe/Berlin"}, "2026-01-31T23:30:00.309930+00:00", "2026-02-01 00:30:00.309"),
+        ({"tz": "Asia/Kathmandu"}, "1970-01-01T00:00:00+00:00", "1970-01-01 05:30:00.000"),
+        ({"tz": "America/St_Johns"}, "2026-03-08T05:30:00+00:00", "2026-03-08 03:00:00.000"),
+    ],
+)
+def test_local_times_have_the_form_that_spreadsheets_read(tz, moment, cell, device):
+    store_at(datetime.fromisoformat(moment))
+    _, rows = download({"format": "csv", "time": "local"} | tz)
+    assert column(rows, "timestamp") == [cell]
+    assert column(download({"format": "csv", "time": "utc"})[1], "timestamp") == column(download()[1], "timestamp")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"time": "local"}, "needs_csv"),
+        ({"format": "json", "time": "local", "tz": "Europe/Berlin"}, "needs_csv"),
+        ({"format": "csv", "tz": "Europe/Berlin"}, "needs_local_time"),
+        ({"format": "csv", "time": "utc", "tz": "Europe/Berlin"}, "needs_local_time"),
+        ({"format": "csv", "time": "local", "tz": "Berlin"}, "invalid_time_zone"),
+        ({"format": "csv", "time": "here"}, "invalid_choice"),
+    ],
+)
+def test_local_times_without_their_parameters_are_refused(parameters, code, admin, device):
+    document = problem(admin.get(HISTORY, parameters), 422)
+    assert [error["code"] for error in document["errors"]] == [code]

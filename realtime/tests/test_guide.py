@@ -5,7 +5,9 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -83,30 +85,150 @@ def test_the_yaml_can_be_read():
     assert post["request_headers"]["X-API-Key"] == "tlm_secret"
     home_assistant = yaml.safe_load(code("Home Assistant"))
     assert home_assistant["rest_command"]["post_reading"]["method"] == "post"
+    # The words of before 2024.10, which every version accepts.
+    (automation,) = home_assistant["automation"]
+    assert automation.keys() == {"alias", "trigger", "condition", "action"}
+    assert automation["action"] == [{"service": "rest_command.post_reading"}]
 
 
 def test_the_recipes_can_be_read():
     tokens = markdown.parse((FOLDER / "recipes.md").read_text())
     fences = [(t.info, t.content) for t in tokens if t.type == "fence"]
     assert [yaml.safe_load(text) for info, text in fences if info == "yaml"]
-    (flow,) = [json.loads(text) for info, text in fences if info == "json"]
-    names = {node["id"] for node in flow}
-    assert {wire for node in flow for wires in node["wires"] for wire in wires} < names
+    flows = [json.loads(text) for info, text in fences if info == "json"]
+    assert len(flows) == 2
+    for flow in flows:
+        names = {node["id"] for node in flow}
+        assert {wire for node in flow for wires in node.get("wires", ()) for wire in wires} < names
+    for text in [text for info, text in fences if info == "python"]:
+        ast.parse(text)
 
 
-@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler (Debian: apt-get install g++)")
-def test_the_arduino_code_keeps_what_it_cannot_send_and_sends_it_with_its_age(tmp_path):
-    """Compiles the example with stubs of the board's libraries; it simulates an outage and prints its posts."""
-    (tmp_path / "sketch.h").write_text(code("Arduino"))
-    program = tmp_path / "sketch"
-    subprocess.run(
-        ["g++", "-Wall", "-Werror", f"-I{ARDUINO}", f"-I{tmp_path}", ARDUINO / "board.cpp", "-o", program], check=True
+def test_the_live_flow_of_node_red_sends_its_key_with_each_connection():
+    flow = next(
+        t.content for t in markdown.parse((FOLDER / "recipes.md").read_text()) if "websocket-client" in t.content
     )
-    posts = [
-        json.loads(line)
-        for line in subprocess.run([program], capture_output=True, text=True, check=True).stdout.splitlines()
-    ]
-    assert [len(post) for post in posts] == [1, 50, 11]
-    readings = posts[1] + posts[2]
-    assert [reading["age_seconds"] for reading in readings] == [60.0 * n for n in range(60, -1, -1)]
-    assert len({reading["id"] for reading in readings}) == 61
+    (client,) = [node for node in json.loads(flow) if node["type"] == "websocket-client"]
+    assert [(header["keyValue"], header["valueValue"]) for header in client["headers"]] == [("X-API-Key", "tlm_…")]
+    assert "ticket" not in client["path"]
+
+
+@pytest.fixture(scope="module")
+def posts_of_the_sketch(tmp_path_factory):
+    """Compiles the Arduino example with stubs of the board's libraries; runs it with what happens to the board.
+
+    Returns a function that gives its posts as (time since the start in seconds, readings).
+    """
+    if not shutil.which("g++"):
+        pytest.skip("no C++ compiler (Debian: apt-get install g++)")
+    folder = tmp_path_factory.mktemp("arduino")
+    (folder / "sketch.h").write_text(code("Arduino"))
+    program = folder / "sketch"
+    subprocess.run(
+        ["g++", "-Wall", "-Werror", f"-I{ARDUINO}", f"-I{folder}", ARDUINO / "board.cpp", "-o", program], check=True
+    )
+
+    def posts(what_happens):
+        lines = subprocess.run([program, what_happens], capture_output=True, text=True, check=True).stdout.splitlines()
+        return [(int(line.split()[0]) / 1000, json.loads(line.partition(" ")[2])) for line in lines]
+
+    return posts
+
+
+def test_the_arduino_code_keeps_what_it_cannot_send_and_sends_it_with_its_age(posts_of_the_sketch):
+    posts = [readings for _, readings in posts_of_the_sketch("outage")]
+    assert [len(readings) for readings in posts] == [1, 50, 11]
+    sent = posts[1] + posts[2]
+    assert len({reading["id"] for reading in sent}) == 61
+    ages = [reading["age_seconds"] for reading in sent]
+    assert ages == pytest.approx([60 * n for n in range(60, -1, -1)], abs=6)
+
+
+def test_the_arduino_code_posts_as_soon_as_wifi_is_connected(posts_of_the_sketch):
+    (first, (reading,)), (second, _) = posts_of_the_sketch("start")
+    assert first == pytest.approx(3.4, abs=0.2)
+    assert reading["age_seconds"] == pytest.approx(3.4, abs=0.2)
+    assert second == pytest.approx(60, abs=0.2)
+
+
+def test_the_arduino_code_posts_once_a_minute_while_the_server_refuses(posts_of_the_sketch):
+    posts = posts_of_the_sketch("refusal")
+    assert [at for at, _ in posts] == pytest.approx([0, 60, 120, 180], abs=0.5)
+    assert [len(readings) for _, readings in posts] == [1, 2, 3, 4]
+
+
+class EndOfTest(Exception):
+    pass
+
+
+class Board:
+    """The modules `network`, `requests` and `time` of a MicroPython board, with a clock of its own.
+
+    Wi-Fi is connected except in the milliseconds of `away`, `status` gives the status of the server's answer at a
+    time (0: the connection breaks), and the program ends at `end_ms`.
+    """
+
+    STA_IF = 0
+
+    def __init__(self, *, away=range(0), status=lambda ms: 201, end_ms):
+        self.now_ms = 0
+        self.away, self.status, self.end_ms = away, status, end_ms
+        self.posts = []
+
+    def ticks_ms(self):
+        if self.now_ms >= self.end_ms:
+            raise EndOfTest
+        return self.now_ms
+
+    def ticks_diff(self, later, earlier):
+        return later - earlier
+
+    def sleep_ms(self, milliseconds):
+        self.now_ms += milliseconds
+
+    def WLAN(self, interface):  # noqa: N802  MicroPython's name
+        return self
+
+    def active(self, on):
+        pass
+
+    def connect(self, network, password):
+        pass
+
+    def isconnected(self):
+        return self.now_ms not in self.away
+
+    def post(self, url, *, json, headers, timeout):
+        self.now_ms += 40
+        self.posts.append((self.now_ms / 1000, json))
+        if (status := self.status(self.now_ms)) == 0:
+            raise OSError(104)
+        return SimpleNamespace(status_code=status, text="", close=lambda: None)
+
+    def run(self, monkeypatch):
+        for module in ("network", "requests", "time"):
+            monkeypatch.setitem(sys.modules, module, self)
+        with pytest.raises(EndOfTest):
+            exec(code("MicroPython"), {})
+        return self.posts
+
+
+def test_the_micropython_code_posts_as_soon_as_wifi_is_connected(monkeypatch):
+    (first, (reading,)), (second, _) = Board(away=range(3400), end_ms=110_000).run(monkeypatch)
+    assert first == pytest.approx(3.4, abs=0.2)
+    assert reading["age_seconds"] == pytest.approx(3.4, abs=0.2)
+    assert second == pytest.approx(60, abs=0.2)
+
+
+def test_the_micropython_code_keeps_what_it_cannot_send_and_sends_it_with_its_age(monkeypatch):
+    posts = Board(away=range(1000, 3_601_000), end_ms=3_650_000).run(monkeypatch)
+    assert [len(readings) for _, readings in posts] == [1, 50, 10]
+    ages = [reading["age_seconds"] for _, readings in posts[1:] for reading in readings]
+    assert ages == pytest.approx([60 * n for n in range(59, -1, -1)], abs=6)
+
+
+@pytest.mark.parametrize("status", [0, 503])
+def test_the_micropython_code_posts_once_a_minute_while_the_server_refuses(status, monkeypatch):
+    posts = Board(status=lambda ms: status if ms < 150_000 else 201, end_ms=200_000).run(monkeypatch)
+    assert [at for at, _ in posts] == pytest.approx([0, 60, 120, 180], abs=0.5)
+    assert [len(readings) for _, readings in posts] == [1, 2, 3, 4]

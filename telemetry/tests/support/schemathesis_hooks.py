@@ -12,6 +12,7 @@ BEYOND_THE_SCHEMA = {
     "invalid_bucket",  # too many of them in the window
     "too_many_metrics",  # more than 32 besides the three columns
     "no_metrics",  # all of them null
+    "needs_csv",  # local times in JSON
     "other_device",  # a device's key cannot write for another device
 }
 READ, CHANGED = "mote-1", "mote-2"
