@@ -5,6 +5,7 @@ reading. A metric whose readings retention has deleted gets the average of its l
 `seq` 0.
 """
 
+import json
 from typing import Any
 
 from django.db import migrations, models
@@ -63,6 +64,15 @@ MICROSECONDS = (
     "CAST(strftime('%s', substr({0}, 1, 19)) AS INTEGER) * 1000000 "
     "+ CAST(substr(substr({0}, 21) || '000000', 1, 6) AS INTEGER)"
 )
+COLUMNS = ("temperature", "humidity", "voltage")
+UNROLLED = "devices_devicestate AS state CROSS JOIN readings_reading AS reading"
+OF_COLUMN = f"""
+    UNION ALL
+    SELECT state.device_id, '{{0}}', {MICROSECONDS.format("timestamp")}, seq, {{0}}
+    FROM {UNROLLED} WHERE reading.device_id = state.device_id AND seq > state.rolled_up_seq
+"""  # noqa: S608
+# The values are taken from the readings' own rows and written by Python: SQLite's JSON functions write 15 digits of a
+# number, and a double needs up to 17.
 SQLITE = f"""
 WITH last_hour AS (
     SELECT device_id, metric, max(start) AS start FROM readings_rollup WHERE seconds = 3600 GROUP BY 1, 2
@@ -73,12 +83,10 @@ WITH last_hour AS (
     FROM last_hour CROSS JOIN readings_reading AS reading
     WHERE reading.device_id = last_hour.device_id AND timestamp >= last_hour.start
       AND timestamp < datetime(last_hour.start, '+1 hour')
+    {"".join(OF_COLUMN.format(name) for name in COLUMNS)}
     UNION ALL
     SELECT state.device_id, entry.key, {MICROSECONDS.format("timestamp")}, seq, entry.value
-    FROM devices_devicestate AS state CROSS JOIN readings_reading AS reading
-    CROSS JOIN json_each(json_patch(
-        json_object('temperature', temperature, 'humidity', humidity, 'voltage', voltage), extra
-    )) AS entry
+    FROM {UNROLLED} CROSS JOIN json_each(extra) AS entry
     WHERE reading.device_id = state.device_id AND seq > state.rolled_up_seq
     UNION ALL
     SELECT rollup.device_id, rollup.metric, {MICROSECONDS.format("rollup.start")}, 0, sum / count
@@ -89,22 +97,31 @@ WITH last_hour AS (
     -- SQLite takes the other columns from the row that has the maximum.
     SELECT device_id, metric, at, seq, value, max(printf('%020d %020d', at, seq)) AS place
     FROM found WHERE value IS NOT NULL GROUP BY 1, 2
-), documents AS (
-    SELECT device_id, json_group_object(metric, json_array(value, at, seq)) AS latest FROM newest GROUP BY 1
 )
+SELECT newest.device_id, metric, at, newest.seq, value, {", ".join(COLUMNS)}, extra
+FROM newest LEFT JOIN readings_reading AS reading
+  ON reading.device_id = newest.device_id AND reading.seq = newest.seq
+"""  # noqa: S608
+SQLITE_UPDATE = """
 UPDATE devices_devicestate
-SET latest = (SELECT latest FROM documents WHERE documents.device_id = devices_devicestate.device_id),
-    names_seq = last_seq,
+SET latest = %s, names_seq = last_seq,
     latest_id = (SELECT id FROM readings_reading AS reading
                  WHERE reading.device_id = devices_devicestate.device_id AND seq = latest_seq)
-WHERE device_id IN (SELECT device_id FROM documents)
-"""  # noqa: S608
+WHERE device_id = %s
+"""
 
 
 def fill(apps: Any, editor: Any) -> None:
-    statement = POSTGRESQL if editor.connection.vendor == "postgresql" else SQLITE
     with editor.connection.cursor() as cursor:
-        cursor.execute(statement)  # without parameters, so that % stands for itself
+        if editor.connection.vendor == "postgresql":
+            cursor.execute(POSTGRESQL)  # without parameters, so that % stands for itself
+            return
+        cursor.execute(SQLITE)
+        documents: dict[str, dict[str, list[Any]]] = {}
+        for device_id, metric, at, seq, average, *columns, extra in cursor.fetchall():
+            stored = dict(zip(COLUMNS, columns, strict=True)) | json.loads(extra or "{}")
+            documents.setdefault(device_id, {})[metric] = [stored[metric] if seq else average, at, seq]
+        cursor.executemany(SQLITE_UPDATE, [(json.dumps(latest), name) for name, latest in documents.items()])
 
 
 class Migration(migrations.Migration):
