@@ -10,6 +10,8 @@ from typing import Any
 
 from django.db import migrations, models
 
+from devices.database.reversible import KeepValues
+
 # By (timestamp, seq) the last reading of each metric: `last_hour` is where the rollups have it, `tail` where it is not
 # rolled up yet.
 POSTGRESQL = """
@@ -124,6 +126,34 @@ def fill(apps: Any, editor: Any) -> None:
         cursor.executemany(SQLITE_UPDATE, [(json.dumps(latest), name) for name, latest in documents.items()])
 
 
+HOUR_MICROSECONDS = 3_600_000_000
+
+
+class KeepLatest(KeepValues):
+    """Keeps the latest values. Where a log has grown meanwhile, only those of which no more than their hour is left."""
+
+    def restore(self, model: Any, editor: Any) -> None:
+        super().restore(model, editor)
+        with editor.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT device_id, kept.latest, state.latest FROM {self.table} AS kept "  # noqa: S608
+                "JOIN devices_devicestate AS state USING (device_id) WHERE kept.latest <> state.latest"
+            )
+            for device_id, kept, latest in cursor.fetchall():
+                cursor.execute(
+                    "UPDATE devices_devicestate SET latest = %s WHERE device_id = %s",
+                    [better(json.loads(kept), json.loads(latest)), device_id],
+                )
+
+
+def better(kept: dict[str, list[Any]], latest: dict[str, list[Any]]) -> str:
+    """`latest` with the kept value in place of the average (`seq` 0) of the hour in which it was measured."""
+    for metric, (_, hour, seq) in latest.items():
+        if seq == 0 and metric in kept and hour <= kept[metric][1] < hour + HOUR_MICROSECONDS:
+            latest[metric] = kept[metric]
+    return json.dumps(latest)
+
+
 class Migration(migrations.Migration):
     dependencies = [("devices", "0002_rollup_positions_and_retention"), ("readings", "0005_maintenance_rounds")]
 
@@ -132,4 +162,10 @@ class Migration(migrations.Migration):
         migrations.AddField("devicestate", "latest", models.TextField(default="{}")),
         migrations.AddField("devicestate", "names_seq", models.BigIntegerField(default=0)),
         migrations.RunPython(fill, migrations.RunPython.noop),
+        KeepLatest(
+            "devicestate",
+            ["latest", "latest_id", "names_seq"],
+            table="devices_devicestate_kept_0003",
+            unchanged=["last_seq", "latest_seq"],
+        ),
     ]
