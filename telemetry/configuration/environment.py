@@ -78,6 +78,11 @@ def encoded(rest: str) -> str:
     return ":".join(quote(unquote(part), safe="") for part in credentials.split(":", 1)) + "@" + place
 
 
+def in_container() -> bool:
+    """Whether this process runs in a container of Docker or Podman, whose addresses and paths are not those outside."""
+    return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+
+
 def database(url: str, *, base: Path) -> dict[str, Any]:
     """The `DATABASES` entry of a `DATABASE_URL`; relative SQLite paths start at `base`.
 
