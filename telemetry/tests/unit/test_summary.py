@@ -10,7 +10,7 @@ pytestmark = pytest.mark.once
 
 
 def summary(settings, monkeypatch, *, container):
-    settings.HOST, settings.PORT = "0.0.0.0", 8000  # noqa: S104
+    settings.HOST, settings.PORT = "0.0.0.0", 8000
     settings.ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "3f2a9c", "172.17.0.2"]
     monkeypatch.setattr(up, "in_container", lambda: container)
     out = io.StringIO()
