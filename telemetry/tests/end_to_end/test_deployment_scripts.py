@@ -55,7 +55,8 @@ def new_database(server, folder):
 @contextmanager
 def posting(server, key):
     """Posts readings one after the other meanwhile; yields the list of acknowledged sequence numbers."""
-    acknowledged, stop = [], threading.Event()
+    acknowledged: list[int] = []
+    stop = threading.Event()
 
     def post():
         with httpx.Client(headers={"X-API-Key": key}) as client:

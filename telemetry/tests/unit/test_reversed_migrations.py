@@ -75,7 +75,7 @@ def answers():
         found[name] = [
             admin.get(device).json(),
             admin.get(f"{device}/latest").json().get("values"),
-            admin.get(f"{device}/history", {**window, "limit": 1000}).json(),
+            admin.get(f"{device}/history", {**window, "limit": "1000"}).json(),
             *(
                 admin.get(f"{device}/aggregate", given).json()
                 for given in (window, {**window, "bucket": "1h"}, minutes)
