@@ -77,18 +77,19 @@ screenshots: $(VENV)/dev.installed
 # The packages of the other contenders, in a virtual environment of their own.
 .cache/benchmarks/installed: benchmarks/requirements.txt | $(VENV)/bin/python
 	@echo "Installing the packages of the other contenders…"
-	@$(PYTHON) -m venv .cache/benchmarks 2>/dev/null || PYTHONPATH=.cache/virtualenv $(PYTHON) -m virtualenv --quiet .cache/benchmarks
+	@$(PYTHON) -m venv .cache/benchmarks >/dev/null 2>&1 || PYTHONPATH=.cache/virtualenv $(PYTHON) -m virtualenv --quiet .cache/benchmarks
 	@.cache/benchmarks/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# If python3 has no venv module (Debian packages it separately), virtualenv is used instead.
+# If python3 has no venv module (Debian packages it separately), virtualenv is used instead. The text with which venv
+# then fails, on both outputs, would look like the end.
 $(VENV)/bin/python:
 	@echo "Setting up $(VENV)…"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version.split()[0])'
-	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
 		rm -rf $(VENV); \
 		$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .cache/virtualenv virtualenv && \
 		PYTHONPATH=.cache/virtualenv $(PYTHON) -m virtualenv --quiet $(VENV); }

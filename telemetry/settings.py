@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from telemetry.configuration.environment import Environment, database, local_names
+from telemetry.configuration.environment import Environment, database, local_names, unencoded
 from telemetry.monitoring.logging import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -45,10 +45,14 @@ DEFAULT_REPORT_INTERVAL: int = env.number("DEFAULT_REPORT_INTERVAL", default=60)
 # Requests other than ingest that one caller (key or session, else address) may have running in each process.
 QUESTIONS_PER_CALLER: int = env.number("QUESTIONS_PER_CALLER", default=4)
 
-DATABASES = {"default": database(env.str("DATABASE_URL", default="sqlite:///telemetry.sqlite3"), base=BASE_DIR)}
+DATABASE_URL = env.str("DATABASE_URL", default="sqlite:///telemetry.sqlite3")
 
 # --- Derived and fixed settings ------------------------------------------------------------------
 
+DATABASES = {"default": database(DATABASE_URL, base=BASE_DIR)}
+# Characters of its user and password that must be percent-encoded, for the system check.
+DATABASE_URL_UNENCODED = unencoded(DATABASE_URL)
+del DATABASE_URL  # DATABASES has its password already
 IN_PRODUCTION = APP_ENV == "production"
 # The listed names, this machine's loopback names and, with HOST=0.0.0.0, its names on the local network.
 ALLOWED_HOSTS = [*LISTED_HOSTS, *local_names(HOST)]

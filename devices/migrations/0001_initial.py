@@ -6,6 +6,8 @@ import django.core.validators
 import django.db.models.deletion
 from django.db import migrations, models
 
+from devices.database.reversible import RefuseWhileRows
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -82,4 +84,5 @@ class Migration(migrations.Migration):
                 ("latest_at", models.DateTimeField(null=True)),
             ],
         ),
+        RefuseWhileRows("device"),
     ]

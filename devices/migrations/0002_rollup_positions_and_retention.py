@@ -3,6 +3,8 @@
 import django.core.validators
 from django.db import migrations, models
 
+from devices.database.reversible import KeepValues
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -30,4 +32,6 @@ class Migration(migrations.Migration):
             name="rolled_up_minutes_seq",
             field=models.BigIntegerField(null=True),
         ),
+        KeepValues("device", ["retention_days"], table="devices_device_kept_0002"),
+        KeepValues("devicestate", ["raw_from", "rolled_up_minutes_seq"], table="devices_devicestate_kept_0002"),
     ]

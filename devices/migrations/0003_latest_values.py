@@ -5,9 +5,12 @@ reading. A metric whose readings retention has deleted gets the average of its l
 `seq` 0.
 """
 
+import json
 from typing import Any
 
 from django.db import migrations, models
+
+from devices.database.reversible import KeepValues
 
 # By (timestamp, seq) the last reading of each metric: `last_hour` is where the rollups have it, `tail` where it is not
 # rolled up yet.
@@ -63,6 +66,15 @@ MICROSECONDS = (
     "CAST(strftime('%s', substr({0}, 1, 19)) AS INTEGER) * 1000000 "
     "+ CAST(substr(substr({0}, 21) || '000000', 1, 6) AS INTEGER)"
 )
+COLUMNS = ("temperature", "humidity", "voltage")
+UNROLLED = "devices_devicestate AS state CROSS JOIN readings_reading AS reading"
+OF_COLUMN = f"""
+    UNION ALL
+    SELECT state.device_id, '{{0}}', {MICROSECONDS.format("timestamp")}, seq, {{0}}
+    FROM {UNROLLED} WHERE reading.device_id = state.device_id AND seq > state.rolled_up_seq
+"""  # noqa: S608
+# The values are taken from the readings' own rows and written by Python: SQLite's JSON functions write 15 digits of a
+# number, and a double needs up to 17.
 SQLITE = f"""
 WITH last_hour AS (
     SELECT device_id, metric, max(start) AS start FROM readings_rollup WHERE seconds = 3600 GROUP BY 1, 2
@@ -73,12 +85,10 @@ WITH last_hour AS (
     FROM last_hour CROSS JOIN readings_reading AS reading
     WHERE reading.device_id = last_hour.device_id AND timestamp >= last_hour.start
       AND timestamp < datetime(last_hour.start, '+1 hour')
+    {"".join(OF_COLUMN.format(name) for name in COLUMNS)}
     UNION ALL
     SELECT state.device_id, entry.key, {MICROSECONDS.format("timestamp")}, seq, entry.value
-    FROM devices_devicestate AS state CROSS JOIN readings_reading AS reading
-    CROSS JOIN json_each(json_patch(
-        json_object('temperature', temperature, 'humidity', humidity, 'voltage', voltage), extra
-    )) AS entry
+    FROM {UNROLLED} CROSS JOIN json_each(extra) AS entry
     WHERE reading.device_id = state.device_id AND seq > state.rolled_up_seq
     UNION ALL
     SELECT rollup.device_id, rollup.metric, {MICROSECONDS.format("rollup.start")}, 0, sum / count
@@ -89,22 +99,59 @@ WITH last_hour AS (
     -- SQLite takes the other columns from the row that has the maximum.
     SELECT device_id, metric, at, seq, value, max(printf('%020d %020d', at, seq)) AS place
     FROM found WHERE value IS NOT NULL GROUP BY 1, 2
-), documents AS (
-    SELECT device_id, json_group_object(metric, json_array(value, at, seq)) AS latest FROM newest GROUP BY 1
 )
+SELECT newest.device_id, metric, at, newest.seq, value, {", ".join(COLUMNS)}, extra
+FROM newest LEFT JOIN readings_reading AS reading
+  ON reading.device_id = newest.device_id AND reading.seq = newest.seq
+"""  # noqa: S608
+SQLITE_UPDATE = """
 UPDATE devices_devicestate
-SET latest = (SELECT latest FROM documents WHERE documents.device_id = devices_devicestate.device_id),
-    names_seq = last_seq,
+SET latest = %s, names_seq = last_seq,
     latest_id = (SELECT id FROM readings_reading AS reading
                  WHERE reading.device_id = devices_devicestate.device_id AND seq = latest_seq)
-WHERE device_id IN (SELECT device_id FROM documents)
-"""  # noqa: S608
+WHERE device_id = %s
+"""
 
 
 def fill(apps: Any, editor: Any) -> None:
-    statement = POSTGRESQL if editor.connection.vendor == "postgresql" else SQLITE
     with editor.connection.cursor() as cursor:
-        cursor.execute(statement)  # without parameters, so that % stands for itself
+        if editor.connection.vendor == "postgresql":
+            cursor.execute(POSTGRESQL)  # without parameters, so that % stands for itself
+            return
+        cursor.execute(SQLITE)
+        documents: dict[str, dict[str, list[Any]]] = {}
+        for device_id, metric, at, seq, average, *columns, extra in cursor.fetchall():
+            stored = dict(zip(COLUMNS, columns, strict=True)) | json.loads(extra or "{}")
+            documents.setdefault(device_id, {})[metric] = [stored[metric] if seq else average, at, seq]
+        cursor.executemany(SQLITE_UPDATE, [(json.dumps(latest), name) for name, latest in documents.items()])
+
+
+HOUR_MICROSECONDS = 3_600_000_000
+
+
+class KeepLatest(KeepValues):
+    """Keeps the latest values. Where a log has grown meanwhile, only those of which no more than their hour is left."""
+
+    def restore(self, model: Any, editor: Any) -> None:
+        super().restore(model, editor)
+        with editor.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT device_id, kept.latest, state.latest FROM {self.table} AS kept "  # noqa: S608
+                "JOIN devices_devicestate AS state USING (device_id) WHERE kept.latest <> state.latest"
+            )
+            for device_id, kept, latest in cursor.fetchall():
+                cursor.execute(
+                    "UPDATE devices_devicestate SET latest = %s WHERE device_id = %s",
+                    [better(json.loads(kept), json.loads(latest)), device_id],
+                )
+
+
+def better(kept: dict[str, list[Any]], latest: dict[str, list[Any]]) -> str:
+    """`latest` with the kept value in place of the average (`seq` 0) of the hour in which it was measured."""
+    for metric, (_, hour, seq) in latest.items():
+        if seq == 0 and metric in kept and hour <= kept[metric][1] < hour + HOUR_MICROSECONDS:
+            latest[metric] = kept[metric]
+    return json.dumps(latest)
 
 
 class Migration(migrations.Migration):
@@ -115,4 +162,10 @@ class Migration(migrations.Migration):
         migrations.AddField("devicestate", "latest", models.TextField(default="{}")),
         migrations.AddField("devicestate", "names_seq", models.BigIntegerField(default=0)),
         migrations.RunPython(fill, migrations.RunPython.noop),
+        KeepLatest(
+            "devicestate",
+            ["latest", "latest_id", "names_seq"],
+            table="devices_devicestate_kept_0003",
+            unchanged=["last_seq", "latest_seq"],
+        ),
     ]

@@ -1,5 +1,7 @@
 from django.db import migrations, models
 
+from devices.database.reversible import KeepValues
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -13,4 +15,6 @@ class Migration(migrations.Migration):
             field=models.CharField(blank=True, default="", editable=False, max_length=16),
             preserve_default=False,
         ),
+        # Not of a device whose key was rotated meanwhile: the kept hint is that of the key before the previous one.
+        KeepValues("device", ["previous_key_hint"], table="devices_device_kept_0005", unchanged=["key_hint"]),
     ]

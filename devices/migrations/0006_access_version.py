@@ -10,6 +10,8 @@ from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
+from devices.database.reversible import CreateKeptModel
+
 # Of these tables the columns that decide who may watch. Any row that is deleted counts, an inserted one ends no right.
 DECISIVE = {
     "devices_device": ("api_key_hash", "retiring_key_hash", "retiring_key_expires_at", "is_active"),
@@ -79,6 +81,8 @@ def drop(vendor: str) -> Iterator[str]:
 def count_changes(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     for statement in create(schema_editor.connection.vendor):
         schema_editor.execute(statement)
+    # A version kept from before this migration was reversed: changes were not counted since.
+    schema_editor.execute("UPDATE devices_accessversion SET version = version + 1")
 
 
 def count_no_more(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
@@ -94,7 +98,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
+        CreateKeptModel(
             name="AccessVersion",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

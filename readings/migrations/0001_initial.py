@@ -4,6 +4,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import readings.log.ids
+from devices.database.reversible import RefuseWhileRows
 
 
 class Migration(migrations.Migration):
@@ -44,4 +45,5 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=("device", "seq"), name="readings_reading_device_seq")],
             },
         ),
+        RefuseWhileRows("reading"),
     ]

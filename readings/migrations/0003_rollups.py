@@ -2,6 +2,17 @@
 
 import django.db.models.deletion
 from django.db import migrations, models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.state import StateApps
+
+from devices.database.reversible import CreateKeptModel
+
+
+def begin_anew(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Without a single rollup no reading is rolled up: a position says otherwise if an earlier table was dropped."""
+    if not apps.get_model("readings", "Rollup").objects.exists():
+        states = apps.get_model("devices", "DeviceState").objects
+        states.update(rolled_up_seq=0, rolled_up_minutes_seq=None)
 
 
 class Migration(migrations.Migration):
@@ -11,7 +22,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
+        CreateKeptModel(
             name="Rollup",
             fields=[
                 (
@@ -47,4 +58,5 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
+        migrations.RunPython(begin_anew, migrations.RunPython.noop),
     ]

@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from devices.database.reversible import CreateKeptModel
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -9,7 +11,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
+        CreateKeptModel(
             name="MaintenanceRound",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),

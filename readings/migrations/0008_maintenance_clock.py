@@ -1,5 +1,9 @@
 from django.db import migrations, models
 
+from devices.database.reversible import KeepValues
+
+CLOCK = ["boot", "uptime", "trusted_at", "held_seconds"]
+
 
 class Migration(migrations.Migration):
     """Nullable or with a default, so that a process of the version before can still note its rounds."""
@@ -13,4 +17,5 @@ class Migration(migrations.Migration):
         migrations.AddField("maintenanceround", "uptime", models.FloatField(null=True)),
         migrations.AddField("maintenanceround", "trusted_at", models.DateTimeField(null=True)),
         migrations.AddField("maintenanceround", "held_seconds", models.FloatField(null=True)),
+        KeepValues("maintenanceround", CLOCK, table="readings_maintenanceround_kept_0008"),
     ]

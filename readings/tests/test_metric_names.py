@@ -220,3 +220,16 @@ def test_the_migration_takes_the_average_where_readings_are_gone(device):
 
     value = state_of().latest_values()["a"]
     assert (value.value, value.microseconds, value.seq) == (1.5, at(0).timestamp() * 1e6, 0)
+
+
+def test_the_migration_keeps_every_digit_of_a_value(device, other_device):
+    store([new(temperature=-19.248082507249936, extra={"a": 0.1 + 0.2})])
+    store([new(humidity=5e-324, extra={"b": 2**53})])
+    call_command("maintain", "--once", verbosity=0)
+    store([new("mote-2", voltage=1 / 3, extra={"c": 1e300, "d": -7})])
+    expected = {name: state_of(name).latest_values() for name in ("mote-1", "mote-2")}
+    DeviceState.objects.update(latest="{}", latest_id=None, names_seq=0)
+
+    fill()
+
+    assert {name: state_of(name).latest_values() for name in expected} == expected

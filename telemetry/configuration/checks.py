@@ -25,7 +25,7 @@ API_KEY_CHARACTERS = 16
 
 @register()
 def check_configuration(app_configs: Any, **_: Any) -> Iterable[CheckMessage]:
-    return [*secrets(), *choices(), *addresses(), *production(), *open_files()]
+    return [*secrets(), *choices(), *addresses(), *database_url(), *production(), *open_files()]
 
 
 def secret(name: str) -> str:
@@ -112,6 +112,19 @@ def addresses() -> Iterator[CheckMessage]:
             "in-memory channel layer."
         )
         yield Error("REDIS_URL has an entry that is not a Redis address.", hint, id="telemetry.E012")
+
+
+def database_url() -> Iterator[CheckMessage]:
+    if found := " ".join(settings.DATABASE_URL_UNENCODED):
+        hint = (
+            "Write each as % and its code (/ %2F, ? %3F, # %23, [ %5B, ] %5D, @ %40, : %3A, % %25). This encodes a "
+            "password: python3 -c 'import getpass, urllib.parse as u; print(u.quote(getpass.getpass(), safe=\"\"))'"
+        )
+        yield Error(
+            f"The user or password in DATABASE_URL has characters that must be percent-encoded: {found}",
+            hint,
+            id="telemetry.E030",
+        )
 
 
 def is_proxy(entry: str) -> bool:

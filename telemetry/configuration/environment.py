@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -17,6 +17,9 @@ from telemetry.configuration.private_files import PrivateConnection
 
 # Spellings of other tools, such as SQLAlchemy, for the same databases.
 SCHEME_ALIASES = {"postgresql+asyncpg": "postgresql", "postgresql+psycopg": "postgresql", "sqlite+aiosqlite": "sqlite"}
+
+# Characters that end the part of a URL in which user and password are (RFC 3986, section 3.2), or make it unreadable.
+DELIMITERS = "/?#[]"
 
 # Milliseconds that sent bytes may stay unacknowledged before the connection counts as lost.
 TCP_TIMEOUT_MILLISECONDS = 10_000
@@ -57,10 +60,33 @@ def local_names(host: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def unencoded(url: str) -> str:
+    """The characters of user and password in a PostgreSQL `DATABASE_URL` that must be percent-encoded, each once."""
+    scheme, _, rest = url.partition("://")
+    before, at, after = rest.rpartition("@")
+    # An @ in a query or in a database name has no further path behind it.
+    if not at or scheme.startswith("sqlite") or ("/" not in after and "@" not in before.partition("/")[0]):
+        return ""
+    return "".join(character for character in DELIMITERS if character in before)
+
+
+def encoded(rest: str) -> str:
+    """What follows `://`, with user and password percent-encoded."""
+    credentials, _, place = rest.rpartition("@")
+    return ":".join(quote(unquote(part), safe="") for part in credentials.split(":", 1)) + "@" + place
+
+
+def in_container() -> bool:
+    """Whether this process runs in a container of Docker or Podman, whose addresses and paths are not those outside."""
+    return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+
+
 def database(url: str, *, base: Path) -> dict[str, Any]:
     """The `DATABASES` entry of a `DATABASE_URL`; relative SQLite paths start at `base`.
 
-    Raises ImproperlyConfigured for anything but PostgreSQL and SQLite.
+    Characters of a password that must be percent-encoded are read as they are meant; a system check names them
+    (`unencoded`), because other programs read them differently. Raises ImproperlyConfigured for anything but PostgreSQL
+    and SQLite.
     """
     scheme, separator, rest = url.partition("://")
     scheme = SCHEME_ALIASES.get(scheme, scheme)
@@ -69,6 +95,9 @@ def database(url: str, *, base: Path) -> dict[str, Any]:
             f"DATABASE_URL names an unsupported database ({scheme or 'empty'}://…): "
             "use postgresql://user:password@host:5432/name or sqlite:///telemetry.sqlite3"
         )
+    if unencoded(url):
+        rest = encoded(rest)
+        url = f"{scheme}://{rest}"
     try:
         entry: dict[str, Any] = dict(environ.Env.db_url_config(f"{scheme}://{rest}"))
         _ = urlsplit(url).port

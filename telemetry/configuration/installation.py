@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Q
 
 from devices.database.work import Work, working_at
@@ -52,5 +52,7 @@ def create_operator() -> str | None:
     if User.objects.filter(Q(is_superuser=True) | Q(username=OPERATOR)).exists():
         return None
     password = secrets.token_urlsafe(12)
-    User.objects.create_superuser(OPERATOR, password=password)
+    # In a transaction the password is hashed at once, without the deadline of a sign-in, which a busy machine can miss.
+    with transaction.atomic():
+        User.objects.create_superuser(OPERATOR, password=password)
     return password

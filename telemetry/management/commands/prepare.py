@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import DatabaseError, InterfaceError
 
 from devices.database.errors import WORDS, trouble_of, words_of
+from telemetry.configuration.environment import in_container
 from telemetry.configuration.installation import OPERATOR, missing_secrets, prepare_database, write_secrets
 
 
@@ -36,6 +37,8 @@ def start_over_with_secrets(out: TextIO | OutputWrapper) -> None:
     """If secrets are missing, writes them to `.env` and runs this command again from its start, to load them."""
     if missing := missing_secrets():
         write_secrets(missing, settings.ENV_FILE)
-        out.write(f"Wrote {' and '.join(missing)} into {settings.ENV_FILE}.\n")
+        out.write(
+            f"Wrote {' and '.join(missing)} into {settings.ENV_FILE}{' of the container' if in_container() else ''}.\n"
+        )
         out.flush()
         os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606

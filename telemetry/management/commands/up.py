@@ -18,6 +18,7 @@ from devices.database.errors import WORDS, trouble_of, words_of
 from devices.models import Device
 from readings.simulator.fleet import SimulationError, VirtualDevice, server_url, simulate
 from readings.upkeep.failures import FailureLog
+from telemetry.configuration.environment import in_container
 from telemetry.configuration.installation import OPERATOR, prepare_database
 from telemetry.management.commands.prepare import start_over_with_secrets
 from telemetry.server.serving import CannotListen, check_address, serve_and_maintain
@@ -82,7 +83,8 @@ class Command(BaseCommand):
         if password:
             lines += [f"  Account    {OPERATOR}", f"  Password   {password}   (shown this once)"]
         else:
-            lines += ["  Account    as before; forgotten: .venv/bin/python manage.py changepassword admin"]
+            python = "docker exec -it CONTAINER python" if in_container() else ".venv/bin/python"
+            lines += [f"  Account    as before; forgotten: {python} manage.py changepassword admin"]
         if demo_key:
             lines += [f"  Live       {local_url()}/live/{DEMO_DEVICE}/   (a device that measures by itself)"]
         lines += [f"  Guide      {local_url()}/guide", f"  API        {local_url()}/docs", ""]
@@ -96,7 +98,12 @@ class Command(BaseCommand):
                 "  -d '{\"temperature\": 35}'",
                 "",
             ]
-        if settings.HOST in ("127.0.0.1", "localhost", "::1"):
+        if in_container():
+            lines += [
+                "  These are addresses inside the container. Outside, use the address of the machine and the port"
+            ]
+            lines += ["  that is published (docker run -p PORT:8000), and list that address in ALLOWED_HOSTS.", ""]
+        elif settings.HOST in ("127.0.0.1", "localhost", "::1"):
             lines += ["  Devices on your network reach it after: HOST=0.0.0.0 make run", ""]
         else:
             names = [name for name in settings.ALLOWED_HOSTS if name not in ("localhost", "127.0.0.1", "[::1]")]

@@ -43,6 +43,7 @@ REFUSED = [
     ("E012", {"REDIS_URLS": ["redis://one:6379/0", ""]}),
     *(("E018", {"TRUSTED_PROXIES": [entry]}) for entry in ("proxy", "127.0.0.1:80", "10.0.0.0/33", "*", "::/0", "")),
     ("E019", {"HSTS_SECONDS": -1}),
+    ("E030", {"DATABASE_URL_UNENCODED": "#"}),
     ("E027", {"QUESTIONS_PER_CALLER": 0}),
     ("E027", {"QUESTIONS_PER_CALLER": 11}),
     ("E020", {"METRIC_NAMES_PER_DEVICE": 0}),
@@ -91,6 +92,7 @@ def test_what_is_unsafe_is_refused_with_what_to_do(settings, check, changes):
     assert message.is_serious()
     assert message.hint
     named = list(changes)[-1].replace("LISTED_HOSTS", "ALLOWED_HOSTS").replace("REDIS_URLS", "REDIS_URL")
+    named = named.removesuffix("_UNENCODED")
     assert named in message.msg
 
 

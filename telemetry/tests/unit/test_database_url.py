@@ -1,9 +1,12 @@
 from pathlib import Path
+from urllib.parse import quote
 
+import hypothesis.strategies as st
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from hypothesis import example, given
 
-from telemetry.configuration.environment import database
+from telemetry.configuration.environment import database, unencoded
 
 pytestmark = pytest.mark.once
 
@@ -88,3 +91,43 @@ def test_a_refusal_shows_no_password(url):
         database(url, base=BASE)
 
     assert "hunter2" not in str(refusal.value)
+
+
+TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="%"), min_size=1)
+
+
+@given(TEXT)
+@example("p/ss#w?rd[1]@x:y")
+@example("5432/a")
+@example("5432?a")
+def test_a_password_that_is_not_encoded_is_named_or_read_as_it_is(password):
+    url = f"postgresql://fleet:{password}@db.example.org:5433/log?sslmode=require"
+
+    assert set(unencoded(url)) == set(password) & set("/?#[]")
+    entry = database(url, base=BASE)
+    found = [entry[name] for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")]
+    assert found == ["fleet", password, "db.example.org", 5433, "log"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_an_encoded_password_is_read_exactly(password):
+    url = f"postgresql://fleet:{quote(password, safe='')}@db.example.org/log"
+
+    assert unencoded(url) == ""
+    assert database(url, base=BASE)["PASSWORD"] == password
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://localhost/log",
+        "postgresql://localhost/log@home",
+        "postgresql://fleet:x@localhost/log?application_name=a",
+        "postgresql://localhost/log?application_name=a@b",
+        "postgresql://fleet:x@[::1]:5432/log",
+        "sqlite:///a@b/c#1.sqlite3",
+        "",
+    ],
+)
+def test_an_address_with_nothing_to_encode_is_left_alone(url):
+    assert unencoded(url) == ""

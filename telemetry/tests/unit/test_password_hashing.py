@@ -12,6 +12,7 @@ from django.db import connection
 
 from devices.tests.fixtures import new_client
 from telemetry import password_hashing
+from telemetry.configuration.installation import OPERATOR, create_operator
 from telemetry.password_hashing import HASHES_AT_ONCE, HASHES_WAITING, BoundedPBKDF2PasswordHasher, TooManyHashes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -180,3 +181,11 @@ def test_a_new_account_is_hashed_before_its_transaction(monkeypatch):
     assert in_transactions == [False]
     assert User.objects.get(username="new").check_password(PASSWORD)
     assert not User.objects.get(username="other").has_usable_password()
+
+
+def test_the_first_account_is_created_however_long_its_hash_takes(monkeypatch):
+    monkeypatch.setattr(password_hashing, "HASH_SECONDS", 0.0)
+    password = create_operator()
+    monkeypatch.undo()
+    assert password
+    assert check_password(password, User.objects.get(username=OPERATOR).password)
