@@ -21,7 +21,12 @@ LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000
 METRICS_PATTERN = "^[a-z][a-z0-9_]{0,62}(,[a-z][a-z0-9_]{0,62})*$"
 BUCKET_PATTERN = "^(auto|[1-9][0-9]{0,6}[smhd])$"
-UNIX_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
+# 2001-01-01 to the end of 2100 in seconds, and the same in milliseconds.
+UNIX_HUNDREDS = (
+    "(9783072|978307[3-9]|97830[89][0-9]|9783[1-9][0-9]{2}|978[4-9][0-9]{3}|979[0-9]{4}|9[89][0-9]{5}|"
+    "[1-3][0-9]{7}|40[0-9]{6}|41[0-2][0-9]{5}|413[0-2][0-9]{4}|4133[0-8][0-9]{3}|41339[0-7][0-9]{2}|4133980[0-7])"
+)
+UNIX_PATTERN = rf"^{UNIX_HUNDREDS}[0-9]{{2}}([0-9]{{3}})?(\.[0-9]{{1,9}})?$"
 RELATIVE_PATTERN = "^(now|(now)?[+-][0-9]{1,9}[smhdw])$"
 ALIASES = {"from": "start", "to": "end"}
 
