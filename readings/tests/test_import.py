@@ -26,22 +26,10 @@ from readings.ingest.csv_import.rows import Row, Rows
 from readings.log.recording import record
 from readings.models import Reading
 from readings.querysets import ReadingManager
+from readings.tests.imports import Outcome, export
 from readings.tests.logs import NOON, at, new, state_of, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Outcome:
-    """The output of the command; `failure` is empty if it succeeded."""
-
-    def __init__(self, file: Path | str, *arguments: str) -> None:
-        out, err = io.StringIO(), io.StringIO()
-        self.failure = ""
-        try:
-            call_command("import_readings", str(file), *arguments, stdout=out, stderr=err)
-        except CommandError as error:
-            self.failure = str(error)
-        self.said, self.problems = out.getvalue(), err.getvalue().splitlines()
 
 
 @pytest.fixture
@@ -243,14 +231,7 @@ def test_what_was_exported_comes_back_as_it_was(device, bring):
     before = documents()
     ids = list(Reading.objects.order_by("seq").values_list("id", flat=True))
 
-    async def exported() -> bytes:
-        query = {"format": "csv", "order": "asc"}
-        response: Any = await AsyncClient().get(
-            "/api/v1/devices/mote-1/history", query, headers={"X-API-Key": ADMIN_KEY}
-        )
-        return b"".join([part async for part in response])
-
-    text = async_to_sync(exported)()
+    text = export("mote-1")
     assert bring(text).said.startswith("0 stored, 30 stored before")
     call_command("erase_device", "mote-1", "--yes", "--with-device", stdout=io.StringIO())
     assert bring(text, "--register").said.startswith("30 stored")

@@ -56,13 +56,3 @@ def test_a_spreadsheet_reads_the_csv(device):
     rows = list(csv.DictReader(io.StringIO(async_to_sync(download)().decode(), newline="")))
     assert [float(row["temperature"]) for row in rows] == [n / 4 for n in range(20)]
     assert {row["device_id"] for row in rows} == {"mote-1"}
-
-
-def test_the_recipe_of_a_history_from_elsewhere_is_one_that_goes_in(tmp_path):
-    from django.core.management import call_command
-
-    file = tmp_path / "history.csv"
-    file.write_text(re.search(r"```\n(device_id,timestamp,.*?)```", RECIPES, re.DOTALL)[1])  # type: ignore[index]
-    out = io.StringIO()
-    call_command("import_readings", str(file), "--register", stdout=out)
-    assert out.getvalue().startswith("2 stored")

@@ -17,7 +17,7 @@ TIMES = {"time", "ts", "t", "date", "datetime", "date_time", "day", "month", "ye
 TIMES |= {"time_stamp", "time_hour", "created_at", "recorded_at", "measured_at", "observed_at", "last_changed", "epoch"}
 # Names whose unit is known to be that of a column of the log.
 COLUMN_NAMES = {
-    "temperature": {"temperatur", "temp_c", "temperatur_c", "temperature_c", "temp_degc"},
+    "temperature": {"temperatur", "temp_c", "temperatur_c", "temperature_c", "temperature_celsius"},
     "humidity": {"feuchte", "luftfeuchte", "luftfeuchtigkeit", "humidity_percent", "luftfeuchte_percent"},
     "voltage": {"spannung", "spannung_v", "voltage_v"},
 }
