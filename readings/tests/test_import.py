@@ -5,21 +5,17 @@ import gzip
 import io
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
-from asgiref.sync import async_to_sync
-from django.core.management import CommandError, call_command
+from django.core.management import call_command
 from django.db import OperationalError
-from django.test import AsyncClient
 from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from devices.models import Device
-from devices.tests.fixtures import ADMIN_KEY
 from readings.ingest.csv_import import storing
 from readings.ingest.csv_import.problems import Problem
 from readings.ingest.csv_import.rows import Row, Rows
@@ -30,16 +26,6 @@ from readings.tests.imports import Outcome, export
 from readings.tests.logs import NOON, at, new, state_of, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def bring(tmp_path):
-    def bring_in(text: str | bytes, *arguments: str) -> Outcome:
-        file = tmp_path / "history.csv"
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return Outcome(file, *arguments)
-
-    return bring_in
 
 
 def documents() -> list[tuple[Any, ...]]:

@@ -20,11 +20,11 @@ from django.conf import settings
 from devices.models import DeviceState
 from readings.tests.imports import PUBLIC, Outcome, exported_rows
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 DOCUMENT = Path(settings.BASE_DIR, "docs", "import.md").read_text()
 COMMAND = re.compile(
-    r"^(?:awk (?P<program>.*) \| )?\.venv/bin/python manage\.py import_readings (?P<arguments>.*)$", re.M
+    r"^(?:awk (?P<program>.*) \| )?\.venv/bin/python manage\.py import_readings (?P<arguments>.*)$", re.MULTILINE
 )
 ABSENT = ("", "NA")
 
@@ -86,7 +86,7 @@ def test_the_document_has_a_command_for_every_file_that_is_kept():
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_public_file_comes_out_as_it_went_in(name, monkeypatch, db):
+def test_a_public_file_comes_out_as_it_went_in(name, monkeypatch):
     (command,) = (match for match in COMMAND.finditer(DOCUMENT) if name in shlex.split(match[0]))
     file, *arguments = shlex.split(command["arguments"])
     if command["program"]:

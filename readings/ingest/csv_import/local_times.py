@@ -20,19 +20,24 @@ class Order:
         self.direction = 0  # 1: ascending, -1: descending, 0: unknown
         self.repeats = False  # whether the file has the same time several times in a row
 
-    def choose(self, first: datetime, second: datetime) -> datetime | None:
-        """Which of the two fits behind the last time; None if the order does not tell."""
+    def choose(self, first: datetime, second: datetime) -> datetime:
+        """Which of the two it is: the one that is nearest behind the last time, if the times keep their direction.
+
+        So in a file with rising times the first, until a time repeats or goes back; the first, too, if that does not
+        tell.
+        """
         if self.last is None:
-            return None
-        if self.direction > 0 and (first > self.last or (self.repeats and first == self.last)):
             return first
-        if self.direction > 0 and second > self.last:
-            return second
-        if self.direction < 0 and (second < self.last or (self.repeats and second == self.last)):
-            return second
-        if self.direction < 0 and first < self.last:
+        # After the first row the direction is unknown, but both may lie in the same.
+        direction = self.direction or (first >= self.last) - (second < self.last)
+        if not direction:
             return first
-        return None
+        for candidate in (first, second) if direction > 0 else (second, first):
+            if (candidate > self.last) - (candidate < self.last) == direction:
+                return candidate
+            if self.repeats and candidate == self.last:
+                return candidate
+        return first
 
     def follow(self, moment: datetime, *, ambiguous: bool) -> None:
         if self.last is not None and moment != self.last:
@@ -46,12 +51,12 @@ class Times:
     """Converts the times of one file to UTC, and counts what had to be assumed.
 
     `without_offset` counts the times that were taken as UTC because no zone was given; `example` is the first of them.
-    `taken_as_first` and `told_by_order` count times that occur twice, because the clock was put back.
+    `taken_as_first` and `taken_as_second` count times that occur twice, because the clock was put back.
     """
 
     def __init__(self, *, now: datetime, zone: ZoneInfo | None = None, time_format: str = "") -> None:
         self.now, self.zone, self.time_format = now, zone, time_format
-        self.without_offset = self.taken_as_first = self.told_by_order = self.advised = 0
+        self.without_offset = self.taken_as_first = self.taken_as_second = self.advised = 0
         self.example = ""
         self.orders: dict[str, Order] = {}
 
@@ -85,10 +90,10 @@ class Times:
         sentences = []
         if self.without_offset:
             sentences.append(f"Times without an offset, taken as UTC: {self.without_offset:,} (--tz names their zone).")
-        if twice := self.taken_as_first + self.told_by_order:
+        if twice := self.taken_as_first + self.taken_as_second:
             sentences.append(
-                f"Times that occur twice, because the clock was put back: {twice:,}; {self.told_by_order:,} told by "
-                f"the order of the rows, {self.taken_as_first:,} taken as the first of the two."
+                f"Times that occur twice, because the clock was put back: {twice:,}; {self.taken_as_first:,} taken as "
+                f"the first and {self.taken_as_second:,} as the second of the two, by the order of the rows."
             )
         return sentences
 
@@ -121,9 +126,9 @@ class Times:
         ambiguous = before != after
         moment = first.astimezone(UTC)
         if ambiguous:
-            chosen = order.choose(moment, second.astimezone(UTC))
-            self.told_by_order += chosen is not None
-            self.taken_as_first += chosen is None
-            moment = chosen or moment
+            # Compared in UTC, because Python holds a time that occurs twice unequal to any time of another zone.
+            earlier, moment = moment, order.choose(moment, second.astimezone(UTC))
+            self.taken_as_first += moment == earlier
+            self.taken_as_second += moment != earlier
         order.follow(moment, ambiguous=ambiguous)
         return moment

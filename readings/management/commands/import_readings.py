@@ -49,19 +49,20 @@ class Command(BaseCommand):
             self.bring(file, options, done, register=register, dry_run=dry_run)
         except BrokenPipeError as error:
             abandon_output()
-            raise CommandError(f"The output was closed. So far: {done}. To continue, {AGAIN}") from error
+            raise CommandError(f"The output was closed. {so_far(done)}") from error
         except InvalidFile as error:
             words = [f"{file}: {error}"]
             if error.proposed:
                 command = ["manage.py", "import_readings", file, *given(arguments, register=register, dry_run=dry_run)]
                 words.append(f"Try:\n  {shlex.join([*command, *error.proposed])}")
-            words.append(f"So far: {done}. Then {AGAIN}" if done.rows else "Nothing was stored.")
+            words.append(so_far(done))
             raise CommandError("\n".join(words)) from error
         except (OSError, EOFError, zlib.error) as error:
-            raise CommandError(f"{file} cannot be read: {error}. So far: {done}.") from error
+            raise CommandError(f"{file} cannot be read: {error}. {so_far(done)}") from error
         except KeyboardInterrupt as error:
             raise CommandError(f"Stopped. So far: {done}. To continue, {AGAIN}") from error
         except (DatabaseError, InterfaceError, OutcomeUnknown) as error:
+            # Without `so_far`, because it can be unknown whether the last rows were stored.
             raise CommandError(f"{str(error).strip()}. So far: {done}. To continue, {AGAIN}") from error
         if done.refused:
             were = "row was" if done.refused == 1 else "rows were"
@@ -112,6 +113,11 @@ class Command(BaseCommand):
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("", total=size)
             yield lambda done, position: bar.update(task, completed=position, description=str(done))
+
+
+def so_far(done: Imported) -> str:
+    """What an import that failed has stored, and how to go on."""
+    return f"So far: {done}. To continue, {AGAIN}" if done.rows else "Nothing was stored."
 
 
 def abandon_output() -> None:
