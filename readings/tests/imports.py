@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import AsyncClient
 
 from devices.tests.fixtures import ADMIN_KEY
+from readings.models import Reading
 
 DATA = Path(__file__).parent / "data" / "csv"
 CASES, PUBLIC = DATA / "cases", DATA / "public"
@@ -27,6 +28,12 @@ class Outcome:
         except CommandError as error:
             self.failure = str(error)
         self.said, self.problems = out.getvalue(), err.getvalue().splitlines()
+
+
+def stored() -> list[tuple[Any, ...]]:
+    """Device, time to the minute, temperature and humidity of all readings, in the order of their times."""
+    rows = Reading.objects.order_by("timestamp", "seq").values_list("device_id", "timestamp", "temperature", "humidity")
+    return [(device, f"{time:%Y-%m-%dT%H:%M}", *values) for device, time, *values in rows]
 
 
 def export(device_id: str) -> bytes:
