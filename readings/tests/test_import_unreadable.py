@@ -24,8 +24,6 @@ from readings.tests.logs import NOON
 
 pytestmark = pytest.mark.django_db
 
-SEMICOLONS = ("--device", "shed", "--time", "Zeit", "--map", "Temperatur=temperature", "--map", "Feuchte=humidity")
-
 
 def test_bytes_of_another_encoding_end_the_import_with_line_and_encoding(bring):
     outcome = Outcome(CASES / "cp1252.csv", "--register")
@@ -176,24 +174,8 @@ def test_the_memory_does_not_grow_with_a_line(bring):
 
 PIECES = st.sampled_from(
     [
-        *["device_id", "timestamp", "temperature", "hall", "2026-02-01T10:00:00Z", "2026-02-01", "21,5", "1.5", "NA"],
-        ",",
-        ";",
-        "\t",
-        "|",
-        '"',
-        '""',
-        "\n",
-        "\r\n",
-        "\r",
-        "\n\n",
-        "\0",
-        "ü",
-        "\ufeff",
-        "[",
-        "{",
-        "=",
-        "9" * 50,
+        *("device_id", "timestamp", "temperature", "hall", "2026-02-01T10:00:00Z", "2026-02-01", "21,5", "1.5", "NA"),
+        *(",", ";", "\t", "|", '"', '""', "\n", "\r\n", "\r", "\n\n", "\0", "ü", "\ufeff", "[", "{", "=", "9" * 50),
     ]
 )
 CONTENTS = st.binary(max_size=200) | st.lists(PIECES, max_size=40).map("".join).flatmap(
