@@ -158,17 +158,15 @@ def test_a_cell_may_have_line_breaks_and_lines_are_counted_right(bring):
     assert len(stored()) == 1
 
 
-def test_the_memory_does_not_grow_with_a_line(bring):
+def test_the_memory_does_not_grow_with_a_line(monkeypatch):
     text = b"device_id,timestamp,temperature\n" + b"a" * 30_000_000 + b"\na,2026-02-01T10:00:00Z,1\n"
-    stream = SimpleNamespace(buffer=io.BytesIO(text))
-    sys_stdin, sys.stdin = sys.stdin, stream
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text)))
     tracemalloc.start()
     try:
         outcome = Outcome("-", "--register")
         assert tracemalloc.get_traced_memory()[1] < 12_000_000
     finally:
         tracemalloc.stop()
-        sys.stdin = sys_stdin
     assert outcome.said.startswith("1 stored, 0 stored before, 1 refused")
 
 
