@@ -1,12 +1,15 @@
 """Local times in an import: `--tz`, and what is assumed without it."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import OperationalError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from readings.ingest.csv_import import storing
 from readings.ingest.csv_import.local_times import Times
 from readings.ingest.payloads import InvalidReading
 from readings.models import Reading
@@ -166,3 +169,14 @@ def test_any_local_time_is_what_the_zone_says_or_refused(seconds, name):
     else:
         with pytest.raises(InvalidReading, match="does not exist"):
             times.moment(naive.isoformat(" "), "hall")
+
+
+@pytest.mark.django_db
+def test_the_warning_comes_before_anything_is_stored(bring, monkeypatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError("the database went away")
+
+    monkeypatch.setattr(storing, "record", fail)
+    outcome = bring("device_id,timestamp,temperature\nhall,2026-07-01 10:00,1\nhall,2026-07-01 11:00,2\n", "--register")
+    assert "the database went away" in outcome.failure
+    assert [line[:36] for line in outcome.problems] == ["Warning: times without an offset, su"]

@@ -1,5 +1,6 @@
 """Converts the times of a file to UTC, including local times around a change of the clock."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -50,14 +51,20 @@ class Order:
 class Times:
     """Converts the times of one file to UTC, and counts what had to be assumed.
 
-    `without_offset` counts the times that were taken as UTC because no zone was given; `example` is the first of them.
+    `without_offset` counts the times that were taken as UTC because no zone was given; `warn` is called at the first.
     `taken_as_first` and `taken_as_second` count times that occur twice, because the clock was put back.
     """
 
-    def __init__(self, *, now: datetime, zone: ZoneInfo | None = None, time_format: str = "") -> None:
-        self.now, self.zone, self.time_format = now, zone, time_format
+    def __init__(
+        self,
+        *,
+        now: datetime,
+        zone: ZoneInfo | None = None,
+        time_format: str = "",
+        warn: Callable[[str], object] = str,
+    ) -> None:
+        self.now, self.zone, self.time_format, self.warn = now, zone, time_format, warn
         self.without_offset = self.taken_as_first = self.taken_as_second = self.advised = 0
-        self.example = ""
         self.orders: dict[str, Order] = {}
 
     def moment(self, text: str, device_id: str) -> datetime:
@@ -77,13 +84,6 @@ class Times:
         if moment < EARLIEST:
             raise InvalidReading("timestamp", "too_early", f"{text[:40]} is before 1970.")
         return moment
-
-    def warning(self) -> str:
-        """What was assumed about times without an offset."""
-        return (
-            f"Warning: times without an offset, such as {shown(self.example)}, are taken as UTC. If they are local "
-            "times, name their zone, such as --tz Europe/Berlin, and erase what was stored with wrong times."
-        )
 
     def summary(self) -> list[str]:
         """Sentences about what was assumed; none if nothing was."""
@@ -112,8 +112,12 @@ class Times:
     def resolve(self, naive: datetime, text: str, device_id: str) -> datetime:
         """A time without an offset as UTC. Raises InvalidReading if the zone's clock never showed it."""
         if self.zone is None:
+            if not self.without_offset:
+                self.warn(
+                    f"Warning: times without an offset, such as {shown(text)}, are taken as UTC. If they are local "
+                    "times, name their zone, such as --tz Europe/Berlin, and erase what was stored with wrong times."
+                )
             self.without_offset += 1
-            self.example = self.example or text
             return naive.replace(tzinfo=UTC)
         first, second = naive.replace(tzinfo=self.zone), naive.replace(tzinfo=self.zone, fold=1)
         before, after = first.utcoffset(), second.utcoffset()

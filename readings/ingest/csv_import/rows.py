@@ -1,7 +1,7 @@
 """Makes readings from the rows of a file."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import IO, NamedTuple
 from uuid import UUID
@@ -30,9 +30,18 @@ class Rows:
     """The rows of a CSV file: each a Row, or a Problem if it is invalid.
 
     Reads the header at once. Raises InvalidFile, also during iteration. `file` is the name of the file, for proposals.
+    `warn` is called with what is assumed, before the row that needs it is given out.
     """
 
-    def __init__(self, text: IO[str], *, now: datetime, options: Options | None = None, file: str = "-") -> None:
+    def __init__(
+        self,
+        text: IO[str],
+        *,
+        now: datetime,
+        options: Options | None = None,
+        file: str = "-",
+        warn: Callable[[str], object] = str,
+    ) -> None:
         self.options = options or Options()
         lines = Lines(text, self.options.encoding)
         sample = lines.sample()
@@ -51,7 +60,7 @@ class Rows:
         self.header = read_header(first, values, self.options, file)
         cells = [row[place] for row in values for place, _ in self.header.metrics if place < len(row)]
         self.decimal = self.options.decimal or detect_decimal(cells)
-        self.times = Times(now=now, zone=self.options.zone, time_format=self.options.time_format)
+        self.times = Times(now=now, zone=self.options.zone, time_format=self.options.time_format, warn=warn)
 
     def __iter__(self) -> Iterator[Row | Problem]:
         for record in self.records:

@@ -77,14 +77,10 @@ class Command(BaseCommand):
         shown = 0
         started = time.monotonic()
         with opened(file, options.encoding) as source, self.progress(source.size) as show:
-            rows = Rows(source.text, now=timezone.now(), options=options, file=file)
+            rows = Rows(source.text, now=timezone.now(), options=options, file=file, warn=self.stderr.write)
             for note in rows.notes():
                 self.stderr.write(note)
-            warned = False
             for problems in store_rows(rows, done, register=register, dry_run=dry_run):
-                if not warned and rows.times.without_offset:
-                    warned = True
-                    self.stderr.write(rows.times.warning())
                 self.tell(problems[: max(0, PROBLEMS_SHOWN - shown)])
                 shown += len(problems)
                 show(done, source.position())
