@@ -7,7 +7,6 @@ from devices.times import rfc3339
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 RELATIVE = re.compile(r"(?:now)?(?:([+-])(\d{1,9})([smhdw]))?", re.ASCII)
-UNIX_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 # Digits without the separators of a date: a Unix time, or a date that must not be mistaken for one.
 BARE_DIGITS = re.compile(r"\d[\d.,]*", re.ASCII)
 UNIX_TIME = re.compile(r"(\d{9,10}|\d{12,13})(?:\.(\d{1,9}))?", re.ASCII)

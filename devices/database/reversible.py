@@ -1,7 +1,7 @@
 """Migration operations whose reverse keeps the rows or values that it takes out of a model.
 
 A reversed migration would otherwise delete what the earlier version does not know, and a later `migrate` would create
-it empty: docs/decisions/0039-keep-what-a-reversed-migration-removes.md. A table of its own has it until the migration
+it empty: docs/decisions/0042-keep-what-a-reversed-migration-removes.md. A table of its own has it until the migration
 is applied again.
 """
 

@@ -5,51 +5,27 @@ import gzip
 import io
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
-from asgiref.sync import async_to_sync
-from django.core.management import CommandError, call_command
+from django.core.management import call_command
 from django.db import OperationalError
-from django.test import AsyncClient
 from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from devices.models import Device
-from devices.tests.fixtures import ADMIN_KEY
-from readings.ingest import csv_import
+from readings.ingest.csv_import import storing
+from readings.ingest.csv_import.problems import Problem
+from readings.ingest.csv_import.rows import Row, Rows
 from readings.log.recording import record
 from readings.models import Reading
 from readings.querysets import ReadingManager
+from readings.tests.imports import Outcome, export
 from readings.tests.logs import NOON, at, new, state_of, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Outcome:
-    """The output of the command; `failure` is empty if it succeeded."""
-
-    def __init__(self, file: Path | str, *arguments: str) -> None:
-        out, err = io.StringIO(), io.StringIO()
-        self.failure = ""
-        try:
-            call_command("import_readings", str(file), *arguments, stdout=out, stderr=err)
-        except CommandError as error:
-            self.failure = str(error)
-        self.said, self.problems = out.getvalue(), err.getvalue().splitlines()
-
-
-@pytest.fixture
-def bring(tmp_path):
-    def bring_in(text: str | bytes, *arguments: str) -> Outcome:
-        file = tmp_path / "history.csv"
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return Outcome(file, *arguments)
-
-    return bring_in
 
 
 def documents() -> list[tuple[Any, ...]]:
@@ -84,7 +60,7 @@ def test_it_is_no_sign_of_life_of_the_device(device, bring):
 
 
 def test_again_it_doubles_nothing(device, bring, monkeypatch):
-    monkeypatch.setattr(csv_import, "BATCH_READINGS", 7)
+    monkeypatch.setattr(storing, "BATCH_READINGS", 7)
     text = "device_id,timestamp,temperature,pm\n" + "".join(f"mote-1,{1778328000 + n},{n},{n}\n" for n in range(50))
     assert bring(text).said.startswith("50 stored")
     before = documents()
@@ -94,7 +70,7 @@ def test_again_it_doubles_nothing(device, bring, monkeypatch):
 
 
 def test_stopped_half_way_it_goes_on_when_started_again(device, bring, monkeypatch):
-    monkeypatch.setattr(csv_import, "BATCH_READINGS", 10)
+    monkeypatch.setattr(storing, "BATCH_READINGS", 10)
     text = "device_id,timestamp,temperature\n" + "".join(f"mote-1,{1778328000 + n},{n}\n" for n in range(95))
     calls: list[int] = []
 
@@ -104,10 +80,10 @@ def test_stopped_half_way_it_goes_on_when_started_again(device, bring, monkeypat
             raise OperationalError("the database went away")
         return record(*args, **options)
 
-    monkeypatch.setattr(csv_import, "record", failing)
+    monkeypatch.setattr(storing, "record", failing)
     outcome = bring(text)
     assert outcome.failure.startswith("the database went away. So far: 40 stored")
-    assert "no row is stored twice" in outcome.failure
+    assert "stored only once" in outcome.failure
     assert bring(text).said.startswith("55 stored, 40 stored before")
     assert [row[3] for row in documents()] == [float(n) for n in range(95)]
 
@@ -121,10 +97,16 @@ def test_stopped_half_way_it_goes_on_when_started_again(device, bring, monkeypat
         ("mote-1,9999-01-01T00:00:00Z,1,2", "timestamp: 9999-01-01T00:00:00Z is in the future."),
         ("mote-1,1969-12-31T00:00:00Z,1,2", "timestamp: 1969-12-31T00:00:00Z is before 1970."),
         ("mote-1,2026-05-09T12:00:00Z,warm,2", "temperature: The value is text, not a number."),
-        ("mote-1,2026-05-09T12:00:00Z,nan,2", "temperature: The value is text, not a number."),
+        ("mote-1,2026-05-09T12:00:00Z,inf,2", "temperature: The value is text, not a number."),
+        ("mote-1,2026-05-09T12:00:00Z,nan,NA", "The row has no metric value."),
+        ("mote-1,2026-05-09T12:00:00Z,1,2\0", "This is not CSV: The line has a NUL byte."),
+        (f"mote-1,2026-05-09T12:00:00Z,{'1' * 5000},2", "temperature: The value is beyond ±1e+300."),
+        (f"mote-1,2026-05-09T12:00:00Z,1,{'9' * 131073}", "This is not CSV: A cell has more than 131,072 characters."),
+        (f"mote-1,2026-05-09T12:00:00Z,1,{'9' * 3_000_000}", "This is not CSV: The line has more than 1,048,576 char"),
+        ('mote-1,2026-05-09T12:00:00Z,"1,2', "This is not CSV: A quote is opened here and not closed."),
         ("mote-1,2026-05-09T12:00:00Z,1,1e301", "pm: The value is beyond ±1e+300."),
         ("mote-1,2026-05-09T12:00:00Z,,", "The row has no metric value."),
-        ("mote-1,2026-05-09T12:00:00Z,1", "The row has 3 columns, but the first line has 4."),
+        ("mote-1,2026-05-09T12:00:00Z,1", "The row has 3 columns, but the header has 4."),
         ("mote 1,2026-05-09T12:00:00Z,1,2", "device_id: A device_id must match"),
         ("nobody,2026-05-09T12:00:00Z,1,2", "device_id: There is no device 'nobody'. Use --register to register it."),
         ('mote-1,2026-05-09T12:00:00Z,"1"x,2', "This is not CSV"),
@@ -133,7 +115,10 @@ def test_stopped_half_way_it_goes_on_when_started_again(device, bring, monkeypat
 def test_what_is_wrong_is_told_by_its_line_and_the_rest_goes_in(device, bring, row, problem):
     good = "mote-1,2026-05-09T12:00:0{}Z,1,2\n"
     outcome = bring(f"device_id,timestamp,temperature,pm\n{good.format(0)}{row}\n{good.format(1)}")
-    assert outcome.failure == "1 rows were refused."
+    assert outcome.failure == (
+        "1 row was refused. Correct the file, and run the same command again: rows that are stored already are "
+        "recognised, and stored only once."
+    )
     assert len(outcome.problems) == 1
     assert outcome.problems[0].startswith(f"line 3: {problem}")
     assert [row[2] for row in documents()] == [at(0), at(1)]
@@ -144,11 +129,11 @@ def test_what_is_wrong_is_told_by_its_line_and_the_rest_goes_in(device, bring, r
     [
         ("", "The file is empty"),
         ("time,device_id,temperature\n", "has no column 'timestamp'"),
-        ("device_id;timestamp;temperature\n", "Separate the columns with commas"),
+        ("device_id timestamp temperature\n", "has no column 'timestamp'"),
         ("device_id,timestamp,Temperature\n", "'Temperature' is not a metric name"),
         ("device_id,timestamp,pm,pm\n", "has the column 'pm' twice"),
         ("device_id,timestamp\n", "has no metric"),
-        (b"device_id,timestamp,pm\nmote-1,\xff\xfe,1\n", "cannot be read"),
+        (b"device_id,timestamp,pm\nmote-1,\xff\xfe,1\n", "line 2: The byte 0xff is not UTF-8"),
         (b"\x1f\x8bnot gzip", "cannot be read"),
     ],
 )
@@ -166,7 +151,7 @@ def test_many_problems_are_counted_and_the_first_are_shown(device, bring):
     outcome = bring("device_id,timestamp,pm\n" + "mote-1,never,1\n" * 250)
     assert len(outcome.problems) == 101
     assert outcome.problems[-1] == "… and 150 more."
-    assert outcome.failure == "250 rows were refused."
+    assert outcome.failure.startswith("250 rows were refused.")
 
 
 def test_devices_are_made_where_one_asks_for_it(bring):
@@ -195,11 +180,11 @@ def test_no_device_is_made_without_its_readings(bring, monkeypatch):
 
 def test_a_device_that_somebody_else_makes_meanwhile_is_taken_as_it_is(bring, monkeypatch):
     def late(readings: Any, **given: Any) -> Any:
-        monkeypatch.setattr(csv_import, "record", record)
+        monkeypatch.setattr(storing, "record", record)
         Device.objects.register(device_id="new-2", name="Theirs")
         return record(readings, **given)
 
-    monkeypatch.setattr(csv_import, "record", late)
+    monkeypatch.setattr(storing, "record", late)
     assert bring(NEW_DEVICES, "--register").said.startswith("2 stored")
     assert dict(Device.objects.values_list("device_id", "name")) == {"new-1": "", "new-2": "Theirs"}
 
@@ -232,14 +217,7 @@ def test_what_was_exported_comes_back_as_it_was(device, bring):
     before = documents()
     ids = list(Reading.objects.order_by("seq").values_list("id", flat=True))
 
-    async def exported() -> bytes:
-        query = {"format": "csv", "order": "asc"}
-        response: Any = await AsyncClient().get(
-            "/api/v1/devices/mote-1/history", query, headers={"X-API-Key": ADMIN_KEY}
-        )
-        return b"".join([part async for part in response])
-
-    text = async_to_sync(exported)()
+    text = export("mote-1")
     assert bring(text).said.startswith("0 stored, 30 stored before")
     call_command("erase_device", "mote-1", "--yes", "--with-device", stdout=io.StringIO())
     assert bring(text, "--register").said.startswith("30 stored")
@@ -269,6 +247,8 @@ CELLS = st.one_of(
 @hypothesis.settings(derandomize=True, database=None, deadline=None)
 def test_whatever_a_row_has_it_is_a_reading_or_a_problem(rows):
     file = io.StringIO()
-    csv.writer(file).writerows([["device_id", "timestamp", "temperature", "rssi", "id"], *rows])
-    for row in csv_import.read_rows(file.getvalue().splitlines(keepends=True), now=NOON):
-        assert isinstance(row, csv_import.Row | csv_import.Problem)
+    good = ["mote-1", "2026-05-09T12:00:00Z", "1", "1", ""]
+    csv.writer(file).writerows([["device_id", "timestamp", "temperature", "rssi", "id"], good, *rows])
+    file.seek(0)
+    for row in Rows(file, now=NOON):
+        assert isinstance(row, Row | Problem)

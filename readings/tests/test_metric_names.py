@@ -120,7 +120,7 @@ def test_an_import_is_judged_as_well(device, tmp_path, capsys):
     file = tmp_path / "history.csv"
     file.write_text("device_id,timestamp,c,d\nmote-1,2026-05-09T12:00:00Z,1,\nmote-1,2026-05-09T12:00:01Z,,1\n")
 
-    with pytest.raises(CommandError, match="1 rows"):
+    with pytest.raises(CommandError, match="1 row was"):
         call_command("import_readings", str(file))
 
     assert extras_of() == ["a", "b", "c"]

@@ -93,13 +93,3 @@ def test_a_spreadsheet_reads_the_csv(device):
     assert [float(row["temperature"]) for row in rows] == [n / 4 for n in range(20)]
     assert {row["device_id"] for row in rows} == {"mote-1"}
     assert [datetime.strptime(row["timestamp"], "%Y-%m-%d %H:%M:%S.%f").minute for row in rows] == [0] * 20  # noqa: DTZ007
-
-
-def test_the_recipe_of_a_history_from_elsewhere_is_one_that_goes_in(tmp_path):
-    from django.core.management import call_command
-
-    file = tmp_path / "history.csv"
-    file.write_text(re.search(r"```\n(device_id,timestamp,.*?)```", RECIPES, re.DOTALL)[1])  # type: ignore[index]
-    out = io.StringIO()
-    call_command("import_readings", str(file), "--register", stdout=out)
-    assert out.getvalue().startswith("2 stored")

@@ -26,6 +26,7 @@ PAGES = {
     "http-api": ("HTTP API", "http-api.md"),
     "live": ("Live protocol", "live.md"),
     "recipes": ("Recipes", "recipes.md"),
+    "import": ("Import CSV files", "import.md"),
     "rollups-and-retention": ("Rollups and retention", "rollups-and-retention.md"),
     "operations": ("Operations", "operations.md"),
     "observability": ("Observability", "observability.md"),

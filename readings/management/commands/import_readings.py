@@ -1,11 +1,11 @@
-import gzip
-import io
+import os
+import shlex
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import IO, Any
+from contextlib import contextmanager
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
@@ -13,54 +13,86 @@ from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from readings.ingest.csv_import import Imported, InvalidFile, Problem, read_rows, store_rows
+from devices.models import Device
+from readings.ingest.csv_import.arguments import add_file_options, given, parse_options
+from readings.ingest.csv_import.options import Options
+from readings.ingest.csv_import.problems import InvalidFile, Problem
+from readings.ingest.csv_import.rows import Rows
+from readings.ingest.csv_import.source import opened
+from readings.ingest.csv_import.storing import Imported, store_rows
+from readings.ingest.csv_import.times import rfc3339
 from readings.log.recording import OutcomeUnknown
 
 PROBLEMS_SHOWN = 100
-GZIP_MAGIC = b"\x1f\x8b"
+AGAIN = "run the same command again: rows that are stored already are recognised, and stored only once."
 
 
 class Command(BaseCommand):
     help = (
-        "Imports readings from a CSV file with the header device_id,timestamp,<metric>,… Exported files, which also "
-        "have the columns id and seq, are accepted. Timestamps are RFC 3339 or Unix seconds. Invalid rows are reported "
-        "with their line number; all other rows are stored. The command can be repeated: a row is stored only once."
+        "Imports readings from a CSV file with the header device_id,timestamp,<metric>,…, or with other columns that "
+        "options assign. If a file does not fit, the command proposes options. Times are RFC 3339, local times (--tz) "
+        "or Unix times. Invalid rows are reported with their line number; all other rows are stored. The command can "
+        "be repeated: a row is stored only once. Exported files, which also have the columns id and seq, are accepted."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", help="the file, may be gzipped; - reads from standard input")
         parser.add_argument("--register", action="store_true", help="register devices that do not exist")
         parser.add_argument("--dry-run", action="store_true", help="check all rows, and store nothing")
+        add_file_options(parser)
 
-    def handle(self, *args: Any, file: str, **options: Any) -> None:
-        done, shown = Imported(), 0
-        started = time.monotonic()
+    def handle(self, *args: Any, file: str, register: bool, dry_run: bool, **arguments: Any) -> None:
+        done = Imported()
         try:
-            with opened(file) as (lines, position, size), self.progress(size) as show:
-                rows = read_rows(lines, now=timezone.now())
-                for done, problems in store_rows(rows, register=options["register"], dry_run=options["dry_run"]):
-                    self.tell(problems[: max(0, PROBLEMS_SHOWN - shown)])
-                    shown += len(problems)
-                    show(done, position())
+            options = parse_options(arguments)
+            self.check_device(options, register)
+            self.bring(file, options, done, register=register, dry_run=dry_run)
+        except BrokenPipeError as error:
+            abandon_output()
+            raise CommandError(f"The output was closed. {so_far(done)}") from error
         except InvalidFile as error:
-            raise CommandError(f"{file}: {error}") from error
-        except (OSError, EOFError, UnicodeError) as error:
-            raise CommandError(f"{file} cannot be read: {error}. So far: {done}.") from error
+            words = [f"{file}: {error}"]
+            if error.proposed:
+                command = ["manage.py", "import_readings", file, *given(arguments, register=register, dry_run=dry_run)]
+                words.append(f"Try:\n  {shlex.join([*command, *error.proposed])}")
+            words.append(so_far(done))
+            raise CommandError("\n".join(words)) from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise CommandError(f"{file} cannot be read: {error}. {so_far(done)}") from error
         except KeyboardInterrupt as error:
-            raise CommandError(
-                f"Stopped. So far: {done}. Run the command again to continue; no row is stored twice."
-            ) from error
+            raise CommandError(f"Stopped. So far: {done}. To continue, {AGAIN}") from error
         except (DatabaseError, InterfaceError, OutcomeUnknown) as error:
-            again = "Run the command again to continue; no row is stored twice."
-            raise CommandError(f"{str(error).strip()}. So far: {done}. {again}") from error
+            # Without `so_far`, because it can be unknown whether the last rows were stored.
+            raise CommandError(f"{str(error).strip()}. So far: {done}. To continue, {AGAIN}") from error
+        if done.refused:
+            were = "row was" if done.refused == 1 else "rows were"
+            raise CommandError(f"{done.refused:,} {were} refused. Correct the file, and {AGAIN}")
+
+    def check_device(self, options: Options, register: bool) -> None:
+        if options.device and not register and not Device.objects.filter(device_id=options.device).exists():
+            raise CommandError(f"There is no device {options.device!r}. Use --register to register it.")
+
+    def bring(self, file: str, options: Options, done: Imported, *, register: bool, dry_run: bool) -> None:
+        """Imports the file, counts its rows in `done`, and writes what there is to say."""
+        shown = 0
+        started = time.monotonic()
+        with opened(file, options.encoding) as source, self.progress(source.size) as show:
+            rows = Rows(source.text, now=timezone.now(), options=options, file=file, warn=self.stderr.write)
+            for note in rows.notes():
+                self.stderr.write(note)
+            for problems in store_rows(rows, done, register=register, dry_run=dry_run):
+                self.tell(problems[: max(0, PROBLEMS_SHOWN - shown)])
+                shown += len(problems)
+                show(done, source.position())
         if shown > PROBLEMS_SHOWN:
             self.stderr.write(f"… and {shown - PROBLEMS_SHOWN:,} more.")
         seconds = max(time.monotonic() - started, 0.001)
-        rows_done = done.stored + done.duplicates + done.refused
-        words = f"{'Dry run: ' if options['dry_run'] else ''}{done}"
-        self.stdout.write(f"{words}, in {seconds:.1f} s ({rows_done / seconds:,.0f} rows/s).")
-        if done.refused:
-            raise CommandError(f"{done.refused:,} rows were refused.")
+        words = [f"{'Dry run: ' if dry_run else ''}{done}, in {seconds:.1f} s ({done.rows / seconds:,.0f} rows/s)."]
+        if done.earliest and done.latest:
+            words.append(f"First time: {rfc3339(done.earliest)}. Last time: {rfc3339(done.latest)}.")
+        self.stdout.write("\n".join(words + rows.times.summary()))
+        # Here, because a closed pipe would otherwise be noticed only when the interpreter ends.
+        self.stdout.flush()
 
     def tell(self, problems: list[Problem]) -> None:
         for problem in problems:
@@ -79,34 +111,12 @@ class Command(BaseCommand):
             yield lambda done, position: bar.update(task, completed=position, description=str(done))
 
 
-@contextmanager
-def opened(file: str) -> Iterator[tuple[IO[str], Callable[[], int], int | None]]:
-    """Yields the lines, a function for the number of bytes read, and the file size in bytes (None: unknown)."""
-    with ExitStack() as stack:
-        if file == "-":
-            raw: IO[bytes] = sys.stdin.buffer
-            size = None
-        else:
-            raw = stack.enter_context(Path(file).open("rb"))
-            size = Path(file).stat().st_size
-        counted = Counted(raw)
-        buffered = io.BufferedReader(counted)
-        packed = buffered.peek(2)[:2] == GZIP_MAGIC
-        unpacked: Any = gzip.GzipFile(fileobj=buffered) if packed else buffered
-        yield io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline=""), lambda: counted.bytes, size
+def so_far(done: Imported) -> str:
+    """What an import that failed has stored, and how to go on."""
+    return f"So far: {done}. To continue, {AGAIN}" if done.rows else "Nothing was stored."
 
 
-class Counted(io.RawIOBase):
-    """A file that counts the bytes read from it, also if it is not seekable."""
-
-    def __init__(self, raw: IO[bytes]) -> None:
-        self.raw, self.bytes = raw, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        found = self.raw.read(len(buffer))
-        buffer[: len(found)] = found
-        self.bytes += len(found)
-        return len(found)
+def abandon_output() -> None:
+    """Sends further output nowhere, because Python flushes it at exit and would report the closed pipe again."""
+    if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
