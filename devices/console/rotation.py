@@ -18,11 +18,11 @@ from django.utils import timezone
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
+from devices.access.rotation import KeysReplaced, fingerprint, rotate_keys
 from devices.changes import ROTATED, log_changed
 from devices.console import new_keys
 from devices.models import Device, RotationUnderWay
 from devices.plurals import counted
-from devices.rotation import KeysReplaced, fingerprint, rotate_keys
 
 # Maximum number of devices in one rotation.
 ROTATED_AT_ONCE = 500

@@ -7,8 +7,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
+from devices.access.rotation import fingerprint
 from devices.models import Device, DeviceState
-from devices.rotation import fingerprint
 from devices.tests.fixtures import client_with, staff_client
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]

@@ -14,11 +14,11 @@ from django.db import OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+from devices.access.rotation import KeysReplaced, fingerprint, rotate_keys
 from devices.api.views import DeviceViewSet
 from devices.console.activation import digest
 from devices.console.rotation import RotationForm
 from devices.models import Device, DeviceState, RotationUnderWay
-from devices.rotation import KeysReplaced, fingerprint, rotate_keys
 from devices.tests.fixtures import ADMIN_KEY, client_with, staff_client
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -8,9 +8,9 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
+from devices.access.rotation import fingerprint
 from devices.console import new_keys
 from devices.models import Device
-from devices.rotation import fingerprint
 from devices.tests.fixtures import new_client, staff_client
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]

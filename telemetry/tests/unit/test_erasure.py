@@ -11,10 +11,10 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
+from devices.access.rotation import fingerprint
 from devices.console.activation import digest
 from devices.keys import key_hint
 from devices.models import Device
-from devices.rotation import fingerprint
 from devices.tests.fixtures import FLEET_KEY, client_with, new_client, staff_client
 from readings.ingest import refused_posts
 from readings.ingest.refused_posts import Noted, Times, keep, refused_post
