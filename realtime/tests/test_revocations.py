@@ -86,7 +86,7 @@ REVOCATIONS = {
     "account": ("session", lambda device: User.objects.filter(username="viewer").update(is_active=False)),
     "password": ("session", lambda device: change_password()),
     "issuing key": ("ticket of a device", lambda device: device.rotate_key(overlap=timedelta(0), now=timezone.now())),
-    "issuing account": ("ticket of an account", lambda device: User.objects.update(is_staff=False)),
+    "issuing account": ("ticket of an account", lambda device: User.objects.update(is_active=False)),
 }
 # After this one, nothing is stored for this device.
 DEACTIVATED = {"deactivated": ("key", lambda device: Device.objects.update(is_active=False))}
