@@ -35,8 +35,8 @@ test-on:
 
 fuzz: $(VENV)/dev.installed
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} FUZZ_BODIES=$${FUZZ_BODIES:-10000} \
-	  .ci/test slow telemetry/tests/end_to_end/test_schema_fuzzing.py telemetry/tests/unit/test_mutated_bodies.py \
-	  telemetry/tests/unit/test_hostile_parameters.py $(ARGS)
+	  .ci/test slow telemetry/tests/end_to_end/servers/test_schema_fuzzing.py telemetry/tests/unit/gateway/test_mutated_bodies.py \
+	  telemetry/tests/unit/answers/test_hostile_parameters.py $(ARGS)
 
 lint: $(VENV)/dev.installed
 	@.ci/lint

@@ -28,8 +28,8 @@ from benchmarks.live.watchers import Audience, Poster
 from benchmarks.measuring import load
 from benchmarks.measuring.checkouts import Checkout, Stack
 from benchmarks.measuring.cpu import Cpu, database_seconds, ended_children_seconds, used
-from telemetry.tests.support.postgresql import PostgreSQL
-from telemetry.tests.support.redis_server import Redis
+from telemetry.tests.support.servers.postgresql import PostgreSQL
+from telemetry.tests.support.servers.redis_server import Redis
 
 PARTS = ("single", "batch", "gateway", "maintenance", "live")
 LABELS = {

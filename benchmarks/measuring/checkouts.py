@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 
 from benchmarks.measuring.servers import Server
-from telemetry.tests.support.postgresql import PostgreSQL
-from telemetry.tests.support.server import free_port
+from telemetry.tests.support.servers.postgresql import PostgreSQL
+from telemetry.tests.support.servers.server import free_port
 
 # The checkout's own benchmarks define its uvicorn options and how to register a device.
 DESCRIBE = """

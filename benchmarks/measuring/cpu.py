@@ -5,7 +5,7 @@ import resource
 from pathlib import Path
 from typing import NamedTuple
 
-from telemetry.tests.support.postgresql import PostgreSQL, children_of
+from telemetry.tests.support.servers.postgresql import PostgreSQL, children_of
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 

@@ -1,6 +1,7 @@
 """The channel layer on Redis, with methods that address many groups in one round trip.
 
-It uses private parts of channels_redis: `telemetry/tests/unit/test_private_parts.py` fails when these change.
+It uses private parts of channels_redis: `telemetry/tests/unit/configuration/test_private_parts.py` fails when these
+change.
 """
 
 from collections import defaultdict

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from telemetry.tests.support.browser import chromium, session
-from telemetry.tests.support.server import Server
+from telemetry.tests.support.servers.server import Server
 
 collect_ignore = [] if "PROVE" in os.environ else ["proofs"]  # `make prove`
 

@@ -7,7 +7,7 @@ import { doubles } from "./doubles.js";
 
 const NOW = Date.UTC(2026, 4, 9, 12, 0, 0);
 
-// devices/metrics.py writes the same texts: realtime/tests/test_numbers.py
+// devices/metrics.py writes the same texts: realtime/tests/pages/test_numbers.py
 test("a number is shown as people write it", () => {
   const cases = JSON.parse(readFileSync(new URL("numbers.json", import.meta.url), "utf8"));
   assert.deepEqual(cases.map(([value]) => [value, number(value)]), cases);

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from django.conf import settings
 
-from telemetry.tests.support.fleet import Verdict
+from telemetry.tests.support.clients.fleet import Verdict
 
 DOCUMENT = Path(settings.BASE_DIR) / "docs" / "reliability.md"
 # Variables that shorten a run for a first look; such a run is not a proof.

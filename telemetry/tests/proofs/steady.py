@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 from uuid import uuid4
 
-from telemetry.tests.support.fleet import Journal, Verdict
-from telemetry.tests.support.server import Server
+from telemetry.tests.support.clients.fleet import Journal, Verdict
+from telemetry.tests.support.servers.server import Server
 
 
 class Steady:

@@ -8,13 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from telemetry.tests.end_to_end.test_greedy_caller import LOOPS, MEMORY_MB_MAX, P99_FACTOR_MAX, fill
+from telemetry.tests.end_to_end.limits.test_greedy_caller import LOOPS, MEMORY_MB_MAX, P99_FACTOR_MAX, fill
 from telemetry.tests.proofs.conftest import Record
-from telemetry.tests.support.greedy import asks
-from telemetry.tests.support.neighbours import Greedy, Memory, Neighbours, beside
-from telemetry.tests.support.postgresql import PostgreSQL
-from telemetry.tests.support.recovery import maintaining
-from telemetry.tests.support.server import ADMIN_KEY, FLEET_KEY, Server
+from telemetry.tests.support.clients.greedy import asks
+from telemetry.tests.support.clients.neighbours import Greedy, Memory, Neighbours, beside
+from telemetry.tests.support.clients.recovery import maintaining
+from telemetry.tests.support.servers.postgresql import PostgreSQL
+from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server
 
 pytestmark = pytest.mark.prove
 

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.tests.end_to_end.test_abandoned_requests import Abandoned
-from telemetry.tests.end_to_end.test_hung_connections import RECOVERY_SECONDS_MAX, Scene, scene, stop_while_hanging
+from telemetry.tests.end_to_end.faults.test_hung_connections import (
+    RECOVERY_SECONDS_MAX,
+    Scene,
+    scene,
+    stop_while_hanging,
+)
+from telemetry.tests.end_to_end.limits.test_abandoned_requests import Abandoned
 from telemetry.tests.proofs.conftest import Record
-from telemetry.tests.support.postgresql import PostgreSQL
-from telemetry.tests.support.server import Server
+from telemetry.tests.support.servers.postgresql import PostgreSQL
+from telemetry.tests.support.servers.server import Server
 
 pytestmark = pytest.mark.prove
 
@@ -18,7 +23,7 @@ TIMES = int(os.environ.get("HANG_TIMES", "3"))
 REQUESTS = int(os.environ.get("ABANDONED_REQUESTS", "200"))
 LOCKED_SECONDS = 20
 SERVERS = pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"])
-# What happens to the COMMIT at which all connections hang (telemetry.tests.support.hanging_proxy.HangingProxy).
+# What happens to the COMMIT at which all connections hang (telemetry.tests.support.servers.hanging_proxy.HangingProxy).
 HOW = {"at any moment": None, "before a COMMIT": False, "after a COMMIT": True}
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from telemetry.tests.end_to_end.test_stopping import Poster
+from telemetry.tests.end_to_end.faults.test_stopping import Poster
 from telemetry.tests.proofs.conftest import Record
-from telemetry.tests.support.fleet import Fleet, Verdict, seconds_until_acknowledged
-from telemetry.tests.support.postgresql import PostgreSQL, children_of
-from telemetry.tests.support.server import Server
+from telemetry.tests.support.clients.fleet import Fleet, Verdict, seconds_until_acknowledged
+from telemetry.tests.support.servers.postgresql import PostgreSQL, children_of
+from telemetry.tests.support.servers.server import Server
 
 pytestmark = pytest.mark.prove
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from telemetry.tests.proofs.conftest import Record
-from telemetry.tests.support.audience import COMPLETE_SECONDS, Audience
-from telemetry.tests.support.fleet import Fleet
-from telemetry.tests.support.postgresql import PostgreSQL
-from telemetry.tests.support.redis_server import Redis
-from telemetry.tests.support.server import Server
+from telemetry.tests.support.clients.audience import COMPLETE_SECONDS, Audience
+from telemetry.tests.support.clients.fleet import Fleet
+from telemetry.tests.support.servers.postgresql import PostgreSQL
+from telemetry.tests.support.servers.redis_server import Redis
+from telemetry.tests.support.servers.server import Server
 
 pytestmark = pytest.mark.prove
 

@@ -17,8 +17,8 @@ import pytest
 from django.conf import settings
 
 from telemetry.tests.proofs.conftest import Record
-from telemetry.tests.support.postgresql import PostgreSQL
-from telemetry.tests.support.server import FLEET_KEY, Server
+from telemetry.tests.support.servers.postgresql import PostgreSQL
+from telemetry.tests.support.servers.server import FLEET_KEY, Server
 
 pytestmark = pytest.mark.prove
 

@@ -8,8 +8,8 @@ import pytest
 from telemetry.tests.proofs.conftest import Record
 from telemetry.tests.proofs.steady import Steady
 from telemetry.tests.proofs.watching import Watch
-from telemetry.tests.support.postgresql import PostgreSQL
-from telemetry.tests.support.server import Server
+from telemetry.tests.support.servers.postgresql import PostgreSQL
+from telemetry.tests.support.servers.server import Server
 
 pytestmark = pytest.mark.prove
 

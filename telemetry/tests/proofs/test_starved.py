@@ -19,9 +19,9 @@ import pytest
 
 from telemetry.tests.proofs.conftest import Record
 from telemetry.tests.proofs.watching import Watch, usage
-from telemetry.tests.support.fleet import Fleet, seconds_until_acknowledged
-from telemetry.tests.support.postgresql import PostgreSQL
-from telemetry.tests.support.server import FLEET_KEY, Server
+from telemetry.tests.support.clients.fleet import Fleet, seconds_until_acknowledged
+from telemetry.tests.support.servers.postgresql import PostgreSQL
+from telemetry.tests.support.servers.server import FLEET_KEY, Server
 
 pytestmark = pytest.mark.prove
 

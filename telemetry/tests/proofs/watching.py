@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from telemetry.tests.support.server import Server
+from telemetry.tests.support.servers.server import Server
 
 
 class Usage(NamedTuple):

@@ -1,4 +1,4 @@
-"""The private parts of libraries that the code uses or overrides, for `telemetry/tests/unit/test_private_parts.py`."""
+"""The private parts of libraries that the code uses or overrides, for `test_private_parts` in `unit/configuration`."""
 
 from typing import NamedTuple
 

@@ -1,0 +1,1 @@
+"""Tests of the device endpoints and of registering."""

@@ -1,0 +1,1 @@
+"""Tests of aggregates, buckets and rollups."""

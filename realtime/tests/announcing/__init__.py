@@ -1,0 +1,1 @@
+"""Tests of announcements and the channel layer."""

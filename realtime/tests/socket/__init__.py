@@ -1,0 +1,1 @@
+"""Tests of live sockets, through the real application without a server."""

@@ -1,0 +1,1 @@
+"""Tests of faults: of servers, databases, networks and clients."""

@@ -1,0 +1,1 @@
+"""Tests of servers, their set-up and their scripts."""

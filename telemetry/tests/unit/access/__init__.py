@@ -1,0 +1,1 @@
+"""Tests of authorisation, roles and signing in."""

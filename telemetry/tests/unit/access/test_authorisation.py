@@ -1,0 +1,152 @@
+"""Authorisation: every route and method with every kind of caller (`telemetry.tests.support.clients.callers`).
+
+A route that is missing in the matrix fails the first test. The console's own routes have a
+matrix in `test_authorisation_console`, the sockets in `test_authorisation_sockets`.
+"""
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from msgspec import json
+
+from devices.tests.fixtures import ADMIN_KEY, problem, staff_client
+from telemetry.tests.support.clients.callers import World
+from telemetry.tests.support.routes import routes
+
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
+
+# Cells are statuses; `else` stands for all other methods that the view accepts. The end of a row is the permission that
+# an account needs: `staff` has only this one, `without` has all others.
+MATRIX = """
+route             method no- bad in  own oth ret ret in- fle ad- sta mem wi- ro- vi- clo no  fo-
+                         one key url key er  ir- ir- act et  min ff  ber th- ot  sit sed cs- re-
+                                             ing ed  ive                 out     or      rf  ign
+start             GET    302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302
+start             else   302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 403 403
+favicon           GET    302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302
+favicon           else   302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 302 403 403
+health            GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+health-live       GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+health-ready      GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+api-health        GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+metrics           GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 READ_METRICS
+schema            GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+docs              GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+redoc             GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+guide             GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+live-fleet        GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_reading
+live-sparklines   GET    302 302 302 302 302 302 302 302 302 302 400 400 403 400 302 302 400 400 readings.view_reading
+live-refused      GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_rejection
+live-device       GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_reading
+ingest            POST   401 401 401 201 403 201 401 401 201 403 401 401 401 401 401 401 401 401
+ingest-batch      POST   401 401 401 201 422 201 401 401 201 403 401 401 401 401 401 401 401 401
+device-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_device
+device-list       POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_device
+device-detail     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_device
+device-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
+device-detail     DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 devices.delete_device
+device-rotate-key POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
+device-history    GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+device-aggregate  GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+realtime-tickets  POST   401 401 401 201 404 201 401 401 403 201 201 201 403 201 403 401 403 403 readings.view_reading
+"""
+CALLERS = (
+    *("nobody", "wrong", "url", "own", "other", "retiring", "retired", "inactive", "fleet", "admin"),
+    *("staff", "member", "without", "root", "visitor", "closed", "no_csrf", "foreign"),
+)
+
+ROUTES = {route.name: route for route in routes() if not route.path.startswith("admin/")}
+ROWS = [line.split() for line in MATRIX.strip().splitlines()[3:]]
+NAMES = {"READ_METRICS": "readings.view_maintenanceround"}  # too long for the table
+PERMISSIONS = {
+    (name, method): NAMES.get(rest[0], rest[0]) for name, method, *cells in ROWS if (rest := cells[len(CALLERS) :])
+}
+EVERY_PERMISSION = sorted(set(PERMISSIONS.values()))
+
+
+def methods_of(name, method):
+    return ROUTES[name].methods - {"GET"} if method == "else" and name in ROUTES else {method}
+
+
+CELLS = [
+    pytest.param(name, method, caller, int(status), id=f"{name}-{method}-{caller}")
+    for name, methods, *cells in ROWS
+    for caller, status in zip(CALLERS, cells, strict=False)
+    for method in sorted(methods_of(name, methods))
+]
+
+READING = {"device_id": "mote-1", "temperature": 21.5}
+BODIES = {
+    ("ingest", "POST"): READING,
+    ("ingest-batch", "POST"): [READING],
+    ("device-list", "POST"): {"device_id": "mote-3"},
+    ("device-detail", "PATCH"): {"name": "Roof"},
+    ("device-rotate-key", "POST"): {"overlap_seconds": 0},
+    ("realtime-tickets", "POST"): {"device_id": "mote-1"},
+}
+
+
+def url(name):
+    return reverse(name, kwargs={"device_id": "mote-1"} if "device_id" in ROUTES[name].path else None)
+
+
+def ask(client, name, method):
+    body = json.encode(BODIES[name, method]) if (name, method) in BODIES else b""
+    return client.generic(method, url(name), body, content_type="application/json")
+
+
+def test_every_route_and_method_has_a_row():
+    there_is = {(route.name, method) for route in ROUTES.values() for method in route.methods}
+
+    assert there_is == {(name, method) for name, methods, *_ in ROWS for method in methods_of(name, methods)}
+
+
+def test_every_row_has_a_cell_for_every_caller():
+    assert {name: len(cells) for name, _, *cells in ROWS if len(cells) not in (len(CALLERS), len(CALLERS) + 1)} == {}
+
+
+@pytest.mark.parametrize(("name", "method", "caller", "expected"), CELLS)
+def test_the_matrix(name, method, caller, expected):
+    client = World(PERMISSIONS.get((name, method)), EVERY_PERMISSION).client(caller)
+
+    response = ask(client, name, method)
+
+    assert response.status_code == expected, response.content
+    if expected >= 400 and url(name).startswith("/api/"):
+        problem(response, expected)
+    assert ("WWW-Authenticate" in response) == (expected == 401)
+    # A page of another origin can send a request with a session, but must not be able to read the answer.
+    assert "Access-Control-Allow-Origin" not in response
+
+
+@pytest.mark.parametrize(("name", "method"), [(name, method) for name, method, *cells in ROWS if "401" in cells])
+def test_who_is_refused_changes_nothing(name, method, admin):
+    world = World(PERMISSIONS.get((name, method)), EVERY_PERMISSION)
+    before = admin.get("/api/v1/devices").json()
+
+    for caller in ("nobody", "wrong", "url", "other", "without", "visitor", "closed"):
+        ask(world.client(caller), name, method)
+
+    assert admin.get("/api/v1/devices").json() == before
+
+
+def test_a_permission_that_is_taken_away_is_gone_at_once(device):
+    client = staff_client("operator", "devices.view_device")
+    assert client.get(url("device-list")).status_code == 200
+
+    User.objects.get().user_permissions.clear()
+
+    problem(client.get(url("device-list")), 403)
+
+
+def test_a_refusal_for_want_of_a_csrf_token_says_so(device):
+    client = staff_client("operator", "devices.add_device", enforce_csrf=True)
+
+    assert "CSRF" in problem(client.post(url("device-list"), {"device_id": "mote-3"}), 403)["detail"]
+
+
+def test_a_key_needs_no_csrf_token_even_beside_a_session(device):
+    client = staff_client("operator", enforce_csrf=True)
+
+    assert client.post(url("device-list"), {"device_id": "mote-3"}, HTTP_X_API_KEY=ADMIN_KEY).status_code == 201

@@ -1,0 +1,1 @@
+"""Tests that concern the answers of every endpoint."""

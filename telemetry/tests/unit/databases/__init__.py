@@ -1,0 +1,1 @@
+"""Tests of databases: deadlines, erasure, migrations."""

@@ -1,0 +1,1 @@
+"""Tests of what is before Django: bodies, limits, the ingest lane."""
