@@ -21,7 +21,9 @@ def exists(editor: BaseDatabaseSchemaEditor, table: str) -> bool:
 
 
 def has_rows(editor: BaseDatabaseSchemaEditor, model: type[models.Model]) -> bool:
-    return model._base_manager.using(editor.connection.alias).exists()
+    with editor.connection.cursor() as cursor:
+        cursor.execute(f"SELECT 1 FROM {model._meta.db_table} LIMIT 1")  # noqa: S608
+        return cursor.fetchone() is not None
 
 
 class CreateKeptModel(migrations.CreateModel):
