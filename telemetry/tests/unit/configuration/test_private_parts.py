@@ -30,7 +30,7 @@ pytestmark = pytest.mark.once
 BASE = Path(settings.BASE_DIR)
 
 # Private by their name alone: documented parts of the standard library and of Django.
-PUBLIC = {"_meta", "_replace", "_base_manager", "_default_manager"}
+PUBLIC = {"_meta", "_replace", "_default_manager"}
 # Checked by a test of their own below, or by a row above.
 PRIVATE = {
     "_authenticator",
