@@ -52,7 +52,7 @@ offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(
     end="\n",
     mark=True,
 )
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_log_comes_back_as_it_was(tmp_path, log, separator, decimal, absent, offset, end, mark):
     source, target = (f"device-{next(number)}" for _ in range(2))
     for device_id in (source, target):

@@ -29,7 +29,7 @@ function draw(chart, values, bounds = BOUNDS) {
 
 test("uPlot draws a chart of any values with few labels", () => {
   const one = chart();
-  for (const [low, high] of [[1024.3999999999999, 1024.4], [2 ** 53 - 1, 2 ** 53], [-1e300, 1e300], [5e-324, 5e-324], ...ranges(2000)]) {
+  for (const [low, high] of [[1024.3999999999999, 1024.4], [2 ** 53 - 1, 2 ** 53], [-1e300, 1e300], [5e-324, 5e-324], ...ranges(400)]) {
     const { vertical } = draw(one, [[low, low, high], [low, high, high]]);
     assert.ok(vertical.length >= 2 && vertical.length <= 6, `${low} to ${high}: ${vertical.length} labels`);
     assert.ok(vertical.every(({ y }) => y >= 0 && y <= 168), `${low} to ${high}`);
@@ -39,7 +39,7 @@ test("uPlot draws a chart of any values with few labels", () => {
 test("no label is cut off, however long it is and however narrow the chart", () => {
   for (const width of [300, WIDTH]) {
     const one = chart(width);
-    for (const value of doubles(500).filter((one) => Math.abs(one) <= 1e300)) {
+    for (const value of doubles(120).filter((one) => Math.abs(one) <= 1e300)) {
       for (const days of [1 / 24, 1, 30, 365]) {
         const { vertical, horizontal } = draw(one, [[value, value, value]], { start: BOUNDS.end - days * 86_400, end: BOUNDS.end });
         for (const { text, x } of vertical) assert.ok(x - text.length * LETTER >= 0, `${text} begins at ${x - text.length * LETTER}`);

@@ -22,7 +22,7 @@ test("values that differ by more are not", () => {
 });
 
 test("the range of any values has room above and below, and few different ticks", () => {
-  for (const [low, high] of [...NARROW, [-1e300, 1e300], [-Number.MAX_VALUE, Number.MAX_VALUE], ...ranges(20_000)]) {
+  for (const [low, high] of [...NARROW, [-1e300, 1e300], [-Number.MAX_VALUE, Number.MAX_VALUE], ...ranges(5_000)]) {
     const named = `${low} to ${high}`;
     const [bottom, top] = valueRange(low, high);
     assert.ok(Number.isFinite(top - bottom) && bottom < top, named);

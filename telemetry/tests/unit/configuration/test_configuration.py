@@ -147,12 +147,16 @@ def deployment_check(**environment):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.once
 def test_django_s_own_check_of_a_deployment_finds_nothing_in_production():
     done = deployment_check()
 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("environment", "finding"),
     [

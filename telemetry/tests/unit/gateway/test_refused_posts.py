@@ -24,6 +24,7 @@ async def written(lane: Any) -> None:
         await keeper.writing
 
 
+@pytest.mark.slow
 def test_a_gateway_that_names_2600_devices_there_are_not_takes_nobody_elses_place(mote, other_device, monkeypatch):
     from telemetry.asgi import application, lane
 
