@@ -111,6 +111,7 @@ async def test_a_reading_that_is_sent_again_says_that_the_device_was_heard_from(
     await sync_to_async(store)([again, new("mote-2")], received_at=now - timedelta(seconds=40))
     async with watching("mote-1") as socket, watching("") as fleet:
         assert (await socket.frame())["last_seen_at"] == frames.moment(now - timedelta(seconds=40))
+        await frame_of(fleet, "positions")
         await sync_to_async(store)([again], received_at=now)
         said = {"type": "status", "device_id": "mote-1", "status": "online", "last_seen_at": frames.moment(now)}
         assert await socket.frame(status=True) == said
