@@ -14,7 +14,9 @@ from django.db.models import F
 
 from devices.models import Device
 from readings.alarms.conditions.states import OpenAlarm, State
+from readings.alarms.conditions.threshold import Threshold
 from readings.alarms.models import Alarm, EvaluationState, Kind, Reason, Rule, RuleDevice, RuleSet
+from readings.alarms.parameters import condition_of
 from readings.alarms.signals import AlarmChange, announce, change_of
 
 # Maximum number of rules. Every one costs each reading of its devices.
@@ -133,12 +135,16 @@ def judge_anew(rule: Rule, *, metric_changed: bool, now: datetime) -> list[Alarm
 
 
 def keep_open(rule: Rule) -> None:
-    """Makes states for the alarms that stay open. They are worst where they are; the next values decide."""
+    """Makes states for the alarms that stay open, with their worst values as the changed rule sees them."""
+    if rule.kind == Kind.SILENCE:
+        return
+    condition = condition_of(rule)
     still = Alarm.objects.open().filter(rule=rule).select_related("device__state")
     states = []
     for alarm in still:
-        value = 0.0 if alarm.value is None else alarm.value
-        open_alarm = OpenAlarm(alarm.began_at, alarm.opened_at, value if alarm.worst is None else alarm.worst, 0.0)
+        assert alarm.worst is not None
+        excess = max(0.0, condition.excess(alarm.worst)) if isinstance(condition, Threshold) else 0.0
+        open_alarm = OpenAlarm(alarm.began_at, alarm.opened_at, alarm.worst, excess)
         states.append(
             EvaluationState(
                 rule=rule,
@@ -147,8 +153,7 @@ def keep_open(rule: Rule) -> None:
                 state=msgspec.json.encode(State(alarm=open_alarm)).decode(),
             )
         )
-    if rule.kind != Kind.SILENCE:
-        EvaluationState.objects.bulk_create(states)
+    EvaluationState.objects.bulk_create(states)
 
 
 def begin(rule: Rule, *, now: datetime) -> None:

@@ -6,6 +6,9 @@ import msgspec
 
 from readings.alarms.conditions.states import Event, Opened, Resolved, seconds
 
+# As `devices.status.FUTURE_TOLERANCE`.
+WRONG_CLOCK_SECONDS = 300
+
 
 class Silence(msgspec.Struct, frozen=True, kw_only=True):
     """`seconds` None: when the device counts as offline. `metric` None: silence of every metric."""
@@ -37,8 +40,9 @@ def judge(
 ) -> tuple[Silent, list[Event]]:
     """`allowed_seconds`: how long the device may be silent. `judged_since`: when the rule began to judge.
 
-    An alarm is not dated before `judged_since`: a rule that is made while a device is silent opens at once. A receipt
-    after `listening_until` + 5 min was dated by a wrong clock, so silence is counted from `listening_since` then.
+    An alarm is not dated before `judged_since`, so that a rule that is made while a device is silent opens at once. A
+    receipt more than 5 min after `listening_until` was dated by a wrong clock; then silence is counted from
+    `listening_since`.
     """
     events: list[Event] = []
     if heard.at is None:
@@ -53,9 +57,5 @@ def judge(
     silent_at = counted_from + seconds(allowed_seconds)
     if silent_at > min(now, heard.listening_until):
         return Silent(), events
-    events.append(Opened(heard.at, max(silent_at, judged_since), None))
+    events.append(Opened(heard.at, max(silent_at, min(judged_since, now)), None))
     return Silent(heard.at), events
-
-
-# As devices.status.FUTURE_TOLERANCE.
-WRONG_CLOCK_SECONDS = 300

@@ -1,4 +1,4 @@
-"""Two single rows, and the rule *silent* to begin with: inactive, so that it is switched on by one change."""
+"""The row of the rule set, and the rule *silent* to begin with: inactive, so that it is switched on by one change."""
 
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ TEXT = "Check the device's power, its network, and whether it was moved."
 
 def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     now = datetime.now(UTC)
-    apps.get_model("alarms", "RuleSet").objects.create(id=1, version=0)
+    apps.get_model("alarms", "RuleSet").objects.get_or_create(id=1)
     rules = apps.get_model("alarms", "Rule").objects
     if not rules.exists():
         rules.create(
