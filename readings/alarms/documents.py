@@ -1,7 +1,9 @@
 """Alarms and rules as the API returns them."""
 
+from datetime import datetime
 from typing import Any
 
+from devices.times import rfc3339
 from readings.alarms.models import Alarm, Rule
 from readings.alarms.parameters import PARAMETER_NAMES
 
@@ -15,15 +17,15 @@ def alarm_document(alarm: Alarm) -> dict[str, Any]:
         "device_id": alarm.device_id,
         "metric": alarm.metric or None,
         "state": "open" if alarm.is_open else "resolved",
-        "began_at": alarm.began_at,
-        "opened_at": alarm.opened_at,
-        "noticed_at": alarm.noticed_at,
+        "began_at": rfc3339(alarm.began_at),
+        "opened_at": rfc3339(alarm.opened_at),
+        "noticed_at": rfc3339(alarm.noticed_at),
         "value": alarm.value,
         "worst": alarm.worst,
-        "resolved_at": alarm.resolved_at,
+        "resolved_at": time_or_none(alarm.resolved_at),
         "reason": alarm.reason or None,
         "late": alarm.late,
-        "acknowledged_at": alarm.acknowledged_at,
+        "acknowledged_at": time_or_none(alarm.acknowledged_at),
         "acknowledged_by": alarm.acknowledged_by or None,
         "comment": alarm.comment or None,
     }
@@ -42,5 +44,9 @@ def rule_document(rule: Rule, device_ids: list[str]) -> dict[str, Any]:
         "devices": device_ids,
         "text": rule.text,
         "is_active": rule.is_active,
-        "created_at": rule.created_at,
+        "created_at": rfc3339(rule.created_at),
     }
+
+
+def time_or_none(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)

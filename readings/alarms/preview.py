@@ -12,9 +12,11 @@ from devices.cpu_pool import Pauses
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.status import OFFLINE_AFTER_INTERVALS
+from devices.times import rfc3339
 from readings.alarms.conditions import silence
 from readings.alarms.conditions.silence import Heard, Silence, Silent
 from readings.alarms.conditions.states import IDLE, Event, Opened, Sample, State
+from readings.alarms.documents import time_or_none
 from readings.alarms.evaluation.judging import judge
 from readings.alarms.evaluation.samples import Series
 from readings.alarms.parameters import Condition
@@ -182,9 +184,9 @@ def previewed_document(alarm: PreviewedAlarm) -> dict[str, Any]:
         "device_id": alarm.device_id,
         "metric": alarm.metric,
         "state": "open" if alarm.resolved_at is None else "resolved",
-        "began_at": alarm.began_at,
-        "opened_at": alarm.opened_at,
+        "began_at": rfc3339(alarm.began_at),
+        "opened_at": rfc3339(alarm.opened_at),
         "value": alarm.value,
         "worst": alarm.worst,
-        "resolved_at": alarm.resolved_at,
+        "resolved_at": time_or_none(alarm.resolved_at),
     }

@@ -13,6 +13,7 @@ from devices.access.authentication import caller_of
 from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.views import DeviceScope
+from devices.times import rfc3339
 from readings.alarms.acknowledging import acknowledge
 from readings.alarms.api import openapi
 from readings.alarms.api.fields import AlarmCursorField
@@ -58,7 +59,7 @@ def page_of(alarms: AlarmQuerySet, query: dict[str, Any], request: Request) -> R
 
 def next_page(query: dict[str, Any], last: Alarm, request: Request) -> str:
     """The URL of the page after `last`, with absolute times, so that all pages have the same window."""
-    ends = {name: query[name].isoformat() for name in ("start", "end") if name in query}
+    ends = {name: rfc3339(query[name]) for name in ("start", "end") if name in query}
     filters = {name: query[name] for name in ("state", "device_id", "rule", "severity", "limit") if name in query}
     cursor = {"cursor": AlarmCursorField.encode(last.opened_at, last.pk)}
     return f"{request.build_absolute_uri(request.path)}?{urlencode(ends | filters | cursor)}"
