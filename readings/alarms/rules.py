@@ -22,6 +22,9 @@ from readings.alarms.signals import AlarmChange, announce, change_of
 # Maximum number of rules. Every one costs each reading of its devices.
 RULES_MAX = 500
 
+# Alarms that one statement resolves.
+CHUNK = 500
+
 # What decides about alarms. A change of any other field leaves the states as they are.
 DECISIVE = (
     *("metric", "above", "below", "for_seconds", "clear_margin", "clear_for"),
@@ -184,5 +187,7 @@ def stand_down(rule: Rule, reason: Reason, *, now: datetime) -> list[AlarmChange
 def resolve_all(alarms: Sequence[Alarm], reason: Reason, *, now: datetime) -> list[AlarmChange]:
     for alarm in alarms:
         alarm.resolve(now, reason)
-    Alarm.objects.bulk_update(alarms, ["resolved_at", "reason"], batch_size=500)
+    for first in range(0, len(alarms), CHUNK):
+        chosen = [alarm.pk for alarm in alarms[first : first + CHUNK]]
+        Alarm.objects.filter(pk__in=chosen).update(resolved_at=now, reason=reason)
     return [change_of("resolved", alarm) for alarm in alarms]

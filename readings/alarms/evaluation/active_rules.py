@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from readings.alarms.conditions.silence import Silence
+from readings.alarms.conditions.threshold import Threshold
 from readings.alarms.models import Rule, RuleDevice, RuleSet
 from readings.alarms.parameters import Condition, condition_of
 
@@ -21,8 +22,13 @@ class ActiveRule:
         """False for a silence of every metric, which needs only the times of receipt."""
         return bool(self.rule.metric)
 
-    def applies_to(self, device_id: str) -> bool:
-        return self.device_ids is None or device_id in self.device_ids
+    def is_idle_within(self, low: float, high: float) -> bool:
+        """Whether values in this range change nothing if the rule knows nothing of the device."""
+        condition = self.condition
+        if not isinstance(condition, Threshold):
+            return False
+        above, below = condition.above, condition.below
+        return (above is None or high <= above) and (below is None or low >= below)
 
 
 class ActiveRules:
@@ -53,9 +59,24 @@ class ActiveRules:
             named |= active.device_ids
         return frozenset(named)
 
+    @cached_property
+    def of_all(self) -> list[ActiveRule]:
+        """The rules that judge readings of all devices."""
+        return [active for active in self.of_readings if active.device_ids is None]
+
+    @cached_property
+    def naming(self) -> dict[str, list[ActiveRule]]:
+        """The rules that judge readings of devices which they name, by device id."""
+        found: dict[str, list[ActiveRule]] = {}
+        for active in self.of_readings:
+            for device_id in active.device_ids or ():
+                found.setdefault(device_id, []).append(active)
+        return found
+
     def of_device(self, device_id: str) -> list[ActiveRule]:
         """The rules that judge readings of this device."""
-        return [active for active in self.of_readings if active.applies_to(device_id)]
+        named = self.naming.get(device_id)
+        return self.of_all if named is None else self.of_all + named
 
 
 def current_version() -> int:

@@ -14,7 +14,7 @@ from readings.alarms import instruments
 from readings.alarms.evaluation import silences
 from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules, current_version, load_rules
 from readings.alarms.evaluation.outcomes import Outcome
-from readings.alarms.evaluation.positions import STEP_READINGS, Part, behind, skippable
+from readings.alarms.evaluation.positions import STEP_READINGS, Part, behind, forget_beginnings, skippable
 from readings.alarms.evaluation.steps import take_step
 from readings.alarms.models import Alarm, Reason
 from readings.alarms.signals import AlarmChange, announce
@@ -104,6 +104,8 @@ class Evaluator:
         parts = skippable(rules)
         for first in range(0, len(parts), CHUNK):
             yield Outcome({}, now=now).store(rules, parts[first : first + CHUNK])
+        while forget_beginnings(CHUNK):
+            yield []
         self.skipped_version = rules.version
 
     def catch_up(self, *, now: datetime) -> Iterator[list[AlarmChange]]:

@@ -1,7 +1,6 @@
 """The positions of the evaluation in the logs: which readings are next, and moving on after they were judged."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import msgspec
 from django.db import connection
@@ -67,22 +66,21 @@ def behind(watched: Collection[str] | None, *, readings: int, ids: IdRange = EVE
 def advance(parts: Sequence[Part]) -> None:
     """Moves the positions of these parts to their ends. Raises Outrun if a position has changed since it was read."""
     DeviceState.objects.lock([part.device_id for part in parts])
-    rows = [(part.device_id, part.after, part.until, msgspec.json.encode(part.newest).decode()) for part in parts]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            columns: list[Any] = [list(column) for column in zip(*rows, strict=True)]
-            cursor.execute(ADVANCE, columns)
+            cursor.execute(ADVANCE, [msgspec.json.encode(parts).decode()])
         else:
-            cursor.executemany(
-                ADVANCE_SQLITE, [(until, newest, device_id, after) for device_id, after, until, newest in rows]
-            )
+            rows = [
+                (part.until, msgspec.json.encode(part.newest).decode(), part.device_id, part.after) for part in parts
+            ]
+            cursor.executemany(ADVANCE_SQLITE, rows)
         if cursor.rowcount != len(parts):
             raise Outrun
 
 
 ADVANCE = """
 UPDATE devices_devicestate AS state SET alarms_seq = part.until, alarms_newest = part.newest
-FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[]) AS part (device_id, after, until, newest)
+FROM json_to_recordset(%s::json) AS part (device_id text, after bigint, until bigint, newest text)
 WHERE state.device_id = part.device_id AND state.alarms_seq = part.after
 """
 ADVANCE_SQLITE = (
@@ -110,3 +108,20 @@ def skippable(rules: ActiveRules) -> list[Part]:
             until = min(starts[rule_id] for rule_id in applying)
             parts.append(Part(device_id, position, until, msgspec.json.decode(newest, type=Newest)))
     return parts
+
+
+def forget_beginnings(limit: int) -> int:
+    """Deletes states that only say where a rule began, in logs that are judged up to there; returns their number."""
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET, [limit])
+        return int(cursor.rowcount)
+
+
+FORGET = """
+DELETE FROM alarms_evaluationstate WHERE (rule_id, device_id) IN (
+    SELECT own.rule_id, own.device_id FROM alarms_evaluationstate AS own
+    JOIN devices_devicestate AS state ON state.device_id = own.device_id
+    WHERE own.state = '{}' AND own.heard_at IS NULL AND own.after_seq <= state.alarms_seq
+    LIMIT %s
+)
+"""

@@ -16,7 +16,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 COLUMN_LIST = f"reading.device_id, reading.seq, reading.timestamp, {', '.join(f'reading.{name}' for name in COLUMNS)}"
 READ = """
-SELECT {columns} FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS part (device_id, after, until)
+SELECT {columns} FROM json_to_recordset(%s::json) AS part (device_id text, after bigint, until bigint)
 CROSS JOIN LATERAL (
     SELECT * FROM readings_reading
     WHERE device_id = part.device_id AND seq > part.after AND seq <= part.until
@@ -26,8 +26,8 @@ ORDER BY reading.device_id, reading.seq
 """
 READ_SQLITE = """
 SELECT {columns} FROM json_each(%s) AS part CROSS JOIN readings_reading AS reading
-WHERE reading.device_id = json_extract(part.value, '$[0]')
-  AND reading.seq > json_extract(part.value, '$[1]') AND reading.seq <= json_extract(part.value, '$[2]')
+WHERE reading.device_id = json_extract(part.value, '$.device_id')
+  AND reading.seq > json_extract(part.value, '$.after') AND reading.seq <= json_extract(part.value, '$.until')
 ORDER BY reading.device_id, reading.seq
 """
 
@@ -81,12 +81,12 @@ def read_series(parts: Sequence[Part], metrics: frozenset[str]) -> dict[str, Ser
 
 def rows_of(parts: Sequence[Part], *, with_extra: bool) -> Iterable[Any]:
     """Rows (device id, seq, time, the columns of COLUMNS, and `extra` as JSON text), by device and seq."""
-    places = [(part.device_id, part.after, part.until) for part in parts]
+    parameters = [msgspec.json.encode(parts).decode()]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             columns = f"{COLUMN_LIST}, reading.extra::text" if with_extra else COLUMN_LIST
-            cursor.execute(READ.format(columns=columns), [list(column) for column in zip(*places, strict=True)])
+            cursor.execute(READ.format(columns=columns), parameters)
             return list(cursor.fetchall())
         columns = f"{COLUMN_LIST}, reading.extra" if with_extra else COLUMN_LIST
-        cursor.execute(READ_SQLITE.format(columns=columns), [msgspec.json.encode(places).decode()])
+        cursor.execute(READ_SQLITE.format(columns=columns), parameters)
         return [(row[0], row[1], row[2].replace(tzinfo=UTC), *row[3:]) for row in cursor.fetchall()]

@@ -9,9 +9,9 @@ from readings.alarms.conditions.silence import Silence
 from readings.alarms.conditions.states import IDLE, Event, State
 from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules
 from readings.alarms.evaluation.judging import decode_state, encode_state, judge
-from readings.alarms.evaluation.outcomes import Outcome, Pair, open_alarms
+from readings.alarms.evaluation.outcomes import Outcome, Pair, Written, open_alarms
 from readings.alarms.evaluation.positions import Part
-from readings.alarms.evaluation.samples import Series, read_series
+from readings.alarms.evaluation.samples import Series, Value, read_series
 from readings.alarms.models import EvaluationState
 from readings.alarms.signals import AlarmChange
 
@@ -19,12 +19,20 @@ from readings.alarms.signals import AlarmChange
 Failed = Callable[[ActiveRule, str, Exception], None]
 
 
+class Known(msgspec.Struct, frozen=True):
+    """The fields of a stored `EvaluationState`."""
+
+    after_seq: int
+    state: str
+    heard_at: datetime | None
+
+
 class Judged(msgspec.Struct):
     """What a rule found out about a device. `before` None: it had no state."""
 
     active: ActiveRule
     device_id: str
-    before: EvaluationState | None
+    before: Known | None
     old: State
     new: State
     events: list[Event]
@@ -42,8 +50,13 @@ def take_step(rules: ActiveRules, parts: Sequence[Part], *, now: datetime, faile
     judged = []
     for part in parts:
         of_device = series[part.device_id]
+        ranges = {metric: range_of(values) for metric, values in of_device.values.items()}
         for active in rules.of_device(part.device_id):
             before = known.get((active.rule.pk, part.device_id))
+            extent = ranges[active.rule.metric]
+            # The usual case: nothing is written, and the condition is not asked.
+            if before is None and (extent is None or active.is_idle_within(*extent)):
+                continue
             try:
                 found = judge_device(active, part, of_device, before, now=now)
             except Exception as error:
@@ -58,15 +71,26 @@ def take_step(rules: ActiveRules, parts: Sequence[Part], *, now: datetime, faile
     return outcome.store(rules, moved)
 
 
-def states_of(rules: ActiveRules, parts: Sequence[Part]) -> dict[Pair, EvaluationState]:
+def states_of(rules: ActiveRules, parts: Sequence[Part]) -> dict[Pair, Known]:
     found = EvaluationState.objects.filter(
         rule_id__in=[active.rule.pk for active in rules.of_readings], device_id__in=[part.device_id for part in parts]
-    )
-    return {(state.rule_id, state.device_id): state for state in found}
+    ).values_list("rule_id", "device_id", "after_seq", "state", "heard_at")
+    return {
+        (rule_id, str(device_id)): Known(after_seq, state, heard_at)
+        for rule_id, device_id, after_seq, state, heard_at in found
+    }
+
+
+def range_of(values: Sequence[Value]) -> tuple[float, float] | None:
+    """The lowest and highest of the values; None without values."""
+    if not values:
+        return None
+    numbers = [value.sample.value for value in values]
+    return min(numbers), max(numbers)
 
 
 def judge_device(
-    active: ActiveRule, part: Part, series: Series, before: EvaluationState | None, *, now: datetime
+    active: ActiveRule, part: Part, series: Series, before: Known | None, *, now: datetime
 ) -> Judged | None:
     """None if nothing changes."""
     after_seq = before.after_seq if before else 0
@@ -95,7 +119,6 @@ def conclude(found: Judged, outcome: Outcome) -> None:
         if found.before:
             outcome.deleted.append(pair)
         return
-    state = found.before or EvaluationState(rule_id=pair[0], device_id=pair[1])
-    state.state = encode_state(found.new).decode() if not found.heard else state.state
-    state.heard_at = outcome.now if found.heard else state.heard_at
-    outcome.written.append(state)
+    after_seq = found.before.after_seq if found.before else 0
+    state = "{}" if found.heard else encode_state(found.new).decode()
+    outcome.written.append(Written(*pair, after_seq, state, outcome.now if found.heard else None))

@@ -306,7 +306,7 @@ def by_definition(condition, values):
 
 def trailing(values, holds):
     """The values at the end for which it holds."""
-    run = []
+    run: list[Sample] = []
     for sample in reversed(values):
         if not holds(sample.value):
             break

@@ -107,7 +107,7 @@ BODIES = {
 def url(name):
     """The address of the route for `mote-1`, its alarm and the rule of that."""
     parts = re.findall(r":(\w+_id)>", ROUTES[name].path)
-    given = {"device_id": "mote-1"}
+    given: dict[str, object] = {"device_id": "mote-1"}
     if parts and parts != ["device_id"]:
         alarm = alarm_of("mote-1")
         given |= {"alarm_id": alarm.pk, "rule_id": alarm.rule_id}
