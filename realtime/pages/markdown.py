@@ -27,6 +27,7 @@ PAGES = {
     "http-api": ("HTTP API", "http-api.md"),
     "live": ("Live protocol", "live.md"),
     "recipes": ("Recipes", "recipes.md"),
+    "alarms": ("Alarms", "alarms.md"),
     "rollups-and-retention": ("Rollups and retention", "rollups-and-retention.md"),
     "operations": ("Operations", "operations.md"),
     "observability": ("Observability", "observability.md"),
