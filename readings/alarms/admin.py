@@ -33,7 +33,7 @@ class AlarmAdmin(ReadOnly):
     )
     list_filter = ("rule__severity", "reason")
     list_select_related = ("rule",)
-    search_fields = ("device_id",)
+    search_fields = ("device__device_id",)
     search_help_text = "Device id"
     ordering = ("-opened_at", "-id")
 

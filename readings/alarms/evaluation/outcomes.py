@@ -80,7 +80,7 @@ class Outcome:
         self.now = now
         self.open = alarms
         self.changed: dict[Pair, Alarm] = {}
-        self.created: list[Alarm] = []
+        self.created: dict[UUID, Alarm] = {}
         self.happened: list[tuple[Happening, Alarm]] = []
         self.written: list[Written] = []
         self.deleted: list[Pair] = []
@@ -101,7 +101,7 @@ class Outcome:
                     late=self.now - event.opened_at > LATE_AFTER,
                 )
                 self.open[pair] = alarm
-                self.created.append(alarm)
+                self.created[alarm.pk] = alarm
                 self.happened.append(("opened", alarm))
             elif ended := self.open.pop(pair, None):
                 ended.resolve(event.resolved_at, Reason.CLEARED)
@@ -125,7 +125,7 @@ class Outcome:
             self.note(pair, alarm)
 
     def note(self, pair: Pair, alarm: Alarm) -> None:
-        if not alarm._state.adding:
+        if alarm.pk not in self.created:
             self.changed[pair] = alarm
 
     def store(self, rules: ActiveRules, parts: Sequence[Part] = ()) -> list[AlarmChange]:
@@ -141,7 +141,7 @@ class Outcome:
                 raise Outrun
             # Before the inserts, because only one alarm of a rule and device may be open.
             self.store_changed()
-            Alarm.objects.bulk_create(self.created, batch_size=500)
+            Alarm.objects.bulk_create(self.created.values(), batch_size=500)
             self.store_states()
             if parts:
                 advance(parts)
