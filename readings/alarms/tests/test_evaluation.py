@@ -93,7 +93,7 @@ RULES = st.sampled_from(
     st.lists(st.integers(1, 5), min_size=50, max_size=50),
     st.lists(st.booleans(), min_size=50, max_size=50),
 )
-@hypothesis.settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis.settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_cut_restart_and_wake_up_give_the_alarms_of_the_series(db, given_rule, values, sizes, wakes):
     """Batches of any size, an evaluation after some of them, each by a process that knows only the database."""
     device_id = f"node-{next(numbers)}"
@@ -260,15 +260,19 @@ def test_a_backlog_is_one_alarm_with_its_times_and_late(device):
     assert (alarm.noticed_at, alarm.late, alarm.reason) == (at(2), True, "cleared")
 
 
-def test_a_late_reading_of_another_metric_does_not_make_this_one_late(device):
-    """A batch ordered by metric: each series is in order, although the whole is not."""
+def test_a_reading_is_late_by_the_times_of_its_own_metric(device):
+    """Batches ordered by metric: each series is in order, although the whole is not."""
     make_rule(metric="humidity", above=60, for_=60)
-    for start in (0, 60, 120):
+    make_rule(metric="temperature", above=99)
+    for start in (0, 60, 120, 180):
+        # The last value of the first two batches is fine, and only that one is the newest of the device.
+        values = [70, 70, 70, 70, 70, 50 if start < 120 else 70]
         moments = [start + n * 10 for n in range(6)]
-        store([hot(moment, 20) for moment in moments] + [new(timestamp=at(m), humidity=70) for m in moments])
+        temperatures = [hot(moment, 20) for moment in moments]
+        store(temperatures + [new(timestamp=at(m), humidity=v) for m, v in zip(moments, values, strict=True)])
         evaluate(at(start + 60))
 
-    assert [alarm[:2] for alarm in times()] == [(at(0), at(60))]
+    assert [alarm[:2] for alarm in times()] == [(at(120), at(180))]
 
 
 def test_what_retention_deleted_before_it_was_judged_is_left_out(device):
@@ -301,6 +305,20 @@ def test_a_rule_that_changes_during_a_step_makes_the_step_fail_and_the_next_one_
     evaluator.evaluate(now=at(21))
 
     assert [alarm[1] for alarm in times()] == [at(20)]
+
+
+def test_a_position_that_moves_during_a_step_makes_it_fail(device, monkeypatch):
+    make_rule(metric="temperature", above=30)
+    store([hot(0), hot(10)])
+
+    def meanwhile(*args):
+        DeviceState.objects.update(alarms_seq=1)
+        return read_series(*args)
+
+    monkeypatch.setattr(steps, "read_series", meanwhile)
+
+    assert evaluate(at(11)).unfinished
+    assert not Alarm.objects.exists()
 
 
 def test_a_device_far_behind_does_not_keep_the_others_waiting(db, monkeypatch):

@@ -110,6 +110,16 @@ def test_a_wrong_preview_names_its_field(admin, db, body, field, code):
     assert (field, code) in [(error["field"], error["code"]) for error in errors]
 
 
+def test_late_readings_are_judged_in_the_order_of_the_log(admin, device):
+    """In the order of time there would be two alarms, of which the first would end."""
+    for seconds, value in ((100, 20), (50, 31), (110, 31)):
+        store([new(timestamp=at(seconds), temperature=value)])
+
+    (alarm,) = ask(admin, HOT)["alarms"]
+
+    assert (alarm["opened_at"], alarm["state"]) == ("2026-05-09T12:00:50.000000Z", "open")
+
+
 class TestSilence:
     def test_gaps_between_readings_are_silences_also_before_the_first_and_after_the_last(self, admin, device):
         moments = [NOON.replace(hour=hour) for hour in (1, 2, 12, 13)]
@@ -174,7 +184,7 @@ class TestBounds:
 
 
 @given(KINDS, series())
-@hypothesis.settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis.settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_it_equals_the_evaluation(db, given_rule, values):
     device_id = f"node-{next(numbers)}"
     Device.objects.register(device_id=device_id)
