@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 from django.db import connection
+from django.db.models import F
 
 from devices.models import DeviceState
 from readings.alarms.evaluation.active_rules import ActiveRules
@@ -92,14 +93,13 @@ def skippable(rules: ActiveRules) -> list[Part]:
     """The readings that no rule judges, because they are older than every rule that applies to their device."""
     begun: dict[str, dict[int, int]] = {}
     positions: dict[str, tuple[int, str]] = {}
-    found = EvaluationState.objects.filter(after_seq__gt=0).values_list(
+    found = EvaluationState.objects.filter(after_seq__gt=F("device__state__alarms_seq")).values_list(
         "rule_id", "device_id", "after_seq", "device__state__alarms_seq", "device__state__alarms_newest"
     )
     for rule_id, device_pk, after_seq, position, newest in found:
         device_id = str(device_pk)
-        if after_seq > position:
-            begun.setdefault(device_id, {})[rule_id] = after_seq
-            positions[device_id] = position, newest
+        begun.setdefault(device_id, {})[rule_id] = after_seq
+        positions[device_id] = position, newest
     parts = []
     for device_id, starts in sorted(begun.items()):
         applying = [active.rule.pk for active in rules.of_device(device_id)]

@@ -107,12 +107,12 @@ class Command(BaseCommand):
         alarms = threading.Thread(target=keep_evaluating, args=[stop], name="alarms", daemon=True)
         alarms.start()
         try:
-            self.maintain(stop, interval)
+            self.keep_maintaining(stop, interval)
         finally:
             stop.set()
             alarms.join(STOP_SECONDS)
 
-    def maintain(self, stop: threading.Event, interval: float) -> None:
+    def keep_maintaining(self, stop: threading.Event, interval: float) -> None:
         console = Console()
         if not console.is_terminal:
             keep_maintaining(stop, interval=interval, report=self.tell)
