@@ -60,7 +60,7 @@ def contradictions(kind: str, given: Mapping[str, Any]) -> list[Contradiction]:
         if given.get(name) is not None and name not in of_kind.required and name not in of_kind.optional
     ]
     found += [
-        Contradiction(name, "required", f"A rule of the kind {kind} needs {name!r}.")
+        Contradiction(name, "parameter_missing", f"A rule of the kind {kind} needs {name!r}.")
         for name in of_kind.required
         if given.get(name) is None
     ]

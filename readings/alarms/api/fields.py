@@ -11,7 +11,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from devices.api.serializers import StrictCharField, StrictIntegerField
-from devices.metrics import LARGEST_VALUE, METRIC_NAME, is_metric_name
+from devices.metrics import LARGEST_VALUE, METRIC_NAME, RESERVED, is_metric_name
+from readings.alarms.models import COMMENT_LENGTH, NAME_LENGTH, TEXT_LENGTH
+from readings.history.parameters import MomentField
 from readings.windows import EARLIEST, LATEST
 
 SECONDS_MAX = 31 * 86_400
@@ -44,7 +46,7 @@ class ValueField(serializers.FloatField):
         return value
 
 
-@extend_schema_field({"type": ["string", "null"], "pattern": f"^{METRIC_NAME.pattern}$"})
+@extend_schema_field({"type": "string", "pattern": f"^{METRIC_NAME.pattern}$"})
 class MetricField(StrictCharField):
     """The name of a metric; null: the kind does not need one."""
 
@@ -53,9 +55,47 @@ class MetricField(StrictCharField):
 
     def to_internal_value(self, data: Any) -> str:
         name = super().to_internal_value(data)
+        if name in RESERVED:
+            raise serializers.ValidationError(f"{name!r} is not the name of a metric.", code="reserved_name")
         if not is_metric_name(name):
             raise serializers.ValidationError(f"{name[:80]!r} is not a metric name.", code="invalid_name")
         return name
+
+
+def any_text(length: int, *, least: int = 0) -> dict[str, Any]:
+    """The schema of a text of `least` to `length` characters. The database accepts any character but NUL."""
+    return {"type": "string", "minLength": least, "maxLength": length, "pattern": r"^[^\u0000]*$"}
+
+
+@extend_schema_field(any_text(NAME_LENGTH, least=1))
+class RuleNameField(StrictCharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=NAME_LENGTH, trim_whitespace=False, **kwargs)
+
+
+@extend_schema_field(any_text(TEXT_LENGTH))
+class RuleTextField(StrictCharField):
+    """For people: what to do."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=TEXT_LENGTH, required=False, allow_blank=True, trim_whitespace=False, **kwargs)
+
+
+@extend_schema_field(any_text(COMMENT_LENGTH))
+class CommentField(StrictCharField):
+    """For people who look at the alarm later."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=COMMENT_LENGTH, required=False, allow_blank=True, trim_whitespace=False, **kwargs)
+
+
+class StrictMomentField(MomentField):
+    """A time in a document, always a text."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 class AlarmCursorField(serializers.CharField):

@@ -9,10 +9,19 @@ from rest_framework.exceptions import ErrorDetail
 
 from devices.api.serializers import StrictBooleanField, StrictCharField, StrictSerializer
 from devices.models import Device
-from readings.alarms.api.fields import AlarmCursorField, MetricField, SecondsField, ValueField
-from readings.alarms.models import COMMENT_LENGTH, NAME_LENGTH, TEXT_LENGTH, Kind, Rule, Severity
+from readings.alarms.api.fields import (
+    AlarmCursorField,
+    CommentField,
+    MetricField,
+    RuleNameField,
+    RuleTextField,
+    SecondsField,
+    StrictMomentField,
+    ValueField,
+)
+from readings.alarms.models import Kind, Rule, Severity
 from readings.alarms.parameters import PARAMETER_NAMES, complete, contradictions
-from readings.history.parameters import MomentField, WindowSerializer
+from readings.history.parameters import WindowSerializer
 from readings.windows import InvalidWindow, check_window
 
 DEVICES_MAX = 1_000
@@ -28,7 +37,7 @@ class RuleSerializer(StrictSerializer):
     With an instance, fields that are not sent stay as they are.
     """
 
-    name = StrictCharField(max_length=NAME_LENGTH)
+    name = RuleNameField()
     kind = serializers.ChoiceField(choices=Kind.choices)
     severity = serializers.ChoiceField(choices=Severity.choices, default=Severity.WARNING)
     metric = MetricField(help_text="The metric that is judged. A silence without one means silence of every metric.")
@@ -49,9 +58,7 @@ class RuleSerializer(StrictSerializer):
         max_length=DEVICES_MAX,
         help_text="The ids of the devices that the rule applies to; empty: all devices.",
     )
-    text = StrictCharField(
-        max_length=TEXT_LENGTH, required=False, allow_blank=True, help_text="For people: what to do."
-    )
+    text = RuleTextField()
     is_active = StrictBooleanField(required=False)
 
     def get_fields(self) -> dict[str, Any]:
@@ -90,15 +97,15 @@ class RuleSerializer(StrictSerializer):
 class PreviewedRuleSerializer(RuleSerializer):
     """A rule that need not have a name yet."""
 
-    name = StrictCharField(max_length=NAME_LENGTH, required=False, allow_blank=True)
+    name = RuleNameField(required=False)
 
 
 class PreviewSerializer(StrictSerializer):
     """The rule to preview, and the window `[start, end)`; by default the last 7 days."""
 
     rule = PreviewedRuleSerializer()
-    start = MomentField(required=False, help_text="Start of the window. Default: 7 days before `end`.")
-    end = MomentField(required=False, help_text="End of the window. Default: now.")
+    start = StrictMomentField(required=False, help_text="Start of the window. Default: 7 days before `end`.")
+    end = StrictMomentField(required=False, help_text="End of the window. Default: now.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         end = attrs.get("end", self.context["now"])
@@ -111,9 +118,7 @@ class PreviewSerializer(StrictSerializer):
 
 
 class AcknowledgementSerializer(StrictSerializer):
-    comment = StrictCharField(
-        max_length=COMMENT_LENGTH, required=False, allow_blank=True, help_text="For people who look at the alarm later."
-    )
+    comment = CommentField()
 
 
 class DeviceAlarmsQuery(WindowSerializer):

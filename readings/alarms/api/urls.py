@@ -5,9 +5,9 @@ from readings.alarms.api import converters  # noqa: F401  registers <rule_id:…
 from readings.alarms.api.views import AlarmViewSet, DeviceAlarmsViewSet, RuleViewSet
 
 urlpatterns = [
-    path("alarms", AlarmViewSet.as_view({"get": "list"}), name="alarm-list"),
+    path("alarms", AlarmViewSet.as_view({"get": "alarms"}), name="alarm-list"),
     path("alarms/<uuid:alarm_id>/acknowledge", AlarmViewSet.as_view({"post": "acknowledge"}), name="alarm-acknowledge"),
-    path("alarm-rules", RuleViewSet.as_view({"get": "list", "post": "create"}), name="alarm-rule-list"),
+    path("alarm-rules", RuleViewSet.as_view({"get": "rules", "post": "create"}), name="alarm-rule-list"),
     path("alarm-rules/preview", RuleViewSet.as_view({"post": "preview"}), name="alarm-rule-preview"),
     path(
         "alarm-rules/<rule_id:rule_id>",

@@ -86,11 +86,11 @@ class DeviceAlarmsViewSet(DeviceScope):
 class AlarmViewSet(GenericViewSet[Alarm]):
     permission_classes = [CallerPermission]
     queryset = Alarm.objects.all()
-    admin_permissions = {"list": VIEW_ALARMS, "acknowledge": ACKNOWLEDGE}
+    admin_permissions = {"alarms": VIEW_ALARMS, "acknowledge": ACKNOWLEDGE}
     open_to: dict[str, tuple[Role, ...]] = {}
 
     @openapi.alarm_list
-    def list(self, request: Request) -> Response:
+    def alarms(self, request: Request) -> Response:
         """The alarms, newest first, in pages; the open ones unless `state` says otherwise."""
         query = parsed(AlarmsQuery, request)
         alarms = Alarm.objects.all()
@@ -117,13 +117,13 @@ class RuleViewSet(GenericViewSet[Rule]):
     queryset = Rule.objects.existing()
     lookup_field = "pk"
     lookup_url_kwarg = "rule_id"
-    admin_permissions = {"list": VIEW_RULES, "retrieve": VIEW_RULES} | dict.fromkeys(
+    admin_permissions = {"rules": VIEW_RULES, "retrieve": VIEW_RULES} | dict.fromkeys(
         ("create", "partial_update", "destroy", "preview"), MANAGE_RULES
     )
     open_to: dict[str, tuple[Role, ...]] = {}
 
     @openapi.rule_list
-    def list(self, request: Request) -> Response:
+    def rules(self, request: Request) -> Response:
         """All rules in the order of their ids. There are at most 500, so that they are one page."""
         named: dict[int, list[str]] = {}
         for rule_id, device_id in RuleDevice.objects.order_by("device_id").values_list("rule_id", "device_id"):

@@ -13,6 +13,14 @@ BEYOND_THE_SCHEMA = {
     "too_many_metrics",  # more than 32 besides the three columns
     "no_metrics",  # all of them null
     "other_device",  # a device's key cannot write for another device
+    "parameter_of_another_kind",  # of a rule, as the next five
+    "parameter_missing",
+    "no_bound",
+    "bounds_crossed",
+    "margin_too_large",
+    "kind_fixed",
+    "unknown_device",
+    "reserved_name",
 }
 READ, CHANGED = "mote-1", "mote-2"
 
