@@ -116,8 +116,10 @@ class DeviceState(models.Model):
     of these metrics last changed; 0 if there are no metrics.
 
     Readings up to `rolled_up_seq` are in the hourly rollups, readings up to `rolled_up_minutes_seq` are in the minute
-    rollups (None: the device has no minute rollups). Retention may have deleted readings before `raw_from`, which is a
-    whole hour.
+    rollups (None: the device has no minute rollups). Readings up to `alarms_seq` have been judged by every rule that
+    applies to the device; the position stays where it is while no rule does. `alarms_newest` is a JSON object from each
+    metric that rules judge to the newest time, in microseconds since 1970, of its values up to there. Retention may
+    have deleted readings before `raw_from`, which is a whole hour.
     """
 
     device = models.OneToOneField(
@@ -132,6 +134,8 @@ class DeviceState(models.Model):
     last_seen_at = models.DateTimeField(null=True)
     rolled_up_seq = models.BigIntegerField(default=0)
     rolled_up_minutes_seq = models.BigIntegerField(null=True)
+    alarms_seq = models.BigIntegerField(default=0, db_default=0)
+    alarms_newest = models.TextField(default="{}", db_default="{}")
     raw_from = models.DateTimeField(null=True)
     latest_seq = models.BigIntegerField(null=True)
     latest_at = models.DateTimeField(null=True)

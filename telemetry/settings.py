@@ -37,6 +37,8 @@ MAX_BODY_BYTES: int = env.number("MAX_BODY_BYTES", default=4 * 1024 * 1024)
 CONNECTIONS_PER_ADDRESS: int = env.number("CONNECTIONS_PER_ADDRESS", default=200)
 # Days; 0 keeps readings for ever.
 RETENTION_DAYS: int = env.number("RETENTION_DAYS", default=0)
+# Days that a resolved alarm is kept; 0 keeps it for ever.
+ALARM_RETENTION_DAYS: int = env.number("ALARM_RETENTION_DAYS", default=365)
 # Extra metric names per device, not counting temperature, humidity and voltage.
 METRIC_NAMES_PER_DEVICE: int = env.number("METRIC_NAMES_PER_DEVICE", default=200)
 DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
@@ -60,6 +62,7 @@ ALLOWED_HOSTS = [*LISTED_HOSTS, *local_names(HOST)]
 INSTALLED_APPS = [
     "telemetry",
     "realtime",
+    "readings.alarms",
     "readings",
     "devices",
     "channels",

@@ -20,6 +20,7 @@ urlpatterns = [
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("api/v1/", include("devices.urls")),
     path("api/v1/", include("readings.urls")),
+    path("api/v1/", include("readings.alarms.api.urls")),
     path("api/v1/", include("realtime.api_urls")),
     path("api/v1/schema", SchemaView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),

@@ -1,7 +1,7 @@
 """Erases the stored data of a device, for the right to erasure (GDPR, article 17)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 from django.contrib.admin.models import DELETION, LogEntry
@@ -14,13 +14,20 @@ from devices.models import Device, DeviceState
 from readings.models import Reading, Rejection, Rollup
 from readings.upkeep.locks import exclusively
 
+# Deletes what an app above this package stores about a device; the second argument is `with_device` of `erase`.
+Eraser = Callable[[Device, bool], None]
+
 CHUNK_ROWS = 5_000
 ERASED = "[erased]"
 ERASED_READINGS = "Erased its readings, statistics and refused posts."
+# Called in the last transaction of an erasure, while the device's log and row are locked.
+erasers: list[Eraser] = []
 # Fields of DeviceState about readings, which are reset after an erasure.
 STATE_OF_READINGS = [
     "rolled_up_seq",
     "rolled_up_minutes_seq",
+    "alarms_seq",
+    "alarms_newest",
     "raw_from",
     "latest_seq",
     "latest_id",
@@ -34,6 +41,12 @@ DELETE FROM readings_reading WHERE device_id = %s AND seq IN (
     SELECT seq FROM readings_reading WHERE device_id = %s AND seq <= %s ORDER BY seq LIMIT {CHUNK_ROWS}
 )
 """
+
+
+def also_erases(eraser: Eraser) -> None:
+    """Registers an eraser, once."""
+    if eraser not in erasers:
+        erasers.append(eraser)
 
 
 class Holdings(msgspec.Struct, frozen=True):
@@ -58,7 +71,8 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
     The log continues with its next number, so that no `seq` is used twice. `with_device` also deletes the device, its
     key, its tickets, and its entries in the console's history. Readings are deleted in transactions of at most
     CHUNK_ROWS; the last transaction locks the device's log, so that readings that arrived meanwhile are deleted too.
-    Waits until maintenance has finished its round. Raises DatabaseError; the erasure can then be repeated.
+    Waits until maintenance has finished its round, and the evaluation of alarms its own. Raises DatabaseError; the
+    erasure can then be repeated.
     """
     device_id = device.device_id
     with exclusively("maintenance", wait=True), connection.cursor() as cursor:
@@ -69,7 +83,7 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
                 yield cursor.rowcount
             if cursor.rowcount < CHUNK_ROWS:
                 break
-        with transaction.atomic(durable=True):
+        with exclusively("alarms", wait=True), transaction.atomic(durable=True):
             DeviceState.objects.lock([device_id])
             # Waits for transactions that store refused posts of the device, and blocks new ones.
             device = Device.objects.select_for_update().get(pk=device.pk)
@@ -78,6 +92,8 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
             rest = cursor.rowcount
             cursor.execute("DELETE FROM readings_rollup WHERE device_id = %s", [device_id])
             Rejection.objects.filter(pk__in=refused_posts_of(device)).delete()
+            for forget in erasers:
+                forget(device, with_device)
             if with_device:
                 forget_changes(device)
                 DeviceState.objects.filter(device_id=device_id).delete()
@@ -85,15 +101,13 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
                 log_erasure()
             else:
                 state = DeviceState.objects.get(device_id=device_id)
-                state.rolled_up_seq = state.last_seq
+                state.rolled_up_seq = state.alarms_seq = state.last_seq
                 if state.rolled_up_minutes_seq is not None:
                     state.rolled_up_minutes_seq = state.last_seq
                 state.latest_seq = state.latest_id = state.latest_at = state.raw_from = None
-                state.latest, state.names_seq = "{}", 0
+                state.latest, state.names_seq, state.alarms_newest = "{}", 0, "{}"
                 state.save(update_fields=STATE_OF_READINGS)
-                log_changed(
-                    [device], "Erased its readings, statistics and refused posts.", by=service_account(COMMAND_LINE)
-                )
+                log_changed([device], ERASED_READINGS, by=service_account(COMMAND_LINE))
         if rest:
             yield rest
 

@@ -27,6 +27,7 @@ PAGES = {
     "live": ("Live protocol", "live.md"),
     "recipes": ("Recipes", "recipes.md"),
     "import": ("Import CSV files", "import.md"),
+    "alarms": ("Alarms", "alarms.md"),
     "rollups-and-retention": ("Rollups and retention", "rollups-and-retention.md"),
     "operations": ("Operations", "operations.md"),
     "observability": ("Observability", "observability.md"),

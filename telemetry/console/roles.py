@@ -1,4 +1,4 @@
-"""Two groups that every installation starts with, for accounts that are not superusers. Operators may change them."""
+"""Three groups that every installation starts with, for accounts that are not superusers. Operators may change them."""
 
 from typing import Any
 
@@ -6,10 +6,15 @@ from django.apps import apps as installed
 from django.apps.registry import Apps
 from django.db import transaction
 
-VIEW = ("view_device", "view_devicestate", "view_reading", "view_rejection")
+VIEW = ("view_device", "view_devicestate", "view_reading", "view_rejection", "view_alarm", "view_rule")
+OPERATE = (
+    *("add_device", "change_device", "delete_device", "view_logentry", "view_maintenanceround"),
+    "acknowledge_alarm",
+)
 ROLES = {
     "Viewers": VIEW,
-    "Operators": (*VIEW, "add_device", "change_device", "delete_device", "view_logentry", "view_maintenanceround"),
+    "Operators": (*VIEW, *OPERATE),
+    "Administrators": (*VIEW, *OPERATE, "manage_rules"),
 }
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable
 
+from readings.alarms.upkeep.heartbeat import heart
+
 logger = logging.getLogger(__name__)
 
 # uvicorn options, by the module that uvicorn imports for each.
@@ -18,6 +20,7 @@ UVICORN_OPTIONS = {
 async def lifespan(scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
     """Handles the scope `lifespan`. Logs a warning if uvicorn runs without the classes that limit connections."""
     await receive()
+    heart.start()
     missing = [option for module, option in UVICORN_OPTIONS.items() if module not in sys.modules]
     if "uvicorn" in sys.modules and missing:
         options = " ".join(missing)

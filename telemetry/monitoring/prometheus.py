@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from devices.access.callers import Caller
+from readings.alarms.evaluation.lag import Alarms
 from readings.upkeep.lag import ClockAhead, RollupLag
 
 # Each process has its own metrics. If one address leads to several processes, this shows which one answered.
@@ -19,6 +20,7 @@ PROCESS = Info("telemetry_process", "The process that answered.")
 PROCESS.info({"host": socket.gethostname(), "pid": str(os.getpid())})
 REGISTRY.register(RollupLag())
 REGISTRY.register(ClockAhead())
+REGISTRY.register(Alarms())
 
 
 # The permission for the state of the server itself; docs/decisions/0033-limit-each-permission-to-what-it-names.md

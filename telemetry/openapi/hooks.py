@@ -101,6 +101,8 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
             errors = ALWAYS | (WITH_BODY if "requestBody" in operation else {})
             if "{device_id}" in path or path.endswith("/tickets"):
                 errors |= {"404": "No such device, or the caller may not see it, or it has no readings."}
+            elif "{" in path:
+                errors |= {"404": "There is none with this id."}
             if any(parameter["in"] == "query" for parameter in parameters):
                 errors |= {"422": "Invalid parameters."}
             if "/ingest" in path:

@@ -2,15 +2,19 @@
 
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 from django.conf import settings
 
+from readings.alarms.evaluation.loop import Waker, keep_evaluating
+from readings.alarms.upkeep.heartbeat import heart
 from readings.upkeep.maintenance import keep_maintaining
 from telemetry.databases.ending import end_database_work
 from telemetry.server.files import raise_file_limit
 
-# Seconds in which maintenance must end its step when the server stops; then the step is interrupted.
+# Seconds in which maintenance and the evaluation of alarms must end their steps when the server stops; then the steps
+# are interrupted.
 STOP_SECONDS = 4.0
 
 
@@ -42,6 +46,7 @@ def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
     from telemetry.server.draining import BACKLOG
 
     raise_file_limit()
+    heart.start()
     (endpoint,) = build_endpoint_description_strings(host=settings.HOST, port=settings.PORT)
     Server(
         application=application,
@@ -55,14 +60,27 @@ def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
 
 
 def serve_and_maintain(*, ready: Callable[[], None]) -> None:
-    """Does the same as `serve`, and runs maintenance in a thread."""
-    stop = threading.Event()
-    maintainer = threading.Thread(target=keep_maintaining, args=[stop], name="maintenance", daemon=True)
-    maintainer.start()
+    """Does the same as `serve`, and runs maintenance and the evaluation of alarms in threads."""
+    stop, waker = threading.Event(), Waker()
+    waker.listen()
+    threads = [
+        threading.Thread(target=keep_maintaining, args=[stop], name="maintenance", daemon=True),
+        threading.Thread(target=keep_evaluating, args=[stop], kwargs={"waker": waker}, name="alarms", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
     try:
         serve(ready=ready)
     finally:
         stop.set()
-        maintainer.join(STOP_SECONDS)
+        waker.end()
+        join(threads)
         end_database_work()
-        maintainer.join(STOP_SECONDS)
+        join(threads)
+
+
+def join(threads: Sequence[threading.Thread]) -> None:
+    """Waits until the threads have ended, for STOP_SECONDS in total."""
+    deadline = time.monotonic() + STOP_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))

@@ -10,8 +10,8 @@ from readings.upkeep.erasure import erase, holdings
 
 class Command(BaseCommand):
     help = (
-        "Permanently erases all readings, rollups and refused posts of a device; with --with-device also the device "
-        "itself, its key and its history in the console. Does not change backups and log files."
+        "Permanently erases all readings, rollups, refused posts and alarms of a device; with --with-device also the "
+        "device itself, its key and its history in the console. Does not change backups and log files."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from devices.plurals import counted
+from readings.alarms.evaluation.evaluator import Evaluation, Evaluator
+from readings.alarms.evaluation.loop import keep_evaluating
+from readings.alarms.upkeep.retention import expire_alarms
 from readings.upkeep.clock import read_uptime, trusted_time
 from readings.upkeep.locks import Busy
 from readings.upkeep.maintenance import INTERVAL_SECONDS, Round, keep_maintaining, maintain
@@ -18,11 +21,15 @@ from readings.upkeep.retention import expiries
 from readings.upkeep.rollups import waiting
 from readings.upkeep.rounds import last_round
 
+# How long the evaluation of alarms may take to end its step when the command stops.
+STOP_SECONDS = 4.0
+
 
 class Command(BaseCommand):
     help = (
-        "Rolls readings up into statistics by hour and minute, and deletes readings that are older than their "
-        "retention. Runs until it is stopped; use --once for cron. The command `up` includes it."
+        "Rolls readings up into statistics by hour and minute, judges new readings by the alarm rules, and deletes "
+        "readings and alarms that are older than their retention. Runs until it is stopped; use --once for cron. The "
+        "command `up` includes it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -81,7 +88,7 @@ class Command(BaseCommand):
     def once(self, stop: threading.Event) -> None:
         console = Console()
         if not console.is_terminal:
-            self.conclude(maintain(now=timezone.now(), stop=stop))
+            self.conclude(maintain(now=timezone.now(), stop=stop), evaluate_once(stop))
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
@@ -93,17 +100,29 @@ class Command(BaseCommand):
                 rolled_up=lambda count: progress.advance(rolling, count),
                 deleted=lambda count: progress.advance(deleting, count),
             )
-        self.conclude(done)
+        self.conclude(done, evaluate_once(stop))
 
-    def conclude(self, done: Round) -> None:
+    def conclude(self, done: Round, evaluation: Evaluation) -> None:
         self.stdout.write(str(done))
-        if done.failed:
-            them = ngettext("it", "them", done.failed)
-            failed = counted(done.failed, "device", "devices")
-            raise CommandError(f"{failed} failed (see the log). The next round tries {them} again.")
+        if evaluation != Evaluation():
+            self.stdout.write(str(evaluation))
+        if failed := done.failed + evaluation.failed:
+            them = ngettext("it", "them", failed)
+            raise CommandError(
+                f"{counted(failed, 'device', 'devices')} failed (see the log). The next round tries {them} again."
+            )
 
     def loop(self, stop: threading.Event, interval: float) -> None:
         connection.ensure_connection()  # an unreachable database is an error only at the start
+        alarms = threading.Thread(target=keep_evaluating, args=[stop], name="alarms", daemon=True)
+        alarms.start()
+        try:
+            self.keep_maintaining(stop, interval)
+        finally:
+            stop.set()
+            alarms.join(STOP_SECONDS)
+
+    def keep_maintaining(self, stop: threading.Event, interval: float) -> None:
         console = Console()
         if not console.is_terminal:
             keep_maintaining(stop, interval=interval, report=self.tell)
@@ -123,3 +142,11 @@ class Command(BaseCommand):
         if done.rolled_up or done.deleted:
             self.stdout.write(str(done))
             sys.stdout.flush()
+
+
+def evaluate_once(stop: threading.Event) -> Evaluation:
+    """Judges all new readings, and deletes expired alarms. Raises Busy and DatabaseError."""
+    evaluator = Evaluator()
+    done = evaluator.evaluate(now=timezone.now(), stop=stop)
+    expire_alarms(now=timezone.now(), stop=stop)
+    return done

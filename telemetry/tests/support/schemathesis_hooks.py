@@ -14,6 +14,14 @@ BEYOND_THE_SCHEMA = {
     "no_metrics",  # all of them null
     "needs_csv",  # local times in JSON
     "other_device",  # a device's key cannot write for another device
+    "parameter_of_another_kind",  # of a rule, as the next five
+    "parameter_missing",
+    "no_bound",
+    "bounds_crossed",
+    "margin_too_large",
+    "kind_fixed",
+    "unknown_device",
+    "reserved_name",
 }
 READ, CHANGED = "mote-1", "mote-2"
 

@@ -4,12 +4,15 @@ A route that is missing in the matrix fails the first test. The console's own ro
 matrix in `test_authorisation_console`, the sockets in `test_authorisation_sockets`.
 """
 
+import re
+
 import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 from msgspec import json
 
 from devices.tests.fixtures import ADMIN_KEY, problem, staff_client
+from readings.alarms.tests.rules import alarm_of
 from telemetry.tests.support.clients.callers import World
 from telemetry.tests.support.routes import routes
 
@@ -49,6 +52,15 @@ device-rotate-key POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200
 device-history    GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-aggregate  GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+device-alarms     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
+alarm-list        GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
+alarm-acknowledge POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 ACKNOWLEDGE
+alarm-rule-list   GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_rule
+alarm-rule-list   POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 alarms.manage_rules
+alarm-rule-detail GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_rule
+alarm-rule-detail PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 alarms.manage_rules
+alarm-rule-detail DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 alarms.manage_rules
+alarm-rule-preview POST  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 alarms.manage_rules
 realtime-tickets  POST   401 401 401 201 404 201 401 401 403 201 201 201 403 201 403 401 403 403 readings.view_reading
 """
 CALLERS = (
@@ -58,7 +70,10 @@ CALLERS = (
 
 ROUTES = {route.name: route for route in routes() if not route.path.startswith("admin/")}
 ROWS = [line.split() for line in MATRIX.strip().splitlines()[3:]]
-NAMES = {"READ_METRICS": "readings.view_maintenanceround"}  # too long for the table
+NAMES = {
+    "READ_METRICS": "readings.view_maintenanceround",
+    "ACKNOWLEDGE": "alarms.acknowledge_alarm",
+}  # too long for the table
 PERMISSIONS = {
     (name, method): NAMES.get(rest[0], rest[0]) for name, method, *cells in ROWS if (rest := cells[len(CALLERS) :])
 }
@@ -77,6 +92,7 @@ CELLS = [
 ]
 
 READING = {"device_id": "mote-1", "temperature": 21.5}
+RULE = {"name": "Hot", "kind": "threshold", "metric": "temperature", "above": 30}
 BODIES = {
     ("ingest", "POST"): READING,
     ("ingest-batch", "POST"): [READING],
@@ -84,11 +100,21 @@ BODIES = {
     ("device-detail", "PATCH"): {"name": "Roof"},
     ("device-rotate-key", "POST"): {"overlap_seconds": 0},
     ("realtime-tickets", "POST"): {"device_id": "mote-1"},
+    ("alarm-acknowledge", "POST"): {"comment": "seen"},
+    ("alarm-rule-list", "POST"): RULE,
+    ("alarm-rule-detail", "PATCH"): {"name": "Warm"},
+    ("alarm-rule-preview", "POST"): {"rule": RULE},
 }
 
 
 def url(name):
-    return reverse(name, kwargs={"device_id": "mote-1"} if "device_id" in ROUTES[name].path else None)
+    """The address of the route for `mote-1`, its alarm and the rule of that."""
+    parts = re.findall(r":(\w+_id)>", ROUTES[name].path)
+    given: dict[str, object] = {"device_id": "mote-1"}
+    if parts and parts != ["device_id"]:
+        alarm = alarm_of("mote-1")
+        given |= {"alarm_id": alarm.pk, "rule_id": alarm.rule_id}
+    return reverse(name, kwargs={part: given[part] for part in parts})
 
 
 def ask(client, name, method):
@@ -123,12 +149,19 @@ def test_the_matrix(name, method, caller, expected):
 @pytest.mark.parametrize(("name", "method"), [(name, method) for name, method, *cells in ROWS if "401" in cells])
 def test_who_is_refused_changes_nothing(name, method, admin):
     world = World(PERMISSIONS.get((name, method)), EVERY_PERMISSION)
-    before = admin.get("/api/v1/devices").json()
+    address = url(name)
+    before = stored(admin)
 
     for caller in ("nobody", "wrong", "url", "other", "without", "visitor", "closed"):
         ask(world.client(caller), name, method)
 
-    assert admin.get("/api/v1/devices").json() == before
+    assert url(name) == address
+    assert stored(admin) == before
+
+
+def stored(admin):
+    paths = ("devices", "alarms?state=all", "alarm-rules")
+    return [admin.get(f"/api/v1/{path}").json() for path in paths]
 
 
 def test_a_permission_that_is_taken_away_is_gone_at_once(device):

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from devices.models import Device
+from readings.alarms.tests.rules import alarm_of
 from readings.ingest.refused_posts import Times, keep, refused_post
 from readings.models import Reading, Rejection
 from telemetry.tests.support.clients.callers import World
@@ -51,6 +52,16 @@ readings_rejection_add      302  302  302   302   302   403   403   403  403 rea
 readings_rejection_change   302  302  302   302   302   403   200   200  200 readings.view_rejection
 readings_rejection_history  302  302  302   302   302   403   200   200  200 readings.view_rejection+admin.view_logentry
 readings_rejection_delete   302  302  302   302   302   403   403   403  403 readings.delete_rejection
+alarms_alarm_changelist     302  302  302   302   302   403   200   200  200 alarms.view_alarm
+alarms_alarm_add            302  302  302   302   302   403   403   403  403 alarms.view_alarm
+alarms_alarm_change         302  302  302   302   302   403   200   200  200 alarms.view_alarm
+alarms_alarm_history        302  302  302   302   302   403   200   200  200 alarms.view_alarm+admin.view_logentry
+alarms_alarm_delete         302  302  302   302   302   403   403   403  403 alarms.view_alarm
+alarms_rule_changelist      302  302  302   302   302   403   200   200  200 alarms.view_rule
+alarms_rule_add             302  302  302   302   302   403   403   403  403 alarms.view_rule
+alarms_rule_change          302  302  302   302   302   403   200   200  200 alarms.view_rule
+alarms_rule_history         302  302  302   302   302   403   200   200  200 alarms.view_rule+admin.view_logentry
+alarms_rule_delete          302  302  302   302   302   403   403   403  403 alarms.view_rule
 admin_logentry_changelist   302  302  302   302   302   403   200   200  200 admin.view_logentry
 admin_logentry_add          302  302  302   302   302   403   403   403  403 admin.add_logentry
 admin_logentry_change       302  302  302   302   302   403   200   200  200 admin.view_logentry+devices.view_device
@@ -111,6 +122,9 @@ def object_of(model):
         return Group.objects.get_or_create(name="operators")[0].pk
     if model == "user":
         return User.objects.get_or_create(username="colleague", is_superuser=False)[0].pk
+    if model in ("alarm", "rule"):
+        alarm = alarm_of("mote-1")
+        return alarm.pk if model == "alarm" else alarm.rule_id
     if model == "rejection":
         now = timezone.now()
         keep(

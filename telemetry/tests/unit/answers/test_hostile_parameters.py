@@ -175,7 +175,25 @@ def test_the_list_of_devices(admin: Any, query_string: str) -> None:
     answered(admin, "/api/v1/devices", query_string)
 
 
-@given(name=VALUES, page=st.sampled_from(["", "/history", "/aggregate", "/latest"]))
+@given(
+    query_string=query("state", "device_id", "rule", "severity", "start", "end", "limit", "cursor"),
+    page=st.sampled_from(["alarms", "devices/mote-1/alarms"]),
+)
+@example(query_string="start=0001-01-01", page="alarms")
+@example(query_string=f"rule={2**63}", page="alarms")
+@fuzzed
+def test_alarms(admin: Any, query_string: str, page: str) -> None:
+    answered(admin, f"/api/v1/{page}", query_string)
+
+
+@given(opened_at=moments(), identifier=st.uuids().map(str))
+@fuzzed
+def test_cursors_of_alarms_that_are_well_formed(admin: Any, opened_at: str, identifier: str) -> None:
+    cursor = base64.urlsafe_b64encode(f"{opened_at} {identifier}".encode()).decode()
+    answered(admin, "/api/v1/alarms", f"cursor={cursor}")
+
+
+@given(name=VALUES, page=st.sampled_from(["", "/history", "/aggregate", "/latest", "/alarms"]))
 @fuzzed
 def test_devices_that_cannot_be(admin: Any, name: bytes, page: str) -> None:
     answered(admin, f"/api/v1/devices/{quote_from_bytes(name, safe='')}{page}")
@@ -188,7 +206,16 @@ def test_sparklines(device: Device, admin_client: Any, query_string: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "kind", ["readings/reading", "readings/rejection", "devices/device", "admin/logentry", "auth/user"]
+    "kind",
+    [
+        "readings/reading",
+        "readings/rejection",
+        "devices/device",
+        "alarms/alarm",
+        "alarms/rule",
+        "admin/logentry",
+        "auth/user",
+    ],
 )
 @given(query_string=query("q", "beyond", "p", "o", "all", "_popup"))
 @example(query_string="beyond=%00")

@@ -16,6 +16,7 @@ from devices.console.activation import digest
 from devices.keys import key_hint
 from devices.models import Device
 from devices.tests.fixtures import FLEET_KEY, client_with, new_client, staff_client
+from readings.alarms.tests.rules import alarm_of, make_rule
 from readings.ingest import refused_posts
 from readings.ingest.refused_posts import Noted, Times, keep, refused_post
 from readings.models import Rejection
@@ -80,6 +81,9 @@ def used() -> tuple[Device, list[str]]:
     wrong = {"username": "operator", "password": "wrong", "next": f"/live/{NAME}/"}
     new_client().post(f"/admin/login/?next=/live/{NAME}/", wrong, format="multipart")
     maintain(now=timezone.now())
+    # A rule that names it alone, one whose text names it, and an alarm of each.
+    for rule in (make_rule(metric="temperature", above=20, devices=(NAME,)), make_rule(metric="x", above=1, text=NAME)):
+        alarm_of(NAME, rule=rule)
     device.refresh_from_db()
     hashes = [device.api_key_hash, str(device.retiring_key_hash)]
     return device, [NAME, str(device.pk), device.pk.hex, key_hint(first), device.key_hint, *hashes]
@@ -99,6 +103,10 @@ def test_a_device_that_was_erased_is_in_no_table(other_device):
         "readings_rejection.key_hint",
         "readings_rejection.field",
         "realtime_ticket.key_hash",
+        "alarms_alarm.device_id",
+        "alarms_evaluationstate.device_id",
+        "alarms_ruledevice.device_id",
+        "alarms_rule.text",
     }
     assert not {place for place in before if place.startswith(("session", "axes_"))}
     client_with(other_device[1]).post(INGEST, {"temperature": "warm"})
@@ -118,7 +126,8 @@ def test_without_the_device_its_refused_posts_go_and_its_changes_stay():
 
     call_command("erase_device", NAME, "--yes", stdout=StringIO())
 
-    assert not [line for line in tables_with(NAME, device.key_hint) if line.startswith("readings_")]
+    erased = ("readings_", "alarms_alarm", "alarms_evaluationstate")
+    assert not [line for line in tables_with(NAME, device.key_hint) if line.startswith(erased)]
     assert Device.objects.get().device_id == NAME
     assert LogEntry.objects.filter(object_repr=NAME).count() >= 4
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.apps import apps
@@ -12,7 +13,10 @@ from django.utils import timezone
 from devices.models import AccessVersion, Device, DeviceState
 from devices.status import Status
 from devices.tests.fixtures import client_with
+from readings.alarms.models import Rule
+from readings.alarms.tests.rules import alarm_of
 from readings.models import Reading
+from readings.tests.logs import NOON, at
 from realtime.models import Ticket
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +54,13 @@ def calls() -> dict[str, Callable[[Any], Any]]:
         "ReadingQuerySet.by_ids": lambda readings: readings.by_ids([reading.id]),
         "RejectionQuerySet.of_device": lambda rejections: rejections.of_device(device),
         "RejectionQuerySet.of_nobody": lambda rejections: rejections.of_nobody(),
+        "RuleQuerySet.existing": lambda rules: rules.existing(),
+        "RuleQuerySet.active": lambda rules: rules.active(),
+        "AlarmQuerySet.open": lambda alarms: alarms.open(),
+        "AlarmQuerySet.resolved": lambda alarms: alarms.resolved(),
+        "AlarmQuerySet.opened_in": lambda alarms: alarms.opened_in(NOON, at(1)),
+        "AlarmQuerySet.newest_first": lambda alarms: alarms.newest_first()[:1],
+        "AlarmQuerySet.before": lambda alarms: alarms.before(at(1), UUID(int=0)),
     }
 
 
@@ -62,7 +73,10 @@ QUERY_SETS = {
 
 @pytest.fixture
 def stored(mote):
-    """A device with one reading and one refused post, and a refused post of an unknown sender."""
+    """A device with a reading, a refused post and two alarms of a rule, and a refused post of an unknown sender."""
+    Rule.objects.all().delete()
+    resolved = alarm_of("mote-1", at=at(1), resolved_at=at(2))
+    alarm_of("mote-1", rule=resolved.rule)
     client_with(mote[1]).post("/api/v1/ingest", {"temperature": 21.5})
     client_with(mote[1]).post("/api/v1/ingest", {"temperature": "warm"})
     client_with(None).post("/api/v1/ingest", {"temperature": 1})

@@ -1,0 +1,66 @@
+"""Read-only lists of alarms and rules; the API changes them."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from readings.alarms.models import Alarm, Rule
+
+
+class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    list_per_page = 100
+    actions = None
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Alarm)
+class AlarmAdmin(ReadOnly):
+    list_display = ("device_id", "rule", "severity", "opened", "value", "resolved", "reason", "acknowledged_by")
+    fields = (
+        *("device_id", "rule", "metric", "began_at", "opened_at", "noticed_at", "value", "worst", "resolved_at"),
+        *("reason", "late", "acknowledged_at", "acknowledged_by", "comment"),
+    )
+    list_filter = ("rule__severity", "reason")
+    list_select_related = ("rule",)
+    search_fields = ("device__device_id",)
+    search_help_text = "Device id"
+    ordering = ("-opened_at", "-id")
+
+    @admin.display(ordering="rule__severity")
+    def severity(self, alarm: Alarm) -> str:
+        return alarm.rule.get_severity_display()
+
+    @admin.display(ordering="opened_at", description="opened (UTC)")
+    def opened(self, alarm: Alarm) -> str:
+        return f"{alarm.opened_at:%Y-%m-%d %H:%M:%S}"
+
+    @admin.display(ordering="resolved_at", description="resolved (UTC)")
+    def resolved(self, alarm: Alarm) -> str:
+        return "open" if alarm.resolved_at is None else f"{alarm.resolved_at:%Y-%m-%d %H:%M:%S}"
+
+
+@admin.register(Rule)
+class RuleAdmin(ReadOnly):
+    list_display = ("name", "kind", "severity", "metric", "for_all_devices", "is_active")
+    fields = (
+        *("name", "kind", "severity", "metric", "above", "below", "for_seconds", "clear_margin", "clear_for"),
+        *("seconds", "tolerance", "change", "per", "for_all_devices", "text", "is_active", "judged_since"),
+    )
+    list_filter = ("kind", "severity", "is_active")
+    search_fields = ("name",)
+    search_help_text = "Name"
+    ordering = ("name", "id")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).filter(deleted_at=None)

@@ -1,0 +1,1 @@
+"""The endpoints of alarms and rules. May import everything else in `readings.alarms`."""

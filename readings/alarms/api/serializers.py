@@ -1,0 +1,138 @@
+"""Input of the endpoints. It is strict: a wrong type, an unknown field or a contradiction is an error."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
+
+from devices.api.serializers import StrictBooleanField, StrictCharField, StrictSerializer
+from devices.models import Device
+from readings.alarms.api.fields import (
+    AlarmCursorField,
+    CommentField,
+    MetricField,
+    RuleNameField,
+    RuleTextField,
+    SecondsField,
+    StrictMomentField,
+    ValueField,
+)
+from readings.alarms.models import Kind, Rule, Severity
+from readings.alarms.parameters import PARAMETER_NAMES, complete, contradictions
+from readings.history.parameters import WindowSerializer
+from readings.windows import InvalidWindow, check_window
+
+DEVICES_MAX = 1_000
+LIMIT_DEFAULT = 100
+LIMIT_MAX = 1_000
+PREVIEW_WINDOW = timedelta(days=7)
+TAGS = "There are no tags yet. Name devices in 'devices', or leave it out for all devices."
+
+
+class RuleSerializer(StrictSerializer):
+    """A rule. `validated_data` has the fields of the model, and `device_ids` where devices were given.
+
+    With an instance, fields that are not sent stay as they are.
+    """
+
+    name = RuleNameField()
+    kind = serializers.ChoiceField(choices=Kind.choices)
+    severity = serializers.ChoiceField(choices=Severity.choices, default=Severity.WARNING)
+    metric = MetricField(help_text="The metric that is judged. A silence without one means silence of every metric.")
+    above = ValueField(help_text="threshold: the alarm's bound; a value above it is beyond.")
+    below = ValueField(help_text="threshold: the alarm's bound; a value below it is beyond.")
+    clear_margin = ValueField(least=0, help_text="threshold: how far within the bounds a value ends an alarm.")
+    clear_for = SecondsField(least=0, help_text="threshold, rate: seconds that the condition must have ended for.")
+    seconds = SecondsField(
+        help_text="silence: how long nothing was received (null: until the device counts as offline); stuck: how long "
+        "the value has not changed."
+    )
+    tolerance = ValueField(least=0, help_text="stuck: a change by at most this much is none.")
+    change = ValueField(least=0, help_text="rate: how far the value may change.")
+    per = SecondsField(help_text="rate: the seconds within which it may change so far.")
+    devices = serializers.ListField(
+        child=StrictCharField(max_length=64),
+        required=False,
+        max_length=DEVICES_MAX,
+        help_text="The ids of the devices that the rule applies to; empty: all devices.",
+    )
+    text = RuleTextField()
+    is_active = StrictBooleanField(required=False)
+
+    def get_fields(self) -> dict[str, Any]:
+        # `for` is a keyword of Python, so that it cannot be declared like the others.
+        duration = SecondsField(least=0, help_text="threshold: how long the value must be beyond a bound.")
+        return {**super().get_fields(), "for": duration}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and "tags" in data:
+            raise serializers.ValidationError({"tags": ErrorDetail(TAGS, code="no_tags_yet")})
+        return super().to_internal_value(data)
+
+    def validate_devices(self, device_ids: list[str]) -> list[str]:
+        there = set(Device.objects.filter(device_id__in=device_ids).values_list("device_id", flat=True))
+        if unknown := [device_id for device_id in device_ids if device_id not in there]:
+            raise serializers.ValidationError(f"There is no device {unknown[0]!r}.", code="unknown_device")
+        return sorted(there)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        rule: Rule | None = self.instance
+        kind = attrs.get("kind", rule.kind if rule else None)
+        if rule and kind != rule.kind:
+            detail = ErrorDetail("The kind of a rule cannot be changed. Create another rule.", code="kind_fixed")
+            raise serializers.ValidationError({"kind": detail})
+        given = {name: getattr(rule, field) for name, field in PARAMETER_NAMES.items()} if rule else {}
+        if rule:
+            given["metric"] = rule.metric or None
+        given |= {name: value for name, value in attrs.items() if name in PARAMETER_NAMES}
+        if found := contradictions(str(kind), given):
+            raise serializers.ValidationError({c.field: ErrorDetail(c.detail, code=c.code) for c in found})
+        fields = {name: value for name, value in attrs.items() if name not in PARAMETER_NAMES and name != "devices"}
+        devices = {"device_ids": attrs["devices"]} if "devices" in attrs else {}
+        return fields | complete(str(kind), given) | devices
+
+
+class PreviewedRuleSerializer(RuleSerializer):
+    """A rule that need not have a name yet."""
+
+    name = RuleNameField(required=False)
+
+
+class PreviewSerializer(StrictSerializer):
+    """The rule to preview, and the window `[start, end)`; by default the last 7 days."""
+
+    rule = PreviewedRuleSerializer()
+    start = StrictMomentField(required=False, help_text="Start of the window. Default: 7 days before `end`.")
+    end = StrictMomentField(required=False, help_text="End of the window. Default: now.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        end = attrs.get("end", self.context["now"])
+        window = {"start": attrs.get("start", end - PREVIEW_WINDOW), "end": end}
+        try:
+            check_window(**window)
+        except InvalidWindow as error:
+            raise serializers.ValidationError({"end": ErrorDetail(str(error), code="empty_window")}) from error
+        return attrs | window
+
+
+class AcknowledgementSerializer(StrictSerializer):
+    comment = CommentField()
+
+
+class DeviceAlarmsQuery(WindowSerializer):
+    """The query parameters of a device's alarms. The window is of `opened_at`."""
+
+    metrics = None  # type: ignore[assignment]  # removes the inherited field, as DRF documents
+    state = serializers.ChoiceField(["open", "resolved", "all"], default="open")
+    rule = serializers.IntegerField(
+        required=False, min_value=1, max_value=10**18 - 1, help_text="Only alarms of the rule with this id."
+    )
+    severity = serializers.ChoiceField(Severity.choices, required=False)
+    limit = serializers.IntegerField(default=LIMIT_DEFAULT, min_value=1, max_value=LIMIT_MAX, help_text="Page size.")
+    cursor = AlarmCursorField(required=False, help_text="The cursor in `next` of the previous page.")
+
+
+class AlarmsQuery(DeviceAlarmsQuery):
+    device_id = serializers.CharField(required=False, max_length=64, help_text="Only alarms of this device.")

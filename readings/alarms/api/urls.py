@@ -1,0 +1,22 @@
+from django.urls import path
+
+from devices.api import converters as device_converters  # noqa: F401  registers <device_id:…>
+from readings.alarms.api import converters  # noqa: F401  registers <rule_id:…>
+from readings.alarms.api.views import AlarmViewSet, DeviceAlarmsViewSet, RuleViewSet
+
+urlpatterns = [
+    path("alarms", AlarmViewSet.as_view({"get": "alarms"}), name="alarm-list"),
+    path("alarms/<uuid:alarm_id>/acknowledge", AlarmViewSet.as_view({"post": "acknowledge"}), name="alarm-acknowledge"),
+    path("alarm-rules", RuleViewSet.as_view({"get": "rules", "post": "create"}), name="alarm-rule-list"),
+    path("alarm-rules/preview", RuleViewSet.as_view({"post": "preview"}), name="alarm-rule-preview"),
+    path(
+        "alarm-rules/<rule_id:rule_id>",
+        RuleViewSet.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
+        name="alarm-rule-detail",
+    ),
+    path(
+        "devices/<device_id:device_id>/alarms",
+        DeviceAlarmsViewSet.as_view({"get": "alarms"}),
+        name="device-alarms",
+    ),
+]

@@ -1,0 +1,196 @@
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.utils import timezone
+from rest_framework import status
+from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from devices.access.authentication import caller_of
+from devices.access.callers import Role
+from devices.access.permissions import CallerPermission
+from devices.api.views import DeviceScope
+from devices.times import rfc3339
+from readings.alarms.acknowledging import acknowledge
+from readings.alarms.api import openapi
+from readings.alarms.api.fields import AlarmCursorField
+from readings.alarms.api.serializers import (
+    AcknowledgementSerializer,
+    AlarmsQuery,
+    DeviceAlarmsQuery,
+    PreviewSerializer,
+    RuleSerializer,
+)
+from readings.alarms.documents import alarm_document, rule_document
+from readings.alarms.models import Alarm, Rule, RuleDevice
+from readings.alarms.parameters import condition_of
+from readings.alarms.preview import preview, previewed_document
+from readings.alarms.querysets import AlarmQuerySet
+from readings.alarms.rules import RULES_MAX, change_rule, create_rule, delete_rule, devices_of
+from readings.statistics.large_answers import large_answer
+
+VIEW_ALARMS = "alarms.view_alarm"
+VIEW_RULES = "alarms.view_rule"
+MANAGE_RULES = "alarms.manage_rules"
+ACKNOWLEDGE = "alarms.acknowledge_alarm"
+# Who acknowledged with the administrator's key.
+BY_KEY = "API key"
+
+
+def page_of(alarms: AlarmQuerySet, query: dict[str, Any], request: Request) -> Response:
+    """One page of these alarms, newest first, filtered by the query."""
+    alarms = alarms.opened_in(query.get("start"), query.get("end"))
+    if query["state"] != "all":
+        alarms = alarms.open() if query["state"] == "open" else alarms.resolved()
+    if "rule" in query:
+        alarms = alarms.filter(rule_id=query["rule"])
+    if "severity" in query:
+        alarms = alarms.filter(rule__severity=query["severity"])
+    if "cursor" in query:
+        alarms = alarms.before(*query["cursor"])
+    found = list(alarms.newest_first().select_related("rule")[: query["limit"] + 1])
+    page = found[: query["limit"]]
+    following = next_page(query, page[-1], request) if len(found) > len(page) else None
+    return Response({"results": [alarm_document(alarm) for alarm in page], "next": following})
+
+
+def next_page(query: dict[str, Any], last: Alarm, request: Request) -> str:
+    """The URL of the page after `last`, with absolute times, so that all pages have the same window."""
+    ends = {name: rfc3339(query[name]) for name in ("start", "end") if name in query}
+    filters = {name: query[name] for name in ("state", "device_id", "rule", "severity", "limit") if name in query}
+    cursor = {"cursor": AlarmCursorField.encode(last.opened_at, last.pk)}
+    return f"{request.build_absolute_uri(request.path)}?{urlencode(ends | filters | cursor)}"
+
+
+def parsed(serializer: type[DeviceAlarmsQuery], request: Request) -> dict[str, Any]:
+    """The validated query parameters. Raises ValidationError."""
+    query = serializer(data=request.query_params, context={"now": timezone.now()})
+    query.is_valid(raise_exception=True)
+    return dict(query.validated_data)
+
+
+class DeviceAlarmsViewSet(DeviceScope):
+    admin_permissions = {"alarms": VIEW_ALARMS}
+    open_to = {"alarms": (Role.DEVICE,)}
+
+    @openapi.device_alarms
+    def alarms(self, request: Request, device_id: str) -> Response:
+        """The alarms of a device, newest first, in pages. A device sees its own."""
+        device = self.get_object()
+        return page_of(Alarm.objects.filter(device=device), parsed(DeviceAlarmsQuery, request), request)
+
+
+class AlarmViewSet(GenericViewSet[Alarm]):
+    permission_classes = [CallerPermission]
+    queryset = Alarm.objects.all()
+    admin_permissions = {"alarms": VIEW_ALARMS, "acknowledge": ACKNOWLEDGE}
+    open_to: dict[str, tuple[Role, ...]] = {}
+
+    @openapi.alarm_list
+    def alarms(self, request: Request) -> Response:
+        """The alarms, newest first, in pages; the open ones unless `state` says otherwise."""
+        query = parsed(AlarmsQuery, request)
+        alarms = Alarm.objects.all()
+        if "device_id" in query:
+            alarms = alarms.filter(device_id=query["device_id"])
+        return page_of(alarms, query, request)
+
+    @openapi.acknowledge
+    def acknowledge(self, request: Request, alarm_id: UUID) -> Response:
+        """Notes that somebody knows of the alarm. Repeated without another comment it changes nothing."""
+        given = AcknowledgementSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        user = caller_of(request).user
+        by = user.get_username() if user else BY_KEY
+        try:
+            alarm = acknowledge(alarm_id, by=by, comment=given.validated_data.get("comment", ""), now=timezone.now())
+        except Alarm.DoesNotExist as error:
+            raise NotFound from error
+        return Response(alarm_document(alarm))
+
+
+class RuleViewSet(GenericViewSet[Rule]):
+    permission_classes = [CallerPermission]
+    queryset = Rule.objects.existing()
+    lookup_field = "pk"
+    lookup_url_kwarg = "rule_id"
+    admin_permissions = {"rules": VIEW_RULES, "retrieve": VIEW_RULES} | dict.fromkeys(
+        ("create", "partial_update", "destroy", "preview"), MANAGE_RULES
+    )
+    open_to: dict[str, tuple[Role, ...]] = {}
+
+    @openapi.rule_list
+    def rules(self, request: Request) -> Response:
+        """All rules in the order of their ids. There are at most 500, so that they are one page."""
+        named: dict[int, list[str]] = {}
+        for rule_id, device_id in RuleDevice.objects.order_by("device_id").values_list("rule_id", "device_id"):
+            named.setdefault(rule_id, []).append(str(device_id))
+        rules = self.get_queryset().order_by("id")
+        return Response({"results": [rule_document(rule, named.get(rule.pk, [])) for rule in rules], "next": None})
+
+    @openapi.rule_create
+    def create(self, request: Request) -> Response:
+        """The rule judges readings that are stored from now on."""
+        given = RuleSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        if self.get_queryset().count() >= RULES_MAX:
+            detail = f"There may be {RULES_MAX} rules."
+            raise ValidationError({"": ErrorDetail(detail, code="too_many_rules")})
+        fields = dict(given.validated_data)
+        device_ids = fields.pop("device_ids", [])
+        rule = create_rule(fields, device_ids, now=timezone.now())
+        return Response(rule_document(rule, device_ids), status=status.HTTP_201_CREATED)
+
+    @openapi.rule
+    def retrieve(self, request: Request, rule_id: int) -> Response:
+        rule = self.get_object()
+        return Response(rule_document(rule, devices_of(rule)))
+
+    @openapi.rule_change
+    def partial_update(self, request: Request, rule_id: int) -> Response:
+        """Fields that are not sent stay unchanged; null sets a parameter to its default.
+
+        A rule that decides differently judges readings from now on. Its open alarms are judged by it as it is now.
+        """
+        rule = self.get_object()
+        given = RuleSerializer(rule, data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        fields = dict(given.validated_data)
+        device_ids = fields.pop("device_ids", None)
+        try:
+            rule = change_rule(rule, fields, device_ids, now=timezone.now())
+        except Rule.DoesNotExist as error:  # deleted after the look-up
+            raise NotFound from error
+        return Response(rule_document(rule, devices_of(rule)))
+
+    @openapi.rule_delete
+    def destroy(self, request: Request, rule_id: int) -> Response:
+        """Resolves the open alarms of the rule. Its alarms stay, and still name it."""
+        delete_rule(self.get_object(), now=timezone.now())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @openapi.preview
+    def preview(self, request: Request) -> Response:
+        """The alarms that the rule would have opened in a window of the past. Stores nothing.
+
+        Looks at 200,000 readings, for 5 s and until it has 1,000 alarms; then the answer is `truncated`.
+        """
+        now = timezone.now()
+        given = PreviewSerializer(data=request.data, context={"now": now})
+        given.is_valid(raise_exception=True)
+        values = given.validated_data
+        fields = dict(values["rule"])
+        device_ids = fields.pop("device_ids", [])
+        condition = condition_of(Rule(**fields))
+        with large_answer():
+            found = preview(condition, device_ids, start=values["start"], end=values["end"], now=now)
+        return Response(
+            {
+                "devices": found.devices,
+                "alarms": [previewed_document(alarm) for alarm in found.alarms],
+                "truncated": found.truncated,
+            }
+        )

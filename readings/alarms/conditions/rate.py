@@ -1,0 +1,47 @@
+"""`rate`: the value changes too fast."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from readings.alarms.conditions.episodes import follow
+from readings.alarms.conditions.states import Event, Lane, Point, Sample, State, Verdict, seconds
+
+# Values closer together than this part of `per` share a point of the window, so that a window has at most about twice
+# as many points. A value may therefore count for up to this part of `per` too long.
+PARTS = 64
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest value differs by more than `change` from any of the last `per` seconds.
+
+    An alarm ends when the value has been slower for `clear_for` seconds.
+    """
+
+    metric: str
+    change: float
+    per: float
+    clear_for: float = 0
+
+
+def judge(condition: Rate, state: State, samples: Sequence[Sample], now: datetime) -> tuple[State, list[Event]]:
+    def observe(lane: Lane | None, sample: Sample) -> tuple[Lane | None, Verdict]:
+        oldest = sample.at - seconds(condition.per)
+        window = [point for point in (lane.window if lane else ()) if point.last_at >= oldest]
+        largest = max((max(point.high - sample.value, sample.value - point.low) for point in window), default=0.0)
+        excess = largest - condition.change
+        lane = Lane(window=tuple(with_value(window, sample, condition.per)))
+        holds = excess > 0
+        return lane, Verdict(holds=holds, clear=not holds, ripe=holds, since=sample.at, excess=max(excess, 0.0))
+
+    return follow(state, samples, observe, clear_for=condition.clear_for)
+
+
+def with_value(window: list[Point], sample: Sample, per: float) -> list[Point]:
+    """The window with one more value, which joins the last point if that began less than `per` / PARTS before."""
+    last = window[-1] if window else None
+    if last is None or sample.at - last.first_at >= seconds(per / PARTS):
+        return [*window, Point(sample.at, sample.at, sample.value, sample.value)]
+    low, high = min(last.low, sample.value), max(last.high, sample.value)
+    return [*window[:-1], Point(last.first_at, sample.at, low, high)]

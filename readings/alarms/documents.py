@@ -1,0 +1,52 @@
+"""Alarms and rules as the API returns them."""
+
+from datetime import datetime
+from typing import Any
+
+from devices.times import rfc3339
+from readings.alarms.models import Alarm, Rule
+from readings.alarms.parameters import PARAMETER_NAMES
+
+
+def alarm_document(alarm: Alarm) -> dict[str, Any]:
+    """The alarm, whose rule must be loaded, as the API returns it."""
+    rule = alarm.rule
+    return {
+        "id": alarm.id,
+        "rule": {"id": rule.pk, "name": rule.name, "kind": rule.kind, "severity": rule.severity},
+        "device_id": alarm.device_id,
+        "metric": alarm.metric or None,
+        "state": "open" if alarm.is_open else "resolved",
+        "began_at": rfc3339(alarm.began_at),
+        "opened_at": rfc3339(alarm.opened_at),
+        "noticed_at": rfc3339(alarm.noticed_at),
+        "value": alarm.value,
+        "worst": alarm.worst,
+        "resolved_at": time_or_none(alarm.resolved_at),
+        "reason": alarm.reason or None,
+        "late": alarm.late,
+        "acknowledged_at": time_or_none(alarm.acknowledged_at),
+        "acknowledged_by": alarm.acknowledged_by or None,
+        "comment": alarm.comment or None,
+    }
+
+
+def rule_document(rule: Rule, device_ids: list[str]) -> dict[str, Any]:
+    """The rule as the API returns it. `device_ids`: the devices that it names, in the order of their ids."""
+    parameters = {api_name: getattr(rule, name) for api_name, name in PARAMETER_NAMES.items()}
+    return {
+        "id": rule.pk,
+        "name": rule.name,
+        "kind": rule.kind,
+        "severity": rule.severity,
+        **parameters,
+        "metric": rule.metric or None,
+        "devices": device_ids,
+        "text": rule.text,
+        "is_active": rule.is_active,
+        "created_at": rfc3339(rule.created_at),
+    }
+
+
+def time_or_none(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)

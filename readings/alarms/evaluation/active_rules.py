@@ -1,0 +1,98 @@
+"""The active rules as the evaluation keeps them in memory. They are loaded again only if their version has changed."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from readings.alarms.conditions.silence import Silence
+from readings.alarms.conditions.threshold import Threshold
+from readings.alarms.models import Rule, RuleDevice, RuleSet
+from readings.alarms.parameters import Condition, condition_of
+
+
+class ActiveRule:
+    """A rule with its condition. `device_ids` None: it applies to all devices."""
+
+    def __init__(self, rule: Rule, device_ids: frozenset[str] | None) -> None:
+        self.rule = rule
+        self.condition: Condition = condition_of(rule)
+        self.device_ids = device_ids
+
+    @property
+    def judges_readings(self) -> bool:
+        """False for a silence of every metric, which needs only the times of receipt."""
+        return bool(self.rule.metric)
+
+    def is_idle_within(self, low: float, high: float) -> bool:
+        """Whether values in this range change nothing if the rule knows nothing of the device."""
+        condition = self.condition
+        if not isinstance(condition, Threshold):
+            return False
+        above, below = condition.above, condition.below
+        return (above is None or high <= above) and (below is None or low >= below)
+
+
+class ActiveRules:
+    def __init__(self, version: int, rules: Sequence[ActiveRule]) -> None:
+        self.version = version
+        self.rules = rules
+
+    @cached_property
+    def of_readings(self) -> list[ActiveRule]:
+        return [active for active in self.rules if active.judges_readings]
+
+    @cached_property
+    def silences(self) -> list[ActiveRule]:
+        return [active for active in self.rules if isinstance(active.condition, Silence)]
+
+    @cached_property
+    def metrics(self) -> frozenset[str]:
+        """The metrics that rules judge."""
+        return frozenset(active.rule.metric for active in self.of_readings)
+
+    @cached_property
+    def watched(self) -> frozenset[str] | None:
+        """The devices whose readings are judged; None: all."""
+        named: set[str] = set()
+        for active in self.of_readings:
+            if active.device_ids is None:
+                return None
+            named |= active.device_ids
+        return frozenset(named)
+
+    @cached_property
+    def of_all(self) -> list[ActiveRule]:
+        """The rules that judge readings of all devices."""
+        return [active for active in self.of_readings if active.device_ids is None]
+
+    @cached_property
+    def naming(self) -> dict[str, list[ActiveRule]]:
+        """The rules that judge readings of devices which they name, by device id."""
+        found: dict[str, list[ActiveRule]] = {}
+        for active in self.of_readings:
+            for device_id in active.device_ids or ():
+                found.setdefault(device_id, []).append(active)
+        return found
+
+    def of_device(self, device_id: str) -> list[ActiveRule]:
+        """The rules that judge readings of this device."""
+        named = self.naming.get(device_id)
+        return self.of_all if named is None else self.of_all + named
+
+
+def current_version() -> int:
+    """The version of the rules; 0 before the first change."""
+    version: int | None = RuleSet.objects.values_list("version", flat=True).first()
+    return version or 0
+
+
+def load_rules() -> ActiveRules:
+    """The active rules. The version is read first, so that a change meanwhile makes the next step fail."""
+    version = current_version()
+    named: dict[int, set[str]] = {}
+    for rule_id, device_id in RuleDevice.objects.filter(rule__is_active=True).values_list("rule_id", "device_id"):
+        named.setdefault(rule_id, set()).add(str(device_id))
+    rules = Rule.objects.active().order_by("id")
+    return ActiveRules(
+        version,
+        [ActiveRule(rule, None if rule.for_all_devices else frozenset(named.get(rule.pk, ()))) for rule in rules],
+    )

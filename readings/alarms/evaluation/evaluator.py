@@ -1,0 +1,170 @@
+"""Evaluates everything that is new, in steps, one process at a time."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from threading import Event
+
+import msgspec
+from django.db import connection
+
+from readings.alarms import instruments
+from readings.alarms.evaluation import silences
+from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules, current_version, load_rules
+from readings.alarms.evaluation.outcomes import Outcome
+from readings.alarms.evaluation.positions import STEP_READINGS, Part, behind, forget_beginnings, skippable
+from readings.alarms.evaluation.steps import take_step
+from readings.alarms.models import Alarm, Reason
+from readings.alarms.signals import AlarmChange, announce
+from readings.upkeep.failures import FailureLog, each_apart
+from readings.upkeep.locks import exclusively
+from readings.upkeep.passes import IdRange, Rotation
+from readings.upkeep.rollups import Outrun
+
+logger = logging.getLogger(__name__)
+
+# How long a device for which a step failed is left out, in seconds.
+ASIDE_SECONDS = 60.0
+# Positions that are moved, and alarms of deactivated devices that are resolved, in one transaction.
+CHUNK = 1_000
+
+
+class Evaluation(msgspec.Struct):
+    """The result of one evaluation. `failed`: devices whose step failed. `unfinished`: the time limit was reached."""
+
+    readings: int = 0
+    opened: int = 0
+    resolved: int = 0
+    failed: int = 0
+    unfinished: bool = False
+
+    def __str__(self) -> str:
+        failed = f", {self.failed:,} devices failed" if self.failed else ""
+        return f"{self.readings:,} readings judged, {self.opened:,} alarms opened, {self.resolved:,} resolved{failed}."
+
+
+class Evaluator:
+    """State of a process between evaluations: the rules, where the next pass begins, and what failed."""
+
+    def __init__(self) -> None:
+        self.rules: ActiveRules | None = None
+        self.skipped_version: int | None = None
+        self.rotation = Rotation()
+        self.aside: dict[str, float] = {}  # by device id, until when (time.monotonic)
+        self.failures = FailureLog(logger)
+        self.done = Evaluation()
+
+    def evaluate(self, *, now: datetime, stop: Event | None = None, seconds: float | None = None) -> Evaluation:
+        """Judges all new readings, then silences, for at most about `seconds`. The next evaluation continues.
+
+        Without active rules this is one query. A step that meets a change of the rules is taken again. Raises Busy if
+        another process evaluates, and DatabaseError if the whole database is concerned; what was stored stays.
+        """
+        self.done = Evaluation()
+        started = time.monotonic()
+        rules = self.refreshed()
+        if not rules.rules and self.skipped_version == rules.version:
+            return self.done
+        with exclusively("alarms"):
+            for changes in self.steps(now=now):
+                self.count(changes)
+                announce(changes)
+                if stop and stop.is_set():
+                    break
+                if seconds is not None and time.monotonic() - started > seconds:
+                    self.done.unfinished = True
+                    break
+        instruments.JUDGED.inc(self.done.readings)
+        instruments.EVALUATED.set_to_current_time()
+        return self.done
+
+    def refreshed(self) -> ActiveRules:
+        """The active rules, loaded again if they have changed."""
+        if self.rules is None or self.rules.version != current_version():
+            self.rules = load_rules()
+        return self.rules
+
+    def steps(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
+        """Each step is at most one transaction. A change of the rules ends this; the next evaluation continues."""
+        try:
+            yield from self.skip(now=now)
+            yield from self.catch_up(now=now)
+            yield from self.deactivated(now=now)
+            yield from silences.look(self.refreshed(), now=now)
+        except Outrun:
+            self.done.unfinished = True
+
+    def skip(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
+        """Once for each version of the rules: moves the positions over readings that no rule judges."""
+        rules = self.refreshed()
+        if self.skipped_version == rules.version:
+            return
+        parts = skippable(rules)
+        for first in range(0, len(parts), CHUNK):
+            yield Outcome({}, now=now).store(rules, parts[first : first + CHUNK])
+        while forget_beginnings(CHUNK):
+            yield []
+        self.skipped_version = rules.version
+
+    def catch_up(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
+        """Passes over the devices with new readings until none is left. In a pass a device gets at most one step."""
+        rules = self.refreshed()
+        if not rules.of_readings:
+            return
+        share = STEP_READINGS[connection.vendor]
+        self.forget_failures()
+        more = True
+        while more:
+            more = False
+            for ids in self.rotation.ranges():
+                while parts := behind(
+                    rules.watched, readings=share, ids=IdRange(self.rotation.position or "", ids.until)
+                ):
+                    self.rotation.position = parts[-1].device_id
+                    wanted = [part for part in parts if part.device_id not in self.aside]
+                    changes: list[AlarmChange] = []
+                    work = partial(self.step, rules, changes, now)
+                    taken = each_apart(wanted, work, self.device_failed) if wanted else []
+                    self.done.readings += sum(part.length for part in taken)
+                    more = more or any(part.length >= share for part in taken)
+                    yield changes
+
+    def step(self, rules: ActiveRules, changes: list[AlarmChange], now: datetime, parts: Sequence[Part]) -> None:
+        changes += take_step(rules, parts, now=now, failed=self.rule_failed)
+
+    def deactivated(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
+        """Resolves the open alarms of devices that were deactivated."""
+        while alarms := list(
+            Alarm.objects.open().filter(device__is_active=False).select_related("rule", "device").order_by("id")[:CHUNK]
+        ):
+            outcome = Outcome({(alarm.rule_id, alarm.device_id): alarm for alarm in alarms}, now=now)
+            for alarm in alarms:
+                outcome.end(alarm, Reason.DEVICE_DEACTIVATED)
+            yield outcome.store(self.refreshed())
+
+    def device_failed(self, part: Part, error: Exception) -> None:
+        if isinstance(error, Outrun):
+            raise error
+        what = f"Judging alarms failed for device {part.device_id}. It is tried again every {ASIDE_SECONDS:.0f} s"
+        self.failures.write(what, error)
+        self.aside[part.device_id] = time.monotonic() + ASIDE_SECONDS
+        self.done.failed += 1
+        instruments.FAILED_DEVICES.inc()
+
+    def rule_failed(self, active: ActiveRule, device_id: str, error: Exception) -> None:
+        what = f"Rule {active.rule.pk} ({active.rule.kind}) could not judge readings of a device and left them out"
+        self.failures.write(what, error)
+        instruments.FAILED_RULES.inc()
+
+    def forget_failures(self) -> None:
+        now = time.monotonic()
+        self.aside = {device_id: until for device_id, until in self.aside.items() if until > now}
+
+    def count(self, changes: Sequence[AlarmChange]) -> None:
+        opened = sum(change.event == "opened" for change in changes)
+        self.done.opened += opened
+        self.done.resolved += len(changes) - opened
+        instruments.OPENED.inc(opened)
+        instruments.RESOLVED.inc(len(changes) - opened)

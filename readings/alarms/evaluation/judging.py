@@ -1,0 +1,25 @@
+"""Judges values by the condition of a rule, whatever its kind."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from readings.alarms.conditions import rate, stuck, threshold
+from readings.alarms.conditions.states import Event, Sample, State
+from readings.alarms.parameters import Condition
+
+decode_state = msgspec.json.Decoder(State).decode
+encode_state = msgspec.json.Encoder().encode
+
+
+def judge(condition: Condition, state: State, samples: Sequence[Sample], *, now: datetime) -> tuple[State, list[Event]]:
+    """The state after these values, in the order of the log, and the events. Not for silences."""
+    match condition:
+        case threshold.Threshold():
+            return threshold.judge(condition, state, samples, now)
+        case stuck.Stuck():
+            return stuck.judge(condition, state, samples, now)
+        case rate.Rate():
+            return rate.judge(condition, state, samples, now)
+    raise TypeError(f"{type(condition).__name__} judges no values")

@@ -1,0 +1,55 @@
+"""Prometheus gauges read from the database: open alarms, and readings that were not judged yet."""
+
+import logging
+from collections.abc import Iterable
+
+from django.db import DatabaseError, InterfaceError
+from django.db.models import Count, F, Sum
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from devices.models import DeviceState
+from readings.alarms.evaluation.active_rules import load_rules
+from readings.alarms.models import Alarm, Severity
+
+logger = logging.getLogger(__name__)
+
+
+def waiting() -> int:
+    """The number of readings that active rules have not judged yet."""
+    rules = load_rules()
+    if not rules.of_readings:
+        return 0
+    states = DeviceState.objects.filter(alarms_seq__lt=F("last_seq"))
+    if rules.watched is not None:
+        states = states.filter(device_id__in=rules.watched)
+    return states.aggregate(waiting=Sum(F("last_seq") - F("alarms_seq")))["waiting"] or 0
+
+
+def open_by_severity() -> dict[str, int]:
+    counted = Alarm.objects.open().order_by().values_list("rule__severity").annotate(Count("pk"))
+    return dict.fromkeys(Severity.values, 0) | dict(counted)
+
+
+class Alarms(Collector):
+    """Read from the database, because another process may evaluate. Absent if the database is unreachable."""
+
+    def families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+        return (
+            GaugeMetricFamily("telemetry_alarms_open", "Open alarms, by severity.", labels=["severity"]),
+            GaugeMetricFamily("telemetry_alarms_lag_readings", "Readings that active rules have not judged yet."),
+        )
+
+    def describe(self) -> Iterable[Metric]:
+        return self.families()
+
+    def collect(self) -> Iterable[Metric]:
+        opened, lag = self.families()
+        try:
+            for severity, count in open_by_severity().items():
+                opened.add_metric([severity], count)
+            lag.add_metric([], waiting())
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Metrics: cannot read alarms from the database (%s)", str(error).strip())
+            return ()
+        return opened, lag

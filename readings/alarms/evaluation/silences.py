@@ -1,0 +1,112 @@
+"""Silences: looks which devices were not heard from for too long, and which were heard from again."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, IntegerField, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
+
+from devices.models import DeviceState
+from devices.status import FUTURE_TOLERANCE, OFFLINE_AFTER_INTERVALS
+from readings.alarms.conditions.silence import Heard, Silence, Silent, judge
+from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules
+from readings.alarms.evaluation.outcomes import Outcome
+from readings.alarms.models import Alarm, EvaluationState, Reception
+from readings.alarms.signals import AlarmChange
+
+# Maximum number of devices in one transaction.
+STEP_DEVICES = 1_000
+
+
+class Hearing(NamedTuple):
+    """A device, the latest receipt that the rule counts, and how long the device may be silent, in seconds."""
+
+    device_id: str
+    at: datetime | None
+    allowed_seconds: float
+
+
+def look(rules: ActiveRules, *, now: datetime) -> Iterator[list[AlarmChange]]:
+    """Opens and resolves alarms about silences, in transactions of at most STEP_DEVICES; yields changes to announce.
+
+    Does nothing while no process receives readings. Raises Outrun and DatabaseError.
+    """
+    reception = Reception.objects.first()
+    if reception is None:
+        return
+    for active in rules.silences:
+        condition = active.condition
+        assert isinstance(condition, Silence)
+        for find in (heard_again, too_long_silent):
+            while found := find(active, condition, reception, now=now):
+                yield settle(rules, active, found, reception, now=now)
+                if len(found) < STEP_DEVICES:
+                    break
+
+
+def settle(
+    rules: ActiveRules, active: ActiveRule, hearings: list[Hearing], reception: Reception, *, now: datetime
+) -> list[AlarmChange]:
+    known = {
+        alarm.device_id: alarm
+        for alarm in Alarm.objects.open().filter(rule=active.rule, device_id__in=[h.device_id for h in hearings])
+    }
+    outcome = Outcome({(active.rule.pk, device_id): alarm for device_id, alarm in known.items()}, now=now)
+    for hearing in hearings:
+        alarm = known.get(hearing.device_id)
+        _, events = judge(
+            Silent(alarm.began_at if alarm else None),
+            Heard(at=hearing.at, listening_since=reception.since, listening_until=reception.until),
+            now,
+            allowed_seconds=hearing.allowed_seconds,
+            judged_since=active.rule.judged_since,
+        )
+        outcome.apply(active, hearing.device_id, events)
+    return outcome.store(rules)
+
+
+def heard_again(active: ActiveRule, condition: Silence, reception: Reception, *, now: datetime) -> list[Hearing]:
+    """Devices with an open alarm that were heard from since it began."""
+    opened = Alarm.objects.open().filter(rule=active.rule)
+    began_at = {str(device_id): began for device_id, began in opened.values_list("device_id", "began_at")}
+    if not began_at:
+        return []
+    heard = hearings(active, condition).filter(device_id__in=opened.values("device_id"))
+    return [hearing for hearing in evaluated(heard) if hearing.at != began_at[hearing.device_id]][:STEP_DEVICES]
+
+
+def too_long_silent(active: ActiveRule, condition: Silence, reception: Reception, *, now: datetime) -> list[Hearing]:
+    """Active devices without an open alarm that have been silent for too long while the server listened."""
+    until = min(now, reception.until)
+    listened = (until - reception.since).total_seconds()
+    found = hearings(active, condition).filter(device__is_active=True, allowed__lte=int(listened))
+    allowed = ExpressionWrapper(F("allowed") * Value(timedelta(seconds=1)), output_field=DurationField())
+    deadline = ExpressionWrapper(F("heard") + allowed, output_field=DateTimeField())
+    # A receipt in the future was dated by a wrong clock.
+    wrong = Q(heard__gt=reception.until + FUTURE_TOLERANCE)
+    found = found.annotate(deadline=deadline).filter(Q(deadline__lte=until) | wrong)
+    found = found.exclude(device_id__in=Alarm.objects.open().filter(rule=active.rule).values("device_id"))
+    return evaluated(found.order_by("device_id")[:STEP_DEVICES])
+
+
+def hearings(active: ActiveRule, condition: Silence) -> QuerySet[Any]:
+    """The devices of the rule that were ever heard from, with `heard` and `allowed` (seconds)."""
+    rows: QuerySet[Any]
+    if condition.metric is None:
+        rows = DeviceState.objects.filter(last_seen_at__isnull=False).annotate(heard=F("last_seen_at"))
+    else:
+        rows = EvaluationState.objects.filter(rule=active.rule, heard_at__isnull=False).annotate(heard=F("heard_at"))
+    if active.device_ids is not None:
+        rows = rows.filter(device_id__in=active.device_ids)
+    if condition.seconds is not None:
+        allowed: Any = Value(int(condition.seconds), output_field=IntegerField())
+    else:
+        interval = Coalesce(F("device__report_interval"), Value(settings.DEFAULT_REPORT_INTERVAL))
+        allowed = ExpressionWrapper(interval * Value(OFFLINE_AFTER_INTERVALS), output_field=IntegerField())
+    return rows.annotate(allowed=allowed)
+
+
+def evaluated(rows: QuerySet[Any]) -> list[Hearing]:
+    return [Hearing(*row) for row in rows.values_list("device_id", "heard", "allowed")]

@@ -1,0 +1,19 @@
+"""Prometheus metrics about alarms, exported by `telemetry.monitoring.prometheus`."""
+
+from prometheus_client import Counter, Gauge
+
+JUDGED = Counter("telemetry_alarms_judged_readings_total", "Readings that this process judged by rules.")
+OPENED = Counter("telemetry_alarms_opened_total", "Alarms that this process opened.")
+RESOLVED = Counter("telemetry_alarms_resolved_total", "Alarms that the evaluation in this process resolved.")
+EVALUATED = Gauge(
+    "telemetry_alarms_last_evaluation_timestamp_seconds", "When this process last finished an evaluation; 0: never."
+)
+FAILED_EVALUATIONS = Counter(
+    "telemetry_alarms_failed_evaluations_total", "Evaluations that ended with an error. The next one tries again."
+)
+FAILED_DEVICES = Counter(
+    "telemetry_alarms_failed_devices_total", "How often a device was left out of the evaluation because of an error."
+)
+FAILED_RULES = Counter(
+    "telemetry_alarms_failed_rules_total", "How often a rule could not judge readings of a device, and left them out."
+)

@@ -1,0 +1,55 @@
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
+
+from django.db import models
+from django.db.models import DateTimeField, F, Func, UUIDField, Value
+
+if TYPE_CHECKING:
+    from readings.alarms.models import Alarm, Rule  # noqa: F401  named in the base classes
+
+
+class Before(Func):
+    """Compares the row `(opened_at, id)` with a position. Django's own row comparison becomes an OR on SQLite."""
+
+    def __init__(self, opened_at: datetime, pk: UUID) -> None:
+        at, last = Value(opened_at, output_field=DateTimeField()), Value(pk, output_field=UUIDField())
+        super().__init__(F("opened_at"), F("id"), at, last, output_field=models.BooleanField())
+
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> tuple[str, Any]:
+        parts = [compiler.compile(expression) for expression in self.get_source_expressions()]
+        (time, pk, at, last), parameters = zip(*parts, strict=True)
+        return f"({time}, {pk}) < ({at}, {last})", tuple(value for part in parameters for value in part)
+
+
+class RuleQuerySet(models.QuerySet["Rule"]):
+    def existing(self) -> Self:
+        """Rules that were not deleted."""
+        return self.filter(deleted_at=None)
+
+    def active(self) -> Self:
+        return self.existing().filter(is_active=True)
+
+
+class AlarmQuerySet(models.QuerySet["Alarm"]):
+    def open(self) -> Self:
+        return self.filter(resolved_at=None)
+
+    def resolved(self) -> Self:
+        return self.filter(resolved_at__isnull=False)
+
+    def opened_in(self, start: datetime | None, end: datetime | None) -> Self:
+        """Alarms that opened in `[start, end)`. None leaves this side open."""
+        alarms = self
+        if start is not None:
+            alarms = alarms.filter(opened_at__gte=start)
+        if end is not None:
+            alarms = alarms.filter(opened_at__lt=end)
+        return alarms
+
+    def newest_first(self) -> Self:
+        return self.order_by("-opened_at", "-id")
+
+    def before(self, opened_at: datetime, pk: UUID) -> Self:
+        """Alarms after this position in `newest_first` order."""
+        return self.filter(Before(opened_at, pk))

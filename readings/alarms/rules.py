@@ -1,0 +1,193 @@
+"""Creates, changes and deletes rules, together with what that means for their states and open alarms.
+
+Each change raises the version of the `RuleSet` in its transaction, so that it waits for a step of the evaluation that
+is being stored, and the next step sees it.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.db import connection, transaction
+from django.db.models import F
+
+from devices.models import Device
+from readings.alarms.conditions.states import OpenAlarm, State
+from readings.alarms.conditions.threshold import Threshold
+from readings.alarms.models import Alarm, EvaluationState, Kind, Reason, Rule, RuleDevice, RuleSet
+from readings.alarms.parameters import condition_of
+from readings.alarms.signals import AlarmChange, announce, change_of
+
+# Maximum number of rules. Every one costs each reading of its devices.
+RULES_MAX = 500
+
+# Alarms that one statement resolves.
+CHUNK = 500
+
+# What decides about alarms. A change of any other field leaves the states as they are.
+DECISIVE = (
+    *("metric", "above", "below", "for_seconds", "clear_margin", "clear_for"),
+    *("seconds", "tolerance", "change", "per", "is_active", "for_all_devices"),
+)
+
+# A rule judges readings that are stored from now on: rows only for logs with readings that were not judged yet. Of a
+# silence of a metric, the devices that have reported the metric count as heard now.
+BEGIN = """
+INSERT INTO alarms_evaluationstate (rule_id, device_id, after_seq, state, heard_at)
+SELECT %(rule)s, state.device_id, state.last_seq, '{{}}', CASE WHEN {reported} THEN {now} END
+FROM devices_devicestate AS state
+WHERE (state.alarms_seq < state.last_seq OR {reported}) AND {applies}
+  AND NOT EXISTS (
+    SELECT 1 FROM alarms_evaluationstate AS own WHERE own.rule_id = %(rule)s AND own.device_id = state.device_id
+  )
+"""
+NAMED = "state.device_id IN (SELECT device_id FROM alarms_ruledevice WHERE rule_id = %(rule)s)"
+# Names of metrics need no escaping (`devices.metrics.METRIC_NAME`).
+REPORTED = "strpos(state.latest, %(metric)s) > 0"
+REPORTED_SQLITE = "instr(state.latest, %(metric)s) > 0"
+
+
+def create_rule(fields: Mapping[str, Any], device_ids: Sequence[str], *, now: datetime) -> Rule:
+    """Creates a rule from the fields of its model. It applies to these devices; to all, if there are none.
+
+    It judges readings that are stored from now on. Devices that are silent already are noticed by the next step.
+    """
+    with transaction.atomic():
+        raise_version()
+        rule = Rule.objects.create(**fields, for_all_devices=not device_ids, judged_since=now, created_at=now)
+        name_devices(rule, device_ids)
+        if rule.is_active:
+            begin(rule, now=now)
+    return rule
+
+
+def change_rule(rule: Rule, fields: Mapping[str, Any], device_ids: Sequence[str] | None, *, now: datetime) -> Rule:
+    """Changes these fields, and the devices unless None. Raises Rule.DoesNotExist if it was deleted meanwhile.
+
+    A rule that decides differently judges readings from now on; its open alarms stay open and are judged by the rule
+    as it is now, except those about another metric or about devices that it no longer applies to.
+    """
+    changes: list[AlarmChange] = []
+    with transaction.atomic():
+        raise_version()
+        rule = Rule.objects.existing().get(pk=rule.pk)
+        before = {name: getattr(rule, name) for name in DECISIVE}
+        named_before = devices_of(rule)
+        for name, value in fields.items():
+            setattr(rule, name, value)
+        if device_ids is not None:
+            rule.for_all_devices = not device_ids
+            name_devices(rule, device_ids)
+        named = named_before if device_ids is None else sorted(set(device_ids))
+        if before != {name: getattr(rule, name) for name in DECISIVE} or named != named_before:
+            rule.judged_since = now
+            changes = judge_anew(rule, metric_changed=before["metric"] != rule.metric, now=now)
+        rule.save()
+    announce(changes)
+    return rule
+
+
+def delete_rule(rule: Rule, *, now: datetime) -> None:
+    """Resolves the open alarms of the rule. Its row stays as long as alarms name it. Deleted before: does nothing."""
+    with transaction.atomic():
+        raise_version()
+        if not Rule.objects.existing().filter(pk=rule.pk).update(deleted_at=now, is_active=False):
+            return
+        RuleDevice.objects.filter(rule=rule).delete()
+        changes = stand_down(rule, Reason.RULE_DELETED, now=now)
+    announce(changes)
+
+
+def raise_version() -> None:
+    """Waits for a step of the evaluation that is being stored."""
+    if not RuleSet.objects.update(version=F("version") + 1):
+        RuleSet.objects.create(id=1, version=1)
+
+
+def devices_of(rule: Rule) -> list[str]:
+    """The devices that the rule names, in the order of their ids."""
+    named = RuleDevice.objects.filter(rule=rule).order_by("device_id")
+    return [str(device_id) for device_id in named.values_list("device_id", flat=True)]
+
+
+def name_devices(rule: Rule, device_ids: Sequence[str]) -> None:
+    RuleDevice.objects.filter(rule=rule).delete()
+    chosen = Device.objects.filter(device_id__in=device_ids)
+    RuleDevice.objects.bulk_create([RuleDevice(rule=rule, device=device) for device in chosen])
+
+
+def judge_anew(rule: Rule, *, metric_changed: bool, now: datetime) -> list[AlarmChange]:
+    """Forgets what the rule knew, except of alarms that stay open; returns the alarms that it resolved."""
+    if not rule.is_active:
+        return stand_down(rule, Reason.RULE_OFF, now=now)
+    ended = Alarm.objects.open().filter(rule=rule)
+    if not metric_changed:
+        ended = ended.none() if rule.for_all_devices else ended.exclude(device_id__in=devices_of(rule))
+    changes = resolve_all(list(ended.select_related("rule", "device")), Reason.RULE_CHANGED, now=now)
+    keeps_heard = rule.kind == Kind.SILENCE and not metric_changed
+    states = EvaluationState.objects.filter(rule=rule)
+    if keeps_heard:
+        if not rule.for_all_devices:
+            states.exclude(device_id__in=devices_of(rule)).delete()
+    else:
+        states.delete()
+        keep_open(rule)
+    begin(rule, now=now)
+    return changes
+
+
+def keep_open(rule: Rule) -> None:
+    """Makes states for the alarms that stay open, with their worst values as the changed rule sees them."""
+    if rule.kind == Kind.SILENCE:
+        return
+    condition = condition_of(rule)
+    still = Alarm.objects.open().filter(rule=rule).select_related("device__state")
+    states = []
+    for alarm in still:
+        assert alarm.worst is not None
+        excess = max(0.0, condition.excess(alarm.worst)) if isinstance(condition, Threshold) else 0.0
+        open_alarm = OpenAlarm(alarm.began_at, alarm.opened_at, alarm.worst, excess)
+        states.append(
+            EvaluationState(
+                rule=rule,
+                device=alarm.device,
+                after_seq=alarm.device.state.last_seq,
+                state=msgspec.json.encode(State(alarm=open_alarm)).decode(),
+            )
+        )
+    EvaluationState.objects.bulk_create(states)
+
+
+def begin(rule: Rule, *, now: datetime) -> None:
+    """Makes the rule judge from the ends of the logs on, where it has no state yet."""
+    postgresql = connection.vendor == "postgresql"
+    reported = "false" if postgresql else "0"
+    if rule.kind == Kind.SILENCE and rule.metric:
+        reported = REPORTED if postgresql else REPORTED_SQLITE
+    elif rule.kind == Kind.SILENCE:
+        return  # judges no readings
+    parameters = {"rule": rule.pk, "metric": f'"{rule.metric}":', "now": adapted(now)}
+    applies = ("true" if postgresql else "1") if rule.for_all_devices else NAMED
+    moment = "%(now)s::timestamptz" if postgresql else "%(now)s"
+    with connection.cursor() as cursor:
+        cursor.execute(BEGIN.format(reported=reported, applies=applies, now=moment), parameters)
+
+
+def adapted(moment: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(moment)
+
+
+def stand_down(rule: Rule, reason: Reason, *, now: datetime) -> list[AlarmChange]:
+    """Resolves the open alarms of a rule that no longer judges, and deletes its states."""
+    EvaluationState.objects.filter(rule=rule).delete()
+    return resolve_all(list(Alarm.objects.open().filter(rule=rule).select_related("rule", "device")), reason, now=now)
+
+
+def resolve_all(alarms: Sequence[Alarm], reason: Reason, *, now: datetime) -> list[AlarmChange]:
+    for alarm in alarms:
+        alarm.resolve(now, reason)
+    for first in range(0, len(alarms), CHUNK):
+        chosen = [alarm.pk for alarm in alarms[first : first + CHUNK]]
+        Alarm.objects.filter(pk__in=chosen).update(resolved_at=now, reason=reason)
+    return [change_of("resolved", alarm) for alarm in alarms]

@@ -1,0 +1,52 @@
+"""Makes rules, evaluates at chosen times, and collects announced changes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from readings.alarms.evaluation.evaluator import Evaluation, Evaluator
+from readings.alarms.models import Alarm, Kind, Rule
+from readings.alarms.parameters import complete
+from readings.alarms.rules import create_rule
+from readings.alarms.signals import AlarmChange, alarms_changed
+from readings.tests.logs import NOON
+
+
+def make_rule(kind: str = Kind.THRESHOLD, *, devices: tuple[str, ...] = (), now: datetime = NOON, **given: Any) -> Rule:
+    """A rule with these parameters by their names in the API (`for_` for `for`), and other fields of the model."""
+    given = {name.rstrip("_"): value for name, value in given.items()}
+    others = {name: given.pop(name) for name in ("name", "severity", "text", "is_active") if name in given}
+    return create_rule({"name": "Rule", "kind": kind} | others | complete(kind, given), devices, now=now)
+
+
+def alarm_of(device_id: str, **given: Any) -> Alarm:
+    """An alarm of this device: the one there is, or a new open one of a new rule."""
+    known = Alarm.objects.filter(device_id=device_id).first()
+    if known is not None and not given:
+        return known
+    rule = given.pop("rule", None) or make_rule(metric="temperature", above=30)
+    values = {"metric": "temperature", "value": 31.0, "worst": 31.0, "late": False}
+    times = dict.fromkeys(("began_at", "opened_at", "noticed_at"), given.pop("at", NOON))
+    return Alarm.objects.create(rule=rule, device_id=device_id, **values | times | given)
+
+
+def evaluate(now: datetime, evaluator: Evaluator | None = None) -> Evaluation:
+    """One evaluation by a new process, or by this evaluator."""
+    evaluator = evaluator or Evaluator()
+    return evaluator.evaluate(now=now)
+
+
+@contextmanager
+def announced() -> Iterator[list[AlarmChange]]:
+    """The changes announced in the block."""
+    changes: list[AlarmChange] = []
+
+    def note(*, changes: list[AlarmChange], into: list[AlarmChange] = changes, **_: Any) -> None:
+        into += changes
+
+    alarms_changed.connect(note)
+    try:
+        yield changes
+    finally:
+        alarms_changed.disconnect(note)
