@@ -96,7 +96,7 @@ def section(results: Results, *, seconds: float) -> str:
         "",
         report.machine(),
         "",
-        "| asked | measured | |",
+        "| goal | measured | |",
         "| --- | ---: | --- |",
     ]
     words = {True: "reached", False: "not reached", None: ""}

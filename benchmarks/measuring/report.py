@@ -134,7 +134,7 @@ def ingest(results: Results, contenders: Sequence[Contender], *, rounds: int, se
         "",
         machine(),
         "",
-        "| asked | measured | |",
+        "| goal | measured | |",
         "| --- | ---: | --- |",
     ]
     words = {True: "reached", False: "not reached", None: ""}

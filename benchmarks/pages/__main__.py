@@ -176,7 +176,7 @@ def text_of(results: dict[str, Figures]) -> str:
         "",
         report.machine(),
         "",
-        "| | asked | " + " | ".join(results) + " |",
+        "| | goal | " + " | ".join(results) + " |",
         "| --- | ---: |" + " ---: |" * len(results),
     ]
     rows = [

@@ -64,7 +64,7 @@ def document(small: Round, large: Round, done: Upkeep) -> str:
         name for name in large.product if "history" in name
     }
     lines = [
-        "## Questions",
+        "## Queries",
         "",
         f"`make bench-queries`, {datetime.now(UTC):%Y-%m-%d}: milliseconds over HTTP, from `manage.py up` (daphne) on "
         f"PostgreSQL, {SAMPLES} requests each, one after the other; windows end at random times. Plain SQL is one "

@@ -36,7 +36,7 @@ def test_the_server_is_killed(tmp_path: Path, record: Record) -> None:
                 since = time.monotonic()
                 longest = max(longest, seconds_until_acknowledged(fleet.answers, since, within=RECOVERY_SECONDS_MAX))
         assert {status for _, status, _ in fleet.answers} <= {200, 201}
-        record("server: SIGKILL", times=times, verdict=fleet.verdict(), recovered=longest, seen="2xx alone")
+        record("server: SIGKILL", times=times, verdict=fleet.verdict(), recovered=longest, seen="only 2xx")
 
 
 def test_the_server_is_told_to_stop(tmp_path: Path, record: Record) -> None:
@@ -90,7 +90,7 @@ def test_postgresql_goes_away(tmp_path: Path, record: Record, how: str) -> None:
         slowest = max(seconds for _, _, seconds in fleet.answers)
         health = httpx.get(f"{server.url}/health").json()
         assert health["status"] == "ok"
-        seen = f"2xx and 503 alone, none later than {slowest:.1f} s"
+        seen = f"only 2xx and 503, none later than {slowest:.1f} s"
         record(f"PostgreSQL: {how}", times=times, verdict=fleet.verdict(), recovered=longest, seen=seen)
 
 

@@ -75,7 +75,7 @@ def test_the_disk_of_the_database_is_full(tmp_path: Path, record: Record) -> Non
                 longest = max(longest, seconds_until_acknowledged(fleet.answers, since, within=RECOVERY_SECONDS_MAX))
         assert {status for _, status, _ in fleet.answers} <= {200, 201, 503}
         record(
-            "disk of PostgreSQL full", times=times, verdict=fleet.verdict(), recovered=longest, seen="2xx and 503 alone"
+            "disk of PostgreSQL full", times=times, verdict=fleet.verdict(), recovered=longest, seen="only 2xx and 503"
         )
 
 
@@ -112,11 +112,11 @@ def test_the_clock_jumps(tmp_path: Path, record: Record) -> None:
             ).fetchall()
     assert {round((moment - started) / 3600) for (moment,) in rows} == {-1, 0, 1}, "the clock did not jump"
     record(
-        "server's clock: an hour forth, back, back, forth",
+        "server's clock: an hour forward, back, back, forward",
         times=1,
         verdict=verdict,
         recovered=longest,
-        seen="201 alone",
+        seen="only 201",
     )
 
 
@@ -266,5 +266,5 @@ def test_clients_that_mean_harm(tmp_path: Path, record: Record) -> None:
             "bodies of 1 GB (4), gzip bombs of 1 GB (20), requests that never end (500)",
             verdict=fleet.verdict(),
             recovered=recovered,
-            seen=f"201 alone for others; memory +{growth:.0f} MB",
+            seen=f"only 201 for others; memory +{growth:.0f} MB",
         )
