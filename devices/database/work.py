@@ -13,7 +13,8 @@ from django.db import OperationalError
 
 
 class Work(StrEnum):
-    """INGEST: keys, group commit, refused posts, health. LIVE: sockets. UPKEEP: maintenance and commands.
+    """INGEST: keys, group commit, refused posts, health, heartbeats. LIVE: sockets. UPKEEP: maintenance, the evaluation
+    of alarms, and commands.
 
     MIGRATION: schema changes, which can take long on a large table. QUESTION: everything else, mostly queries.
     """

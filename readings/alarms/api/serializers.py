@@ -7,11 +7,12 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
-from devices.api.serializers import StrictBooleanField, StrictCharField, StrictSerializer
+from devices.api.serializers import StrictBooleanField, StrictSerializer
 from devices.models import Device
 from readings.alarms.api.fields import (
     AlarmCursorField,
     CommentField,
+    DeviceIdField,
     MetricField,
     RuleNameField,
     RuleTextField,
@@ -53,7 +54,7 @@ class RuleSerializer(StrictSerializer):
     change = ValueField(least=0, help_text="rate: how far the value may change.")
     per = SecondsField(help_text="rate: the seconds within which it may change so far.")
     devices = serializers.ListField(
-        child=StrictCharField(max_length=64),
+        child=DeviceIdField(),
         required=False,
         max_length=DEVICES_MAX,
         help_text="The ids of the devices that the rule applies to; empty: all devices.",

@@ -113,6 +113,7 @@ def test_it_names_devices_in_the_order_of_their_ids(admin, mote, other_device):
         ({"for": 1.5}, "for", "invalid"),
         ({"for": 31 * 86_400 + 1}, "for", "max_value"),
         ({"devices": ["nobody-1"]}, "devices", "unknown_device"),
+        ({"devices": ["mote 1"]}, "devices.0", "invalid_device_id"),
         ({"devices": "mote-1"}, "devices", "not_a_list"),
         ({"is_active": "yes"}, "is_active", "invalid"),
         ({"tags": ["roof"]}, "tags", "no_tags_yet"),

@@ -1,9 +1,11 @@
-"""The console's first page, its list of changes, and the permissions of its two groups."""
+"""The console's first page, its list of changes, and the permissions of its three groups."""
 
+import importlib
 import re
 from datetime import timedelta
 
 import pytest
+from django.apps import apps
 from django.contrib.admin.models import CHANGE, LogEntry, LogEntryManager
 from django.contrib.auth.models import Group, Permission, User
 from django.db import OperationalError
@@ -13,6 +15,7 @@ from django.utils import timezone
 from devices.console.activation import digest
 from devices.models import Device, DeviceState
 from devices.tests.fixtures import client_with, new_client, staff_client
+from readings.alarms.tests.rules import alarm_of
 from readings.models import Rejection
 from readings.tests.logs import make_devices, new, store
 from realtime.pages.fleet import fleet_rows
@@ -77,6 +80,44 @@ def test_an_operator_may_add_and_change_devices_but_no_accounts(device):
     page(operator, "/admin/devices/device/add/")
     assert "Rotate key" in page(operator, "/live/mote-1/")
     assert operator.get("/admin/auth/user/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("role", "statuses"),
+    [("Viewers", (200, 200, 403, 403)), ("Operators", (200, 200, 200, 403)), ("Administrators", (200, 200, 200, 201))],
+)
+def test_roles_see_alarms_acknowledge_them_and_manage_rules(device, role, statuses):
+    alarm = alarm_of("mote-1")
+    client = member_of(role)
+    rule = {"name": "Hot", "kind": "threshold", "metric": "temperature", "above": 30}
+
+    asked = (
+        client.get("/api/v1/alarms"),
+        client.get("/api/v1/alarm-rules"),
+        client.post(f"/api/v1/alarms/{alarm.pk}/acknowledge"),
+        client.post("/api/v1/alarm-rules", rule),
+    )
+
+    assert tuple(response.status_code for response in asked) == statuses
+
+
+def test_groups_from_before_there_were_alarms_get_their_permissions(device):
+    migration = importlib.import_module("telemetry.migrations.0002_roles_see_alarms")
+    new = ("view_alarm", "view_rule", "acknowledge_alarm")
+    for group in Group.objects.all():
+        group.permissions.remove(*Permission.objects.filter(codename__in=new))
+    Group.objects.filter(name="Operators").delete()
+
+    migration.add(apps, None)
+
+    assert set(
+        Group.objects.get(name="Viewers").permissions.filter(codename__in=new).values_list("codename", flat=True)
+    ) == {
+        "view_alarm",
+        "view_rule",
+    }
+    assert not Group.objects.filter(name="Operators").exists()
+    assert Permission.objects.filter(codename="view_alarm").count() == 1
 
 
 def test_what_operators_changed_can_be_looked_up_by_whoever_may(device):
