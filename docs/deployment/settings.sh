@@ -30,7 +30,8 @@ if database["ENGINE"].endswith("sqlite"):
 else:
     names = {"PGHOST": "HOST", "PGPORT": "PORT", "PGUSER": "USER", "PGPASSWORD": "PASSWORD", "PGDATABASE": "NAME"}
     values |= {name: database.get(key) for name, key in names.items()}
-    values["PGSSLMODE"] = database["OPTIONS"].get("sslmode")
+    for name in ("sslmode", "sslrootcert", "sslcert", "sslkey"):
+        values[f"PG{name.upper()}"] = database["OPTIONS"].get(name)
 for name, value in values.items():
     if value or name == "DATABASE_FILE":
         print(f"export {name}={shlex.quote(str(value))}")

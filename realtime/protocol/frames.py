@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from devices.times import rfc3339
 from readings.log.entries import ReadingLike, reading_document
 
 # Limits of one `readings` frame, in readings and in characters: many clients refuse messages over 1 MiB.
@@ -27,7 +28,7 @@ class End(msgspec.Struct, frozen=True, gc=False):
 
 def moment(at: datetime | None) -> str | None:
     """A time as text, as in the frames."""
-    return None if at is None else msgspec.json.encode(at).decode().strip('"')
+    return None if at is None else rfc3339(at)
 
 
 def _text(**frame: Any) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from devices.metrics import is_metric_name
+from devices.plurals import counted
 from readings.ingest.csv_import.cells import is_absent
 from readings.ingest.csv_import.names import device_column, device_from, metric_from, time_column, unused
 from readings.ingest.csv_import.options import Options
@@ -19,6 +20,8 @@ NOT_METRICS = ("device_id", "timestamp", "id", "seq")
 TIME_NAMES = ("ts", "time", "date", "datetime", "created_at")
 # Values of a column that must all be text before the whole column counts as text.
 TEXT_CELLS_MIN = 3
+# Far more than a log can have metrics. Without a bound, a header of a million names would be compared for minutes.
+COLUMNS_MAX = 5_000
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,13 @@ class Header:
 
 
 def read_header(record: Record, sample: Sequence[Sequence[str]], options: Options, file: str) -> Header:
-    """Assigns the columns named in this record; `sample` has the first rows of values. Raises InvalidFile.
+    """Assigns the columns named in this record, at most COLUMNS_MAX; `sample` has the first rows of values.
 
-    The exception names everything that does not fit, and proposes options with which all of it does.
+    Raises InvalidFile, which names everything that does not fit, and proposes options with which all of it does.
     """
+    if len(record.cells) > COLUMNS_MAX:
+        columns = counted(len(record.cells), "column", "columns")
+        raise InvalidFile(f"The header (line {record.line}) has {columns}; at most {COLUMNS_MAX:,} are possible.")
     return Assignment(record, sample, options, file).header()
 
 

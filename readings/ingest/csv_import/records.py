@@ -14,6 +14,8 @@ LINE_CHARACTERS_MAX = 1 << 20
 # Lines of one row, which has line breaks in quoted cells. More: a quote was not closed.
 ROW_LINES_MAX = 100
 SAMPLE_LINES = 100
+# Fewer lines are looked at if they are long, because their cells are all in memory at a time.
+SAMPLE_CHARACTERS = 1 << 20
 OPEN_QUOTE = "A quote is opened here and not closed"
 UNDECODED = re.compile("[\udc00-\udcff]")
 
@@ -73,9 +75,11 @@ class Lines:
         return line
 
     def sample(self) -> list[str]:
-        """The next SAMPLE_LINES lines, without giving them out."""
-        while len(self.waiting) < SAMPLE_LINES and (line := self.read()):
+        """The next SAMPLE_LINES lines, or until SAMPLE_CHARACTERS, without giving them out."""
+        characters = 0
+        while len(self.waiting) < SAMPLE_LINES and characters < SAMPLE_CHARACTERS and (line := self.read()):
             self.waiting.append(line)
+            characters += len(line)
         return list(self.waiting)
 
     def give_back(self) -> None:

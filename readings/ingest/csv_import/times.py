@@ -9,6 +9,8 @@ TIME_OF_DAY = r"(?:[T ] *\d{1,2}:\d\d(?::\d\d(?:\.\d{1,9})?)?(?: ?(?:Z|UTC|[+-]\
 # 1.2.2026 10:00: the day is first wherever dates have points.
 DAY_FIRST = re.compile(rf"(\d{{1,2}})\.(\d{{1,2}})\.(\d{{4}})({TIME_OF_DAY})", re.ASCII)
 YEAR_FIRST = re.compile(rf"(\d{{4}})[/.](\d{{1,2}})[/.](\d{{1,2}})({TIME_OF_DAY})", re.ASCII)
+# Longer texts are refused at once: searching ONE_DIGIT_HOUR in many spaces takes quadratic time.
+TIME_CHARACTERS_MAX = 100
 ONE_DIGIT_HOUR = re.compile(r"[T ] *(\d:)", re.ASCII)
 # Formats to propose. Slashes and words can mean several things, so these times are not accepted without the option.
 FORMATS = (
@@ -37,6 +39,8 @@ def parse_time(text: str) -> datetime:
 
     Raises ValueError or OverflowError, for bare digits that are no Unix time InvalidMoment.
     """
+    if len(text) > TIME_CHARACTERS_MAX:
+        raise ValueError(text)
     if text[4:5] == "-" and text[:4].isdecimal():  # the most frequent case
         return iso(text)
     if match := DAY_FIRST.fullmatch(text):

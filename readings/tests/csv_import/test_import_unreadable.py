@@ -5,6 +5,7 @@ import io
 import os
 import random
 import sys
+import time
 import tracemalloc
 import zlib
 from types import SimpleNamespace
@@ -168,6 +169,32 @@ def test_the_memory_does_not_grow_with_a_line(monkeypatch):
     finally:
         tracemalloc.stop()
     assert outcome.said.startswith("1 stored, 0 stored before, 1 refused")
+
+
+def test_nor_with_lines_of_many_cells(bring):
+    """The first lines are looked at together, with each separator."""
+    text = "device_id,timestamp,temperature\n" + ("ab;" * 300_000 + "\n") * 50 + "a,2026-02-01T10:00:00Z,1\n"
+    tracemalloc.start()
+    try:
+        outcome = bring(gzip.compress(text.encode(), 1), "--register")
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+    assert outcome.said.startswith("1 stored, 0 stored before, 50 refused")
+
+
+def test_a_header_of_too_many_columns_is_refused(bring):
+    outcome = bring("ts;" * 200_000 + "\n1;\n", "--device", "hall", "--register")
+    assert "The header (line 1) has 200,001 columns; at most 5,000 are possible." in outcome.failure
+
+
+def test_a_long_text_in_place_of_a_time_is_refused_at_once(bring):
+    times = ["2026-02-01" + " " * 20_000 + "x", "2026-02-01 " * 2000, "20" * 20_000]
+    text = "device_id,timestamp,temperature\n" + "".join(f"a,{text},1\n" for text in times)
+    began = time.process_time()
+    outcome = bring(text + "a,2026-02-01T10:00:00Z,1\n", "--register")
+    assert time.process_time() - began < 1.5
+    assert outcome.said.startswith("1 stored, 0 stored before, 3 refused")
 
 
 PIECES = st.sampled_from(

@@ -26,6 +26,10 @@ test("a metric that a bucket does not have is left out", () => {
   assert.deepEqual(columns(loaded([0, 60]), "humidity", [], UNTOLD), [[], [], [], []]);
 });
 
+test("nor is a metric with the name of an inherited property drawn there", () => {
+  assert.deepEqual(columns(loaded([0, 60]), "constructor", [], UNTOLD), [[], [], [], []]);
+});
+
 test("readings that came since are drawn as they are", () => {
   const drawn = columns(loaded([0], { end: 60 }), "temperature", [[65, 22], [75, 23]], UNTOLD);
   assert.deepEqual(drawn, [[30, 65, 75], [21, 22, 23], [19, 22, 23], [20, 22, 23]]);

@@ -19,7 +19,7 @@ async def test_it_first_says_how_long_the_log_is(device):
     await measure(3)
     async with watching("mote-1") as socket:
         frame = await socket.frame()
-        seen = "2026-05-09T12:00:00Z"
+        seen = "2026-05-09T12:00:00.000000Z"
         known = {"device_id": "mote-1", "last_seq": 3, "status": "offline", "last_seen_at": seen, "log": str(device.pk)}
         assert frame == {"type": "subscribed"} | known
         await socket.says_nothing_more()

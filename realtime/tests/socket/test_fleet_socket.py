@@ -61,7 +61,7 @@ async def test_it_first_says_when_each_device_was_last_heard_from(device, other_
     async with watching("") as socket:
         assert await socket.frame() == SUBSCRIBED
         told = [(found["status"], found["last_seen_at"]) for found in (await socket.frame())["devices"]]
-    assert told == [("offline", "2026-05-09T12:00:05Z"), ("never", None)]
+    assert told == [("offline", "2026-05-09T12:00:05.000000Z"), ("never", None)]
 
 
 @in_a_loop

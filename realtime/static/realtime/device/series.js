@@ -32,7 +32,7 @@ function secondsOf(bucket) {
 export function columns(loaded, metric, tail, interval) {
   const points = [];
   for (const { start, metrics } of loaded.buckets) {
-    const found = metrics[metric];
+    const found = Object.hasOwn(metrics, metric) ? metrics[metric] : null; // a metric may be called "constructor"
     // The values of a bucket are somewhere in it, so draw them at its middle, but not outside the window.
     const middle = Math.max(Math.min(start + loaded.bucketSeconds / 2, loaded.end), loaded.start);
     if (found) points.push([middle, found.max, found.min, found.avg]);

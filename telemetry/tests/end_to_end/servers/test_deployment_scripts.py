@@ -178,20 +178,25 @@ class TestBackups:
 def test_a_password_with_special_characters_is_passed_to_postgresql_alone(tmp_path):
     """`ps` shows no password, and no shell reads it."""
     stub = tmp_path / "pg_dump"
-    stub.write_text('#!/bin/sh\necho "$PGPASSWORD|$PGUSER|$PGHOST|$PGPORT|$PGDATABASE|$PGSSLMODE|$*" >&2\nexit 1\n')
+    stub.write_text(
+        '#!/bin/sh\necho "$PGPASSWORD|$PGUSER|$PGHOST|$PGPORT|$PGDATABASE|$PGSSLMODE|$PGSSLROOTCERT|$*" >&2\nexit 1\n'
+    )
     stub.chmod(0o755)
     environment = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "ENV_FILE": "/dev/null",
-        "DATABASE_URL": "postgresql://fleet:p%40%24%28id%29%27%22%20x@db.example.org:5433/log?sslmode=require",
+        "DATABASE_URL": "postgresql://fleet:p%40%24%28id%29%27%22%20x@db.example.org:5433/log?sslmode=verify-full&sslrootcert=/etc/ca.pem",
     }
     said = run("backup", tmp_path / "backups", environment=environment, succeeds=False)
-    assert said.startswith("p@$(id)'\" x|fleet|db.example.org|5433|log|require|--no-password")
+    assert said.startswith("p@$(id)'\" x|fleet|db.example.org|5433|log|verify-full|/etc/ca.pem|--no-password")
 
 
 SYSTEMCTL = """#!/bin/sh
 case $1 in
-list-units) printf 'telemetry-web@%s.service loaded active running Telemetry\\n' 8001 8002 ;;
+list-units)
+    [ -e "$CALLS.stopped" ] && [ "$2" != --all ] && exit
+    printf 'telemetry-web@%s.service loaded active running Telemetry\\n' 8001 8002 ;;
+stop) touch "$CALLS.stopped"; echo "systemctl $*" >>"$CALLS" ;;
 *) echo "systemctl $*" >>"$CALLS" ;;
 esac
 """
@@ -295,6 +300,12 @@ def test_an_upgrade_restarts_one_process_after_the_other_and_can_be_undone(machi
         "manage.py prepare",
         "systemctl start telemetry-web@8001.service telemetry-web@8002.service telemetry-maintain",
     ]
+    calls.unlink()
+
+    run("undo", backup, environment=environment, folder=scripts)  # as after an attempt that failed
+
+    start = "systemctl start telemetry-web@8001.service telemetry-web@8002.service telemetry-maintain"
+    assert calls.read_text().splitlines()[-1] == start
 
 
 @pytest.mark.once
