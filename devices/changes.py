@@ -1,4 +1,4 @@
-"""The list of changes: who changed which device, and how. Every way to change one writes it, in the transaction itself.
+"""The list of changes: who changed what, and how. Every way to change something writes it, in the transaction itself.
 
 The list is Django's `LogEntry`, which the console shows as *Changes*. It names an account. For changes without one,
 there are two service accounts, which nobody can sign in with.
@@ -6,13 +6,13 @@ there are two service accounts, which nobody can sign in with.
 
 from collections.abc import Collection, Sequence
 
-from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
+from django.db.models import Model
 from django.utils.text import capfirst
 
 from devices.access.callers import Caller, Role
-from devices.models import Device
 
 # No form accepts a space in a name, so no account of a person has one of these.
 API_KEY = "API key"
@@ -36,22 +36,27 @@ def service_account(name: str) -> int:
     return User.objects.get_or_create(username=name, defaults=closed)[0].pk
 
 
-def log_registered(devices: Sequence[Device], *, by: int) -> None:
-    LogEntry.objects.log_actions(by, devices, ADDITION, [{"added": {}}])
+def log_added(objects: Sequence[Model], *, by: int) -> None:
+    LogEntry.objects.log_actions(by, objects, ADDITION, [{"added": {}}])
 
 
-def log_changed(devices: Sequence[Device], change: str | Collection[str], *, by: int) -> None:
-    """Logs one change of several devices, in one statement: a sentence, or the names of the changed fields.
+def log_deleted(objects: Sequence[Model], *, by: int) -> None:
+    LogEntry.objects.log_actions(by, objects, DELETION, "")
 
-    A sentence must not contain a key. Without devices or fields, nothing is logged.
+
+def log_changed(objects: Sequence[Model], change: str | Collection[str], *, by: int) -> None:
+    """Logs one change of several objects of a model, in one statement: a sentence, or the names of the changed fields.
+
+    A sentence must not contain a key. Without objects or fields, nothing is logged.
     """
+    if not objects or not change:
+        return
     message: str | list[dict[str, dict[str, list[str]]]]
     if isinstance(change, str):
         message = change
     else:
         # As the console writes it.
-        names = {field.name: field.verbose_name for field in Device._meta.fields}
-        labels = [capfirst(str(names[name])) for name in change]
+        names = {field.name: field.verbose_name for field in objects[0]._meta.fields}
+        labels = [capfirst(str(names.get(name, name))) for name in change]
         message = [{"changed": {"fields": labels}}]
-    if devices and change:
-        LogEntry.objects.log_actions(by, devices, CHANGE, message)
+    LogEntry.objects.log_actions(by, objects, CHANGE, message)

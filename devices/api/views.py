@@ -26,7 +26,7 @@ from devices.api.serializers import (
     NewDeviceSerializer,
     RotationSerializer,
 )
-from devices.changes import DEACTIVATED, ROTATED, author, log_changed, log_registered
+from devices.changes import DEACTIVATED, ROTATED, author, log_added, log_changed
 from devices.models import Device, RotationUnderWay
 from devices.querysets import DeviceIdTaken, DeviceQuerySet
 from devices.validators import DEVICE_ID_PATTERN
@@ -143,7 +143,7 @@ class DeviceViewSet(DeviceScope):
             # Includes the look-up for the answer, because a key that cannot be shown must not be stored.
             with transaction.atomic():
                 device, key = Device.objects.register(**values.validated_data)
-                log_registered([device], by=author(caller_of(request)))
+                log_added([device], by=author(caller_of(request)))
                 return self.with_key(device, key, status_code=status.HTTP_201_CREATED)
         except DeviceIdTaken as error:
             raise Conflict from error

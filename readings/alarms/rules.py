@@ -12,6 +12,7 @@ import msgspec
 from django.db import connection, transaction
 from django.db.models import F
 
+from devices.changes import log_added, log_changed, log_deleted
 from devices.models import Device
 from readings.alarms.conditions.states import OpenAlarm, State
 from readings.alarms.conditions.threshold import Threshold
@@ -48,8 +49,10 @@ REPORTED = "strpos(state.latest, %(metric)s) > 0"
 REPORTED_SQLITE = "instr(state.latest, %(metric)s) > 0"
 
 
-def create_rule(fields: Mapping[str, Any], device_ids: Sequence[str], *, now: datetime) -> Rule:
+def create_rule(fields: Mapping[str, Any], device_ids: Sequence[str], *, now: datetime, by: int | None = None) -> Rule:
     """Creates a rule from the fields of its model. It applies to these devices; to all, if there are none.
+
+    `by`: the account under which the list of changes has it, here and below; None: the list does not have it.
 
     It judges readings that are stored from now on. Devices that are silent already are noticed by the next step.
     """
@@ -59,10 +62,14 @@ def create_rule(fields: Mapping[str, Any], device_ids: Sequence[str], *, now: da
         name_devices(rule, device_ids)
         if rule.is_active:
             begin(rule, now=now)
+        if by is not None:
+            log_added([rule], by=by)
     return rule
 
 
-def change_rule(rule: Rule, fields: Mapping[str, Any], device_ids: Sequence[str] | None, *, now: datetime) -> Rule:
+def change_rule(
+    rule: Rule, fields: Mapping[str, Any], device_ids: Sequence[str] | None, *, now: datetime, by: int | None = None
+) -> Rule:
     """Changes these fields, and the devices unless None. Raises Rule.DoesNotExist if it was deleted meanwhile.
 
     A rule that decides differently judges readings from now on; its open alarms stay open and are judged by the rule
@@ -74,6 +81,7 @@ def change_rule(rule: Rule, fields: Mapping[str, Any], device_ids: Sequence[str]
         rule = Rule.objects.existing().get(pk=rule.pk)
         before = {name: getattr(rule, name) for name in DECISIVE}
         named_before = devices_of(rule)
+        changed = [name for name, value in fields.items() if getattr(rule, name) != value]
         for name, value in fields.items():
             setattr(rule, name, value)
         if device_ids is not None:
@@ -84,11 +92,15 @@ def change_rule(rule: Rule, fields: Mapping[str, Any], device_ids: Sequence[str]
             rule.judged_since = now
             changes = judge_anew(rule, metric_changed=before["metric"] != rule.metric, now=now)
         rule.save()
+        if named != named_before:
+            changed.append("devices")
+        if by is not None:
+            log_changed([rule], changed, by=by)
     announce(changes)
     return rule
 
 
-def delete_rule(rule: Rule, *, now: datetime) -> None:
+def delete_rule(rule: Rule, *, now: datetime, by: int | None = None) -> None:
     """Resolves the open alarms of the rule. Its row stays as long as alarms name it. Deleted before: does nothing."""
     with transaction.atomic():
         raise_version()
@@ -96,6 +108,8 @@ def delete_rule(rule: Rule, *, now: datetime) -> None:
             return
         RuleDevice.objects.filter(rule=rule).delete()
         changes = stand_down(rule, Reason.RULE_DELETED, now=now)
+        if by is not None:
+            log_deleted([rule], by=by)
     announce(changes)
 
 

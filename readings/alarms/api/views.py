@@ -13,6 +13,7 @@ from devices.access.authentication import caller_of
 from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.views import DeviceScope
+from devices.changes import API_KEY, author
 from devices.times import rfc3339
 from readings.alarms.acknowledging import acknowledge
 from readings.alarms.api import openapi
@@ -36,8 +37,6 @@ VIEW_ALARMS = "alarms.view_alarm"
 VIEW_RULES = "alarms.view_rule"
 MANAGE_RULES = "alarms.manage_rules"
 ACKNOWLEDGE = "alarms.acknowledge_alarm"
-# Who acknowledged with the administrator's key.
-BY_KEY = "API key"
 
 
 def page_of(alarms: AlarmQuerySet, query: dict[str, Any], request: Request) -> Response:
@@ -104,7 +103,7 @@ class AlarmViewSet(GenericViewSet[Alarm]):
         given = AcknowledgementSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         user = caller_of(request).user
-        by = user.get_username() if user else BY_KEY
+        by = user.get_username() if user else API_KEY
         try:
             alarm = acknowledge(alarm_id, by=by, comment=given.validated_data.get("comment", ""), now=timezone.now())
         except Alarm.DoesNotExist as error:
@@ -141,7 +140,7 @@ class RuleViewSet(GenericViewSet[Rule]):
             raise ValidationError({"": ErrorDetail(detail, code="too_many_rules")})
         fields = dict(given.validated_data)
         device_ids = fields.pop("device_ids", [])
-        rule = create_rule(fields, device_ids, now=timezone.now())
+        rule = create_rule(fields, device_ids, now=timezone.now(), by=author(caller_of(request)))
         return Response(rule_document(rule, device_ids), status=status.HTTP_201_CREATED)
 
     @openapi.rule
@@ -161,7 +160,7 @@ class RuleViewSet(GenericViewSet[Rule]):
         fields = dict(given.validated_data)
         device_ids = fields.pop("device_ids", None)
         try:
-            rule = change_rule(rule, fields, device_ids, now=timezone.now())
+            rule = change_rule(rule, fields, device_ids, now=timezone.now(), by=author(caller_of(request)))
         except Rule.DoesNotExist as error:  # deleted after the look-up
             raise NotFound from error
         return Response(rule_document(rule, devices_of(rule)))
@@ -169,7 +168,7 @@ class RuleViewSet(GenericViewSet[Rule]):
     @openapi.rule_delete
     def destroy(self, request: Request, rule_id: int) -> Response:
         """Resolves the open alarms of the rule. Its alarms stay, and still name it."""
-        delete_rule(self.get_object(), now=timezone.now())
+        delete_rule(self.get_object(), now=timezone.now(), by=author(caller_of(request)))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @openapi.preview

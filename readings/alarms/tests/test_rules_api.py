@@ -1,7 +1,9 @@
 """`/alarm-rules`: create, look up, change and delete rules."""
 
 import pytest
+from django.contrib.admin.models import LogEntry
 
+from devices.changes import API_KEY
 from devices.tests.fixtures import problem
 from readings.alarms.models import Alarm, Rule
 from readings.alarms.parameters import condition_of
@@ -202,3 +204,20 @@ def test_from_the_rule_to_its_alarm(admin, as_device):
     (alarm,) = as_device.get("/api/v1/devices/mote-1/alarms").json()["results"]
     assert (alarm["began_at"], alarm["opened_at"]) == ("2026-05-09T12:00:00.000000Z", "2026-05-09T12:01:00.000000Z")
     assert Alarm.objects.count() == 1
+
+
+def test_what_is_changed_of_a_rule_is_in_the_list_of_changes(admin, device):
+    document = create(admin, **HOT)
+    address = f"{RULES}/{document['id']}"
+    admin.patch(address, {"above": 31, "name": "Hot", "devices": [device.device_id]})
+    admin.patch(address, {"above": 31})
+    admin.delete(address)
+
+    assert [
+        (entry.user.username, entry.object_repr, entry.get_change_message())
+        for entry in LogEntry.objects.order_by("id")
+    ] == [
+        (API_KEY, "Hot", "Added."),
+        (API_KEY, "Hot", "Changed Above and Devices."),
+        (API_KEY, "Hot", ""),
+    ]

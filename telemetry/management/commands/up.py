@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 
 from devices.api.serializers import OVERLAP_SECONDS_DEFAULT
-from devices.changes import COMMAND_LINE, ROTATED, log_changed, log_registered, service_account
+from devices.changes import COMMAND_LINE, ROTATED, log_added, log_changed, service_account
 from devices.database.errors import WORDS, trouble_of, words_of
 from devices.models import Device
 from readings.simulator.fleet import SimulationError, VirtualDevice, server_url, simulate
@@ -70,7 +70,7 @@ class Command(BaseCommand):
             device = Device.objects.filter(device_id=DEMO_DEVICE).first()
             if device is None:
                 device, key = Device.objects.register(device_id=DEMO_DEVICE, name="Demo", report_interval=5)
-                log_registered([device], by=service_account(COMMAND_LINE))
+                log_added([device], by=service_account(COMMAND_LINE))
                 return key
             # Forced: at a third start within a day the key of the first one ends early, which affects only the demo.
             overlap = timedelta(seconds=OVERLAP_SECONDS_DEFAULT)
