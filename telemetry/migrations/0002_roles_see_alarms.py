@@ -7,7 +7,12 @@ from django.db.migrations.state import StateApps
 # Model and codename. As in `telemetry.console.roles`, which creates missing groups later, after `migrate`.
 SEE = (("alarm", "view_alarm", "Can view alarm"), ("rule", "view_rule", "Can view rule"))
 ACKNOWLEDGE = (("alarm", "acknowledge_alarm", "Can acknowledge alarms"),)
-ADDED = {"Viewers": SEE, "Operators": (*SEE, *ACKNOWLEDGE)}
+MANAGE = (("rule", "manage_rules", "Can create, change and delete rules, and preview them"),)
+ADDED = {
+    "Viewers": SEE,
+    "Operators": (*SEE, *ACKNOWLEDGE),
+    "Administrators": (*SEE, *ACKNOWLEDGE, *MANAGE),
+}
 
 
 def add(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:

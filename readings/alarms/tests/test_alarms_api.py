@@ -104,6 +104,7 @@ def test_a_page_costs_the_same_however_many_alarms_it_has(admin, device, django_
         admin.get(ALARMS)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("query", "field", "code"),
     [

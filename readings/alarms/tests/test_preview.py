@@ -88,6 +88,7 @@ def test_it_looks_only_at_the_devices_that_the_rule_names(admin, mote, other_dev
     assert (found["devices"], [alarm["device_id"] for alarm in found["alarms"]]) == (1, ["mote-2"])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("body", "field", "code"),
     [

@@ -85,6 +85,7 @@ def test_it_names_devices_in_the_order_of_their_ids(admin, mote, other_device):
     assert create(admin, **HOT, devices=["mote-2", "mote-1", "mote-2"])["devices"] == ["mote-1", "mote-2"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("changes", "field", "code"),
     [
@@ -134,6 +135,7 @@ def test_a_contradiction_names_its_field(admin, db, changes, field, code):
     assert Rule.objects.count() == before
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("body", [[], "x", 5, {"name": "x"}, {}])
 def test_what_is_no_rule_is_refused(admin, db, body):
     problem(admin.post(RULES, body), 422)
@@ -171,6 +173,7 @@ def test_a_deleted_rule_is_gone_and_its_alarms_name_it(admin, device):
     assert rule["id"] not in [known["id"] for known in admin.get(RULES).json()["results"]]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("number", ["0", "01", "999999999999999999", "9" * 30, "x", "-1"])
 def test_an_unknown_rule_is_not_found(admin, db, number):
     problem(admin.get(f"{RULES}/{number}"), 404)
