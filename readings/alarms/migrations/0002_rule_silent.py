@@ -20,11 +20,15 @@ def create(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
         )
 
 
-def delete(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Leaves the rule, because it may have alarms; reversing 0001 drops its table."""
-    apps.get_model("alarms", "RuleSet").objects.all().delete()
+def remove(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Only if this rule is the only one and still switched off: a rule that was used may have alarms."""
+    rules = apps.get_model("alarms", "Rule").objects
+    untouched = rules.count() == 1 and rules.filter(name=NAME, is_active=False).exists()
+    if untouched and not apps.get_model("alarms", "Alarm").objects.exists():
+        rules.all().delete()
+        apps.get_model("alarms", "RuleSet").objects.all().delete()
 
 
 class Migration(migrations.Migration):
     dependencies = [("alarms", "0001_initial")]
-    operations = [migrations.RunPython(create, delete)]
+    operations = [migrations.RunPython(create, remove)]

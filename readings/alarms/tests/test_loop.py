@@ -128,7 +128,7 @@ def test_one_round_from_cron_judges_too_and_fails_if_a_device_fails(device, monk
     assert "1 readings judged, 1 alarms opened, 0 resolved." in output.getvalue()
     monkeypatch.setattr("readings.alarms.evaluation.steps.read_series", lambda *_: {})
     store([new(timestamp=at(1), temperature=31)])
-    with pytest.raises(CommandError, match="1 devices failed"):
+    with pytest.raises(CommandError, match="1 device failed"):
         call_command("maintain", "--once", stdout=io.StringIO())
 
 
