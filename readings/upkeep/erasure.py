@@ -17,6 +17,7 @@ from readings.upkeep.locks import exclusively
 CHUNK_ROWS = 5_000
 ERASED = "[erased]"
 ERASED_READINGS = "Erased its readings, statistics and refused posts."
+ERASED_DEVICE = "Erased a device with all its data."
 # Fields of DeviceState about readings, which are reset after an erasure.
 STATE_OF_READINGS = [
     "rolled_up_seq",
@@ -91,9 +92,7 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
                 state.latest_seq = state.latest_id = state.latest_at = state.raw_from = None
                 state.latest, state.names_seq = "{}", 0
                 state.save(update_fields=STATE_OF_READINGS)
-                log_changed(
-                    [device], "Erased its readings, statistics and refused posts.", by=service_account(COMMAND_LINE)
-                )
+                log_changed([device], ERASED_READINGS, by=service_account(COMMAND_LINE))
         if rest:
             yield rest
 
@@ -131,7 +130,7 @@ def log_erasure() -> None:
         content_type=ContentType.objects.get_for_model(Device),
         object_repr=ERASED,
         action_flag=DELETION,
-        change_message="Erased a device with all its data.",
+        change_message=ERASED_DEVICE,
     )
 
 
