@@ -1,6 +1,9 @@
 """The options of the command that describe the file, and their conversion to Options."""
 
+import re
 from argparse import ArgumentParser
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -43,7 +46,7 @@ def parse_options(arguments: dict[str, Any]) -> Options:
         renamed=dict(renaming(text) for text in arguments["map"]),
         ignored=frozenset(arguments["ignore"]),
         zone=zone_of(arguments["tz"]),
-        time_format=arguments["time_format"],
+        time_format=time_format_of(arguments["time_format"]),
         separator=SEPARATORS.get(arguments["separator"], ""),
         decimal=arguments["decimal"],
         encoding=arguments["encoding"],
@@ -60,6 +63,15 @@ def renaming(text: str) -> tuple[str, str]:
             f"--map {quoted(text)}: {quoted(new)} is not a metric name. A metric name matches ^[a-z][a-z0-9_]{{0,62}}$."
         )
     return old.strip(), new
+
+
+def time_format_of(time_format: str) -> str:
+    try:
+        with suppress(ValueError):  # an empty text does not match
+            datetime.strptime("", time_format)  # noqa: DTZ007
+    except re.error as error:  # Python makes a regular expression of the format
+        raise InvalidFile(f"--time-format {quoted(time_format)}: a part of the time is named twice.") from error
+    return time_format
 
 
 def zone_of(name: str) -> ZoneInfo | None:
