@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from devices.changes import ACTIVATED, DEACTIVATED, log_changed
 from devices.keys import hash_key
 from devices.models import Device
+from devices.plurals import counted
 
 # Devices that the page names; it gives the number of the others.
 NAMED = 20
@@ -53,7 +54,7 @@ class Activation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptab
         return None
 
     def ask(self, request: HttpRequest, changed: Sequence[Device], *, active: bool, again: bool) -> TemplateResponse:
-        number = f"{len(changed)} device{'s' if len(changed) > 1 else ''}"
+        number = counted(len(changed), "device", "devices")
         context: dict[str, Any] = self.admin_site.each_context(request) | {
             "opts": self.opts,
             "title": f"{'Activate' if active else 'Deactivate'} {number}",

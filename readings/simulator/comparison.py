@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from devices.plurals import counted
+from devices.times import rfc3339
 from readings.simulator.fleet import SimulationError, VirtualDevice
 
 PAGE_READINGS = 10_000
@@ -73,7 +74,7 @@ def log_of(client: httpx.Client, device: VirtualDevice, *, since: float) -> Iter
     parameters: dict[str, str] | None = {
         "order": "asc",
         "limit": str(PAGE_READINGS),
-        "start": start.isoformat().replace("+00:00", "Z"),
+        "start": rfc3339(start),
     }
     while url:
         try:

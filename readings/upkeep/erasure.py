@@ -20,6 +20,7 @@ Eraser = Callable[[Device, bool], None]
 CHUNK_ROWS = 5_000
 ERASED = "[erased]"
 ERASED_READINGS = "Erased its readings, statistics and refused posts."
+ERASED_DEVICE = "Erased a device with all its data."
 # Called in the last transaction of an erasure, while the device's log and row are locked.
 erasers: list[Eraser] = []
 # Fields of DeviceState about readings, which are reset after an erasure.
@@ -145,7 +146,7 @@ def log_erasure() -> None:
         content_type=ContentType.objects.get_for_model(Device),
         object_repr=ERASED,
         action_flag=DELETION,
-        change_message="Erased a device with all its data.",
+        change_message=ERASED_DEVICE,
     )
 
 

@@ -158,7 +158,7 @@ def maintain(
             maintainer.expiring = None  # a pass that fails cannot be continued
             if not carry_out(pending, count_deleted):
                 maintainer.expiring = pending
-            trim_changes()
+            carry_out(trim_changes(), lambda _: None)
         done.seconds = time.monotonic() - started
         note_round(
             now=now + timedelta(seconds=done.seconds),

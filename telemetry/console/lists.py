@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from django.contrib import messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR, ChangeList
+from django.contrib.admin.views.main import ERROR_FLAG, ORDER_VAR, SEARCH_VAR, ChangeList
 from django.db import DataError
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -53,6 +53,8 @@ class DeclaredChangeList(ChangeList):
         try:
             return super().get_queryset(request, exclude_parameters)
         except IMPOSSIBLE_VALUE:
+            if not asks_for_something(request):
+                raise
             self.refuse(request, NO_SUCH_FILTER)
 
     def get_results(self, request: HttpRequest) -> None:
@@ -60,11 +62,18 @@ class DeclaredChangeList(ChangeList):
         try:
             super().get_results(request)
         except IMPOSSIBLE_VALUE:
+            if not asks_for_something(request):
+                raise
             self.refuse(request, NO_SUCH_FILTER)
 
     def refuse(self, request: HttpRequest, reason: str) -> NoReturn:
         messages.error(request, reason)
         raise IncorrectLookupParameters(reason)
+
+
+def asks_for_something(request: HttpRequest) -> bool:
+    """Whether a parameter of the request can be at fault. If not, an error is the server's, and is logged as one."""
+    return bool(request.GET.keys() - {ERROR_FLAG})
 
 
 def declared(changelist: type[ChangeList]) -> type[ChangeList]:

@@ -113,8 +113,9 @@ class Protocol(HttpToolsProtocol):
             self.url = target.origin
             # In place, because the request's scope has this list.
             self.headers[:] = [(b"host", target.host), *(pair for pair in self.headers if pair[0] != b"host")]
-        self.progress.enter(Phase.BODY)
         super().on_headers_complete()
+        # After that: for a target that it cannot parse there is no request, only a head to refuse.
+        self.progress.enter(Phase.BODY)
 
     def size_of_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 2 for name, value in self.headers)

@@ -1,13 +1,16 @@
 """The options of the command that describe the file, and their conversion to Options."""
 
+import re
 from argparse import ArgumentParser
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from devices.metrics import is_metric_name
 from devices.validators import DEVICE_ID_PATTERN, is_device_id
 from readings.ingest.csv_import.options import Options
-from readings.ingest.csv_import.problems import InvalidFile, shown
+from readings.ingest.csv_import.problems import InvalidFile, quoted
 
 SEPARATORS = {",": ",", ";": ";", "|": "|", "tab": "\t"}
 
@@ -36,14 +39,14 @@ def parse_options(arguments: dict[str, Any]) -> Options:
     """Raises InvalidFile for an option that no file can have."""
     device = arguments["device"]
     if device and not is_device_id(device):
-        raise InvalidFile(f"--device {shown(device)}: a device_id must match ^{DEVICE_ID_PATTERN}$.")
+        raise InvalidFile(f"--device {quoted(device)}: a device_id must match ^{DEVICE_ID_PATTERN}$.")
     return Options(
         device=device,
         time=arguments["time"],
         renamed=dict(renaming(text) for text in arguments["map"]),
         ignored=frozenset(arguments["ignore"]),
         zone=zone_of(arguments["tz"]),
-        time_format=arguments["time_format"],
+        time_format=time_format_of(arguments["time_format"]),
         separator=SEPARATORS.get(arguments["separator"], ""),
         decimal=arguments["decimal"],
         encoding=arguments["encoding"],
@@ -54,12 +57,21 @@ def parse_options(arguments: dict[str, Any]) -> Options:
 def renaming(text: str) -> tuple[str, str]:
     old, _, new = text.rpartition("=")
     if not old:
-        raise InvalidFile(f"--map {shown(text)}: write OLD=NEW, such as --map Temp=temperature.")
+        raise InvalidFile(f"--map {quoted(text)}: write OLD=NEW, such as --map Temp=temperature.")
     if new not in ("device_id", "timestamp", "id") and not is_metric_name(new):
         raise InvalidFile(
-            f"--map {shown(text)}: {shown(new)} is not a metric name. A metric name matches ^[a-z][a-z0-9_]{{0,62}}$."
+            f"--map {quoted(text)}: {quoted(new)} is not a metric name. A metric name matches ^[a-z][a-z0-9_]{{0,62}}$."
         )
     return old.strip(), new
+
+
+def time_format_of(time_format: str) -> str:
+    try:
+        with suppress(ValueError):  # an empty text does not match
+            datetime.strptime("", time_format)  # noqa: DTZ007
+    except re.error as error:  # Python makes a regular expression of the format
+        raise InvalidFile(f"--time-format {quoted(time_format)}: a part of the time is named twice.") from error
+    return time_format
 
 
 def zone_of(name: str) -> ZoneInfo | None:
@@ -68,7 +80,7 @@ def zone_of(name: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidFile(f"--tz {shown(name)}: there is no such zone. Write a name such as Europe/Berlin.") from error
+        raise InvalidFile(f"--tz {quoted(name)}: there is no such zone. Write a name such as Europe/Berlin.") from error
 
 
 def given(arguments: dict[str, Any], *, register: bool, dry_run: bool) -> list[str]:

@@ -4,20 +4,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from devices.metrics import is_metric_name
+from devices.metrics import TIME_NAMES, is_metric_name
 from devices.plurals import counted
 from readings.ingest.csv_import.cells import is_absent
 from readings.ingest.csv_import.names import device_column, device_from, metric_from, time_column, unused
 from readings.ingest.csv_import.options import Options
-from readings.ingest.csv_import.problems import InvalidFile, shown
+from readings.ingest.csv_import.problems import InvalidFile, quoted
 from readings.ingest.csv_import.records import Record
 from readings.ingest.csv_import.times import is_time
 from readings.ingest.payloads import NUMERIC, InvalidReading, reading_id
 
 # Columns of an export: `id` is kept; `seq` is ignored, because the log assigns a new one.
-NOT_METRICS = ("device_id", "timestamp", "id", "seq")
-# A time is never stored as a metric, as at the ingest endpoints.
-TIME_NAMES = ("ts", "time", "date", "datetime", "created_at")
+OF_EXPORTS = ("device_id", "timestamp", "id", "seq")
 # Values of a column that must all be text before the whole column counts as text.
 TEXT_CELLS_MIN = 3
 # Far more than a log can have metrics. Without a bound, a header of a million names would be compared for minutes.
@@ -66,7 +64,7 @@ class Assignment:
         names = [self.new_name(place, old) for place, old in enumerate(self.old)]
         self.check_needed(names)
         self.check_names(names)
-        metrics = [(place, name) for place, name in enumerate(names) if name and name not in NOT_METRICS]
+        metrics = [(place, name) for place, name in enumerate(names) if name and name not in OF_EXPORTS]
         if not metrics and not self.problems:
             self.problem(f"has no metric. Its columns are {self.listed()}.")
         if self.problems:
@@ -91,7 +89,7 @@ class Assignment:
         self.proposed += proposed
 
     def problem_of(self, column: str, words: str, *proposed: str) -> None:
-        self.problems.append(f"{f'line {self.line}: ' if not self.problems else ''}{shown(column)} {words}")
+        self.problems.append(f"{f'line {self.line}: ' if not self.problems else ''}{quoted(column)} {words}")
         self.proposed += proposed
 
     def listed(self) -> str:
@@ -102,7 +100,7 @@ class Assignment:
         for name in (*([options.time] if options.time else []), *options.renamed, *sorted(options.ignored)):
             if name not in self.old:
                 raise InvalidFile(
-                    f"The header (line {self.line}) has no column {shown(name)}. Its columns are {self.listed()}."
+                    f"The header (line {self.line}) has no column {quoted(name)}. Its columns are {self.listed()}."
                 )
 
     def new_name(self, place: int, old: str) -> str:
@@ -116,7 +114,8 @@ class Assignment:
             return "timestamp"
         if old in self.options.renamed:
             return self.options.renamed[old]
-        if old in TIME_NAMES and self.has_time():
+        # A time is never stored as a metric, as at the ingest endpoints.
+        if old != "timestamp" and old in TIME_NAMES and self.has_time():
             self.ignored.append(f"{old}, because a time is not a metric")
             return ""
         return old
@@ -131,7 +130,7 @@ class Assignment:
             column, time_format = time_column({old: self.columns[old] for old, new in self.named(names) if old == new})
             words = f"has no column 'timestamp'. Its columns are {self.listed()}."
             if column:
-                words += f" {shown(column)} has times: --time {column}"
+                words += f" {quoted(column)} has times: --time {column}"
                 self.problem(words, "--time", column, *(["--time-format", time_format] if time_format else []))
                 self.without(column, names)
             else:
@@ -144,7 +143,7 @@ class Assignment:
             column = device_column({old: self.columns[old] for old, new in self.named(names) if old == new})
             words = "has no column 'device_id'."
             if column:
-                self.problem(f"{words} {shown(column)} may have the device.", "--map", f"{column}=device_id")
+                self.problem(f"{words} {quoted(column)} may have the device.", "--map", f"{column}=device_id")
                 self.without(column, names)
             else:
                 self.problem(f"{words} If all rows are of one device, name it.", "--device", device_from(self.file))
@@ -164,7 +163,7 @@ class Assignment:
         for old, new in self.named(names):
             if new == "id" and (ids := self.columns[old]) and not any(map(is_id, ids)):
                 self.problem_of(old, "has values that are not UUIDs.", "--ignore", old)
-            elif new in NOT_METRICS:
+            elif new in OF_EXPORTS:
                 continue
             elif self.is_text(old):
                 self.problem_of(old, "has text, which cannot be stored.", "--ignore", old)

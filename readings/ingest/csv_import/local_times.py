@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from readings.ingest.csv_import.problems import shown
+from readings.ingest.csv_import.problems import quoted
 from readings.ingest.csv_import.times import parse_time, proposed_format
 from readings.ingest.payloads import InvalidReading
 from readings.windows import EARLIEST, InvalidMoment
@@ -75,9 +75,9 @@ class Times:
         except InvalidMoment as error:
             raise InvalidReading("timestamp", "invalid_time", f"{error}{self.advice(text)}") from error
         except (ValueError, OverflowError) as error:
-            detail = f"{shown(text)} is not a time. Write RFC 3339 (2026-05-09T10:00:00Z).{self.advice(text)}"
+            detail = f"{quoted(text)} is not a time. Write RFC 3339 (2026-05-09T10:00:00Z).{self.advice(text)}"
             if self.time_format:
-                detail = f"{shown(text)} does not match --time-format {self.time_format!r}."
+                detail = f"{quoted(text)} does not match --time-format {self.time_format!r}."
             raise InvalidReading("timestamp", "invalid_time", detail) from error
         if moment > self.now:
             raise InvalidReading("timestamp", "in_the_future", f"{text[:40]} is in the future.")
@@ -114,7 +114,7 @@ class Times:
         if self.zone is None:
             if not self.without_offset:
                 self.warn(
-                    f"Warning: times without an offset, such as {shown(text)}, are taken as UTC. If they are local "
+                    f"Warning: times without an offset, such as {quoted(text)}, are taken as UTC. If they are local "
                     "times, name their zone, such as --tz Europe/Berlin, and erase what was stored with wrong times."
                 )
             self.without_offset += 1

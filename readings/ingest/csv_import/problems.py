@@ -23,6 +23,6 @@ class Problem(NamedTuple):
         return f"line {self.line}: {self.field}: {self.detail}" if self.field else f"line {self.line}: {self.detail}"
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """The text in quotes, at most 40 characters of it."""
     return repr(text if len(text) <= 40 else text[:40] + "…")

@@ -1,7 +1,7 @@
 """Reads times that can mean only one thing, and proposes formats for others."""
 
 import re
-from datetime import date, datetime
+from datetime import datetime
 
 from readings.windows import DATE_RUNS_ON, EARLIEST, parse_unix_time
 
@@ -68,9 +68,10 @@ def iso(text: str) -> datetime:
 def is_time(text: str) -> bool:
     """Whether the import reads this text as a time."""
     try:
-        return isinstance(parse_time(text), date)
+        parse_time(text)
     except (ValueError, OverflowError):
         return False
+    return True
 
 
 def proposed_format(texts: list[str]) -> str:
@@ -84,7 +85,3 @@ def proposed_format(texts: list[str]) -> str:
             continue
         return time_format
     return ""
-
-
-def rfc3339(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from devices.models import Device
+from devices.plurals import counted
+from devices.times import rfc3339
 from readings.ingest.csv_import.arguments import add_file_options, given, parse_options
 from readings.ingest.csv_import.options import Options
 from readings.ingest.csv_import.problems import InvalidFile, Problem
 from readings.ingest.csv_import.rows import Rows
 from readings.ingest.csv_import.source import opened
 from readings.ingest.csv_import.storing import Imported, store_rows
-from readings.ingest.csv_import.times import rfc3339
 from readings.log.recording import OutcomeUnknown
 
 PROBLEMS_SHOWN = 100
@@ -65,8 +66,9 @@ class Command(BaseCommand):
             # Without `so_far`, because it can be unknown whether the last rows were stored.
             raise CommandError(f"{str(error).strip()}. So far: {done}. To continue, {AGAIN}") from error
         if done.refused:
-            were = "row was" if done.refused == 1 else "rows were"
-            raise CommandError(f"{done.refused:,} {were} refused. Correct the file, and {AGAIN}")
+            raise CommandError(
+                f"{counted(done.refused, 'row was', 'rows were')} refused. Correct the file, and {AGAIN}"
+            )
 
     def check_device(self, options: Options, register: bool) -> None:
         if options.device and not register and not Device.objects.filter(device_id=options.device).exists():

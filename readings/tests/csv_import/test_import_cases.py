@@ -33,7 +33,10 @@ def test_dates_of_digits_are_read_with_their_format(bring):
         "line 2: timestamp: 19580329 is before 1970.",
         "line 3: timestamp: 19580405 is before 1970.",
     ]
-    assert outcome.said.splitlines()[1] == "First time: 2025-01-01T00:00:00Z. Last time: 2025-01-01T00:00:00Z."
+    assert (
+        outcome.said.splitlines()[1]
+        == "First time: 2025-01-01T00:00:00.000000Z. Last time: 2025-01-01T00:00:00.000000Z."
+    )
     assert (
         bring("device_id,timestamp,x\na,03/04/2026,1\n", "--register")
         .problems[0]
@@ -53,7 +56,7 @@ def test_the_days_of_a_spreadsheet_are_refused():
 def test_the_summary_names_the_first_and_the_last_time_of_what_was_stored(bring):
     rows = "a,2026-02-03T10:00:00.5Z,1\na,2026-02-01T10:00:00Z,2\na,2026-02-02T10:00:00Z,3\na,1958-01-01T00:00:00Z,4\n"
     said = bring("device_id,timestamp,x\n" + rows, "--register").said.splitlines()
-    assert said[1:] == ["First time: 2026-02-01T10:00:00Z. Last time: 2026-02-03T10:00:00.500000Z."]
+    assert said[1:] == ["First time: 2026-02-01T10:00:00.000000Z. Last time: 2026-02-03T10:00:00.500000Z."]
     assert len(bring("device_id,timestamp,x\n" + rows).said.splitlines()) == 1
 
 

@@ -30,7 +30,7 @@ def test_the_case_with_both_changes_of_the_clock():
     assert not outcome.failure
     assert not outcome.problems
     assert outcome.said.splitlines()[1:] == [
-        "First time: 2026-03-29T00:30:00Z. Last time: 2026-10-25T00:30:00Z.",
+        "First time: 2026-03-29T00:30:00.000000Z. Last time: 2026-10-25T00:30:00.000000Z.",
         "Times that occur twice, because the clock was put back: 1; 1 taken as the first and 0 as the second "
         "of the two, by the order of the rows.",
     ]
@@ -53,7 +53,10 @@ def test_there_is_none_where_nothing_was_assumed(bring):
     outcome = bring("device_id,timestamp,temperature\n" + rows, "--register")
     assert not outcome.problems
     assert len(outcome.said.splitlines()) == 2
-    assert outcome.said.splitlines()[1] == "First time: 2026-02-01T10:00:00Z. Last time: 2026-02-01T10:00:00Z."
+    assert (
+        outcome.said.splitlines()[1]
+        == "First time: 2026-02-01T10:00:00.000000Z. Last time: 2026-02-01T10:00:00.000000Z."
+    )
 
 
 @pytest.mark.django_db

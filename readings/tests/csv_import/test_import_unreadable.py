@@ -72,6 +72,13 @@ def test_a_name_that_is_no_encoding_is_an_error(bring, name):
     assert outcome.failure
 
 
+@pytest.mark.parametrize("time_format", ["%Y%Y", "%d.%m.%Y %H:%M %d", "%Z %Z"])
+def test_a_format_that_names_a_part_twice_is_an_error(bring, time_format):
+    text = "device_id,timestamp,temperature\na,2026-02-01T10:00:00Z,21.5\n"
+    outcome = bring(text, "--register", "--time-format", time_format)
+    assert f"--time-format '{time_format}': a part of the time is named twice." in outcome.failure
+
+
 @pytest.mark.parametrize(
     ("file", "words"),
     [

@@ -108,7 +108,7 @@ def test_a_public_file_comes_out_as_it_went_in(name, monkeypatch):
     assert len(wanted) > 30
     assert outcome.said.startswith(f"{len(wanted)} stored, 0 stored before, {refused} refused")
     assert bool(outcome.failure) == bool(refused)
-    assert f"First time: {min(time for _, time, _ in wanted):%Y-%m-%dT%H:%M:%SZ}." in outcome.said
+    assert f"First time: {min(time for _, time, _ in wanted):%Y-%m-%dT%H:%M:%S.%fZ}." in outcome.said
     found = sorted(
         (
             row["device_id"],

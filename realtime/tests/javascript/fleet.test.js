@@ -4,6 +4,7 @@ import { beforeEach, test } from "node:test";
 
 import { Choice, counts } from "../../static/realtime/fleet/choice.js";
 import { Device } from "../../static/realtime/fleet/device.js";
+import { Sparklines } from "../../static/realtime/fleet/sparklines.js";
 
 const NOW = Date.UTC(2026, 4, 9, 12);
 const backlog = JSON.parse(readFileSync(new URL("./data/backlog.json", import.meta.url)));
@@ -134,4 +135,11 @@ test("a sparkline is of the temperature, else of the first metric by name", () =
   assert.equal(device("a", { values: { humidity: 1, temperature: 2 } }).metric, "temperature");
   assert.equal(device("a", { values: { voltage: 1, humidity: 2 } }).metric, "humidity");
   assert.equal(device("a").metric, null);
+});
+
+test("a device with the name of an inherited property has no line while the server has none", async (context) => {
+  context.mock.method(globalThis, "fetch", async () => ({ ok: true, json: async () => ({ values: { constructor: [1] } }) }));
+  const [known, unknown] = [{ id: "constructor" }, { id: "toString" }];
+  await new Sparklines(() => {}).load("temperature", [known, unknown], 0);
+  assert.deepEqual([known.line, unknown.line], [[1], null]);
 });

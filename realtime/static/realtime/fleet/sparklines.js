@@ -36,7 +36,7 @@ export class Sparklines {
       const response = await fetch(`/live/-/sparklines?${query}`);
       if (!response.ok) throw new Error(response.statusText);
       const { values } = await response.json();
-      for (const device of devices) device.line = values[device.id] ?? null;
+      for (const device of devices) device.line = Object.hasOwn(values, device.id) ? values[device.id] : null;
       this.onLines(devices);
     } catch {
       this.failedAt = now;

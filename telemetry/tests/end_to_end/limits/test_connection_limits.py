@@ -388,6 +388,8 @@ def test_a_target_in_absolute_form_is_that_of_its_host(server: Server) -> None:
     assert ask("GET", f"http://{here}").status == 302  # the path is /
     for target in ("ftp://localhost/health", "http://user@localhost/health", "http:///health", "http://localhost/#a"):
         assert ask("GET", target).problem["code"] in ("invalid_target", "malformed")
+    # Neither form; uvicorn cannot parse it.
+    assert ask("CONNECT", here).problem["code"] in ("not_found", "malformed")
 
 
 @on_both

@@ -3,6 +3,8 @@
 import pytest
 from django.contrib import admin
 from django.contrib.admin import DateFieldListFilter
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import DateField
 from django.urls import reverse
@@ -89,3 +91,15 @@ def test_so_it_does_where_a_list_declares_dates(root, device, monkeypatch, model
         assert fate(root, model, parameters) == back_to(model), hierarchy
     window = {f"{field}__gte": "2025-01-01T00:00:00Z", f"{field}__lt": "9999-01-01T00:00:00Z"}
     assert fate(root, model, window)[0] == 200
+
+
+@pytest.mark.parametrize("method", ["get_queryset", "get_results"])
+def test_an_error_of_the_list_itself_is_not_taken_for_one_of_the_caller(root, monkeypatch, method):
+    def fail(*args):
+        raise ValueError
+
+    monkeypatch.setattr(ChangeList, method, fail)
+
+    for parameters in ({}, {"e": "1"}):
+        assert fate(root, User, parameters)[0] == 500
+    assert fate(root, User, {"q": "x"}) == back_to(User)
