@@ -9,7 +9,7 @@ from django.db import models, transaction
 from devices.keys import generate_key, hash_key, key_hint
 from devices.metrics import COLUMNS, LARGEST_EXACT_INTEGER
 from devices.querysets import AccessVersionQuerySet, DeviceManager
-from devices.states import DeviceStateManager, LatestValue
+from devices.states import EPOCH, DeviceStateManager, LatestValue
 from devices.times import encodable, rfc3339
 from devices.validators import validate_device_id
 
@@ -168,6 +168,17 @@ class DeviceState(models.Model):
             "seq": self.latest_seq,
             "timestamp": encodable(self.latest_at),
         } | self.latest_metrics()
+
+    def values_document(self) -> dict[str, dict[str, Any]]:
+        """Of each metric its newest value by the reading's own time, as the API returns it. `seq`: None if unknown."""
+        return {
+            name: {
+                "value": latest.value,
+                "timestamp": rfc3339(EPOCH + timedelta(microseconds=latest.microseconds)),
+                "seq": latest.seq or None,
+            }
+            for name, latest in self.latest_values().items()
+        }
 
 
 def with_own_type(name: str, latest: LatestValue) -> LatestValue:

@@ -22,6 +22,8 @@ from django.urls import reverse
 SHOWN_SECONDS = 600
 # Pages of one session at a time; one more replaces the oldest.
 PAGES_KEPT = 20
+# Of all pages of a session: four pages of 500 keys. Every request of the account reads its session.
+CHARACTERS_KEPT = 300_000
 IN_SESSION = "new_keys"
 COOKIE = "new_keys"
 
@@ -49,7 +51,10 @@ def keep(request: HttpRequest, keys: Sequence[Pair], *, now: datetime) -> HttpRe
         raise SessionInterrupted("The session was ended before the request completed.")
     session: Any = type(request.session)(session_key)
     pages = [entry for entry in session.get(IN_SESSION, ()) if entry[1] > made - SHOWN_SECONDS]
-    session[IN_SESSION] = [*pages[1 - PAGES_KEPT :], (page, made, sealed)]
+    pages = [*pages[1 - PAGES_KEPT :], (page, made, sealed)]
+    while len(pages) > 1 and sum(len(entry[2]) for entry in pages) > CHARACTERS_KEPT:
+        del pages[0]
+    session[IN_SESSION] = pages
     session.save()
     address = reverse("admin:devices_device_new_keys", args=[page])
     response = SeeOther(address)

@@ -1,7 +1,6 @@
 """The endpoints that read a device's log: history, statistics and the latest values."""
 
 from contextlib import nullcontext
-from datetime import timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -30,7 +29,6 @@ from readings.querysets import ReadingQuerySet
 from readings.statistics.aggregation import LARGE_ANSWER_VALUES, TooManyValues, aggregate, check_size
 from readings.statistics.large_answers import large_answer
 from readings.statistics.statement import Question
-from readings.windows import EARLIEST
 
 # A page with more readings is encoded in pieces.
 LARGE_PAGE_READINGS = 500
@@ -144,15 +142,7 @@ class DeviceReadingsViewSet(DeviceScope):
         reading = device.state.latest_document()
         if reading is None:
             raise NotFound("The device has no readings yet.", code="no_readings")
-        values = {
-            name: {
-                "value": latest.value,
-                "timestamp": rfc3339(EARLIEST + timedelta(microseconds=latest.microseconds)),
-                "seq": latest.seq or None,
-            }
-            for name, latest in device.state.latest_values().items()
-        }
-        return Response({"device_id": device.device_id} | reading | {"values": values})
+        return Response({"device_id": device.device_id} | reading | {"values": device.state.values_document()})
 
 
 def json_response(encoded: bytes) -> HttpResponse:

@@ -1,7 +1,6 @@
 """The pages of one device. The permission to watch is enough to open them."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -13,11 +12,10 @@ from django.views.decorators.http import require_safe
 
 from devices.access.roles import has_role
 from devices.metrics import UNITS
-from devices.models import Device, DeviceState
+from devices.models import Device
 from readings.log.entries import reading_document
 from readings.models import Reading, Rejection
 from readings.statistics.aggregation import earliest
-from readings.windows import EARLIEST
 from realtime.access.credentials import WATCH_PERMISSION
 from realtime.pages.addresses import connection_code
 from realtime.protocol.frames import moment
@@ -59,7 +57,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "last_seq": device.state.last_seq,
         "last_seen_at": device.state.last_seen_at,
         "status": device.status,
-        "latest": latest_of(device.state),
+        "latest": device.state.values_document(),
         "recent": recent_of(device) if device.state.last_seq else [],
         "began_at": earliest(device.state),
         "report_interval": device.report_interval,
@@ -75,18 +73,6 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     if request.user.has_perm(REFUSED_PERMISSION):
         context |= refused_of(device)
     return render(request, "realtime/device.html", context)
-
-
-def latest_of(state: DeviceState) -> dict[str, dict[str, Any]]:
-    """`{"value", "timestamp", "seq"}` of the newest value of each metric; `timestamp` as in live frames."""
-    return {
-        name: {
-            "value": latest.value,
-            "timestamp": moment(EARLIEST + timedelta(microseconds=latest.microseconds)),
-            "seq": latest.seq,
-        }
-        for name, latest in state.latest_values().items()
-    }
 
 
 def recent_of(device: Device) -> list[dict[str, Any]]:

@@ -160,6 +160,17 @@ def test_a_session_keeps_a_bounded_number_of_pages(operator, monkeypatch):
     assert len(operator.session[new_keys.IN_SESSION]) == 1
 
 
+def test_a_session_keeps_a_bounded_number_of_characters_but_the_last_page_always(operator, monkeypatch):
+    add(operator, "mote-0")
+    size = len(operator.session[new_keys.IN_SESSION][0][2])
+    for bound, number in ((2 * size + 1, 2), (1, 1)):
+        monkeypatch.setattr(new_keys, "CHARACTERS_KEPT", bound)
+        pages = [add(operator, f"mote-{number}{n}")["Location"] for n in range(3)]
+
+        kept = operator.session[new_keys.IN_SESSION]
+        assert [entry[0] for entry in kept] == [page.split("/")[-2] for page in pages[-number:]]
+
+
 def test_where_the_session_has_ended_no_device_is_added(operator, monkeypatch):
     """Signed out in another tab while the form was under way."""
     register = Device.objects.register
