@@ -3,19 +3,19 @@
 import { Choice, counts } from "../fleet/choice.js";
 import { Device } from "../fleet/device.js";
 import { List } from "../fleet/list.js";
+import { Names } from "../fleet/names.js";
 import { Row } from "../fleet/row.js";
 import { Sparklines } from "../fleet/sparklines.js";
 import { metricName, whole } from "../format.js";
 import { watchFleet } from "../live.js";
 import { Outage } from "../outage.js";
 
-const DESCRIBE_AGAIN_MS = 10_000;
-
 const { devices: given, units } = JSON.parse(document.getElementById("fleet").textContent);
 const element = (id) => document.getElementById(id);
 const devices = new Map(given.map((fields) => [fields[0], new Device(fields)]));
 const all = [...devices.values()];
 const choice = new Choice();
+const names = new Names(named);
 const sparklines = new Sparklines((changed) => list.refresh(changed));
 const outage = new Outage({
   connection: element("connection"), banner: element("notice"), page: element("content"), onChange: () => list.refresh(list.rows.keys()),
@@ -80,18 +80,12 @@ function newcomer(deviceId) {
   devices.set(deviceId, device);
   all.push(device);
   grown = true;
-  describe(device);
+  names.want(device);
   return device;
 }
 
-async function describe(device) {
-  const answer = await fetch(`/api/v1/devices/${encodeURIComponent(device.id)}`).catch(() => null);
-  if (!answer || answer.status >= 500 || answer.status === 429) {
-    setTimeout(() => describe(device), DESCRIBE_AGAIN_MS);
-    return;
-  }
-  if (!answer.ok) return; // this account may watch readings, but not view devices
-  device.describe((await answer.json()).name);
+function named(device, name) {
+  device.describe(name);
   grown = true;
   touch(device);
 }
