@@ -15,7 +15,7 @@ from readings.log.entries import NewReading
 from readings.tests.imports import Outcome, exported_rows
 from readings.tests.logs import store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 METRICS = ("temperature", "humidity", "voltage", "pm2_5", "rssi")
 EXTRA = ("pm2_5", "rssi")

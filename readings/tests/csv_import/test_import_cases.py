@@ -7,7 +7,7 @@ import pytest
 
 from readings.tests.imports import CASES, Outcome, stored
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 SEMICOLONS = ("--device", "shed", "--time", "Zeit", "--map", "Temperatur=temperature", "--map", "Feuchte=humidity")
 

@@ -23,7 +23,7 @@ from readings.ingest.csv_import.source import opened
 from readings.tests.imports import CASES, Outcome, stored
 from readings.tests.logs import NOON
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def test_bytes_of_another_encoding_end_the_import_with_line_and_encoding(bring):

@@ -20,7 +20,7 @@ from django.conf import settings
 from devices.models import DeviceState
 from readings.tests.imports import PUBLIC, Outcome, exported_rows
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 DOCUMENT = Path(settings.BASE_DIR, "docs", "import.md").read_text()
 COMMAND = re.compile(

@@ -194,7 +194,7 @@ class Model:
 
 
 class TestAgainstBruteForce(TransactionTestCase):
-    @settings(max_examples=30 if connection.vendor == "sqlite" else 20)
+    @settings(max_examples=30 if connection.vendor == "sqlite" else 12)
     @given(actions)
     def test_every_aggregate_equals_what_the_readings_themselves_give(self, script):
         model = Model()

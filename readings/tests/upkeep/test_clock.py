@@ -17,7 +17,7 @@ from readings.upkeep.clock import Uptime, trusted_time
 from readings.upkeep.lag import ClockAhead
 from readings.upkeep.maintenance import Maintainer, maintain
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 DAY = 86_400
 HOUR = 3600

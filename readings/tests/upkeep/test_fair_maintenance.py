@@ -21,7 +21,7 @@ from readings.upkeep.maintenance import Maintainer, keep_maintaining, maintain
 from readings.upkeep.passes import Rotation
 from readings.upkeep.rollups import Outrun
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 TEN_DAYS_LATER = at(10 * 86_400)
 

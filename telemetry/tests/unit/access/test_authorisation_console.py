@@ -148,6 +148,7 @@ def test_every_route_has_a_row():
 
 
 @pytest.mark.parametrize(("name", "caller", "expected"), CELLS)
+@pytest.mark.slow
 def test_the_matrix(name, caller, expected):
     world = world_of(name)
     client = world.client(caller)

@@ -10,7 +10,7 @@ from realtime.tests.sockets import FOREIGN, OWN, WITHOUT, fate, in_a_loop
 from telemetry.tests.support.clients.callers import World
 from telemetry.tests.support.routes import sockets
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 # Cells: `ok` means subscribed, 4xxx is the close code, 403 the answer to the handshake.
 # Rows: an address, and the origin of the page that opens the socket (none: a program).

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from devices.tests.fixtures import new_client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 LOGIN, PASSWORD = "/admin/login/", "correct horse battery"
 OFFICE, ELSEWHERE = "192.0.2.7", "198.51.100.9"

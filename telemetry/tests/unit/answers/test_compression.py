@@ -17,7 +17,7 @@ from readings.tests.logs import at, new, store
 from telemetry.gateway import ingest_lane
 from telemetry.tests.support.clients.lanes import through_the_lane
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 MOTE = "/api/v1/devices/mote-1"
 GZIP = {"Accept-Encoding": "gzip, deflate, br"}
