@@ -20,7 +20,7 @@ from readings.alarms.tests.test_conditions import series
 from readings.alarms.tests.test_evaluation import RULES as KINDS
 from readings.tests.logs import NOON, at, make_devices, new, store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 PREVIEW = "/api/v1/alarm-rules/preview"
 HOT = {"kind": "threshold", "metric": "temperature", "above": 30}

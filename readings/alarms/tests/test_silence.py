@@ -18,7 +18,7 @@ from readings.alarms.upkeep import heartbeat
 from readings.alarms.upkeep.heartbeat import beat, keep_beating
 from readings.tests.logs import at, make_devices, new, store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 numbers = itertools.count()
 

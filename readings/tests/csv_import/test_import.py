@@ -25,7 +25,7 @@ from readings.querysets import ReadingManager
 from readings.tests.imports import Outcome, export
 from readings.tests.logs import NOON, at, new, state_of, store
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 
 def documents() -> list[tuple[Any, ...]]:

@@ -20,7 +20,7 @@ from readings.windows import EARLIEST
 from realtime.pages import addresses
 from realtime.protocol.frames import moment
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 PAGE = "/live/mote-1/"
 

@@ -12,7 +12,7 @@ from realtime.stream.hub import current_hub
 from realtime.tests.socket.test_fleet_socket import SUBSCRIBED, logs, opening
 from realtime.tests.sockets import in_a_loop, measure, watching
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 
 @pytest.fixture

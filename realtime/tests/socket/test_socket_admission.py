@@ -12,7 +12,7 @@ from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, staff_client
 from realtime.tests.sockets import ALLOWED, FOREIGN, OWN, WITHOUT, fate, in_a_loop, watching
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 
 @pytest.fixture

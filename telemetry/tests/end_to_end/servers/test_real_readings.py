@@ -39,7 +39,6 @@ def motes() -> Readings:
 
 
 @pytest.mark.e2e
-@pytest.mark.main
 def test_all_of_four_motes_arrives_once_and_adds_up(motes: Readings, tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         asyncio.run(tell_the_story(server, motes))

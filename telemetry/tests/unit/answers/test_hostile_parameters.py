@@ -18,7 +18,7 @@ from devices.tests.fixtures import ADMIN_KEY, client_with, problem
 from readings.tests.logs import NOON, at, new, store
 from realtime.access.admission import Refused, parse_after
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20"))
 fuzzed = hypothesis.settings(

@@ -12,7 +12,7 @@ from django.urls import reverse
 from devices.tests.fixtures import staff_client
 from readings.tests.logs import new, store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 # One date of each registered model that has one.
 DATED = [

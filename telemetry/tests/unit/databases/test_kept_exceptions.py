@@ -66,6 +66,8 @@ def test_a_kept_exception_is_found():
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
+@pytest.mark.once
 @in_a_loop
 async def test_a_thousand_refused_sockets_leave_nothing_behind(mote):
     """One refusal of each kind; the key of the handshake is in their frames."""

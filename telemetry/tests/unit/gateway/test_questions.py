@@ -359,6 +359,7 @@ def test_a_question_has_the_deadlines_of_one_also_in_a_process_that_began_with_u
         asyncio.run(story())
 
 
+@pytest.mark.slow
 def test_maintenance_and_commands_have_the_deadlines_of_upkeep(monkeypatch):
     stop, seen = threading.Event(), []
 

@@ -16,7 +16,7 @@ from readings.upkeep.maintenance import maintain
 from telemetry.health import draining
 from telemetry.tests.support.clients.lanes import through_the_lane
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 ID = "0198c5a0-7b1e-7c3a-9f00-2b1d4e5f6a7b"
 
