@@ -8,7 +8,7 @@ if __name__ == "__main__":
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
 
-        from devices.database.work import Work, current_work
+        from devices.database.work_kinds import Work, current_work
     except ModuleNotFoundError:
         sys.exit("This python has no Django. Run `make run` once, then use .venv/bin/python manage.py …")
 

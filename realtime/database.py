@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from devices.database.runner import DatabaseRunner
-from devices.database.work import Work
+from devices.database.work_kinds import Work
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from telemetry.gateway.bodies import BoundedBodies
 from telemetry.gateway.ingest_lane import IngestLane
 from telemetry.gateway.lifespan import lifespan
 from telemetry.gateway.proxies import TrustedProxies
-from telemetry.gateway.questions import BoundedQuestions
+from telemetry.gateway.request_limits import BoundedQuestions
 from telemetry.gateway.socket_log import ObservedSockets
 from telemetry.monitoring.redaction import redact_access_log
 

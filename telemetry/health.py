@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from devices.database.errors import Trouble, words_of
-from devices.database.work import Work, working_at
+from devices.database.work_kinds import Work, working_at
 from readings.upkeep.rounds import is_late, last_round
 from telemetry.middleware import problems
 from telemetry.models import HealthProbe
@@ -23,7 +23,7 @@ from telemetry.models import HealthProbe
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 2
-# Seconds; longer than a connection attempt or a statement of ingest may take (devices.database.work).
+# Seconds; longer than a connection attempt or a statement of ingest may take (devices.database.work_kinds).
 DATABASE_PROBE_SECONDS = 5
 # Seconds for which a result of the database probe is reused.
 FRESH_SECONDS = 2.0

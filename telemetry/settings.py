@@ -82,7 +82,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "telemetry.middleware.request_id.RequestId",
     "telemetry.middleware.access_log.Observed",
-    "telemetry.gateway.questions.KnownCallers",
+    "telemetry.gateway.request_limits.KnownCallers",
     "telemetry.middleware.compression.Compression",
     "telemetry.middleware.content_security_policy.ContentSecurityPolicy",
     "telemetry.middleware.problems.Problems",

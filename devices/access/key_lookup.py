@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from devices.access.callers import Caller, Role, shared_key_caller
 from devices.database.runner import DatabaseRunner, own_copy
-from devices.database.work import Work
+from devices.database.work_kinds import Work
 from devices.keys import hash_key
 from devices.models import Device
 

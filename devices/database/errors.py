@@ -6,7 +6,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError, OperationalError
 
 from devices.database.runner import RunnerBusy
-from devices.database.work import DatabaseTimeout
+from devices.database.work_kinds import DatabaseTimeout
 
 
 class Trouble(StrEnum):

@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from django.db import OperationalError, connection
 
 from devices.database import instruments
-from devices.database.work import DatabaseTimeout, NotBegun, Work, current_work
+from devices.database.work_kinds import DatabaseTimeout, NotBegun, Work, current_work
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import msgspec
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from devices.database.runner import DatabaseRunner
-from devices.database.work import Work
+from devices.database.work_kinds import Work
 from devices.keys import PREFIX, hash_key, key_hint
 from devices.models import Device
 

@@ -17,7 +17,7 @@ from rest_framework.exceptions import APIException
 
 from devices.database.errors import trouble_of
 from devices.database.runner import DatabaseRunner, RunnerBusy, own_copy
-from devices.database.work import DatabaseTimeout, NotBegun, Work
+from devices.database.work_kinds import DatabaseTimeout, NotBegun, Work
 from readings import instruments
 from readings.log.entries import Appended, NewReading
 from readings.log.recording import OutcomeUnknown, Recorded, announce, store

@@ -11,11 +11,11 @@ import msgspec
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
-from devices.database.work import Work, current_work
+from devices.database.work_kinds import Work, current_work
 from devices.plurals import counted
 from readings import instruments
 from readings.statistics.tiers import HOURS, MINUTES
-from readings.upkeep.changes import trim_changes
+from readings.upkeep.change_log import trim_changes
 from readings.upkeep.clock import Uptime, as_noted, description, read_uptime, trusted_time
 from readings.upkeep.failures import REPEAT_SECONDS, FailureLog, TooManyFailures
 from readings.upkeep.locks import Busy, exclusively

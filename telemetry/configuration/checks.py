@@ -14,8 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from devices.access.throttling import InvalidRate, parse_rate
 from devices.models import RETENTION_DAYS_MAX
 from telemetry.configuration.private_files import excess, files_of
-from telemetry.gateway.places import QUESTIONS_PER_PROCESS
 from telemetry.gateway.proxies import UNIX, parse_network
+from telemetry.gateway.request_slots import QUESTIONS_PER_PROCESS
 from telemetry.monitoring.logging import FORMATS, LEVELS
 
 ENVIRONMENTS = ("development", "production")

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from devices.database.work import CONNECT_SECONDS
+from devices.database.work_kinds import CONNECT_SECONDS
 from realtime.network import network_address
 from telemetry.configuration.private_files import PrivateConnection
 

@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models import Q
 
-from devices.database.work import Work, working_at
+from devices.database.work_kinds import Work, working_at
 from readings.upkeep.locks import exclusively
 from telemetry.configuration.checks import secret
 from telemetry.configuration.private_files import PRIVATE

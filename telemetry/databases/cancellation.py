@@ -1,6 +1,6 @@
 """Ends the database statements of a request whose client has left.
 
-`telemetry.gateway.questions` sets `current_cancellation` for each request that only reads. The database backends
+`telemetry.gateway.request_limits` sets `current_cancellation` for each request that only reads. The database backends
 register every statement with it, and so can interrupt a statement from another thread.
 """
 

@@ -10,7 +10,7 @@ from django.db import connection as default_connection
 
 from devices.database import runner as runner_module
 from devices.database.runner import DatabaseRunner, RunnerBusy
-from devices.database.work import DatabaseTimeout, NotBegun, Work, current_work
+from devices.database.work_kinds import DatabaseTimeout, NotBegun, Work, current_work
 from devices.models import Device
 
 connection: Any = default_connection

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
-from devices.database.work import Work, current_work
+from devices.database.work_kinds import Work, current_work
 from readings.alarms import instruments
 from readings.alarms.evaluation.evaluator import Evaluation, Evaluator
 from readings.alarms.upkeep.retention import EXPIRY_INTERVAL_SECONDS, expire_alarms

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
-from devices.database.work import Work, current_work
+from devices.database.work_kinds import Work, current_work
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from devices.changes import API_KEY, COMMAND_LINE, service_account
 from devices.models import Device
 from devices.tests.fixtures import problem, staff_client
 from readings.tests.logs import new, store
-from readings.upkeep import changes
-from readings.upkeep.changes import trim_changes
+from readings.upkeep import change_log
+from readings.upkeep.change_log import trim_changes
 
 pytestmark = pytest.mark.django_db
 
@@ -157,8 +157,8 @@ class TestServiceAccounts:
 
 
 def test_the_newest_changes_of_each_account_stay(device, monkeypatch):
-    monkeypatch.setattr(changes, "CHANGES_KEPT", 5)
-    monkeypatch.setattr(changes, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(change_log, "CHANGES_KEPT", 5)
+    monkeypatch.setattr(change_log, "CHUNK_ROWS", 3)
     quiet, busy = (User.objects.create_user(name) for name in ("quiet", "busy"))
     for n in range(12):
         LogEntry.objects.log_actions(busy.pk, [device], CHANGE, f"Change {n}.")
@@ -175,7 +175,7 @@ def test_the_newest_changes_of_each_account_stay(device, monkeypatch):
 
 
 def test_maintenance_trims_the_list(device, monkeypatch):
-    monkeypatch.setattr(changes, "CHANGES_KEPT", 2)
+    monkeypatch.setattr(change_log, "CHANGES_KEPT", 2)
     busy = User.objects.create_user("busy")
     for n in range(4):
         LogEntry.objects.log_actions(busy.pk, [device], CHANGE, f"Change {n}.")

@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from devices.database import instruments
 from devices.database.errors import words_of
-from devices.database.work import (
+from devices.database.work_kinds import (
     CONNECT_SECONDS,
     IDLE_IN_TRANSACTION_SECONDS,
     POOL_SIZES,

@@ -13,7 +13,7 @@ import django.db
 from django.db.backends.sqlite3 import base
 
 from devices.database import instruments
-from devices.database.work import STATEMENT_SECONDS, Work, current_work
+from devices.database.work_kinds import STATEMENT_SECONDS, Work, current_work
 from telemetry.databases.cancellation import current_cancellation
 
 # Seconds between two checks for statements past their deadline.

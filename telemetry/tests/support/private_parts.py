@@ -170,7 +170,7 @@ LIBRARIES = {
     ),
     "Django": Library(
         ">=5.2,<5.3",
-        "telemetry/databases, telemetry/console, telemetry/gateway/questions.py and telemetry/middleware/access_log.py",
+        "telemetry/databases, telemetry/console, telemetry/gateway and telemetry/middleware",
         {
             f"{POSTGRESQL}._close": "",
             f"{POSTGRESQL}._configure_connection": "connection",

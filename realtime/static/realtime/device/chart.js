@@ -4,7 +4,7 @@ import { number } from "../format.js";
 import { ticks, valueRange } from "../scale.js";
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { momentLabels, valueLabels, widest } from "./axes.js";
-import { loneIndexes } from "./lone.js";
+import { loneIndexes } from "./isolated.js";
 
 const HEIGHT = 168;
 const FONT = "12px system-ui, sans-serif";

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"]),
 ]
 
-# Seven with the slow one: two callers have four and three places (telemetry/gateway/places.py).
+# Seven with the slow one: two callers have four and three places (telemetry/gateway/request_slots.py).
 CLIENTS = 6
 # A row has 95 bytes: 11 MB for each client, 68 MB for all.
 BATCHES, BATCH = 12, 10_000

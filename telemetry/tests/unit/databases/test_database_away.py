@@ -4,7 +4,7 @@ from psycopg import errors
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
 from devices.database.runner import RunnerBusy
-from devices.database.work import DatabaseTimeout
+from devices.database.work_kinds import DatabaseTimeout
 from devices.tests.fixtures import problem, staff_client
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError, connections
 from django.db import connection as default_connection
 
-from devices.database.work import POOL_SIZES, STATEMENT_SECONDS, Work, working_at
+from devices.database.work_kinds import POOL_SIZES, STATEMENT_SECONDS, Work, working_at
 from devices.models import Device
 from readings.log.entries import NewReading
 from readings.log.recording import OutcomeUnknown, store

@@ -1,8 +1,8 @@
 """Requests to Django: limits how many run at the same time, and ends those whose client leaves.
 
 A question is any request except ingest, health, static files and signing in. It takes a place
-(`telemetry.gateway.places`) before it takes a thread and a database connection, and releases it when its answer was
-sent or abandoned.
+(`telemetry.gateway.request_slots`) before it takes a thread and a database connection, and releases it when its answer
+was sent or abandoned.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from django.http.response import HttpResponseBase
 
 from devices.access.authentication import key_in
 from devices.access.callers import Caller
-from devices.database.work import Work, current_work
+from devices.database.work_kinds import Work, current_work
 from devices.keys import hash_key
 from devices.plurals import counted
 from telemetry.databases.cancellation import Cancellation, ClientGone, current_cancellation
-from telemetry.gateway.places import QUESTIONS_PER_PROCESS, WAIT_SECONDS, NoPlace, Places
+from telemetry.gateway.request_slots import QUESTIONS_PER_PROCESS, WAIT_SECONDS, NoPlace, Places
 from telemetry.middleware.access_log import observe
 from telemetry.middleware.content_security_policy import HEADER
 from telemetry.middleware.problems import answer
@@ -261,7 +261,7 @@ async def refuse(refusal: NoPlace, scope: Any, send: ASGISendCallable, arrived_a
     else:
         detail = (
             f"A process runs {QUESTIONS_PER_PROCESS} requests at a time (QUESTIONS_PER_PROCESS in "
-            "telemetry/gateway/places.py), and no place is free. Try again later."
+            "telemetry/gateway/request_slots.py), and no place is free. Try again later."
         )
         response = answer(request, status_code=503, code="overloaded", detail=detail)
     response["X-Request-ID"] = identifier

@@ -15,12 +15,12 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.conf import settings
 from django.db import OperationalError, connection, connections
 
-from devices.database.work import Work, current_work, working_at
+from devices.database.work_kinds import Work, current_work, working_at
 from devices.tests.fixtures import ADMIN_KEY
 from readings.upkeep import maintenance
 from telemetry.databases.cancellation import ClientGone, current_cancellation
-from telemetry.gateway import places
-from telemetry.gateway.questions import (
+from telemetry.gateway import request_slots
+from telemetry.gateway.request_limits import (
     SWITCH_SECONDS,
     BoundedQuestions,
     Question,
@@ -215,7 +215,7 @@ def test_a_stream_ends_when_its_client_leaves():
 
 @pytest.fixture
 def short_wait(monkeypatch):
-    monkeypatch.setattr(places, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(request_slots, "WAIT_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -266,7 +266,9 @@ def test_too_many_questions_of_all_are_a_503_that_names_the_bound(short_wait, he
     async def story():
         application = held()
         questions = BoundedQuestions(application, per_caller=4)
-        clients = [Client(questions, scope_of(client=(f"192.0.2.{n}", 1))) for n in range(places.QUESTIONS_PER_PROCESS)]
+        clients = [
+            Client(questions, scope_of(client=(f"192.0.2.{n}", 1))) for n in range(request_slots.QUESTIONS_PER_PROCESS)
+        ]
         late = Client(questions, scope_of(client=("192.0.2.99", 1)))
         await late.end()
         application.go.set()
@@ -374,7 +376,7 @@ def test_maintenance_and_commands_have_the_deadlines_of_upkeep(monkeypatch):
     thread.join()
     assert seen == [Work.UPKEEP]
 
-    printing = "from devices.database.work import current_work; print(current_work.get())"
+    printing = "from devices.database.work_kinds import current_work; print(current_work.get())"
     environment = os.environ | {"SECRET_KEY": settings.SECRET_KEY, "API_SECRET_KEY": settings.API_SECRET_KEY}
     command = [sys.executable, "manage.py", "shell", "-v0", "-c", printing]
     printed = subprocess.run(command, env=environment, cwd=settings.BASE_DIR, capture_output=True, text=True)

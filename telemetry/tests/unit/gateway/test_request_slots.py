@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
-from telemetry.gateway import places
-from telemetry.gateway.places import WAITING_PER_CALLER, NoPlace, Places
+from telemetry.gateway import request_slots
+from telemetry.gateway.request_slots import WAITING_PER_CALLER, NoPlace, Places
 
 pytestmark = pytest.mark.once
 
 
 @pytest.fixture(autouse=True)
 def no_long_wait(monkeypatch):
-    monkeypatch.setattr(places, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(request_slots, "WAIT_SECONDS", 0.05)
 
 
 def taken(shared, caller):

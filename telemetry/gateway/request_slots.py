@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
-from devices.database.work import POOL_SIZES, Work
+from devices.database.work_kinds import POOL_SIZES, Work
 
 # Questions that run at the same time in a process. Two connections of the pool are left for uncounted requests, such
 # as signing in.

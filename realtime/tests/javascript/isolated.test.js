@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { loneIndexes } from "../../static/realtime/device/lone.js";
+import { loneIndexes } from "../../static/realtime/device/isolated.js";
 import { columns } from "../../static/realtime/device/series.js";
 
 const bucketOf = (start) => ({ start, metrics: { temperature: { min: 18, max: 22, avg: 20 } } });
