@@ -85,7 +85,15 @@ def methods_of(name, method):
 
 
 CELLS = [
-    pytest.param(name, method, caller, int(status), id=f"{name}-{method}-{caller}")
+    pytest.param(
+        name,
+        method,
+        caller,
+        int(status),
+        id=f"{name}-{method}-{caller}",
+        # Rows of several methods are redirections.
+        marks=[pytest.mark.slow] if methods == "else" else [],
+    )
     for name, methods, *cells in ROWS
     for caller, status in zip(CALLERS, cells, strict=False)
     for method in sorted(methods_of(name, methods))
