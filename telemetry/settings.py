@@ -167,6 +167,8 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "POSTPROCESSING_HOOKS": ["telemetry.openapi.hooks.complete"],
     "COMPONENT_SPLIT_REQUEST": True,
+    # The order in which the documentation shows them.
+    "TAGS": [{"name": name} for name in ("ingest", "devices", "alarms", "alarm-rules", "realtime", "health")],
 }
 
 PASSWORD_HASHERS = ["telemetry.password_hashing.BoundedPBKDF2PasswordHasher"]

@@ -211,11 +211,13 @@ case $* in
 *) exec {sys.executable} "$@" ;;
 esac
 """
-NEXT_MIGRATION = """
+# The last migration of the version before.
+LAST_MIGRATION = max(path.stem for path in (settings.BASE_DIR / "telemetry" / "migrations").glob("0*.py"))
+NEXT_MIGRATION = f"""
 from django.db import migrations
 
 class Migration(migrations.Migration):
-    dependencies = [("telemetry", "0001_health_probe"), ("readings", "0001_initial")]
+    dependencies = [("telemetry", "{LAST_MIGRATION}"), ("readings", "0001_initial")]
     operations = [migrations.RunSQL("CREATE TABLE telemetry_next (id integer)", "DROP TABLE telemetry_next")]
 """
 
@@ -267,7 +269,7 @@ def test_an_upgrade_restarts_one_process_after_the_other_and_can_be_undone(machi
     installed, origin, environment = machine
     scripts = installed / "docs" / "deployment"
     first = git(installed, "rev-parse", "HEAD")
-    (origin / "telemetry" / "migrations" / "0002_next.py").write_text(NEXT_MIGRATION)
+    (origin / "telemetry" / "migrations" / "9999_next.py").write_text(NEXT_MIGRATION)
     git(origin, "add", ".")
     git(origin, "commit", "--quiet", "-m", "second")
 
@@ -295,7 +297,7 @@ def test_an_upgrade_restarts_one_process_after_the_other_and_can_be_undone(machi
     assert "telemetry_next" not in tables(tmp_path)
     assert calls.read_text().splitlines() == [
         "systemctl stop telemetry-web@8001.service telemetry-web@8002.service telemetry-maintain",
-        "manage.py migrate --verbosity 0 telemetry 0001_health_probe",
+        f"manage.py migrate --verbosity 0 telemetry {LAST_MIGRATION}",
         "pip",
         "manage.py prepare",
         "systemctl start telemetry-web@8001.service telemetry-web@8002.service telemetry-maintain",
