@@ -8,7 +8,7 @@ import pytest
 
 from telemetry.tests.support.servers.server import ADMIN_KEY, Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.once]
 
 READINGS = 120_000
 BATCH = 10_000

@@ -17,6 +17,7 @@ from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.once,
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium (Debian: apt-get install chromium)"),
 ]
