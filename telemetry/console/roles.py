@@ -6,10 +6,10 @@ from django.apps import apps as installed
 from django.apps.registry import Apps
 from django.db import transaction
 
-VIEW = ("view_device", "view_devicestate", "view_reading", "view_rejection", "view_alarm", "view_rule")
+VIEW = ("view_device", "view_devicestate", "view_tag", "view_reading", "view_rejection", "view_alarm", "view_rule")
 OPERATE = (
     *("add_device", "change_device", "delete_device", "view_logentry", "view_maintenanceround"),
-    "acknowledge_alarm",
+    *("add_tag", "change_tag", "delete_tag", "acknowledge_alarm"),
 )
 ROLES = {
     "Viewers": VIEW,

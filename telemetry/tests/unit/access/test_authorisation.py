@@ -49,6 +49,11 @@ device-detail     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200
 device-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
 device-detail     DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 devices.delete_device
 device-rotate-key POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
+tag-list          GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_tag
+tag-list          POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_tag
+tag-detail        GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_tag
+tag-detail        PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_tag
+tag-detail        DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 devices.delete_tag
 device-history    GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-aggregate  GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
@@ -107,6 +112,8 @@ BODIES = {
     ("device-list", "POST"): {"device_id": "mote-3"},
     ("device-detail", "PATCH"): {"name": "Roof"},
     ("device-rotate-key", "POST"): {"overlap_seconds": 0},
+    ("tag-list", "POST"): {"name": "roof"},
+    ("tag-detail", "PATCH"): {"colour": "red"},
     ("realtime-tickets", "POST"): {"device_id": "mote-1"},
     ("alarm-acknowledge", "POST"): {"comment": "seen"},
     ("alarm-rule-list", "POST"): RULE,
@@ -116,10 +123,10 @@ BODIES = {
 
 
 def url(name):
-    """The address of the route for `mote-1`, its alarm and the rule of that."""
-    parts = re.findall(r":(\w+_id)>", ROUTES[name].path)
-    given: dict[str, object] = {"device_id": "mote-1"}
-    if parts and parts != ["device_id"]:
+    """The address of the route for `mote-1`, its alarm and the rule of that, and the tag `greenhouse-3`."""
+    parts = re.findall(r":(\w+_id|name)>", ROUTES[name].path)
+    given: dict[str, object] = {"device_id": "mote-1", "name": "greenhouse-3"}
+    if "alarm_id" in parts or "rule_id" in parts:
         alarm = alarm_of("mote-1")
         given |= {"alarm_id": alarm.pk, "rule_id": alarm.rule_id}
     return reverse(name, kwargs={part: given[part] for part in parts})
@@ -168,7 +175,7 @@ def test_who_is_refused_changes_nothing(name, method, admin):
 
 
 def stored(admin):
-    paths = ("devices", "alarms?state=all", "alarm-rules")
+    paths = ("devices", "tags", "alarms?state=all", "alarm-rules")
     return [admin.get(f"/api/v1/{path}").json() for path in paths]
 
 
