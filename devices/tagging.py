@@ -68,7 +68,10 @@ def tags_named(names: Iterable[str], *, may_create: bool, by: int) -> list[Tag]:
     `by`: the account under which the list of changes has them. Raises UnknownTags unless `may_create`, and TooManyTags.
     """
     wanted = distinct(names)
-    found = {tag.key: tag for tag in Tag.objects.filter(key__in=list(wanted))}
+    # Locked, so that none is deleted before the device that gets it is committed. In the order of the keys, which
+    # prevents deadlocks.
+    known = Tag.objects.filter(key__in=list(wanted)).select_for_update(no_key=True).by_name()
+    found = {tag.key: tag for tag in known}
     missing = [name for key, name in wanted.items() if key not in found]
     if missing and not may_create:
         raise UnknownTags(missing)
@@ -113,7 +116,8 @@ def change_tag(tag: Tag, *, name: str | None = None, colour: str | None = None, 
 
 
 def delete_tag(tag: Tag, *, by: int) -> None:
-    """Deletes the tag, and takes it from its devices. Raises TagInUse."""
+    """Deletes the tag, and takes it from its devices. Raises TagInUse, and Tag.DoesNotExist if it is gone already."""
+    tag = Tag.objects.select_for_update().get(pk=tag.pk)
     if needed_by := [use for user in users for use in user(tag)]:
         raise TagInUse(tag, needed_by)
     log_deleted([tag], by=by)

@@ -125,9 +125,12 @@ class QuerySerializer(StrictSerializer):
 
     def to_internal_value(self, data: Any) -> Any:
         """A parameter that is given several times is a list if its field is one; of others the last one counts."""
+        return super().to_internal_value(self.given(data))
+
+    def given(self, data: Any) -> dict[str, Any]:
+        """The values by the names of the fields."""
         lists = {name for name, field in self.fields.items() if isinstance(field, serializers.ListField)}
-        given = {name: data.getlist(name) if name in lists else value for name, value in data.items()}
-        return super().to_internal_value(given)
+        return {name: data.getlist(name) if name in lists else value for name, value in data.items()}
 
 
 @extend_schema_field(TAG_NAME)

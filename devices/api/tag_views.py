@@ -115,6 +115,8 @@ class TagViewSet(GenericViewSet[Tag]):
                 delete_tag(self.found(name), by=author(caller_of(request)))
         except TagInUse as error:
             raise InUse(str(error)) from error
+        except Tag.DoesNotExist as error:  # deleted after the look-up
+            raise NotFound from error
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def found(self, name: str, *, lock: bool = False) -> Tag:

@@ -61,7 +61,7 @@ def settle(
             Heard(at=hearing.at, listening_since=reception.since, listening_until=reception.until),
             now,
             allowed_seconds=hearing.allowed_seconds,
-            judged_since=active.rule.judged_since,
+            judged_since=active.judged_since(hearing.device_id),
         )
         outcome.apply(active, hearing.device_id, events)
     return outcome.store(rules)
