@@ -12,7 +12,7 @@ from django.urls import reverse
 from msgspec import json
 
 from devices.tests.fixtures import ADMIN_KEY, problem, staff_client
-from readings.alarms.tests.channels import channel
+from readings.alarms.tests.delivery.channels import channel
 from readings.alarms.tests.rules import alarm_of
 from telemetry.tests.support.clients.callers import World
 from telemetry.tests.support.routes import routes
@@ -68,6 +68,7 @@ channel-list      GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200
 channel-list      POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 alarms.manage_rules
 channel-detail    PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 alarms.manage_rules
 channel-detail    DELETE 401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 alarms.manage_rules
+channel-test      POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 alarms.manage_rules
 device-mute       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
 device-mute       PUT    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 ACKNOWLEDGE
 device-mute       DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 ACKNOWLEDGE
