@@ -209,6 +209,7 @@ def test_who_is_refused_changes_nothing(permission, admin):
     world = World(permission, EVERY_PERMISSION)
     clients = [world.client(caller) for caller in ("nobody", "wrong", "url", "other", "without", "visitor", "closed")]
     alarm_of("mote-1")
+    channel()
     before = stored(admin)
 
     for name, method in refused:
