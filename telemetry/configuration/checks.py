@@ -105,10 +105,10 @@ def addresses() -> Iterator[CheckMessage]:
     if settings.PUBLIC_URL and (parts.scheme not in ("http", "https") or not parts.netloc or parts.query):
         hint = "Write the address at which people open the pages: https://telemetry.example.org"
         yield Error(f"PUBLIC_URL is {settings.PUBLIC_URL!r}, which is no such address.", hint, id="telemetry.E031")
-    if "@" not in parseaddr(settings.DEFAULT_FROM_EMAIL)[1]:
+    if "@" not in parseaddr(settings.EMAIL_FROM)[1]:
         hint = "Write an address, or a name and an address: Telemetry <telemetry@example.org>"
         yield Error(
-            f"EMAIL_FROM is {settings.DEFAULT_FROM_EMAIL!r}, which is no e-mail address.", hint, id="telemetry.E032"
+            f"EMAIL_FROM is {settings.EMAIL_FROM!r}, which is no e-mail address.", hint, id="telemetry.E032"
         )
     for entry in settings.TRUSTED_PROXIES:
         if not is_proxy(entry):
