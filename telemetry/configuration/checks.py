@@ -107,9 +107,7 @@ def addresses() -> Iterator[CheckMessage]:
         yield Error(f"PUBLIC_URL is {settings.PUBLIC_URL!r}, which is no such address.", hint, id="telemetry.E031")
     if "@" not in parseaddr(settings.EMAIL_FROM)[1]:
         hint = "Write an address, or a name and an address: Telemetry <telemetry@example.org>"
-        yield Error(
-            f"EMAIL_FROM is {settings.EMAIL_FROM!r}, which is no e-mail address.", hint, id="telemetry.E032"
-        )
+        yield Error(f"EMAIL_FROM is {settings.EMAIL_FROM!r}, which is no e-mail address.", hint, id="telemetry.E032")
     for entry in settings.TRUSTED_PROXIES:
         if not is_proxy(entry):
             hint = (

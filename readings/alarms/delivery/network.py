@@ -1,5 +1,6 @@
 """Connects to checked addresses only, and ends every connection at a deadline."""
 
+import re
 import socket
 import ssl
 import time
@@ -12,6 +13,7 @@ from django.conf import settings
 from readings.alarms.delivery.addresses import AddressRefused, check_address
 from readings.alarms.delivery.answers import CONNECT_SECONDS, READ_SECONDS
 
+ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 # Addresses of a name that are tried, one after the other.
 ADDRESSES_MAX = 4
 
@@ -111,5 +113,5 @@ def words_of(error: Exception) -> str:
         case DeadlinePassed() | httpcore.TimeoutException():
             return "The receiver did not answer in time."
         case httpcore.ConnectError():
-            return f"No connection to the receiver: {error}."
+            return f"No connection to the receiver: {ERRNO.sub('', str(error))}."
     return f"The connection to the receiver failed: {str(error) or type(error).__name__}."
