@@ -19,9 +19,9 @@ from django.utils import timezone
 from devices.database.work_kinds import Work, current_work
 from readings.alarms import instruments
 from readings.alarms.delivery import outbox
-from readings.alarms.delivery.answers import Answer
 from readings.alarms.delivery.releasing import end_mutes, release, repeat
 from readings.alarms.delivery.rounds import note_round
+from readings.alarms.delivery.senders.answers import Answer
 from readings.alarms.delivery.sending import Post, post_of, send
 from readings.alarms.delivery.wakeup import awake, wake
 from readings.alarms.models import Channel, Delivery, DeliveryState

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from readings.alarms import instruments
-from readings.alarms.delivery.answers import Answer, plain
+from readings.alarms.delivery.senders.answers import Answer, plain
 from readings.alarms.delivery.texts import ALARMS_MAX, Content
 from readings.alarms.models import Alarm, Delivery, DeliveryState, Message, MessageAlarm, Rule
 from readings.alarms.outbox_models import ERROR_LENGTH

@@ -5,8 +5,8 @@ from datetime import datetime
 import msgspec
 
 from devices.times import rfc3339
-from readings.alarms.delivery import apprise_channel, mail, webhook
-from readings.alarms.delivery.answers import Answer
+from readings.alarms.delivery.senders import apprise_channel, mail, webhook
+from readings.alarms.delivery.senders.answers import Answer
 from readings.alarms.delivery.texts import APPRISE_KINDS, Content, json_of, text_of, title_of
 from readings.alarms.models import Channel, ChannelKind, MessageType
 from readings.log.ids import uuid7

@@ -2,7 +2,7 @@
 
 import pytest
 
-from readings.alarms.delivery.addresses import AddressRefused, check_address
+from readings.alarms.delivery.senders.addresses import AddressRefused, check_address
 
 pytestmark = pytest.mark.once
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from devices.models import Device
 from readings.alarms.delivery import courier as delivering
 from readings.alarms.delivery import outbox, releasing
-from readings.alarms.delivery.answers import Answer
 from readings.alarms.delivery.courier import Courier, deliver_once, keep_delivering
 from readings.alarms.delivery.rounds import is_late, note_round
+from readings.alarms.delivery.senders.answers import Answer
 from readings.alarms.delivery.wakeup import wake
 from readings.alarms.models import Alarm, Delivery, DeliveryRound, Message
 from readings.alarms.tests.delivery.channels import channel

@@ -7,7 +7,7 @@ import pytest
 from devices.models import Device
 from readings.alarms import instruments
 from readings.alarms.delivery import outbox
-from readings.alarms.delivery.answers import Answer
+from readings.alarms.delivery.senders.answers import Answer
 from readings.alarms.models import Alarm, Channel, Delivery, Message, MessageAlarm
 from readings.alarms.tests.delivery.channels import channel
 from readings.alarms.tests.delivery.receivers import deliver

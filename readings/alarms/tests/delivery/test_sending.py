@@ -12,8 +12,8 @@ import pytest
 from django.core.mail.backends.smtp import EmailBackend  # noqa: F401  imported before the settings name it
 
 from devices.tests.fixtures import problem
-from readings.alarms.delivery import answers, apprise_channel, mail, webhook
 from readings.alarms.delivery.channels import new_secret
+from readings.alarms.delivery.senders import answers, apprise_channel, mail, webhook
 from readings.alarms.tests.delivery.channels import channel
 from readings.alarms.tests.delivery.receivers import Hook, hook_channel, mail_server
 from readings.tests.logs import NOON

@@ -12,9 +12,9 @@ from http import HTTPStatus
 import httpcore
 import httpx
 
-from readings.alarms.delivery.addresses import AddressRefused
-from readings.alarms.delivery.answers import ANSWER_BYTES, TRY_SECONDS, Answer, plain
-from readings.alarms.delivery.network import CheckedBackend, DeadlinePassed, NameUnknown, words_of
+from readings.alarms.delivery.senders.addresses import AddressRefused
+from readings.alarms.delivery.senders.answers import ANSWER_BYTES, TRY_SECONDS, Answer, plain
+from readings.alarms.delivery.senders.network import CheckedBackend, DeadlinePassed, NameUnknown, words_of
 from readings.alarms.delivery.targets import webhook_url
 
 FAILURES = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, httpcore.UnsupportedProtocol)

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.smtp import EmailBackend
 
-from readings.alarms.delivery.answers import TRY_SECONDS, Answer, plain
+from readings.alarms.delivery.senders.answers import TRY_SECONDS, Answer, plain
 
 SMTP_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
 UNSET = "EMAIL_URL is not set, so this server sends no e-mail. Set it to the address of a mail server and restart."

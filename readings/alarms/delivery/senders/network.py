@@ -10,8 +10,8 @@ from typing import Any
 import httpcore
 from django.conf import settings
 
-from readings.alarms.delivery.addresses import AddressRefused, check_address
-from readings.alarms.delivery.answers import CONNECT_SECONDS, READ_SECONDS
+from readings.alarms.delivery.senders.addresses import AddressRefused, check_address
+from readings.alarms.delivery.senders.answers import CONNECT_SECONDS, READ_SECONDS
 
 ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 # Addresses of a name that are tried, one after the other.
