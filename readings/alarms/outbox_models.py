@@ -150,6 +150,7 @@ class Delivery(models.Model):
     error = models.CharField("last error", max_length=ERROR_LENGTH, blank=True)
 
     class Meta:
+        verbose_name, verbose_name_plural = "message", "messages"
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["message", "channel"], name="alarms_one_delivery")]
         indexes = [

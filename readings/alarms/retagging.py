@@ -12,6 +12,7 @@ from functools import partial
 from django.db import transaction
 
 from devices.models import DeviceTag, Tag
+from readings.alarms.delivery.gathering import Notices
 from readings.alarms.models import Alarm, EvaluationState, Reason, Rule, RuleDevice, RuleSet, RuleTag
 from readings.alarms.rules import begin, raise_version, resolve_all
 from readings.alarms.signals import AlarmChange, announce
@@ -81,8 +82,9 @@ def reassign(rule: Rule, *, joined: Sequence[str], left: Sequence[str], now: dat
     for chosen in chunks(left):
         RuleDevice.objects.filter(rule=rule, device_id__in=chosen).delete()
         EvaluationState.objects.filter(rule=rule, device_id__in=chosen).delete()
-        ended = Alarm.objects.open().filter(rule=rule, device_id__in=chosen).select_related("rule", "device")
-        changes += resolve_all(list(ended), Reason.RULE_CHANGED, now=now)
+        ended = list(Alarm.objects.open().filter(rule=rule, device_id__in=chosen).select_related("rule", "device"))
+        changes += resolve_all(ended, Reason.RULE_CHANGED, now=now)
+        Notices([("resolved", alarm) for alarm in ended], now=now, in_evaluation=False).write()
     if joined and rule.is_active:
         begin(rule, device_ids=joined, now=now)
     return changes

@@ -6,7 +6,7 @@ import httpx
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
-from readings.alarms.delivery.apprise_channel import AppriseFailed, service_of
+from readings.alarms.delivery.senders.apprise_channel import AppriseFailed, service_of
 from readings.alarms.outbox_models import ChannelKind
 
 HOST_CHARACTERS = 253

@@ -127,6 +127,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "message",
+                "verbose_name_plural": "messages",
                 "default_permissions": (),
                 "indexes": [
                     models.Index(

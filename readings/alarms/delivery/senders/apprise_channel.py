@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
-from readings.alarms.delivery.answers import TRY_SECONDS, Answer, plain
+from readings.alarms.delivery.senders.answers import TRY_SECONDS, Answer, plain
 
 PROGRAM = Path(__file__).with_name("apprise_process.py")
 # Handed on to the process. No secrets, and no proxies, because the address that is connected to is checked.

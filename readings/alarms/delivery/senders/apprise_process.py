@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 sys.path.append(str(ROOT))
 
-from readings.alarms.delivery.addresses import AddressRefused, check_address  # noqa: E402
+from readings.alarms.delivery.senders.addresses import AddressRefused, check_address  # noqa: E402
 
 sys.path.remove(str(ROOT))
 
