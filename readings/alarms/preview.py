@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -174,11 +174,12 @@ def silences(condition: Silence, device: Device, *, start: datetime, end: dateti
     received = list(times[: budget.readings + 1])
     budget.readings -= len(received)
     state, events = Silent(), list[Event]()
-    for at in [*received, end]:
+    # Until just before each receipt: a device that is heard from as the time ends was not silent for too long.
+    for at, until in [*((at, at - timedelta(microseconds=1)) for at in received), (end, end)]:
         state, more = silence.judge(
             state,
-            Heard(at=heard_at, listening_since=heard_at or start, listening_until=at),
-            at,
+            Heard(at=heard_at, listening_since=heard_at or start, listening_until=until),
+            until,
             allowed_seconds=allowed,
             judged_since=start,
         )
