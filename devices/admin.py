@@ -210,7 +210,7 @@ class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
     """Tags with their numbers of devices. `devices.tagging` changes them and writes the list of changes."""
 
     form = TagForm
-    list_display = ("label", "device_count", "created_at")
+    list_display = ("label", "device_count", "created")
     fields = ("name", "colour")
     search_fields = ("name",)
     ordering = ("key",)
@@ -228,6 +228,10 @@ class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
     def device_count(self, tag: Any) -> str:
         address = f"{reverse('admin:devices_device_changelist')}?{urlencode({'tag': tag.name})}"
         return format_html('<a href="{}">{}</a>', address, tag.device_count)
+
+    @admin.display(description="created (UTC)", ordering="created_at")
+    def created(self, tag: Tag) -> str:
+        return f"{tag.created_at:%Y-%m-%d %H:%M:%S}"
 
     def save_model(self, request: HttpRequest, obj: Tag, form: Any, change: bool) -> None:
         assert request.user.pk is not None

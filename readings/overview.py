@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from django.db import connection
 from django.db.models import F, Sum
 
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, Tag
 from devices.status import Status
 from readings.models import MaintenanceRound, Rejection
 from readings.upkeep.clock import description
@@ -15,6 +16,7 @@ from readings.upkeep.rounds import is_late, last_round
 
 RATE_SECONDS = 60
 LISTED = 5
+TAGS_LISTED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,7 @@ class Overview:
     `per_minute`: readings per minute, None until there has been a round of maintenance. `storage`: bytes.
     `clock`: what is wrong with the clock, "" if nothing is (`readings.upkeep.clock`).
     `gone`: the offline devices that were last heard from most recently, at most LISTED.
+    `tags`: those with the most devices, at most TAGS_LISTED, in the order of their names, with `device_count`.
     `refused`: the latest refused posts, at most LISTED.
     """
 
@@ -39,6 +42,7 @@ class Overview:
     maintenance_is_late: bool
     clock: str
     gone: list[Device]
+    tags: list[Tag]
     refused: list[Rejection]
 
 
@@ -48,6 +52,9 @@ def overview(*, now: datetime) -> Overview:
     logs = DeviceState.objects.aggregate(length=Sum("last_seq"), waiting=Sum(F("last_seq") - F("rolled_up_seq")))
     readings = logs["length"] or 0
     maintained = last_round()
+    common: list[Any] = list(
+        Tag.objects.with_counts().filter(device_count__gt=0).order_by("-device_count", "key")[:TAGS_LISTED]
+    )
     offline = Device.objects.filter(is_active=True).select_related("state").with_status(now=now)
     return Overview(
         devices=sum(statuses.values()) + inactive,
@@ -61,6 +68,7 @@ def overview(*, now: datetime) -> Overview:
         maintenance_is_late=is_late(maintained, now=now),
         clock=description(maintained) if maintained else "",
         gone=list(offline.of_status(Status.OFFLINE).order_by("-state__last_seen_at", "device_id")[:LISTED]),
+        tags=sorted(common, key=lambda tag: tag.key),
         refused=list(Rejection.objects.order_by("-last_at", "-id")[:LISTED]),
     )
 

@@ -24,7 +24,7 @@ from devices.tags import TAGS_MAX, TAGS_OF_DEVICE_MAX, distinct, key_of, split_n
 
 ADD_TAGS = "devices.add_tag"
 # Tags of a device that a list shows, and tags that the filter of a list and the suggestions of a form have.
-SHOWN = 4
+SHOWN = 3
 CHOICES = 200
 
 

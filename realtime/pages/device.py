@@ -25,6 +25,7 @@ RANGES = [("1h", "1 h"), ("24h", "24 h"), ("7d", "7 d"), ("30d", "30 d"), ("1y",
 REFUSED_PERMISSION = "readings.view_rejection"
 REFUSED_SHOWN = 10
 RECENT_SHOWN = 12
+VIEW_TAGS = "devices.view_tag"
 STRANGERS_SHOWN = 5
 
 View = Callable[..., HttpResponse]
@@ -69,10 +70,20 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "facts": facts,
         "ranges": RANGES,
         "snippets": connection_code(request, key=None),
+        "tags": device.tags.order_by("key") if request.user.has_perm(VIEW_TAGS) else (),
+        "map_url": map_url(device),
     }
     if request.user.has_perm(REFUSED_PERMISSION):
         context |= refused_of(device)
     return render(request, "realtime/device.html", context)
+
+
+def map_url(device: Device) -> str | None:
+    """The address of a map with a marker where the device is; None if its coordinates are not known."""
+    if device.latitude is None or device.longitude is None:
+        return None
+    latitude, longitude = f"{device.latitude:.6f}", f"{device.longitude:.6f}"
+    return f"https://www.openstreetmap.org/?mlat={latitude}&mlon={longitude}#map=17/{latitude}/{longitude}"
 
 
 def recent_of(device: Device) -> list[dict[str, Any]]:

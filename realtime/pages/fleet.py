@@ -13,6 +13,7 @@ from devices.models import Device
 from devices.validators import is_device_id
 from readings.statistics.hourly_averages import hourly_averages
 from realtime.pages.device import for_watchers
+from realtime.pages.tags import tags_of_fleet
 from realtime.protocol.frames import moment
 
 SPARKLINE_HOURS = 24
@@ -21,8 +22,11 @@ SPARKLINES_MAX = 200
 
 @for_watchers
 def fleet_page(request: HttpRequest) -> HttpResponse:
-    """`/live/`: every device with status, latest values and a sparkline of 24 hours; search, filters, sorting; live."""
-    fleet = {"devices": fleet_rows(now=timezone.now()), "units": UNITS}
+    """`/live/`: every device with status, latest values and a sparkline of 24 hours; search, filters, sorting; live.
+
+    With `?tag=` it is the page of this tag, or of the devices that have all of these tags.
+    """
+    fleet = {"devices": fleet_rows(now=timezone.now()), "units": UNITS} | tags_of_fleet(request)
     return render(request, "realtime/fleet.html", {"fleet": fleet, "empty": not fleet["devices"]})
 
 

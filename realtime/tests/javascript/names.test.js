@@ -11,7 +11,7 @@ let names;
 beforeEach(() => {
   asked = [];
   named = [];
-  names = new Names((device, name) => named.push([device.id, name]));
+  names = new Names((device, name, tags) => named.push([device.id, name, ...tags]));
   globalThis.fetch = (address) => new Promise((resolve) => asked.push([address.split("/").at(-1), resolve]));
 });
 
@@ -26,9 +26,9 @@ const ids = () => asked.map(([id]) => id);
 test("a thousand new devices are asked about one after the other", async () => {
   for (let n = 0; n < 1000; n++) names.want({ id: `mote-${n}` });
   assert.deepEqual(ids(), ["mote-0"]);
-  await answer(200, { name: "Hall" });
+  await answer(200, { name: "Hall", tags: ["roof"] });
   assert.deepEqual(ids(), ["mote-0", "mote-1"]);
-  assert.deepEqual(named, [["mote-0", "Hall"]]);
+  assert.deepEqual(named, [["mote-0", "Hall", "roof"]]);
 });
 
 for (const status of [429, 500, 503]) {

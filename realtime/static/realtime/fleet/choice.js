@@ -1,6 +1,7 @@
 // Which devices are shown, and in which order. Kept in the URL, so that a view can be shared.
 
 import { STATUSES } from "../status.js";
+import { keyOf } from "./tags.js";
 
 const ORDER_OF_STATUS = ["offline", "late", "online", "never", "deactivated"]; // devices with problems come first
 const byId = (a, b) => (a.id < b.id ? -1 : 1);
@@ -12,6 +13,11 @@ export class Choice {
     this.search = query.get("search") ?? "";
     this.status = query.get("status") ?? "";
     this.sort = query.get("sort") ?? "name";
+    this.tags = new Map(query.getAll("tag").map((tag) => [keyOf(tag), tag])); // key → name
+  }
+
+  toggle({ key, name }) {
+    if (!this.tags.delete(key)) this.tags.set(key, name);
   }
 
   remember() {
@@ -21,14 +27,25 @@ export class Choice {
       if (value && value !== "name") address.searchParams.set(key, value);
       else address.searchParams.delete(key);
     }
+    address.searchParams.delete("tag");
+    for (const tag of this.tags.values()) address.searchParams.append("tag", tag);
     history.replaceState(null, "", address);
   }
 
+  // The devices that are shown, in their order.
   of(devices) {
+    return this.ofStatus(this.narrowed(devices)).sort(this.comparison());
+  }
+
+  // Only devices that match the search and have all chosen tags.
+  narrowed(devices) {
     const words = this.search.toLowerCase().split(/\s+/).filter(Boolean);
-    return devices
-      .filter((device) => (!this.status || device.status === this.status) && words.every((word) => device.text.includes(word)))
-      .sort(this.comparison());
+    const keys = [...this.tags.keys()];
+    return devices.filter((device) => keys.every((key) => device.keys.has(key)) && words.every((word) => device.text.includes(word)));
+  }
+
+  ofStatus(devices) {
+    return devices.filter((device) => !this.status || device.status === this.status);
   }
 
   comparison() {

@@ -10,6 +10,8 @@ export class Device {
     this.latest = timestamp === null ? null : { timestamp, seq }; // the reading that `values` are of
     this.line = undefined; // the sparkline's values, once loaded
     this.told = status;
+    this.tags = []; // [{name, key, colour}]
+    this.keys = new Set();
     this.describe(name);
     this.hear(seen);
     this.judge();
@@ -17,7 +19,13 @@ export class Device {
 
   describe(name) {
     this.name = name;
-    this.text = `${this.id} ${name}`.toLowerCase();
+    this.text = [this.id, name, ...this.tags.map((tag) => tag.name)].join(" ").toLowerCase();
+  }
+
+  tagged(tags) {
+    this.tags = tags;
+    this.keys = new Set(tags.map((tag) => tag.key));
+    this.describe(this.name);
   }
 
   // `moment`: when the server last received something from the device; null: never.

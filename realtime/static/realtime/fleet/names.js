@@ -1,10 +1,10 @@
-// Loads the names of devices that were registered after the page was loaded.
+// Loads the names and tags of devices that were registered after the page was loaded.
 
 const AGAIN_MS = 10_000; // after the server did not answer, or had too much to do
 
 export class Names {
   constructor(onName) {
-    this.onName = onName; // called with a device and its name
+    this.onName = onName; // called with a device, its name and the names of its tags
     this.waiting = [];
     this.running = false;
   }
@@ -26,7 +26,7 @@ export class Names {
         return;
       }
       this.waiting.shift();
-      if (found) this.onName(device, found.name);
+      if (found) this.onName(device, found.name, found.tags ?? []);
       // This account may watch readings, but not view devices.
       if (answer.status === 403) this.waiting = [];
     }

@@ -34,12 +34,15 @@ export class Row {
   }
 
   show(device, place) {
-    if (this.of !== device || this.name !== device.name) {
+    if (this.of !== device || this.name !== device.name || this.tags !== device.tags) {
       this.of = device;
       this.name = device.name;
+      this.tags = device.tags;
       this.link.href = `/live/${encodeURIComponent(device.id)}/`;
       this.link.textContent = this.link.title = device.name || device.id;
-      this.small.textContent = device.name ? device.id : "";
+      const tags = device.tags.map((tag) => tag.name).join(", ");
+      this.small.textContent = [device.name ? device.id : "", tags].filter(Boolean).join(" · ");
+      this.small.title = tags;
       this.root.classList.toggle("off", !device.active);
       this.line = undefined;
     }

@@ -6,11 +6,13 @@ import { List } from "../fleet/list.js";
 import { Names } from "../fleet/names.js";
 import { Row } from "../fleet/row.js";
 import { Sparklines } from "../fleet/sparklines.js";
+import { TagPage } from "../fleet/tag_page.js";
+import { Tags } from "../fleet/tags.js";
 import { metricName, whole } from "../format.js";
 import { watchFleet } from "../live.js";
 import { Outage } from "../outage.js";
 
-const { devices: given, units } = JSON.parse(document.getElementById("fleet").textContent);
+const { devices: given, units, ...tagsOfFleet } = JSON.parse(document.getElementById("fleet").textContent);
 const element = (id) => document.getElementById(id);
 const devices = new Map(given.map((fields) => [fields[0], new Device(fields)]));
 const all = [...devices.values()];
@@ -21,6 +23,8 @@ const outage = new Outage({
   connection: element("connection"), banner: element("notice"), page: element("content"), onChange: () => list.refresh(list.rows.keys()),
 });
 const list = new List(element("rows"), () => new Row(units, outage), (visible) => sparklines.want(visible));
+const tags = new Tags(element("tags"), { onChoose: chooseTag, onChange: (devices) => devices.forEach(retagged) });
+const tagPage = new TagPage({ title: element("title"), trail: element("trail"), alarms: element("alarms") });
 const chips = new Map();
 const changed = new Set();
 let grown = false;
@@ -59,10 +63,22 @@ function choose(status) {
   apply();
 }
 
+function chooseTag(tag) {
+  choice.toggle(tag);
+  choice.remember();
+  showCounts();
+  scrollTo({ top: 0 });
+  apply();
+}
+
+// The counts of the statuses follow the search and the tags; those of the tags follow the status too.
 function showCounts() {
-  const found = counts(all);
+  const narrowed = choice.narrowed(all);
+  const found = counts(narrowed);
+  tags.show(all, choice.ofStatus(narrowed), choice.tags);
+  tagPage.show([...choice.tags].map(([key, name]) => tags.all.get(key)?.name ?? name));
   for (const [status, { button, figure }] of chips) {
-    const text = whole(status ? (found[status] ?? 0) : all.length);
+    const text = whole(status ? (found[status] ?? 0) : narrowed.length);
     if (figure.textContent !== text) figure.textContent = text;
     button.setAttribute("aria-pressed", String(choice.status === status));
   }
@@ -84,8 +100,13 @@ function newcomer(deviceId) {
   return device;
 }
 
-function named(device, name) {
+function named(device, name, tagNames) {
   device.describe(name);
+  tags.name(device, tagNames);
+  retagged(device);
+}
+
+function retagged(device) {
   grown = true;
   touch(device);
 }
@@ -145,6 +166,7 @@ element("search").addEventListener("input", () => {
   choice.search = element("search").value;
   choice.remember();
   scrollTo({ top: 0 });
+  showCounts();
   apply();
 });
 element("sort").addEventListener("change", () => {
@@ -154,8 +176,11 @@ element("sort").addEventListener("change", () => {
 });
 element("clear").addEventListener("click", () => {
   choice.search = element("search").value = "";
+  choice.tags.clear();
   choose("");
 });
+tags.take(tagsOfFleet, all);
+tags.watch(() => all);
 sorts();
 showCounts();
 apply();

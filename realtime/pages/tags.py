@@ -1,0 +1,40 @@
+"""The tags of devices on the pages. They need the permission to view tags, beside the one of the page."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+
+from devices.models import DeviceTag, Tag
+from realtime.pages.device import VIEW_TAGS, for_accounts_with
+
+
+def tags_of_fleet(request: HttpRequest) -> dict[str, Any]:
+    """`{"tags": [[name, colour]], "tags_of": {device id: [positions in `tags`]}}`, in the order of the names.
+
+    Tags without devices and devices without tags are left out. Two queries.
+    """
+    user: Any = request.user
+    if not user.has_perm(VIEW_TAGS):
+        return {"tags": [], "tags_of": {}}
+    given: dict[int, list[str]] = {}
+    for tag_id, device_id in DeviceTag.objects.order_by("device_id").values_list("tag_id", "device_id"):
+        given.setdefault(tag_id, []).append(str(device_id))
+    tags = [tag for tag in Tag.objects.by_name() if tag.pk in given]
+    tags_of: dict[str, list[int]] = {}
+    for place, tag in enumerate(tags):
+        for device_id in given[tag.pk]:
+            tags_of.setdefault(device_id, []).append(place)
+    return {"tags": [[tag.name, tag.colour] for tag in tags], "tags_of": tags_of}
+
+
+@for_accounts_with(VIEW_TAGS)
+def tags(request: HttpRequest) -> HttpResponse:
+    """`/live/-/tags`: `tags_of_fleet` as JSON, which open pages ask for again. 304 if it is as the browser has it."""
+    body = msgspec.json.encode(tags_of_fleet(request))
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    same = request.headers.get("If-None-Match") == etag
+    answer: HttpResponse = HttpResponseNotModified() if same else HttpResponse(body, content_type="application/json")
+    answer["ETag"], answer["Cache-Control"] = etag, "no-cache, private"
+    return answer

@@ -1,0 +1,74 @@
+// What the fleet page shows in addition when tags are chosen: their names as the title, and their open alarms.
+
+import { ago, utc } from "../format.js";
+import { plural } from "../plural.js";
+
+const AGAIN_MS = 15_000;
+const LISTED = 10;
+
+export class TagPage {
+  constructor({ title, trail, alarms }) {
+    this.title = title;
+    this.ending = document.title.replace("Fleet", ""); // " · Telemetry"
+    this.trail = trail;
+    this.alarms = alarms; // null: the account may not view alarms
+    this.tags = [];
+    if (alarms) setInterval(() => document.hidden || this.load(), AGAIN_MS);
+  }
+
+  // `names`: the chosen tags.
+  show(names) {
+    if (names.join("\n") === this.tags.join("\n")) return;
+    this.tags = names;
+    const text = names.length ? names.join(" + ") : "Fleet";
+    this.title.textContent = text;
+    document.title = text + this.ending;
+    this.trail.hidden = !names.length;
+    if (!this.alarms) return;
+    this.alarms.hidden = true;
+    this.load();
+  }
+
+  async load() {
+    this.loading?.abort();
+    if (!this.tags.length) return;
+    this.loading = new AbortController();
+    const query = new URLSearchParams([...this.tags.map((tag) => ["tag", tag]), ["limit", "1000"]]);
+    const answer = await fetch(`/api/v1/alarms?${query}`, { signal: this.loading.signal }).catch(() => null);
+    const found = answer?.ok ? await answer.json().catch(() => null) : null;
+    if (found) this.list(found);
+  }
+
+  list({ results, next }) {
+    const [heading, list] = this.alarms.children;
+    const number = next ? `More than ${results.length}` : String(results.length);
+    heading.textContent = `${number} open ${plural(results.length, "alarm", "alarms")}`;
+    list.replaceChildren(...results.slice(0, LISTED).map(item));
+    if (results.length > LISTED) {
+      const rest = document.createElement("li");
+      rest.className = "muted";
+      rest.textContent = `and ${results.length - LISTED}${next ? " or more" : ""} others`;
+      list.append(rest);
+    }
+    this.alarms.hidden = results.length === 0;
+  }
+}
+
+function item(alarm) {
+  const line = document.createElement("li");
+  const severity = document.createElement("span");
+  severity.className = "severity";
+  severity.dataset.severity = alarm.rule.severity;
+  severity.textContent = alarm.rule.severity;
+  const device = document.createElement("a");
+  device.href = `/live/${encodeURIComponent(alarm.device_id)}/`;
+  device.textContent = alarm.device_id;
+  const since = document.createElement("span");
+  since.className = "muted";
+  const moment = Date.parse(alarm.opened_at);
+  since.textContent = ago(moment);
+  since.title = utc(moment);
+  line.append(severity, " ", alarm.rule.name, " ", device, " ", since);
+  if (alarm.acknowledged_at) line.append(" ", Object.assign(document.createElement("span"), { className: "muted", textContent: "acknowledged" }));
+  return line;
+}
