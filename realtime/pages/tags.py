@@ -24,8 +24,8 @@ def tags_of_fleet(request: HttpRequest) -> dict[str, Any]:
     tags = [tag for tag in Tag.objects.by_name() if tag.pk in given]
     tags_of: dict[str, list[int]] = {}
     for place, tag in enumerate(tags):
-        for device_id in given[tag.pk]:
-            tags_of.setdefault(device_id, []).append(place)
+        for having in given[tag.pk]:
+            tags_of.setdefault(having, []).append(place)
     return {"tags": [[tag.name, tag.colour] for tag in tags], "tags_of": tags_of}
 
 
