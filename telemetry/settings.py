@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from telemetry.configuration.environment import Environment, database, local_names, unencoded
+from telemetry.configuration.environment import Environment, database, local_names, mail, unencoded
 from telemetry.monitoring.logging import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -39,6 +39,8 @@ CONNECTIONS_PER_ADDRESS: int = env.number("CONNECTIONS_PER_ADDRESS", default=200
 RETENTION_DAYS: int = env.number("RETENTION_DAYS", default=0)
 # Days that a resolved alarm is kept; 0 keeps it for ever.
 ALARM_RETENTION_DAYS: int = env.number("ALARM_RETENTION_DAYS", default=365)
+# Whether channels may send to private networks and to this machine.
+ALLOW_PRIVATE_TARGETS: bool = env.bool("ALLOW_PRIVATE_TARGETS", default=True)
 # Extra metric names per device, not counting temperature, humidity and voltage.
 METRIC_NAMES_PER_DEVICE: int = env.number("METRIC_NAMES_PER_DEVICE", default=200)
 DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
@@ -46,6 +48,12 @@ DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
 DEFAULT_REPORT_INTERVAL: int = env.number("DEFAULT_REPORT_INTERVAL", default=60)
 # Requests other than ingest that one caller (key or session, else address) may have running in each process.
 QUESTIONS_PER_CALLER: int = env.number("QUESTIONS_PER_CALLER", default=4)
+
+# The pages' address for people, such as https://telemetry.example.org, for the links in messages.
+PUBLIC_URL: str = env.str("PUBLIC_URL", default="").rstrip("/")
+# The mail server; empty: no e-mail is sent.
+EMAIL_URL = env.str("EMAIL_URL", default="")
+EMAIL_FROM: str = env.str("EMAIL_FROM", default="telemetry@localhost")
 
 DATABASE_URL = env.str("DATABASE_URL", default="sqlite:///telemetry.sqlite3")
 
@@ -55,6 +63,12 @@ DATABASES = {"default": database(DATABASE_URL, base=BASE_DIR)}
 # Characters of its user and password that must be percent-encoded, for the system check.
 DATABASE_URL_UNENCODED = unencoded(DATABASE_URL)
 del DATABASE_URL  # DATABASES has its password already
+EMAIL_URL_SET = bool(EMAIL_URL)
+globals().update(mail(EMAIL_URL))
+DEFAULT_FROM_EMAIL = EMAIL_FROM
+# Seconds to connect, and for each answer of the mail server.
+EMAIL_TIMEOUT = 10
+del EMAIL_URL  # it has a password, and the settings above have it already
 IN_PRODUCTION = APP_ENV == "production"
 # The listed names, this machine's loopback names and, with HOST=0.0.0.0, its names on the local network.
 ALLOWED_HOSTS = [*LISTED_HOSTS, *local_names(HOST)]
@@ -168,7 +182,9 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["telemetry.openapi.hooks.complete"],
     "COMPONENT_SPLIT_REQUEST": True,
     # The order in which the documentation shows them.
-    "TAGS": [{"name": name} for name in ("ingest", "devices", "alarms", "alarm-rules", "realtime", "health")],
+    "TAGS": [
+        {"name": name} for name in ("ingest", "devices", "alarms", "alarm-rules", "channels", "realtime", "health")
+    ],
 }
 
 PASSWORD_HASHERS = ["telemetry.password_hashing.BoundedPBKDF2PasswordHasher"]

@@ -7,6 +7,9 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from devices.tests.fixtures import new_client
+from readings.alarms.delivery.rounds import note_round as note_delivery
+from readings.alarms.models import Channel
+from readings.alarms.tests.delivery.channels import channel
 from readings.upkeep.rounds import note_round
 
 pytestmark = pytest.mark.django_db
@@ -54,9 +57,9 @@ def test_it_is_at_each_of_its_addresses(anyone, path):
 
 
 def test_it_asks_the_database(anyone, django_assert_num_queries):
-    """One query writes the probe, the other reads the last round of maintenance."""
+    """One query writes the probe, the others read the last round of maintenance, and whether there are channels."""
     note_round(now=timezone.now(), rolled_up=0, deleted=0, seconds=0)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         anyone.get("/health")
 
 
@@ -157,6 +160,18 @@ def test_maintenance_that_cannot_be_asked_for_is_no_outage(anyone, monkeypatch):
 
     monkeypatch.setattr("telemetry.health.last_round", last_round)
     assert anyone.get("/health").status_code == 200
+
+
+def test_messages_that_no_process_delivers_for_five_minutes_are_late(anyone):
+    note_round(now=ago(0), rolled_up=0, deleted=0, seconds=0)
+    made = channel()
+    for created, delivered, late in ((4, None, False), (6, None, True), (60, 4, False), (60, 6, True)):
+        Channel.objects.filter(pk=made.pk).update(created_at=ago(created))
+        if delivered:
+            note_delivery(now=ago(delivered))
+        document = anyone.get("/health").json()
+        assert document["checks"].get("delivery") == ("late" if late else None)
+        assert document["status"] == ("degraded" if late else "ok")
 
 
 def test_late_maintenance_takes_no_process_out_of_service(anyone):

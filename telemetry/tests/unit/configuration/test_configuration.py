@@ -44,6 +44,8 @@ REFUSED = [
     *(("E018", {"TRUSTED_PROXIES": [entry]}) for entry in ("proxy", "127.0.0.1:80", "10.0.0.0/33", "*", "::/0", "")),
     ("E019", {"HSTS_SECONDS": -1}),
     ("E030", {"DATABASE_URL_UNENCODED": "#"}),
+    *(("E031", {"PUBLIC_URL": url}) for url in ("telemetry.example.org", "ftp://example.org", "https://")),
+    *(("E032", {"EMAIL_FROM": sender}) for sender in ("telemetry", "Telemetry <telemetry>")),
     ("E027", {"QUESTIONS_PER_CALLER": 0}),
     ("E027", {"QUESTIONS_PER_CALLER": 11}),
     ("E020", {"METRIC_NAMES_PER_DEVICE": 0}),

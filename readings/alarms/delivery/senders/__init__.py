@@ -1,0 +1,1 @@
+"""Sends one message by e-mail, to a webhook, or with Apprise, to checked addresses only."""
