@@ -39,6 +39,8 @@ CONNECTIONS_PER_ADDRESS: int = env.number("CONNECTIONS_PER_ADDRESS", default=200
 RETENTION_DAYS: int = env.number("RETENTION_DAYS", default=0)
 # Days that a resolved alarm is kept; 0 keeps it for ever.
 ALARM_RETENTION_DAYS: int = env.number("ALARM_RETENTION_DAYS", default=365)
+# Whether channels may send to private networks and to this machine.
+ALLOW_PRIVATE_TARGETS: bool = env.bool("ALLOW_PRIVATE_TARGETS", default=True)
 # Extra metric names per device, not counting temperature, humidity and voltage.
 METRIC_NAMES_PER_DEVICE: int = env.number("METRIC_NAMES_PER_DEVICE", default=200)
 DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
@@ -168,7 +170,9 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["telemetry.openapi.hooks.complete"],
     "COMPONENT_SPLIT_REQUEST": True,
     # The order in which the documentation shows them.
-    "TAGS": [{"name": name} for name in ("ingest", "devices", "alarms", "alarm-rules", "realtime", "health")],
+    "TAGS": [
+        {"name": name} for name in ("ingest", "devices", "alarms", "alarm-rules", "channels", "realtime", "health")
+    ],
 }
 
 PASSWORD_HASHERS = ["telemetry.password_hashing.BoundedPBKDF2PasswordHasher"]

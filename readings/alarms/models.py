@@ -4,8 +4,42 @@ from django.db import models
 from django.db.models import Q
 
 from devices.models import Device
+from readings.alarms.outbox_models import (
+    Channel,
+    ChannelKind,
+    Delivery,
+    DeliveryRound,
+    DeliveryState,
+    DeviceMute,
+    Message,
+    MessageAlarm,
+    MessageType,
+    RuleChannel,
+)
 from readings.alarms.querysets import AlarmQuerySet, RuleQuerySet
 from readings.log.ids import uuid7
+
+__all__ = [
+    "Alarm",
+    "Channel",
+    "ChannelKind",
+    "Delivery",
+    "DeliveryRound",
+    "DeliveryState",
+    "DeviceMute",
+    "EvaluationState",
+    "Kind",
+    "Message",
+    "MessageAlarm",
+    "MessageType",
+    "Reason",
+    "Reception",
+    "Rule",
+    "RuleChannel",
+    "RuleDevice",
+    "RuleSet",
+    "Severity",
+]
 
 NAME_LENGTH = 100
 TEXT_LENGTH = 2_000
@@ -38,7 +72,9 @@ class Reason(models.TextChoices):
 class Rule(models.Model):
     """A rule, with the fields that people edit. Written only by `readings.alarms.rules`.
 
-    The parameters that its kind does not have are null (`readings.alarms.parameters`); times are in seconds.
+    The parameters that its kind does not have are null (`readings.alarms.parameters`); times are in seconds. `repeat`:
+    after how many seconds an open alarm is sent again until somebody acknowledges it; null: never. Until `muted_until`,
+    its alarms are recorded and nothing is sent.
     `judged_since`: when it began to judge in its present form. `deleted_at`: a deleted rule stays until its last alarm
     has expired, because its alarms name it.
     """
@@ -60,6 +96,9 @@ class Rule(models.Model):
     text = models.CharField("what to do", max_length=TEXT_LENGTH, blank=True)
     for_all_devices = models.BooleanField(default=True)
     devices = models.ManyToManyField(Device, through="RuleDevice", related_name="+")
+    channels = models.ManyToManyField(Channel, through="RuleChannel", related_name="+")
+    repeat = models.PositiveIntegerField(null=True)
+    muted_until = models.DateTimeField(null=True)
     is_active = models.BooleanField("active", default=True)
     judged_since = models.DateTimeField()
     created_at = models.DateTimeField()
@@ -151,7 +190,9 @@ class Alarm(models.Model):
 
     Of a `silence`, `began_at`, `opened_at` and `resolved_at` are times of receipt; of other kinds they are times of
     measurement, except that an alarm which is resolved for another reason than CLEARED ends by the server's clock.
-    `noticed_at` is by the server's clock. `late`: it was noticed more than LATE_AFTER after it opened.
+    `noticed_at` is by the server's clock. `late`: it was noticed more than LATE_AFTER after it opened. `told_at`: when
+    the latest message that it is open was written; null: none was. `held`: a mute held back a message that it opened
+    (`told_at` is null) or was resolved, which is written when the mute ends.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -171,6 +212,8 @@ class Alarm(models.Model):
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.CharField(max_length=150, blank=True)
     comment = models.CharField(max_length=COMMENT_LENGTH, blank=True)
+    told_at = models.DateTimeField(null=True)
+    held = models.BooleanField(default=False, db_default=False)
 
     objects = AlarmQuerySet.as_manager()
 
@@ -185,6 +228,7 @@ class Alarm(models.Model):
             models.Index(fields=["opened_at", "id"], condition=Q(resolved_at=None), name="alarms_open_by_time"),
             models.Index(fields=["device", "opened_at", "id"], name="alarms_of_device"),
             models.Index(fields=["resolved_at"], name="alarms_by_end"),
+            models.Index(fields=["rule"], condition=Q(held=True), name="alarms_held"),
         ]
 
     def __str__(self) -> str:

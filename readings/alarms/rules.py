@@ -16,7 +16,7 @@ from devices.changes import log_added, log_changed, log_deleted
 from devices.models import Device
 from readings.alarms.conditions.states import OpenAlarm, State
 from readings.alarms.conditions.threshold import Threshold
-from readings.alarms.models import Alarm, EvaluationState, Kind, Reason, Rule, RuleDevice, RuleSet
+from readings.alarms.models import Alarm, Channel, EvaluationState, Kind, Reason, Rule, RuleChannel, RuleDevice, RuleSet
 from readings.alarms.parameters import condition_of
 from readings.alarms.signals import AlarmChange, announce, change_of
 
@@ -49,8 +49,17 @@ REPORTED = "strpos(state.latest, %(metric)s) > 0"
 REPORTED_SQLITE = "instr(state.latest, %(metric)s) > 0"
 
 
-def create_rule(fields: Mapping[str, Any], device_ids: Sequence[str], *, now: datetime, by: int | None = None) -> Rule:
+def create_rule(
+    fields: Mapping[str, Any],
+    device_ids: Sequence[str],
+    *,
+    channel_ids: Sequence[int] = (),
+    now: datetime,
+    by: int | None = None,
+) -> Rule:
     """Creates a rule from the fields of its model. It applies to these devices; to all, if there are none.
+
+    `channel_ids`: the channels that get its messages.
 
     `by`: the account under which the list of changes has it, here and below; None: the list does not have it.
 
@@ -60,6 +69,7 @@ def create_rule(fields: Mapping[str, Any], device_ids: Sequence[str], *, now: da
         raise_version()
         rule = Rule.objects.create(**fields, for_all_devices=not device_ids, judged_since=now, created_at=now)
         name_devices(rule, device_ids)
+        name_channels(rule, channel_ids)
         if rule.is_active:
             begin(rule, now=now)
         if by is not None:
@@ -68,9 +78,15 @@ def create_rule(fields: Mapping[str, Any], device_ids: Sequence[str], *, now: da
 
 
 def change_rule(
-    rule: Rule, fields: Mapping[str, Any], device_ids: Sequence[str] | None, *, now: datetime, by: int | None = None
+    rule: Rule,
+    fields: Mapping[str, Any],
+    device_ids: Sequence[str] | None,
+    *,
+    channel_ids: Sequence[int] | None = None,
+    now: datetime,
+    by: int | None = None,
 ) -> Rule:
-    """Changes these fields, and the devices unless None. Raises Rule.DoesNotExist if it was deleted meanwhile.
+    """Changes these fields, and the devices and channels unless None. Raises Rule.DoesNotExist if it was deleted.
 
     A rule that decides differently judges readings from now on; its open alarms stay open and are judged by the rule
     as it is now, except those about another metric or about devices that it no longer applies to.
@@ -94,6 +110,9 @@ def change_rule(
         rule.save()
         if named != named_before:
             changed.append("devices")
+        if channel_ids is not None and channels_of(rule) != sorted(set(channel_ids)):
+            name_channels(rule, channel_ids)
+            changed.append("channels")
         if by is not None:
             log_changed([rule], changed, by=by)
     announce(changes)
@@ -129,6 +148,18 @@ def name_devices(rule: Rule, device_ids: Sequence[str]) -> None:
     RuleDevice.objects.filter(rule=rule).delete()
     chosen = Device.objects.filter(device_id__in=device_ids)
     RuleDevice.objects.bulk_create([RuleDevice(rule=rule, device=device) for device in chosen])
+
+
+def channels_of(rule: Rule) -> list[int]:
+    """The ids of the channels that get the messages of the rule, in their order."""
+    return list(RuleChannel.objects.filter(rule=rule).order_by("channel_id").values_list("channel_id", flat=True))
+
+
+def name_channels(rule: Rule, channel_ids: Sequence[int]) -> None:
+    """Channels that were deleted meanwhile are left out."""
+    RuleChannel.objects.filter(rule=rule).delete()
+    chosen = Channel.objects.filter(pk__in=channel_ids)
+    RuleChannel.objects.bulk_create([RuleChannel(rule=rule, channel=channel) for channel in chosen])
 
 
 def judge_anew(rule: Rule, *, metric_changed: bool, now: datetime) -> list[AlarmChange]:

@@ -98,5 +98,7 @@ def logging_config(*, level: str, output: str) -> dict[str, Any]:
             # At INFO, HTTP clients log every request; here that is the simulator.
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
+            # Apprise quotes URLs with their tokens. Its answers are read where a message is sent.
+            "apprise": {"level": "CRITICAL", "propagate": False},
         },
     }

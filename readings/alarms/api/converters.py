@@ -8,4 +8,9 @@ class RuleIdConverter(IntConverter):
     regex = "[1-9][0-9]{0,17}"
 
 
+class ChannelIdConverter(RuleIdConverter):
+    """`<channel_id:channel_id>` in a path: the primary key of a channel."""
+
+
 register_converter(RuleIdConverter, "rule_id")
+register_converter(ChannelIdConverter, "channel_id")

@@ -14,6 +14,7 @@ from devices.api.serializers import StrictCharField, StrictIntegerField
 from devices.metrics import LARGEST_VALUE, METRIC_NAME, RESERVED, is_metric_name
 from devices.validators import DEVICE_ID_PATTERN, validate_device_id
 from readings.alarms.models import COMMENT_LENGTH, NAME_LENGTH, TEXT_LENGTH
+from readings.alarms.outbox_models import CHANNEL_NAME_LENGTH, TARGET_LENGTH
 from readings.history.parameters import MomentField
 from readings.windows import EARLIEST, LATEST
 
@@ -80,6 +81,20 @@ class RuleTextField(StrictCharField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=TEXT_LENGTH, required=False, allow_blank=True, trim_whitespace=False, **kwargs)
+
+
+@extend_schema_field(any_text(CHANNEL_NAME_LENGTH, least=1))
+class ChannelNameField(StrictCharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=CHANNEL_NAME_LENGTH, trim_whitespace=False, **kwargs)
+
+
+@extend_schema_field(any_text(TARGET_LENGTH, least=1))
+class TargetField(StrictCharField):
+    """Where a channel sends to."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=TARGET_LENGTH, **kwargs)
 
 
 @extend_schema_field(any_text(COMMENT_LENGTH))

@@ -7,17 +7,21 @@ from devices.api.openapi import COUNT, DATE_TIME, JSON, STRING, Schema, array, n
 from readings.alarms.api.serializers import (
     AcknowledgementSerializer,
     AlarmsQuery,
+    ChannelChangesSerializer,
+    ChannelSerializer,
     DeviceAlarmsQuery,
+    MuteSerializer,
     PreviewSerializer,
     RuleSerializer,
 )
-from readings.alarms.models import Kind, Reason, Severity
+from readings.alarms.models import ChannelKind, Kind, Reason, Severity
 
 NUMBER_OR_NULL: Schema = {"type": ["number", "null"]}
 SECONDS_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 0}
 STRING_OR_NULL: Schema = {"type": ["string", "null"]}
 TIME_OR_NULL = nullable(DATE_TIME)
 RULE_ID: Schema = {"type": "integer", "minimum": 1}
+CHANNEL_ID: Schema = {"type": "integer", "minimum": 1}
 KIND: Schema = {"type": "string", "enum": Kind.values}
 SEVERITY: Schema = {"type": "string", "enum": Severity.values}
 STATE: Schema = {"type": "string", "enum": ["open", "resolved"]}
@@ -66,12 +70,28 @@ RULE = record(
         "change": NUMBER_OR_NULL,
         "per": SECONDS_OR_NULL,
         "devices": array(STRING),
+        "channels": array(CHANNEL_ID),
+        "repeat": SECONDS_OR_NULL,
+        "muted_until": TIME_OR_NULL,
         "text": STRING,
         "is_active": {"type": "boolean"},
         "created_at": DATE_TIME,
     }
 )
 RULES = record({"results": array(RULE), "next": {"type": "null"}})
+CHANNEL_FIELDS: dict[str, Schema] = {
+    "id": CHANNEL_ID,
+    "name": STRING,
+    "kind": {"type": "string", "enum": ChannelKind.values},
+    "target": STRING | {"description": "Without tokens: of an URL only the beginning."},
+    "created_at": DATE_TIME,
+}
+CHANNEL = record(CHANNEL_FIELDS)
+CHANNEL_WITH_SECRET = record(
+    CHANNEL_FIELDS | {"secret": STRING_OR_NULL | {"description": "Of a webhook, when it is new. Shown once."}}
+)
+CHANNELS = record({"results": array(CHANNEL), "next": {"type": "null"}})
+MUTE = record({"muted_until": TIME_OR_NULL})
 PREVIEW = record(
     {
         "devices": COUNT | {"description": "How many devices were looked at."},
@@ -95,6 +115,7 @@ PREVIEW = record(
 
 ALARM_PATH = OpenApiParameter("alarm_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
 RULE_PATH = OpenApiParameter("rule_id", {"type": "integer", "minimum": 1}, OpenApiParameter.PATH)
+CHANNEL_PATH = OpenApiParameter("channel_id", {"type": "integer", "minimum": 1}, OpenApiParameter.PATH)
 
 alarm_list = extend_schema(
     operation_id="alarm_list", summary="List alarms", parameters=[AlarmsQuery], responses={(200, JSON): ALARMS}
@@ -134,4 +155,44 @@ preview = extend_schema(
     summary="What a rule would have done",
     request=PreviewSerializer,
     responses={(200, JSON): PREVIEW},
+)
+
+rule_mute = extend_schema(
+    operation_id="alarm_rule_mute",
+    summary="Mute a rule",
+    parameters=[RULE_PATH],
+    request=MuteSerializer,
+    responses={(200, JSON): MUTE},
+)
+rule_unmute = extend_schema(
+    operation_id="alarm_rule_unmute", summary="End the mute of a rule", parameters=[RULE_PATH], responses={204: None}
+)
+channel_list = extend_schema(operation_id="channel_list", summary="List channels", responses={(200, JSON): CHANNELS})
+channel_create = extend_schema(
+    operation_id="channel_create",
+    summary="Create a channel",
+    request=ChannelSerializer,
+    responses={(201, JSON): CHANNEL_WITH_SECRET},
+)
+channel_change = extend_schema(
+    operation_id="channel_change",
+    summary="Change a channel",
+    parameters=[CHANNEL_PATH],
+    request=ChannelChangesSerializer,
+    responses={(200, JSON): CHANNEL_WITH_SECRET},
+)
+channel_delete = extend_schema(
+    operation_id="channel_delete",
+    summary="Delete a channel",
+    parameters=[CHANNEL_PATH],
+    responses={(200, JSON): record({"dropped": COUNT | {"description": "Messages that were still to be sent."}})},
+)
+device_mute = extend_schema(
+    operation_id="device_mute", summary="Until when a device is muted", responses={(200, JSON): MUTE}
+)
+device_mute_set = extend_schema(
+    operation_id="device_mute_set", summary="Mute a device", request=MuteSerializer, responses={(200, JSON): MUTE}
+)
+device_mute_end = extend_schema(
+    operation_id="device_mute_end", summary="End the mute of a device", responses={204: None}
 )

@@ -1,16 +1,17 @@
 """Input of the endpoints. It is strict: a wrong type, an unknown field or a contradiction is an error."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
-from devices.api.serializers import StrictBooleanField, StrictSerializer
+from devices.api.serializers import StrictBooleanField, StrictIntegerField, StrictSerializer
 from devices.models import Device
 from readings.alarms.api.fields import (
     AlarmCursorField,
+    ChannelNameField,
     CommentField,
     DeviceIdField,
     MetricField,
@@ -18,22 +19,30 @@ from readings.alarms.api.fields import (
     RuleTextField,
     SecondsField,
     StrictMomentField,
+    TargetField,
     ValueField,
 )
-from readings.alarms.models import Kind, Rule, Severity
+from readings.alarms.delivery.muting import MUTE_MAX
+from readings.alarms.models import Channel, ChannelKind, Kind, Rule, Severity
 from readings.alarms.parameters import PARAMETER_NAMES, complete, contradictions
 from readings.history.parameters import WindowSerializer
 from readings.windows import InvalidWindow, check_window
 
 DEVICES_MAX = 1_000
+CHANNELS_OF_RULE_MAX = 20
+REPEAT_LEAST = 60
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1_000
 PREVIEW_WINDOW = timedelta(days=7)
 TAGS = "There are no tags yet. Name devices in 'devices', or leave it out for all devices."
 
 
+# Lists of what a rule names, and their names in `validated_data`.
+NAMED = {"devices": "device_ids", "channels": "channel_ids"}
+
+
 class RuleSerializer(StrictSerializer):
-    """A rule. `validated_data` has the fields of the model, and `device_ids` where devices were given.
+    """A rule. `validated_data` has the fields of the model, and `device_ids` and `channel_ids` where they were given.
 
     With an instance, fields that are not sent stay as they are.
     """
@@ -59,6 +68,21 @@ class RuleSerializer(StrictSerializer):
         max_length=DEVICES_MAX,
         help_text="The ids of the devices that the rule applies to; empty: all devices.",
     )
+    channels = serializers.ListField(
+        child=StrictIntegerField(min_value=1, max_value=10**18 - 1),
+        required=False,
+        max_length=CHANNELS_OF_RULE_MAX,
+        help_text="The ids of the channels that get its messages; empty: none.",
+    )
+    repeat = SecondsField(
+        least=REPEAT_LEAST,
+        help_text="After how many seconds an open alarm is sent again, until somebody acknowledges it; null: never.",
+    )
+    muted_until = StrictMomentField(
+        required=False,
+        allow_null=True,
+        help_text="Until then, its alarms are recorded and nothing is sent. Relative times such as +2h are possible.",
+    )
     text = RuleTextField()
     is_active = StrictBooleanField(required=False)
 
@@ -78,6 +102,12 @@ class RuleSerializer(StrictSerializer):
             raise serializers.ValidationError(f"There is no device {unknown[0]!r}.", code="unknown_device")
         return sorted(there)
 
+    def validate_channels(self, channel_ids: list[int]) -> list[int]:
+        there = set(Channel.objects.filter(pk__in=channel_ids).values_list("pk", flat=True))
+        if unknown := [channel_id for channel_id in channel_ids if channel_id not in there]:
+            raise serializers.ValidationError(f"There is no channel {unknown[0]}.", code="unknown_channel")
+        return sorted(there)
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         rule: Rule | None = self.instance
         kind = attrs.get("kind", rule.kind if rule else None)
@@ -90,9 +120,9 @@ class RuleSerializer(StrictSerializer):
         given |= {name: value for name, value in attrs.items() if name in PARAMETER_NAMES}
         if found := contradictions(str(kind), given):
             raise serializers.ValidationError({c.field: ErrorDetail(c.detail, code=c.code) for c in found})
-        fields = {name: value for name, value in attrs.items() if name not in PARAMETER_NAMES and name != "devices"}
-        devices = {"device_ids": attrs["devices"]} if "devices" in attrs else {}
-        return fields | complete(str(kind), given) | devices
+        fields = {name: value for name, value in attrs.items() if name not in PARAMETER_NAMES}
+        named = {ids: fields.pop(name) for name, ids in NAMED.items() if name in fields}
+        return fields | complete(str(kind), given) | named
 
 
 class PreviewedRuleSerializer(RuleSerializer):
@@ -118,8 +148,53 @@ class PreviewSerializer(StrictSerializer):
         return attrs | window
 
 
+class MuteSerializer(StrictSerializer):
+    until = StrictMomentField(help_text="When the mute ends: within 366 days. Relative times such as +2h are possible.")
+
+    def validate_until(self, until: datetime) -> datetime:
+        now: datetime = self.context["now"]
+        if until <= now:
+            raise serializers.ValidationError("This time has passed.", code="in_the_past")
+        if until - now > MUTE_MAX:
+            raise serializers.ValidationError(f"A mute ends within {MUTE_MAX.days} days.", code="too_far")
+        return until
+
+
 class AcknowledgementSerializer(StrictSerializer):
     comment = CommentField()
+
+
+class ChannelSerializer(StrictSerializer):
+    name = ChannelNameField()
+    kind = serializers.ChoiceField(choices=ChannelKind.choices)
+    target = TargetField(
+        help_text="email: an e-mail address; webhook: an http or https address; apprise: an Apprise URL. The latter "
+        "two may contain tokens and are not shown again."
+    )
+
+
+class ChannelChangesSerializer(StrictSerializer):
+    name = ChannelNameField()
+    kind = serializers.ChoiceField(choices=ChannelKind.choices)
+    target = TargetField()
+    new_secret = StrictBooleanField(
+        required=False, help_text="webhook: replace the secret. The answer has the new one; the old one ends at once."
+    )
+
+    def of_kind(self) -> str:
+        assert isinstance(self.instance, Channel)
+        return self.instance.kind
+
+    def validate_kind(self, kind: str) -> str:
+        if kind != self.of_kind():
+            detail = "The kind of a channel cannot be changed. Create another channel."
+            raise serializers.ValidationError(detail, code="kind_fixed")
+        return kind
+
+    def validate_new_secret(self, new: bool) -> bool:
+        if new and self.of_kind() != ChannelKind.WEBHOOK:
+            raise serializers.ValidationError("Only a webhook has a secret.", code="no_secret")
+        return new
 
 
 class DeviceAlarmsQuery(WindowSerializer):

@@ -1,7 +1,8 @@
 from django.urls import path
 
 from devices.api import converters as device_converters  # noqa: F401  registers <device_id:…>
-from readings.alarms.api import converters  # noqa: F401  registers <rule_id:…>
+from readings.alarms.api import converters  # noqa: F401  registers <rule_id:…>, <channel_id:…>
+from readings.alarms.api.channels import ChannelViewSet, DeviceMuteViewSet
 from readings.alarms.api.views import AlarmViewSet, DeviceAlarmsViewSet, RuleViewSet
 
 urlpatterns = [
@@ -13,6 +14,22 @@ urlpatterns = [
         "alarm-rules/<rule_id:rule_id>",
         RuleViewSet.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
         name="alarm-rule-detail",
+    ),
+    path(
+        "alarm-rules/<rule_id:rule_id>/mute",
+        RuleViewSet.as_view({"put": "mute", "delete": "unmute"}),
+        name="alarm-rule-mute",
+    ),
+    path("channels", ChannelViewSet.as_view({"get": "channels", "post": "create"}), name="channel-list"),
+    path(
+        "channels/<channel_id:channel_id>",
+        ChannelViewSet.as_view({"patch": "partial_update", "delete": "destroy"}),
+        name="channel-detail",
+    ),
+    path(
+        "devices/<device_id:device_id>/mute",
+        DeviceMuteViewSet.as_view({"get": "retrieve", "put": "mute", "delete": "unmute"}),
+        name="device-mute",
     ),
     path(
         "devices/<device_id:device_id>/alarms",

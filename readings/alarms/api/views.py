@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -22,15 +23,17 @@ from readings.alarms.api.serializers import (
     AcknowledgementSerializer,
     AlarmsQuery,
     DeviceAlarmsQuery,
+    MuteSerializer,
     PreviewSerializer,
     RuleSerializer,
 )
+from readings.alarms.delivery.muting import mute_rule
 from readings.alarms.documents import alarm_document, rule_document
-from readings.alarms.models import Alarm, Rule, RuleDevice
+from readings.alarms.models import Alarm, Rule, RuleChannel, RuleDevice
 from readings.alarms.parameters import condition_of
 from readings.alarms.preview import preview, previewed_document
 from readings.alarms.querysets import AlarmQuerySet
-from readings.alarms.rules import RULES_MAX, change_rule, create_rule, delete_rule, devices_of
+from readings.alarms.rules import RULES_MAX, change_rule, channels_of, create_rule, delete_rule, devices_of
 from readings.statistics.large_answers import large_answer
 
 VIEW_ALARMS = "alarms.view_alarm"
@@ -116,8 +119,10 @@ class RuleViewSet(GenericViewSet[Rule]):
     queryset = Rule.objects.existing()
     lookup_field = "pk"
     lookup_url_kwarg = "rule_id"
-    admin_permissions = {"rules": VIEW_RULES, "retrieve": VIEW_RULES} | dict.fromkeys(
-        ("create", "partial_update", "destroy", "preview"), MANAGE_RULES
+    admin_permissions = (
+        dict.fromkeys(("rules", "retrieve"), VIEW_RULES)
+        | dict.fromkeys(("create", "partial_update", "destroy", "preview"), MANAGE_RULES)
+        | dict.fromkeys(("mute", "unmute"), ACKNOWLEDGE)
     )
     open_to: dict[str, tuple[Role, ...]] = {}
 
@@ -127,26 +132,34 @@ class RuleViewSet(GenericViewSet[Rule]):
         named: dict[int, list[str]] = {}
         for rule_id, device_id in RuleDevice.objects.order_by("device_id").values_list("rule_id", "device_id"):
             named.setdefault(rule_id, []).append(str(device_id))
-        rules = self.get_queryset().order_by("id")
-        return Response({"results": [rule_document(rule, named.get(rule.pk, [])) for rule in rules], "next": None})
+        channels: dict[int, list[int]] = {}
+        for rule_id, channel_id in RuleChannel.objects.order_by("channel_id").values_list("rule_id", "channel_id"):
+            channels.setdefault(rule_id, []).append(channel_id)
+        found = [
+            rule_document(rule, named.get(rule.pk, []), channels.get(rule.pk, []))
+            for rule in self.get_queryset().order_by("id")
+        ]
+        return Response({"results": found, "next": None})
 
     @openapi.rule_create
     def create(self, request: Request) -> Response:
         """The rule judges readings that are stored from now on."""
-        given = RuleSerializer(data=request.data)
+        now = timezone.now()
+        given = RuleSerializer(data=request.data, context={"now": now})
         given.is_valid(raise_exception=True)
         if self.get_queryset().count() >= RULES_MAX:
             detail = f"There may be {RULES_MAX} rules."
             raise ValidationError({"": ErrorDetail(detail, code="too_many_rules")})
         fields = dict(given.validated_data)
-        device_ids = fields.pop("device_ids", [])
-        rule = create_rule(fields, device_ids, now=timezone.now(), by=author(caller_of(request)))
-        return Response(rule_document(rule, device_ids), status=status.HTTP_201_CREATED)
+        device_ids, channel_ids = fields.pop("device_ids", []), fields.pop("channel_ids", [])
+        by = author(caller_of(request))
+        rule = create_rule(fields, device_ids, channel_ids=channel_ids, now=now, by=by)
+        return Response(rule_document(rule, device_ids, channels_of(rule)), status=status.HTTP_201_CREATED)
 
     @openapi.rule
     def retrieve(self, request: Request, rule_id: int) -> Response:
         rule = self.get_object()
-        return Response(rule_document(rule, devices_of(rule)))
+        return Response(rule_document(rule, devices_of(rule), channels_of(rule)))
 
     @openapi.rule_change
     def partial_update(self, request: Request, rule_id: int) -> Response:
@@ -155,15 +168,37 @@ class RuleViewSet(GenericViewSet[Rule]):
         A rule that decides differently judges readings from now on. Its open alarms are judged by it as it is now.
         """
         rule = self.get_object()
-        given = RuleSerializer(rule, data=request.data, partial=True)
+        now = timezone.now()
+        given = RuleSerializer(rule, data=request.data, partial=True, context={"now": now})
         given.is_valid(raise_exception=True)
         fields = dict(given.validated_data)
-        device_ids = fields.pop("device_ids", None)
+        device_ids, channel_ids = fields.pop("device_ids", None), fields.pop("channel_ids", None)
+        by = author(caller_of(request))
         try:
-            rule = change_rule(rule, fields, device_ids, now=timezone.now(), by=author(caller_of(request)))
+            rule = change_rule(rule, fields, device_ids, channel_ids=channel_ids, now=now, by=by)
         except Rule.DoesNotExist as error:  # deleted after the look-up
             raise NotFound from error
-        return Response(rule_document(rule, devices_of(rule)))
+        return Response(rule_document(rule, devices_of(rule), channels_of(rule)))
+
+    @openapi.rule_mute
+    def mute(self, request: Request, rule_id: int) -> Response:
+        """Until then, its alarms are recorded and nothing is sent. Replaces an earlier mute."""
+        given = MuteSerializer(data=request.data, context={"now": timezone.now()})
+        given.is_valid(raise_exception=True)
+        self.mute_until(request, given.validated_data["until"])
+        return Response({"muted_until": rfc3339(given.validated_data["until"])})
+
+    @openapi.rule_unmute
+    def unmute(self, request: Request, rule_id: int) -> Response:
+        """Sends what the mute held back, if it still matters."""
+        self.mute_until(request, None)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def mute_until(self, request: Request, until: datetime | None) -> None:
+        try:
+            mute_rule(self.get_object(), until, by=author(caller_of(request)))
+        except Rule.DoesNotExist as error:  # deleted after the look-up
+            raise NotFound from error
 
     @openapi.rule_delete
     def destroy(self, request: Request, rule_id: int) -> Response:
@@ -183,6 +218,7 @@ class RuleViewSet(GenericViewSet[Rule]):
         values = given.validated_data
         fields = dict(values["rule"])
         device_ids = fields.pop("device_ids", [])
+        fields.pop("channel_ids", None)
         condition = condition_of(Rule(**fields))
         with large_answer():
             found = preview(condition, device_ids, start=values["start"], end=values["end"], now=now)

@@ -12,12 +12,19 @@ from readings.alarms.rules import create_rule
 from readings.alarms.signals import AlarmChange, alarms_changed
 from readings.tests.logs import NOON
 
+OTHERS = ("name", "severity", "text", "is_active", "repeat", "muted_until")
+
 
 def make_rule(kind: str = Kind.THRESHOLD, *, devices: tuple[str, ...] = (), now: datetime = NOON, **given: Any) -> Rule:
-    """A rule with these parameters by their names in the API (`for_` for `for`), and other fields of the model."""
+    """A rule with these parameters by their names in the API (`for_` for `for`), and other fields of the model.
+
+    `channels`: their ids.
+    """
     given = {name.rstrip("_"): value for name, value in given.items()}
-    others = {name: given.pop(name) for name in ("name", "severity", "text", "is_active") if name in given}
-    return create_rule({"name": "Rule", "kind": kind} | others | complete(kind, given), devices, now=now)
+    channels = given.pop("channels", ())
+    others = {name: given.pop(name) for name in OTHERS if name in given}
+    fields = {"name": "Rule", "kind": kind} | others | complete(kind, given)
+    return create_rule(fields, devices, channel_ids=channels, now=now)
 
 
 def alarm_of(device_id: str, **given: Any) -> Alarm:

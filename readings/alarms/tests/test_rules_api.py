@@ -8,6 +8,7 @@ from devices.tests.fixtures import problem
 from readings.alarms.models import Alarm, Rule
 from readings.alarms.parameters import condition_of
 from readings.alarms.rules import RULES_MAX
+from readings.alarms.tests.channels import channel
 from readings.alarms.tests.rules import alarm_of, evaluate, make_rule
 from readings.tests.logs import NOON, at, new, store
 
@@ -42,6 +43,9 @@ def test_a_rule_is_created_with_its_defaults(admin, db):
         "clear_margin": 0.0,
         "clear_for": 0,
         "devices": [],
+        "channels": [],
+        "repeat": None,
+        "muted_until": None,
         "text": "",
         "is_active": True,
     }
@@ -121,9 +125,13 @@ def test_it_names_devices_in_the_order_of_their_ids(admin, mote, other_device):
         ({"is_active": "yes"}, "is_active", "invalid"),
         ({"tags": ["roof"]}, "tags", "no_tags_yet"),
         ({"tags": []}, "tags", "no_tags_yet"),
-        ({"channels": [1]}, "channels", "unknown_field"),
-        ({"repeat": 60}, "repeat", "unknown_field"),
-        ({"muted_until": None}, "muted_until", "unknown_field"),
+        ({"channels": [1]}, "channels", "unknown_channel"),
+        ({"channels": ["1"]}, "channels.0", "invalid"),
+        ({"channels": None}, "channels", "null"),
+        ({"repeat": 59}, "repeat", "min_value"),
+        ({"repeat": 31 * 86_400 + 1}, "repeat", "max_value"),
+        ({"muted_until": "tomorrow"}, "muted_until", "invalid_time"),
+        ({"muted_until": 5}, "muted_until", "invalid"),
         ({"id": 5}, "id", "unknown_field"),
     ],
 )
@@ -160,6 +168,23 @@ def test_a_change_keeps_what_is_not_sent_and_null_is_the_default(admin, device):
     assert admin.patch(address, {"kind": "threshold", "name": "Cold"}).json()["name"] == "Cold"
 
 
+def test_it_keeps_its_channels_its_repetition_and_its_mute(admin, db):
+    first, second = channel(name="Desk"), channel(name="Attic")
+    given = {"channels": [second.pk, first.pk, first.pk], "repeat": 3600, "muted_until": "2030-05-09T10:00:00Z"}
+    document = create(admin, **HOT, **given)
+    address = f"{RULES}/{document['id']}"
+
+    kept = {"channels": [first.pk, second.pk], "repeat": 3600, "muted_until": "2030-05-09T10:00:00.000000Z"}
+    assert document == document | kept
+    assert admin.get(address).json() == document
+    assert document in admin.get(RULES).json()["results"]
+    assert admin.patch(address, {"name": "Warm"}).json() == document | {"name": "Warm"}
+    changed = admin.patch(address, {"channels": [second.pk], "repeat": None, "muted_until": None}).json()
+    assert [changed[name] for name in kept] == [[second.pk], None, None]
+    messages = [entry.get_change_message() for entry in LogEntry.objects.order_by("id")]
+    assert messages == ["Added.", "Changed Name.", "Changed Repeat, Muted until and Channels."]
+
+
 def test_a_deleted_rule_is_gone_and_its_alarms_name_it(admin, device):
     rule = create(admin, **HOT)
     alarm_of("mote-1", rule=Rule.objects.get(pk=rule["id"]))
@@ -180,11 +205,11 @@ def test_an_unknown_rule_is_not_found(admin, db, number):
 
 
 @pytest.mark.parametrize("rules", [1, 9])
-def test_the_list_has_all_rules_in_two_queries(admin, mote, other_device, django_assert_num_queries, rules):
+def test_the_list_has_all_rules_in_three_queries(admin, mote, other_device, django_assert_num_queries, rules):
     Rule.objects.all().delete()
     made = [make_rule(metric="temperature", above=n, devices=("mote-2", "mote-1")[: n % 3]) for n in range(rules)]
 
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         listed = admin.get(RULES).json()
 
     assert [rule["id"] for rule in listed["results"]] == [rule.pk for rule in made]

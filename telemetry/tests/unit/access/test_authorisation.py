@@ -12,6 +12,7 @@ from django.urls import reverse
 from msgspec import json
 
 from devices.tests.fixtures import ADMIN_KEY, problem, staff_client
+from readings.alarms.tests.channels import channel
 from readings.alarms.tests.rules import alarm_of
 from telemetry.tests.support.clients.callers import World
 from telemetry.tests.support.routes import routes
@@ -66,6 +67,15 @@ alarm-rule-detail GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200
 alarm-rule-detail PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 alarms.manage_rules
 alarm-rule-detail DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 alarms.manage_rules
 alarm-rule-preview POST  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 alarms.manage_rules
+alarm-rule-mute   PUT    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 ACKNOWLEDGE
+alarm-rule-mute   DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 ACKNOWLEDGE
+channel-list      GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.manage_rules
+channel-list      POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 alarms.manage_rules
+channel-detail    PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 alarms.manage_rules
+channel-detail    DELETE 401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 alarms.manage_rules
+device-mute       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
+device-mute       PUT    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 ACKNOWLEDGE
+device-mute       DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 ACKNOWLEDGE
 realtime-tickets  POST   401 401 401 201 404 201 401 401 403 201 201 201 403 201 403 401 403 403 readings.view_reading
 """
 CALLERS = (
@@ -117,6 +127,10 @@ BODIES = {
     ("alarm-rule-list", "POST"): RULE,
     ("alarm-rule-detail", "PATCH"): {"name": "Warm"},
     ("alarm-rule-preview", "POST"): {"rule": RULE},
+    ("alarm-rule-mute", "PUT"): {"until": "+2h"},
+    ("device-mute", "PUT"): {"until": "+2h"},
+    ("channel-list", "POST"): {"name": "Desk", "kind": "webhook", "target": "http://127.0.0.1:9/hook"},
+    ("channel-detail", "PATCH"): {"name": "Attic"},
 }
 
 
@@ -126,7 +140,7 @@ def url(name):
     given: dict[str, object] = {"device_id": "mote-1"}
     if parts and parts != ["device_id"]:
         alarm = alarm_of("mote-1")
-        given |= {"alarm_id": alarm.pk, "rule_id": alarm.rule_id}
+        given |= {"alarm_id": alarm.pk, "rule_id": alarm.rule_id, "channel_id": channel().pk}
     return reverse(name, kwargs={part: given[part] for part in parts})
 
 
@@ -173,7 +187,7 @@ def test_who_is_refused_changes_nothing(name, method, admin):
 
 
 def stored(admin):
-    paths = ("devices", "alarms?state=all", "alarm-rules")
+    paths = ("devices", "alarms?state=all", "alarm-rules", "channels", "devices/mote-1/mute")
     return [admin.get(f"/api/v1/{path}").json() for path in paths]
 
 

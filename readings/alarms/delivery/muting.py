@@ -1,0 +1,54 @@
+"""Mutes: until a time, alarms of a rule or about a device are recorded and nothing is sent.
+
+When a mute ends, what it held back is sent if it still matters: `readings.alarms.delivery.releasing`.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from devices.changes import log_changed
+from devices.models import Device
+from readings.alarms.models import DeviceMute, Rule
+
+MUTE_MAX = timedelta(days=366)
+
+
+def mute_device(device: Device, until: datetime | None, *, by: int | None = None) -> None:
+    """Mutes the device until then; None ends the mute. `by`: the account for the list of changes."""
+    with transaction.atomic():
+        if until is None:
+            changed = DeviceMute.objects.filter(device=device).delete()[0]
+        else:
+            before = DeviceMute.objects.filter(device=device).values_list("until", flat=True).first()
+            changed = before != until
+            DeviceMute.objects.update_or_create(device=device, defaults={"until": until})
+        if changed and by is not None:
+            log_changed([device], muted_text(until), by=by)
+
+
+def mute_rule(rule: Rule, until: datetime | None, *, by: int | None = None) -> None:
+    """Mutes the rule until then; None ends the mute. Raises Rule.DoesNotExist if it was deleted."""
+    with transaction.atomic():
+        rule = Rule.objects.existing().select_for_update().get(pk=rule.pk)
+        if rule.muted_until != until:
+            Rule.objects.filter(pk=rule.pk).update(muted_until=until)
+            if by is not None:
+                log_changed([rule], muted_text(until), by=by)
+
+
+def muted_text(until: datetime | None) -> str:
+    """A change for the list of changes."""
+    return "Ended the mute of its alarms." if until is None else f"Muted its alarms until {until:%Y-%m-%d %H:%M} UTC."
+
+
+def muted_until(device: Device, *, now: datetime) -> datetime | None:
+    """None if the device is not muted now."""
+    return DeviceMute.objects.filter(device=device, until__gt=now).values_list("until", flat=True).first()
+
+
+def muted_devices(device_ids: Collection[str], *, now: datetime) -> set[str]:
+    """Those of the devices that are muted now."""
+    muted = DeviceMute.objects.filter(device_id__in=device_ids, until__gt=now)
+    return {str(device_id) for device_id in muted.values_list("device_id", flat=True)}
