@@ -2,15 +2,20 @@
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from devices.models import Device
 from devices.tests.fixtures import staff_client
+from devices.times import rfc3339
+from readings.alarms.delivery.muting import mute_device, mute_rule
 from readings.alarms.models import Alarm, Rule, Severity
 from readings.alarms.querysets import SEVERITIES
+from readings.alarms.tests.channels import channel as make_channel
 from readings.alarms.tests.rules import alarm_of, make_rule
 from readings.tests.logs import at, make_devices, new, store
 
@@ -108,6 +113,23 @@ class TestAlarms:
             assert f'href="{address}"' not in viewer
             assert f'href="{address}"' in manager
 
+    def test_it_knows_what_is_muted(self, device, other_device):
+        rule = make_rule(metric="temperature", above=30)
+        until = timezone.now() + timedelta(hours=1)
+        mute_rule(rule, until)
+        mute_device(device, until)
+        mute_device(other_device[0], timezone.now() - timedelta(hours=1))
+        page = carried(staff_client("viewer", ALARMS, RULES), "/alarms/", "alarms")
+        assert page["muted"] == [["mote-1", rfc3339(until)]]
+        assert rfc3339(until) in [one["muted_until"] for one in page["rules"]]
+
+    def test_it_says_how_to_get_the_first_message_until_there_is_a_channel(self, db):
+        manager = staff_client("manager", ALARMS, RULES, MANAGE)
+        assert "No messages are sent yet" in html_of(manager, "/alarms/")
+        assert "No messages are sent yet" not in html_of(staff_client("viewer", ALARMS, RULES), "/alarms/")
+        make_channel()
+        assert "No messages are sent yet" not in html_of(manager, "/alarms/")
+
     def test_it_says_so_while_no_rule_is_on(self, db):
         viewer = staff_client("viewer", ALARMS, RULES)
         assert "nothing is watched" in html_of(viewer, "/alarms/")
@@ -123,40 +145,39 @@ class TestAlarms:
 
 
 class TestRules:
-    def test_it_carries_each_rule_with_its_devices_and_open_alarms(self, device):
-        rule = make_rule(metric="temperature", above=30, devices=("mote-1",))
-        alarm_of("mote-1", rule=rule)
-        page = carried(staff_client("manager", ALARMS, RULES, MANAGE), "/alarms/rules/", "rules")
-        (found,) = [one for one in page["rules"] if one["id"] == rule.pk]
-        assert (found["above"], found["devices"]) == (30, ["mote-1"])
-        assert page["open"] == {str(rule.pk): 1}
-        assert page["manages"] is True
+    def test_it_carries_how_many_alarms_of_each_rule_are_open(self, device):
+        alarm = alarm_of("mote-1")
+        manager = staff_client("manager", ALARMS, RULES, MANAGE, "alarms.acknowledge_alarm")
+        page = carried(manager, "/alarms/rules/", "rules")
+        assert (page["open"], page["manages"], page["mutes"]) == ({str(alarm.rule_id): 1}, True, True)
 
     def test_who_may_only_look_sees_neither_alarms_nor_controls(self, device):
         alarm_of("mote-1")
         page = carried(staff_client("viewer", RULES), "/alarms/rules/", "rules")
-        assert (page["open"], page["manages"]) == ({}, False)
+        assert (page["open"], page["manages"], page["mutes"]) == ({}, False, False)
 
-    def test_it_costs_the_same_queries_however_many_rules_there_are(self, device):
+    def test_it_costs_the_same_queries_however_many_alarms_there_are(self, db):
         viewer = staff_client("viewer", ALARMS, RULES)
         few = queries(viewer, "/alarms/rules/")
-        for _ in range(20):
-            make_rule(metric="temperature", above=30, devices=("mote-1",))
+        alarms_of_many(20)
         assert queries(viewer, "/alarms/rules/") == few
 
 
 class TestForm:
-    def test_a_new_rule_offers_the_metrics_and_devices_that_there_are(self, device, other_device):
+    def test_a_new_rule_offers_the_metrics_devices_and_channels_that_there_are(self, device, other_device):
         store([new(temperature=20, extra={"co2": 400})])
+        channel = make_channel()
         page = carried(staff_client("manager", MANAGE), "/alarms/rules/new", "page")
-        assert page["rule"] is None
+        assert page["id"] is None
         assert page["metrics"] == ["humidity", "temperature", "voltage", "co2"]
         assert page["devices"] == [["mote-1", "North window"]]
+        assert page["channels"] == [{"id": channel.pk, "name": channel.name}]
 
-    def test_it_carries_the_rule_to_change(self, device):
-        rule = make_rule(metric="temperature", above=30, devices=("mote-1",), name="Hot")
-        page = carried(staff_client("manager", MANAGE), f"/alarms/rules/{rule.pk}/", "page")
-        assert (page["rule"]["name"], page["rule"]["above"], page["rule"]["devices"]) == ("Hot", 30, ["mote-1"])
+    def test_it_names_the_rule_to_change(self, device):
+        rule = make_rule(metric="temperature", above=30, name="Hot")
+        manager = staff_client("manager", MANAGE)
+        assert carried(manager, f"/alarms/rules/{rule.pk}/", "page")["id"] == rule.pk
+        assert "<h1>Hot</h1>" in html_of(manager, f"/alarms/rules/{rule.pk}/")
 
     def test_of_a_rule_that_is_gone_there_is_no_form(self, db):
         rule = make_rule(metric="temperature", above=30)
@@ -207,8 +228,8 @@ class TestOtherPages:
             alarm_of("mote-1", rule=make_rule(metric="temperature", above=30, name=f"Rule {n}", severity=severity))
         page = html_of(viewer, "/admin/")
         assert "7 open alarms</h2>" in page
-        assert re.findall(r"<td>(Rule \d)</td>", page)[:2] == ["Rule 1", "Rule 0"]
-        assert len(re.findall(r"<td>Rule \d</td>", page)) == 5
+        assert re.findall(r"<b>(Rule \d)</b>", page)[:2] == ["Rule 1", "Rule 0"]
+        assert len(re.findall(r"<b>Rule \d</b>", page)) == 5
         Alarm.objects.exclude(rule__severity="critical").delete()
         assert "1 open alarm</h2>" in html_of(viewer, "/admin/")
         assert "open alarm" not in html_of(staff_client("other", READ), "/admin/")

@@ -1,13 +1,15 @@
 // One alarm in a list. It is created once, and then only changed parts are updated, so that nobody's typing is lost.
 
 import { ago, localMoment, utc } from "../format.js";
-import { Refused } from "./requests.js";
+import { deviceMute, mutedText, muteForm, ruleMute } from "./mute.js";
+import { Refused, ask } from "./requests.js";
 import { about, acknowledgement, ending, values } from "./words.js";
 
 export class AlarmRow {
   // `page`: { units, links, acknowledges }; `texts`: what to do, by rule id. `onAcknowledge(alarm, comment)` returns a promise.
-  constructor({ page, texts, onAcknowledge }) {
-    Object.assign(this, { page, texts, onAcknowledge });
+  // `mutes`: until when, by the address of the API of what is muted; null: nothing can be muted here.
+  constructor({ page, texts, onAcknowledge, mutes = null }) {
+    Object.assign(this, { page, texts, onAcknowledge, mutes });
     this.root = make("li", "alarm");
     this.severity = this.root.appendChild(make("span", "severity"));
     const what = this.root.appendChild(make("div", "alarm-what"));
@@ -48,7 +50,8 @@ export class AlarmRow {
     const began = Date.parse(alarm.began_at);
     const late = alarm.late ? ", noticed later" : "";
     if (alarm.state === "open") {
-      set(this.when, `since ${ago(began, now).replace("just now", "now").replace(" ago", "")}${late}`);
+      const muted = this.targets(alarm).map(([, address]) => mutedText(this.mutes?.get(address), now)).find(Boolean);
+      set(this.when, `since ${ago(began, now).replace("just now", "now").replace(" ago", "")}${late}${muted ? `, ${muted}` : ""}`);
     } else {
       const lasted = about((Date.parse(alarm.resolved_at) - began) / 1000);
       const ended = ending(alarm);
@@ -60,7 +63,10 @@ export class AlarmRow {
 
   showButton(alarm) {
     const wanted = this.page.acknowledges && alarm.state === "open";
-    if (!wanted && !this.form) this.button?.remove();
+    if (!wanted && !this.form) {
+      this.button?.remove();
+      this.muting?.remove();
+    }
     if (!wanted) return;
     if (!this.button) {
       this.button = make("button", "action small");
@@ -68,8 +74,55 @@ export class AlarmRow {
       this.button.addEventListener("click", () => this.open());
     }
     if (!this.form && !this.button.isConnected) this.known.append(this.button);
+    this.showMuting(alarm);
     set(this.button, alarm.acknowledged_at ? "Comment" : "Acknowledge");
     this.button.setAttribute("aria-label", `${this.button.textContent}: ${alarm.rule.name}, ${alarm.device_name || alarm.device_id}`);
+  }
+
+  targets({ rule, device_id: id, device_name: name }) {
+    return [[`this rule: ${rule.name}`, ruleMute(rule.id)], [`this device: ${name || id}`, deviceMute(id)]];
+  }
+
+  showMuting(alarm) {
+    if (!this.mutes) return;
+    if (!this.muting) {
+      this.muting = make("button", "action small");
+      this.muting.type = "button";
+      this.muting.addEventListener("click", () => this.openMuting());
+    }
+    const muted = this.targets(this.alarm).find(([, address]) => mutedText(this.mutes.get(address)));
+    set(this.muting, muted ? "Unmute" : "Mute");
+    this.muting.setAttribute("aria-label", `${this.muting.textContent}: ${alarm.rule.name}, ${alarm.device_name || alarm.device_id}`);
+    if (!this.form && !this.muting.isConnected) this.known.append(this.muting);
+  }
+
+  async openMuting() {
+    const muted = this.targets(this.alarm).find(([, address]) => mutedText(this.mutes.get(address)));
+    if (muted) return this.unmute(muted[1]);
+    this.muting.hidden = true;
+    const form = muteForm({
+      targets: this.targets(this.alarm),
+      onDone: (address, until) => this.mutes.set(address, until),
+      onClose: () => {
+        this.muting.hidden = false;
+        this.muting.focus();
+        this.show(this.alarm);
+      },
+    });
+    this.known.append(form);
+    form.querySelector("select").focus();
+  }
+
+  async unmute(address) {
+    this.muting.disabled = true;
+    try {
+      await ask("DELETE", address);
+      this.mutes.delete(address);
+    } catch (error) {
+      set(this.note, `Not unmuted: ${error.message}`);
+    }
+    this.muting.disabled = false;
+    this.show(this.alarm);
   }
 
   open() {

@@ -3,6 +3,7 @@
 import { Choice } from "../alarms/choice.js";
 import { Known } from "../alarms/known.js";
 import { AlarmList } from "../alarms/list.js";
+import { deviceMute, ruleMute } from "../alarms/mute.js";
 import { ask } from "../alarms/requests.js";
 import { showOpen } from "../bell.js";
 import { whole } from "../format.js";
@@ -18,7 +19,10 @@ const element = (id) => document.getElementById(id);
 const choice = new Choice();
 const outage = new Outage({ connection: element("connection"), banner: element("notice"), page: element("content") });
 const texts = new Map(page.rules.map(({ id, text }) => [id, text]));
-const options = { page, texts, onAcknowledge: acknowledge };
+const mutes = new Map([
+  ...page.rules.map(({ id, muted_until: until }) => [ruleMute(id), until]), ...page.muted.map(([id, until]) => [deviceMute(id), until]),
+]);
+const options = { page, texts, mutes, onAcknowledge: acknowledge };
 const parts = {
   open: { known: new Known(), list: new AlarmList(element("open"), options), limit: OPEN_LIMIT },
   resolved: { known: new Known(), list: new AlarmList(element("resolved"), options), limit: RESOLVED_LIMIT },

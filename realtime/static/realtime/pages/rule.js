@@ -4,7 +4,8 @@ import { DeviceChooser } from "../alarms/devices.js";
 import { BLANKS, READY_MADE, blank, cleared, fieldsOf, ruleOf } from "../alarms/fields.js";
 import { Previewing, summary } from "../alarms/previewing.js";
 import { ask } from "../alarms/requests.js";
-import { condition } from "../alarms/words.js";
+import { make } from "../alarms/row.js";
+import { condition, duration } from "../alarms/words.js";
 import { Chart, readout } from "../device/chart.js";
 import { bandsOf, linesOf } from "../device/marks.js";
 import { columns, load } from "../device/series.js";
@@ -18,15 +19,16 @@ const page = JSON.parse(document.getElementById("page").textContent);
 const element = (id) => document.getElementById(id);
 const form = element("form");
 const blanks = [...form.querySelectorAll("[data-blank]")];
-let fields = page.rule ? fieldsOf(page.rule) : blank({ ...READY_MADE.range });
-let named = Boolean(page.rule); // the name was typed, or is that of a rule
+let rule = null; // the one that is changed; null: a new one
+let fields = blank(READY_MADE.range);
+let named = false; // the name was typed, or is that of a rule
 let preview = null;
 let chart = null;
 let drawn = null; // [device id, its aggregates]
 let loading = null;
 
 const chooser = new DeviceChooser({
-  input: element("device-input"), options: element("device-options"), box: element("devices-chosen"), chosen: page.rule?.devices ?? [],
+  input: element("device-input"), options: element("device-options"), box: element("devices-chosen"), chosen: [],
   offered: page.devices, onChange: changed,
 });
 const previewing = new Previewing(
@@ -96,12 +98,12 @@ function showPreview(rule, answer, error) {
   }
   preview = { rule, ...summary(answer) };
   const { alarms, devices, open, byDevice } = preview;
-  const opened = `${whole(alarms)}${answer.truncated ? " or more" : ""} ${plural(alarms, "alarm", "alarms")}`;
-  const where = `on ${whole(byDevice.length)} of ${whole(devices)} ${plural(devices, "device", "devices")}`;
+  const some = `${whole(alarms)} ${plural(alarms, "alarm", "alarms")} in the last 7 days`;
+  const of = `${whole(devices)} ${plural(devices, "device", "devices")}`;
   const now = open ? ` ${whole(open)} of them would be open now.` : "";
-  const cut = answer.truncated ? " There is more than a preview looks at." : "";
-  const none = devices ? `No alarm in the last 7 days, on ${whole(devices)} ${plural(devices, "device", "devices")}.` : "No device has reported this yet.";
-  say(alarms ? `${opened} in the last 7 days, ${where}.${now}${cut}` : `${none}${cut}`, alarms ? "some" : "none");
+  const cut = answer.truncated ? " This is part of the answer: a preview ends after 5 seconds, 200,000 readings or 1,000 alarms." : "";
+  const none = devices ? `No alarm in the last 7 days, on ${of}.` : "No device has reported this yet.";
+  say(alarms ? `${answer.truncated ? "At least " : ""}${some}, on ${whole(byDevice.length)} of ${of}.${now}${cut}` : `${none}${cut}`, alarms ? "some" : "none");
   offerDevices();
 }
 
@@ -171,8 +173,10 @@ function showWrong(wrong) {
   );
 }
 
+const channelBoxes = () => [...element("channels").querySelectorAll("input")];
+
 async function save() {
-  const { rule, missing } = ruleOf(fields);
+  const { rule: said, missing } = ruleOf(fields);
   const devices = element("whom").value === "some" ? chooser.ids : [];
   if (missing.length) {
     form.querySelector(`[data-blank="${missing[0]}"]`).focus();
@@ -184,12 +188,14 @@ async function save() {
     showWrong([["devices", "Choose a device, or let the rule apply to all devices."]]);
     return;
   }
-  const body = { ...(page.rule ? cleared(rule) : rule), name: element("name").value, text: element("text").value, devices };
-  if (page.rule) delete body.kind;
+  const channels = channelBoxes().filter(({ checked }) => checked).map(({ value }) => Number(value));
+  const repeat = channels.length && element("repeat").value ? Number(element("repeat").value) : null;
+  const body = { ...(rule ? cleared(said) : said), name: element("name").value, text: element("text").value, devices, channels, repeat };
+  if (rule) delete body.kind;
   element("save").disabled = true;
   showWrong([]);
   try {
-    await ask(page.rule ? "PATCH" : "POST", page.rule ? `/api/v1/alarm-rules/${page.rule.id}` : "/api/v1/alarm-rules", { body });
+    await ask(rule ? "PATCH" : "POST", rule ? `/api/v1/alarm-rules/${rule.id}` : "/api/v1/alarm-rules", { body });
     location.assign("/alarms/rules/");
   } catch (error) {
     element("save").disabled = false;
@@ -199,12 +205,34 @@ async function save() {
   }
 }
 
-for (const metric of new Set([...page.metrics, ...(fields.metric ? [fields.metric] : [])])) {
-  element("metric").add(new Option(metricName(metric), metric));
+// Fills the form with a rule, as the API returns it.
+function take(given) {
+  rule = given;
+  named = true;
+  fields = fieldsOf(rule);
+  if (fields.metric && !page.metrics.includes(fields.metric)) element("metric").add(new Option(metricName(fields.metric), fields.metric));
+  element("name").value = rule.name;
+  element("text").value = rule.text;
+  element("whom").value = rule.devices.length ? "some" : "all";
+  chooser.ids = [...rule.devices];
+  chooser.draw();
+  for (const box of channelBoxes()) box.checked = rule.channels.includes(Number(box.value));
+  const repeat = element("repeat");
+  if (rule.repeat && ![...repeat.options].some(({ value }) => value === String(rule.repeat))) repeat.add(new Option(`every ${duration(rule.repeat)}`, rule.repeat));
+  repeat.value = rule.repeat ?? "";
 }
-element("name").value = page.rule?.name ?? "";
-element("text").value = page.rule?.text ?? "";
-element("whom").value = page.rule?.devices.length ? "some" : "all";
+
+for (const metric of page.metrics) element("metric").add(new Option(metricName(metric), metric));
+element("repeat-part").hidden = page.channels.length === 0;
+element("no-channels").hidden = page.channels.length > 0;
+for (const { id, name } of page.channels) {
+  const label = make("label", "choice");
+  const box = make("input");
+  box.type = "checkbox";
+  box.value = id;
+  label.append(box, name);
+  element("channels").append(label);
+}
 form.addEventListener("input", (event) => {
   if (event.target.id === "name") named = event.target.value !== "";
   if (event.target.dataset.blank) typed(event.target);
@@ -225,5 +253,13 @@ for (const button of document.querySelectorAll("[data-ready]")) {
 }
 element("shown").addEventListener("change", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart?.recolor());
+if (page.id) {
+  try {
+    take(await ask("GET", `/api/v1/alarm-rules/${page.id}`));
+  } catch (error) {
+    showWrong([["", `The rule could not be loaded. ${error.message}`]]);
+    element("save").disabled = true;
+  }
+}
 fill();
 changed();

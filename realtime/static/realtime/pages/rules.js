@@ -1,10 +1,13 @@
 // The page with all rules: a switch for each, and its deletion with a question before.
 
+import { muteForm, mutedText, ruleMute } from "../alarms/mute.js";
 import { make, set } from "../alarms/row.js";
 import { ask } from "../alarms/requests.js";
 import { appliesTo, condition } from "../alarms/words.js";
 import { whole } from "../format.js";
 import { plural } from "../plural.js";
+
+const AGAIN_MS = 5000;
 
 const page = JSON.parse(document.getElementById("rules").textContent);
 const element = (id) => document.getElementById(id);
@@ -21,6 +24,7 @@ class RuleRow {
     this.actions = this.root.appendChild(make("div", "actions"));
     this.alarms = this.actions.appendChild(make("a", "action small"));
     if (page.manages) this.addControls();
+    if (page.mutes) this.addMute();
     this.failure = this.root.appendChild(make("p", "question alarm-failure"));
     this.failure.setAttribute("role", "alert");
     this.show();
@@ -41,13 +45,44 @@ class RuleRow {
     this.delete.addEventListener("click", () => this.question());
   }
 
+  addMute() {
+    this.mute = this.actions.appendChild(make("button", "action small"));
+    this.mute.type = "button";
+    this.mute.addEventListener("click", () => {
+      if (mutedText(this.rule.muted_until)) return this.attempt(() => this.unmute());
+      this.mute.disabled = true;
+      const form = muteForm({
+        targets: [[this.rule.name, ruleMute(this.rule.id)]],
+        onDone: (address, until) => (this.rule.muted_until = until),
+        onClose: () => {
+          this.mute.disabled = false;
+          this.mute.focus();
+          this.show();
+        },
+      });
+      form.classList.add("question");
+      this.root.append(form);
+      form.querySelector("select").focus();
+    });
+  }
+
+  async unmute() {
+    await ask("DELETE", ruleMute(this.rule.id));
+    this.rule.muted_until = null;
+  }
+
   show() {
     const { id, name, severity, is_active: active } = this.rule;
     this.root.classList.toggle("off", !active);
     set(this.severity, severity);
     this.severity.dataset.severity = severity;
     set(this.name, name);
-    set(this.words, `${condition(this.rule, page.units)}, on ${appliesTo(this.rule)}`);
+    const muted = mutedText(this.rule.muted_until);
+    set(this.words, `${condition(this.rule, page.units)}, on ${appliesTo(this.rule)}${muted ? ` (${muted})` : ""}`);
+    if (this.mute) {
+      set(this.mute, muted ? "Unmute" : "Mute");
+      this.mute.setAttribute("aria-label", `${this.mute.textContent} ${name}`);
+    }
     this.alarms.hidden = !this.open;
     this.alarms.href = `/alarms/?rule=${id}`;
     set(this.alarms, `${whole(this.open)} open ${plural(this.open, "alarm", "alarms")}`);
@@ -62,13 +97,14 @@ class RuleRow {
 
   async attempt(work) {
     this.failure.textContent = "";
-    for (const control of [this.box, this.delete]) control.disabled = true;
+    const controls = [this.box, this.delete, this.mute].filter(Boolean);
+    for (const control of controls) control.disabled = true;
     try {
       await work();
     } catch (error) {
       this.failure.textContent = error.status === 404 ? "Somebody else has deleted this rule." : error.message;
     }
-    for (const control of [this.box, this.delete]) control.disabled = false;
+    for (const control of controls) control.disabled = false;
     this.show();
   }
 
@@ -109,5 +145,18 @@ class RuleRow {
   }
 }
 
-for (const rule of page.rules) element("list").append(new RuleRow(rule).root);
-element("none").hidden = page.rules.length > 0;
+async function load() {
+  try {
+    const { results } = await ask("GET", "/api/v1/alarm-rules");
+    element("failure").hidden = true;
+    element("list").replaceChildren(...results.map((rule) => new RuleRow(rule).root));
+    element("none").hidden = results.length > 0;
+  } catch (error) {
+    element("failure").hidden = false;
+    element("failure").textContent = `The rules could not be loaded. ${error.message} Trying again …`;
+    setTimeout(load, AGAIN_MS);
+  }
+  element("list").removeAttribute("aria-busy");
+}
+
+load();
