@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from devices.database.errors import Trouble, words_of
 from devices.database.work_kinds import Work, working_at
+from readings.alarms.delivery.rounds import is_late as is_delivery_late
 from readings.upkeep.rounds import is_late, last_round
 from telemetry.middleware import problems
 from telemetry.models import HealthProbe
@@ -38,12 +39,15 @@ async def health(request: HttpRequest) -> JsonResponse:
     """`/health`, for people and alerts: 503 if no readings can be stored.
 
     200 "degraded" if the channel layer does not answer, or, with `"maintenance": "late"`, if no process has completed a
-    round of maintenance for too long.
+    round of maintenance for too long, or, with `"delivery": "late"`, if no process sends messages about alarms.
     """
     checks = {"database": await database_probe.look(), "channel_layer": await probe_channel_layer()}
     if checks["database"] == "ok" and database_probe.maintenance_is_late:
         checks["maintenance"] = "late"
-    status = "ok" if checks["channel_layer"] == "ok" and "maintenance" not in checks else "degraded"
+    if checks["database"] == "ok" and database_probe.delivery_is_late:
+        checks["delivery"] = "late"
+    late = checks.keys() & {"maintenance", "delivery"}
+    status = "ok" if checks["channel_layer"] == "ok" and not late else "degraded"
     if checks["database"] != "ok":
         status = "unavailable"
     return answer(status, checks, ready=status != "unavailable")
@@ -88,8 +92,9 @@ class DatabaseProbe:
 
     def __init__(self) -> None:
         self.answer = ""
-        # Maintenance may run in another process, so its state is read from the database.
+        # Maintenance and delivery may run in another process, so their state is read from the database.
         self.maintenance_is_late = False
+        self.delivery_is_late = False
         self.looked_at = 0.0
         self.looking = False
 
@@ -104,7 +109,7 @@ class DatabaseProbe:
         try:
             async with asyncio.timeout(DATABASE_PROBE_SECONDS):
                 await sync_to_async(write_probe)()
-                self.maintenance_is_late = await sync_to_async(is_maintenance_late)()
+                self.maintenance_is_late, self.delivery_is_late = await sync_to_async(late)()
             self.answer = "ok"
         except (DatabaseError, InterfaceError, TimeoutError) as error:
             self.answer = name_of(error)
@@ -126,14 +131,15 @@ def name_of(error: Exception) -> str:
     return code.removeprefix("database_")
 
 
-def is_maintenance_late() -> bool:
-    """Whether maintenance is late; False if the database does not say."""
+def late() -> tuple[bool, bool]:
+    """Whether maintenance and the delivery of messages are late; False if the database does not say."""
     try:
         with working_at(Work.INGEST):
-            return is_late(last_round(), now=timezone.now())
+            now = timezone.now()
+            return is_late(last_round(), now=now), is_delivery_late(now=now)
     except (DatabaseError, InterfaceError) as error:
-        logger.warning("Health: the last round of maintenance cannot be read (%s)", words_of(error))
-        return False
+        logger.warning("Health: the last rounds of maintenance and delivery cannot be read (%s)", words_of(error))
+        return False, False
     finally:
         if not connection.in_atomic_block:
             connection.close()

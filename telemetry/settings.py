@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from telemetry.configuration.environment import Environment, database, local_names, unencoded
+from telemetry.configuration.environment import Environment, database, local_names, mail, unencoded
 from telemetry.monitoring.logging import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -49,6 +49,12 @@ DEFAULT_REPORT_INTERVAL: int = env.number("DEFAULT_REPORT_INTERVAL", default=60)
 # Requests other than ingest that one caller (key or session, else address) may have running in each process.
 QUESTIONS_PER_CALLER: int = env.number("QUESTIONS_PER_CALLER", default=4)
 
+# The pages' address for people, such as https://telemetry.example.org, for the links in messages.
+PUBLIC_URL: str = env.str("PUBLIC_URL", default="").rstrip("/")
+# The mail server; empty: no e-mail is sent.
+EMAIL_URL = env.str("EMAIL_URL", default="")
+EMAIL_FROM: str = env.str("EMAIL_FROM", default="telemetry@localhost")
+
 DATABASE_URL = env.str("DATABASE_URL", default="sqlite:///telemetry.sqlite3")
 
 # --- Derived and fixed settings ------------------------------------------------------------------
@@ -57,6 +63,12 @@ DATABASES = {"default": database(DATABASE_URL, base=BASE_DIR)}
 # Characters of its user and password that must be percent-encoded, for the system check.
 DATABASE_URL_UNENCODED = unencoded(DATABASE_URL)
 del DATABASE_URL  # DATABASES has its password already
+EMAIL_URL_SET = bool(EMAIL_URL)
+globals().update(mail(EMAIL_URL))
+DEFAULT_FROM_EMAIL = EMAIL_FROM
+# Seconds to connect, and for each answer of the mail server.
+EMAIL_TIMEOUT = 10
+del EMAIL_URL  # it has a password, and the settings above have it already
 IN_PRODUCTION = APP_ENV == "production"
 # The listed names, this machine's loopback names and, with HOST=0.0.0.0, its names on the local network.
 ALLOWED_HOSTS = [*LISTED_HOSTS, *local_names(HOST)]

@@ -17,3 +17,13 @@ FAILED_DEVICES = Counter(
 FAILED_RULES = Counter(
     "telemetry_alarms_failed_rules_total", "How often a rule could not judge readings of a device, and left them out."
 )
+TRIES = Counter(
+    "telemetry_alarms_message_tries_total", "Tries of this process to send a message, by their result.", ["result"]
+)
+for result in ("delivered", "failed"):
+    TRIES.labels(result)
+GIVEN_UP = Counter("telemetry_alarms_messages_given_up_total", "Messages that this process gave up for a channel.")
+FAILED_ROUNDS = Counter(
+    "telemetry_alarms_failed_delivery_rounds_total",
+    "Rounds of delivery that ended with an error. The next one goes on.",
+)

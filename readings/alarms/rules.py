@@ -16,6 +16,8 @@ from devices.changes import log_added, log_changed, log_deleted
 from devices.models import Device
 from readings.alarms.conditions.states import OpenAlarm, State
 from readings.alarms.conditions.threshold import Threshold
+from readings.alarms.delivery.gathering import Notices
+from readings.alarms.delivery.outbox import drop
 from readings.alarms.models import Alarm, Channel, EvaluationState, Kind, Reason, Rule, RuleChannel, RuleDevice, RuleSet
 from readings.alarms.parameters import condition_of
 from readings.alarms.signals import AlarmChange, announce, change_of
@@ -169,7 +171,8 @@ def judge_anew(rule: Rule, *, metric_changed: bool, now: datetime) -> list[Alarm
     ended = Alarm.objects.open().filter(rule=rule)
     if not metric_changed:
         ended = ended.none() if rule.for_all_devices else ended.exclude(device_id__in=devices_of(rule))
-    changes = resolve_all(list(ended.select_related("rule", "device")), Reason.RULE_CHANGED, now=now)
+    changes = resolve_all(alarms := list(ended.select_related("rule", "device")), Reason.RULE_CHANGED, now=now)
+    Notices([("resolved", alarm) for alarm in alarms], now=now, in_evaluation=False).write()
     keeps_heard = rule.kind == Kind.SILENCE and not metric_changed
     states = EvaluationState.objects.filter(rule=rule)
     if keeps_heard:
@@ -224,7 +227,8 @@ def adapted(moment: datetime) -> Any:
 
 
 def stand_down(rule: Rule, reason: Reason, *, now: datetime) -> list[AlarmChange]:
-    """Resolves the open alarms of a rule that no longer judges, and deletes its states."""
+    """Resolves the open alarms of a rule that no longer judges, and deletes its states and what it had to send."""
+    drop(rule, now=now)
     EvaluationState.objects.filter(rule=rule).delete()
     return resolve_all(list(Alarm.objects.open().filter(rule=rule).select_related("rule", "device")), reason, now=now)
 

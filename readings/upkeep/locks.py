@@ -10,10 +10,15 @@ from typing import Literal
 
 from django.db import DatabaseError, InterfaceError, connection
 
-Task = Literal["maintenance", "alarms", "migration"]
+Task = Literal["maintenance", "alarms", "delivery", "migration"]
 
 # Keys of PostgreSQL's advisory locks: arbitrary numbers that nothing else uses.
-KEYS: dict[Task, int] = {"maintenance": 7_310_867_041, "migration": 7_310_867_042, "alarms": 7_310_867_043}
+KEYS: dict[Task, int] = {
+    "maintenance": 7_310_867_041,
+    "migration": 7_310_867_042,
+    "alarms": 7_310_867_043,
+    "delivery": 7_310_867_044,
+}
 
 POLL_SECONDS = 0.25
 

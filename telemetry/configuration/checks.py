@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,6 +101,15 @@ def addresses() -> Iterator[CheckMessage]:
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or "*" in origin:
             hint = "Write scheme, host and any unusual port, as browsers send it: https://app.example.org"
             yield Error(f"ALLOWED_ORIGINS lists {origin!r}, which is not an origin.", hint, id="telemetry.E011")
+    parts = urlsplit(settings.PUBLIC_URL)
+    if settings.PUBLIC_URL and (parts.scheme not in ("http", "https") or not parts.netloc or parts.query):
+        hint = "Write the address at which people open the pages: https://telemetry.example.org"
+        yield Error(f"PUBLIC_URL is {settings.PUBLIC_URL!r}, which is no such address.", hint, id="telemetry.E031")
+    if "@" not in parseaddr(settings.DEFAULT_FROM_EMAIL)[1]:
+        hint = "Write an address, or a name and an address: Telemetry <telemetry@example.org>"
+        yield Error(
+            f"EMAIL_FROM is {settings.DEFAULT_FROM_EMAIL!r}, which is no e-mail address.", hint, id="telemetry.E032"
+        )
     for entry in settings.TRUSTED_PROXIES:
         if not is_proxy(entry):
             hint = (

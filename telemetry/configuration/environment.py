@@ -142,3 +142,34 @@ def _sqlite(entry: dict[str, Any], base: Path) -> dict[str, Any]:
         # A file, as in production, so that all threads see one database and locks are real.
         "TEST": {"NAME": f"{tempfile.gettempdir()}/telemetry-test-{os.getpid()}.sqlite3"},
     }
+
+
+def mail(url: str) -> dict[str, Any]:
+    """Django's settings of an `EMAIL_URL`, such as `smtp+tls://user:password@mail.example.org:587`; empty: no mail.
+
+    Raises ImproperlyConfigured, whose message does not contain the URL, because that has a password.
+    """
+    settings: dict[str, Any] = {
+        "EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend",
+        "EMAIL_HOST": "",
+        "EMAIL_PORT": 25,
+        "EMAIL_HOST_USER": "",
+        "EMAIL_HOST_PASSWORD": "",
+        "EMAIL_USE_TLS": False,
+        "EMAIL_USE_SSL": False,
+        "EMAIL_FILE_PATH": "",
+    }
+    if not url:
+        return settings
+    forms = "smtp://, smtp+tls:// (STARTTLS), smtp+ssl:// or consolemail://"
+    try:
+        found = Environment.email_url_config(url)
+        if found["EMAIL_BACKEND"].endswith("smtp.EmailBackend") and not found["EMAIL_HOST"]:
+            raise ValueError
+    except (ImproperlyConfigured, ValueError, KeyError, AttributeError) as error:
+        raise ImproperlyConfigured(
+            f"EMAIL_URL cannot be read. It begins with {forms}, then the mail server."
+        ) from error
+    found = {name: value for name, value in found.items() if name in settings and value is not None}
+    default_port = 465 if found.get("EMAIL_USE_SSL") else 587 if found.get("EMAIL_USE_TLS") else 25
+    return settings | {"EMAIL_PORT": default_port} | found

@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 
 from django.conf import settings
 
+from readings.alarms.delivery.courier import keep_delivering
+from readings.alarms.delivery.wakeup import wake
 from readings.alarms.evaluation.loop import Waker, keep_evaluating
 from readings.alarms.upkeep.heartbeat import heart
 from readings.upkeep.maintenance import keep_maintaining
 from telemetry.databases.ending import end_database_work
 from telemetry.server.files import raise_file_limit
 
-# Seconds in which maintenance and the evaluation of alarms must end their steps when the server stops; then the steps
-# are interrupted.
+# Seconds in which maintenance, the evaluation of alarms and the delivery of messages must end their steps when the
+# server stops; then the steps are interrupted.
 STOP_SECONDS = 4.0
 
 
@@ -60,12 +62,13 @@ def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
 
 
 def serve_and_maintain(*, ready: Callable[[], None]) -> None:
-    """Does the same as `serve`, and runs maintenance and the evaluation of alarms in threads."""
+    """Does the same as `serve`, and runs maintenance, the evaluation of alarms and their delivery in threads."""
     stop, waker = threading.Event(), Waker()
     waker.listen()
     threads = [
         threading.Thread(target=keep_maintaining, args=[stop], name="maintenance", daemon=True),
         threading.Thread(target=keep_evaluating, args=[stop], kwargs={"waker": waker}, name="alarms", daemon=True),
+        threading.Thread(target=keep_delivering, args=[stop], name="delivery", daemon=True),
     ]
     for thread in threads:
         thread.start()
@@ -74,6 +77,7 @@ def serve_and_maintain(*, ready: Callable[[], None]) -> None:
     finally:
         stop.set()
         waker.end()
+        wake()
         join(threads)
         end_database_work()
         join(threads)

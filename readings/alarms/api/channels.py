@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from django.db import connection
 from django.utils import timezone
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
@@ -26,6 +28,7 @@ from readings.alarms.delivery.channels import (
     delete_channel,
 )
 from readings.alarms.delivery.muting import mute_device, muted_until
+from readings.alarms.delivery.sending import send, trial_post
 from readings.alarms.delivery.targets import InvalidTarget
 from readings.alarms.documents import time_or_none
 from readings.alarms.models import Channel
@@ -40,12 +43,21 @@ def naming_the_target() -> Iterator[None]:
         raise ValidationError({"target": ErrorDetail(str(error), code=error.code)}) from error
 
 
+def tested(channel: Channel) -> dict[str, Any]:
+    """Sends a test message; what came of it, as the API returns it. Holds no connection to the database meanwhile."""
+    now = timezone.now()
+    if not connection.in_atomic_block:
+        connection.close()
+    answer = send(channel, trial_post(channel, now=now), now=now)
+    return {"delivered": answer.delivered, "detail": answer.detail, "answer": answer.body or None}
+
+
 class ChannelViewSet(GenericViewSet[Channel]):
     permission_classes = [CallerPermission]
     queryset = Channel.objects.all()
     lookup_field = "pk"
     lookup_url_kwarg = "channel_id"
-    admin_permissions = dict.fromkeys(("channels", "create", "partial_update", "destroy"), MANAGE_RULES)
+    admin_permissions = dict.fromkeys(("channels", "create", "partial_update", "destroy", "test"), MANAGE_RULES)
     open_to: dict[str, tuple[Role, ...]] = {}
 
     @openapi.channel_list
@@ -91,6 +103,11 @@ class ChannelViewSet(GenericViewSet[Channel]):
     def destroy(self, request: Request, channel_id: int) -> Response:
         """Rules no longer have the channel. Says how many messages were still to be sent to it."""
         return Response({"dropped": delete_channel(self.get_object(), by=author(caller_of(request)))})
+
+    @openapi.channel_test
+    def test(self, request: Request, channel_id: int) -> Response:
+        """Sends a test message now, which takes up to 20 s, and shows the receiver's answer."""
+        return Response(tested(self.get_object()))
 
 
 class DeviceMuteViewSet(DeviceScope):

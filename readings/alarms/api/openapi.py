@@ -187,6 +187,21 @@ channel_delete = extend_schema(
     parameters=[CHANNEL_PATH],
     responses={(200, JSON): record({"dropped": COUNT | {"description": "Messages that were still to be sent."}})},
 )
+channel_test = extend_schema(
+    operation_id="channel_test",
+    summary="Send a test message",
+    parameters=[CHANNEL_PATH],
+    request=None,
+    responses={
+        (200, JSON): record(
+            {
+                "delivered": {"type": "boolean"},
+                "detail": STRING | {"description": "What happened, for people."},
+                "answer": STRING_OR_NULL | {"description": "Of a webhook, the beginning of the receiver's answer."},
+            }
+        )
+    },
+)
 device_mute = extend_schema(
     operation_id="device_mute", summary="Until when a device is muted", responses={(200, JSON): MUTE}
 )

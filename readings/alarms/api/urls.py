@@ -26,6 +26,7 @@ urlpatterns = [
         ChannelViewSet.as_view({"patch": "partial_update", "delete": "destroy"}),
         name="channel-detail",
     ),
+    path("channels/<channel_id:channel_id>/test", ChannelViewSet.as_view({"post": "test"}), name="channel-test"),
     path(
         "devices/<device_id:device_id>/mute",
         DeviceMuteViewSet.as_view({"get": "retrieve", "put": "mute", "delete": "unmute"}),

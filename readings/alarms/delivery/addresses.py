@@ -38,14 +38,12 @@ def check_address(address: str, *, private: bool) -> None:
         parsed = ip_address(address.partition("%")[0])
     except ValueError as error:
         raise AddressRefused(f"{address[:60]!r} is not a numeric address.") from error
-    for found in (parsed, embedded(parsed)):
-        if found is None:
-            continue
-        if any(found in network for network in REFUSED):
-            raise AddressRefused(f"The address {parsed} is link-local, reserved or a metadata service.")
-        if not private and not found.is_global:
-            detail = "is in a private network, which ALLOW_PRIVATE_TARGETS=false forbids"
-            raise AddressRefused(f"The address {parsed} {detail}.")
+    meant = [found for found in (parsed, embedded(parsed)) if found is not None]
+    if any(found in network for found in meant for network in REFUSED):
+        raise AddressRefused(f"The address {parsed} is link-local, reserved or a metadata service.")
+    if not private and not all(found.is_global for found in meant):
+        detail = "is in a private network, which ALLOW_PRIVATE_TARGETS=false forbids"
+        raise AddressRefused(f"The address {parsed} {detail}.")
 
 
 def embedded(address: IPv4Address | IPv6Address) -> IPv4Address | None:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from devices.changes import log_changed
 from devices.models import Device
@@ -46,6 +47,12 @@ def muted_text(until: datetime | None) -> str:
 def muted_until(device: Device, *, now: datetime) -> datetime | None:
     """None if the device is not muted now."""
     return DeviceMute.objects.filter(device=device, until__gt=now).values_list("until", flat=True).first()
+
+
+def muted_alarms(*, now: datetime) -> Q:
+    """Matches alarms whose rule or device is muted now."""
+    of_device = DeviceMute.objects.filter(device_id=OuterRef("device_id"), until__gt=now)
+    return Q(rule__muted_until__gt=now) | Q(Exists(of_device))
 
 
 def muted_devices(device_ids: Collection[str], *, now: datetime) -> set[str]:

@@ -11,6 +11,7 @@ import msgspec
 from django.db import connection
 
 from readings.alarms import instruments
+from readings.alarms.delivery.gathering import end_evaluation
 from readings.alarms.evaluation import silences
 from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules, current_version, load_rules
 from readings.alarms.evaluation.outcomes import Outcome
@@ -68,14 +69,18 @@ class Evaluator:
         if not rules.rules and self.skipped_version == rules.version:
             return self.done
         with exclusively("alarms"):
-            for changes in self.steps(now=now):
-                self.count(changes)
-                announce(changes)
-                if stop and stop.is_set():
-                    break
-                if seconds is not None and time.monotonic() - started > seconds:
-                    self.done.unfinished = True
-                    break
+            try:
+                for changes in self.steps(now=now):
+                    self.count(changes)
+                    announce(changes)
+                    if stop and stop.is_set():
+                        break
+                    if seconds is not None and time.monotonic() - started > seconds:
+                        self.done.unfinished = True
+                        break
+            finally:
+                if self.done.opened or self.done.resolved:
+                    end_evaluation()
         instruments.JUDGED.inc(self.done.readings)
         instruments.EVALUATED.set_to_current_time()
         return self.done

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from devices.models import Device
 from readings.alarms.conditions.states import Event, Opened
+from readings.alarms.delivery.gathering import Notices
 from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules
 from readings.alarms.evaluation.positions import Part, advance
 from readings.alarms.models import Alarm, EvaluationState, Kind, Reason, RuleSet
@@ -139,9 +140,11 @@ class Outcome:
             version = RuleSet.objects.select_for_update().values_list("version", flat=True).first() or 0
             if version != rules.version:
                 raise Outrun
+            notices = Notices(self.happened, now=self.now, in_evaluation=True)
             # Before the inserts, because only one alarm of a rule and device may be open.
             self.store_changed()
             Alarm.objects.bulk_create(self.created.values(), batch_size=500)
+            notices.write()
             self.store_states()
             if parts:
                 advance(parts)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from devices.plurals import counted
+from readings.alarms.delivery.courier import deliver_once, keep_delivering
+from readings.alarms.delivery.wakeup import wake
 from readings.alarms.evaluation.evaluator import Evaluation, Evaluator
 from readings.alarms.evaluation.loop import keep_evaluating
 from readings.alarms.upkeep.retention import expire_alarms
@@ -21,15 +23,15 @@ from readings.upkeep.retention import expiries
 from readings.upkeep.rollups import waiting
 from readings.upkeep.rounds import last_round
 
-# How long the evaluation of alarms may take to end its step when the command stops.
+# How long the evaluation of alarms and the delivery of messages may take to end when the command stops.
 STOP_SECONDS = 4.0
 
 
 class Command(BaseCommand):
     help = (
-        "Rolls readings up into statistics by hour and minute, judges new readings by the alarm rules, and deletes "
-        "readings and alarms that are older than their retention. Runs until it is stopped; use --once for cron. The "
-        "command `up` includes it."
+        "Rolls readings up into statistics by hour and minute, judges new readings by the alarm rules, sends messages "
+        "about alarms, and deletes readings and alarms that are older than their retention. Runs until it is stopped; "
+        "use --once for cron. The command `up` includes it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -114,13 +116,19 @@ class Command(BaseCommand):
 
     def loop(self, stop: threading.Event, interval: float) -> None:
         connection.ensure_connection()  # an unreachable database is an error only at the start
-        alarms = threading.Thread(target=keep_evaluating, args=[stop], name="alarms", daemon=True)
-        alarms.start()
+        threads = [
+            threading.Thread(target=keep_evaluating, args=[stop], name="alarms", daemon=True),
+            threading.Thread(target=keep_delivering, args=[stop], name="delivery", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
         try:
             self.keep_maintaining(stop, interval)
         finally:
             stop.set()
-            alarms.join(STOP_SECONDS)
+            wake()
+            for thread in threads:
+                thread.join(STOP_SECONDS)
 
     def keep_maintaining(self, stop: threading.Event, interval: float) -> None:
         console = Console()
@@ -145,8 +153,9 @@ class Command(BaseCommand):
 
 
 def evaluate_once(stop: threading.Event) -> Evaluation:
-    """Judges all new readings, and deletes expired alarms. Raises Busy and DatabaseError."""
+    """Judges all new readings, sends what is due, and deletes expired alarms. Raises Busy and DatabaseError."""
     evaluator = Evaluator()
     done = evaluator.evaluate(now=timezone.now(), stop=stop)
     expire_alarms(now=timezone.now(), stop=stop)
+    deliver_once(stop=stop)
     return done

@@ -59,7 +59,7 @@ def load(monkeypatch):
 def test_the_example_says_what_is_the_default_anyway(load):
     example, default = load(**DOCUMENTED), load()
 
-    for name in (READ - {"DATABASE_URL"}) | {"DATABASES"}:
+    for name in (READ - {"DATABASE_URL", "EMAIL_URL"}) | {"DATABASES", "EMAIL_URL_SET", "EMAIL_BACKEND"}:
         assert example[name] == default[name], name
 
 
@@ -67,6 +67,24 @@ def test_secrets_have_no_default(load):
     loaded = load()
 
     assert (loaded["SECRET_KEY"], loaded["API_SECRET_KEY"], loaded["DEVICE_API_KEYS"]) == ("", "", [])
+
+
+def test_a_mail_server_is_one_address(load):
+    loaded = load(EMAIL_URL="smtp+tls://ada:p%40ss@mail.example.org", EMAIL_FROM="Telemetry <telemetry@example.org>")
+
+    assert (loaded["EMAIL_URL_SET"], loaded["EMAIL_HOST"], loaded["EMAIL_PORT"]) == (True, "mail.example.org", 587)
+    assert (loaded["EMAIL_HOST_USER"], loaded["EMAIL_HOST_PASSWORD"]) == ("ada", "p@ss")
+    assert (loaded["EMAIL_USE_TLS"], loaded["EMAIL_USE_SSL"]) == (True, False)
+    assert loaded["DEFAULT_FROM_EMAIL"] == "Telemetry <telemetry@example.org>"
+    assert load(EMAIL_URL="smtp+ssl://mail.example.org")["EMAIL_PORT"] == 465
+    assert "EMAIL_URL" not in loaded
+
+
+@pytest.mark.parametrize("url", ["mail.example.org", "pigeon://ada:secret@coop", "smtp://", "smtp://ada:secret@h:x"])
+def test_a_mail_server_that_is_none_stops_the_start_without_showing_its_password(load, url):
+    with pytest.raises(ImproperlyConfigured, match="EMAIL_URL cannot be read") as caught:
+        load(EMAIL_URL=url)
+    assert "secret" not in str(caught.value)
 
 
 def test_debug_is_off_unless_asked_for(load):

@@ -10,7 +10,7 @@ from django.utils import timezone
 from devices.tests.fixtures import problem
 from readings.alarms.delivery.channels import CHANNELS_MAX
 from readings.alarms.models import Channel, Delivery, Message
-from readings.alarms.tests.channels import channel
+from readings.alarms.tests.delivery.channels import channel
 from readings.alarms.tests.rules import make_rule
 from readings.tests.logs import NOON
 
