@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from readings.alarms.tests.channels import channel as make_channel
 
 from devices.models import Device
 from devices.tests.fixtures import staff_client
@@ -15,7 +16,6 @@ from devices.times import rfc3339
 from readings.alarms.delivery.muting import mute_device, mute_rule
 from readings.alarms.models import Alarm, Rule, Severity
 from readings.alarms.querysets import SEVERITIES
-from readings.alarms.tests.channels import channel as make_channel
 from readings.alarms.tests.rules import alarm_of, make_rule
 from readings.tests.logs import at, make_devices, new, store
 
@@ -100,7 +100,7 @@ class TestAlarms:
         rule = make_rule(metric="temperature", above=30, name="Hot", text="Open a window")
         everybody = staff_client("everybody", ALARMS, RULES, "alarms.acknowledge_alarm", READ)
         page = carried(everybody, "/alarms/", "alarms")
-        assert {"id": rule.pk, "name": "Hot", "text": "Open a window"} in page["rules"]
+        assert {"id": rule.pk, "name": "Hot", "text": "Open a window", "muted_until": None} in page["rules"]
         assert (page["acknowledges"], page["links"]) == (True, True)
         page = carried(staff_client("viewer", ALARMS), "/alarms/", "alarms")
         assert page["rules"] == []

@@ -6,7 +6,6 @@ import { addButtons } from "../copying.js";
 import { whole } from "../format.js";
 import { plural } from "../plural.js";
 
-const page = JSON.parse(document.getElementById("page").textContent);
 const element = (id) => document.getElementById(id);
 const HINTS = {
   webhook: ["Address", "https://example.org/hook"],
@@ -25,20 +24,18 @@ function row(channel) {
   const actions = root.appendChild(make("div", "actions"));
   const result = root.appendChild(make("p", "question"));
   result.setAttribute("role", "status");
-  if (page.tests) {
-    const test = actions.appendChild(button("Send a test", channel.name));
-    test.addEventListener("click", async () => {
-      test.disabled = true;
-      set(result, "Sending …");
-      try {
-        const { delivered, detail } = await ask("POST", `/api/v1/channels/${channel.id}/test`, { body: {} });
-        set(result, delivered ? `Delivered. ${detail}` : `Not delivered. ${detail}`);
-      } catch (error) {
-        set(result, error.message);
-      }
-      test.disabled = false;
-    });
-  }
+  const test = actions.appendChild(button("Send a test", channel.name));
+  test.addEventListener("click", async () => {
+    test.disabled = true;
+    set(result, "Sending …");
+    try {
+      const { delivered, detail, answer } = await ask("POST", `/api/v1/channels/${channel.id}/test`);
+      set(result, [delivered ? "Delivered." : "Not delivered.", detail, answer && `The receiver says: ${answer}`].filter(Boolean).join(" "));
+    } catch (error) {
+      set(result, error.message);
+    }
+    test.disabled = false;
+  });
   const remove = actions.appendChild(button("Delete", channel.name));
   remove.addEventListener("click", () => question(root, channel, remove));
   return root;

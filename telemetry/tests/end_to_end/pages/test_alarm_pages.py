@@ -99,7 +99,7 @@ def test_from_the_form_to_an_alarm_that_opens_is_acknowledged_and_resolved(page,
     expect(alarm).to_contain_text("Check the door.")
     expect(page.locator("#bell")).to_have_attribute("data-open", "1")
 
-    alarm.get_by_role("button").click()
+    alarm.get_by_role("button", name="Acknowledge").click()
     page.get_by_label("Comment").fill("On my way")
     page.keyboard.press("Enter")
     expect(alarm).to_contain_text("admin: On my way")
@@ -224,7 +224,7 @@ def test_a_server_that_is_away_is_announced_and_a_comment_is_not_lost(page, serv
     api(server, "POST", "alarm-rules", name="Hot", kind="threshold", metric="temperature", above=25)
     post(server, device_id="cellar", temperature=30)
     page.goto(f"{server.url}/alarms/")
-    page.locator("#open .alarm").get_by_role("button").click()
+    page.locator("#open .alarm").get_by_role("button", name="Acknowledge").click()
     page.get_by_label("Comment").fill("On my way")
     page.route("**/acknowledge", lambda route: route.fulfill(status=503, body="<html>", content_type="text/html"))
     page.keyboard.press("Enter")
@@ -233,4 +233,64 @@ def test_a_server_that_is_away_is_announced_and_a_comment_is_not_lost(page, serv
     page.unroute("**/acknowledge")
     page.keyboard.press("Enter")
     expect(page.locator("#open .alarm")).to_contain_text("admin: On my way")
+    post(server, device_id="cellar", temperature=20)
+
+
+def test_a_channel_is_made_tested_chosen_in_a_rule_and_deleted(page, server, no_rules):
+    page.goto(f"{server.url}/alarms/")
+    page.get_by_role("link", name="Make a channel").click()
+    page.fill("#name", "Desk")
+    page.fill("#target", "nothing like an address")
+    page.click("#create")
+    expect(page.locator("#wrong")).to_contain_text("target")
+    page.fill("#target", "http://127.0.0.1:9/hook")
+    page.click("#create")
+    expect(page.locator("#secret pre")).to_contain_text("whsec_")
+    assert barriers(page) == []
+    page.get_by_role("button", name="Send a test: Desk").click()
+    expect(page.locator(".rule [role=status]")).to_contain_text("Not delivered.")
+
+    page.goto(f"{server.url}/alarms/rules/new")
+    page.get_by_role("button", name="Out of range").click()
+    page.get_by_label("Desk").check()
+    page.select_option("#repeat", label="every 4 h")
+    page.get_by_role("button", name="Make the rule").click()
+    expect(page.locator(".rule")).to_have_count(1)
+    (rule,) = api(server, "GET", "alarm-rules")["results"]
+    assert (len(rule["channels"]), rule["repeat"]) == (1, 14_400)
+    page.get_by_role("link", name="Edit").click()
+    expect(page.get_by_label("Desk")).to_be_checked()
+    expect(page.locator("#repeat")).to_have_value("14400")
+
+    page.goto(f"{server.url}/alarms/channels/")
+    page.get_by_role("button", name="Delete: Desk").click()
+    page.get_by_role("button", name="Delete the channel").click()
+    expect(page.locator("#none")).to_be_visible()
+    assert api(server, "GET", "alarm-rules")["results"][0]["channels"] == []
+
+
+def test_a_rule_and_a_device_are_muted_for_a_while(page, server, no_rules):
+    rule = api(server, "POST", "alarm-rules", name="Hot", kind="threshold", metric="temperature", above=25)
+    post(server, device_id="cellar", temperature=30)
+    page.goto(f"{server.url}/alarms/")
+    alarm = page.locator("#open .alarm")
+    alarm.get_by_role("button", name="Mute: Hot").click()
+    page.get_by_label("What to mute").select_option(label="this device: cellar")
+    page.get_by_label("For how long").select_option(label="8 hours")
+    page.get_by_role("button", name="Mute", exact=True).click()
+    expect(alarm).to_contain_text("muted until")
+    assert api(server, "GET", "devices/cellar/mute")["muted_until"]
+    page.reload()
+    alarm.get_by_role("button", name="Unmute").click()
+    expect(alarm).not_to_contain_text("muted until")
+    assert api(server, "GET", "devices/cellar/mute")["muted_until"] is None
+
+    page.goto(f"{server.url}/alarms/rules/")
+    page.get_by_role("button", name="Mute Hot").click()
+    assert barriers(page) == []
+    page.get_by_role("button", name="Mute", exact=True).click()
+    expect(page.locator(".rule")).to_contain_text("muted until")
+    assert api(server, "GET", f"alarm-rules/{rule['id']}")["muted_until"]
+    page.get_by_role("button", name="Unmute Hot").click()
+    expect(page.locator(".rule")).not_to_contain_text("muted until")
     post(server, device_id="cellar", temperature=20)

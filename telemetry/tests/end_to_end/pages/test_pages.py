@@ -37,7 +37,8 @@ PAGES = [
         "/docs",
         "/redoc",
     ),
-    *("/alarms/", "/alarms/?severity=info", "/alarms/rules/", "/alarms/rules/1/", "/alarms/rules/new", "/nowhere"),
+    *("/alarms/", "/alarms/?severity=info", "/alarms/rules/", "/alarms/rules/1/", "/alarms/rules/new"),
+    *("/alarms/channels/", "/nowhere"),
 ]
 
 # The width and height in pixels of what has the colour of a chart's line.
