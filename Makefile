@@ -18,7 +18,7 @@ PYTHON ?= python3
 INSTALL = $$(if grep -qs '^uv = ' $(VENV)/pyvenv.cfg; then echo uv pip install --python $(VENV); \
 	else echo $(VENV)/bin/python -m pip install --disable-pip-version-check; fi) --quiet -r
 
-.PHONY: run test test-all test-on fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-pages bench-compare recipes screenshots
+.PHONY: run test test-all test-on fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-pages bench-alarms bench-compare recipes screenshots
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
@@ -61,6 +61,9 @@ bench-queries: $(VENV)/dev.installed
 
 bench-pages: $(VENV)/dev.installed
 	@$(VENV)/bin/python -m benchmarks.pages $(ARGS)
+
+bench-alarms: $(VENV)/dev.installed
+	@$(VENV)/bin/python -m benchmarks.alarms $(ARGS)
 
 bench-compare: $(VENV)/dev.installed
 	@test -n "$(BEFORE)" || { echo "BEFORE is missing: make bench-compare BEFORE=/path/to/a/checkout"; exit 1; }

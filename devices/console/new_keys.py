@@ -37,8 +37,10 @@ class SeeOther(HttpResponseRedirect):
     status_code = 303
 
 
-def keep(request: HttpRequest, keys: Sequence[Pair], *, now: datetime) -> HttpResponse:
-    """Stores (device id, key) pairs; returns the redirect to the page that shows them.
+def keep(
+    request: HttpRequest, keys: Sequence[Pair], *, now: datetime, view: str = "admin:devices_device_new_keys"
+) -> HttpResponse:
+    """Stores (device id, key) pairs; returns the redirect to the page `view` that shows them.
 
     Call it in the transaction that stores the hashes, so that no key is stored that cannot be shown.
     """
@@ -56,7 +58,7 @@ def keep(request: HttpRequest, keys: Sequence[Pair], *, now: datetime) -> HttpRe
         del pages[0]
     session[IN_SESSION] = pages
     session.save()
-    address = reverse("admin:devices_device_new_keys", args=[page])
+    address = reverse(view, args=[page])
     response = SeeOther(address)
     response.set_cookie(
         COOKIE,

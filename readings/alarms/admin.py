@@ -1,11 +1,13 @@
-"""Read-only lists of alarms and rules; the API changes them."""
+"""The console's pages: read-only lists of alarms and rules, which the API changes, channels, and the outbox."""
 
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
 
-from readings.alarms.models import Alarm, Rule
+from readings.alarms.console.channels import ChannelAdmin
+from readings.alarms.console.outbox import DeliveryAdmin
+from readings.alarms.models import Alarm, Channel, Delivery, Rule
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -22,6 +24,10 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+admin.site.register(Channel, ChannelAdmin)
+admin.site.register(Delivery, DeliveryAdmin)
 
 
 @admin.register(Alarm)
@@ -55,7 +61,8 @@ class RuleAdmin(ReadOnly):
     list_display = ("name", "kind", "severity", "metric", "for_all_devices", "is_active")
     fields = (
         *("name", "kind", "severity", "metric", "above", "below", "for_seconds", "clear_margin", "clear_for"),
-        *("seconds", "tolerance", "change", "per", "for_all_devices", "text", "is_active", "judged_since"),
+        *("seconds", "tolerance", "change", "per", "for_all_devices", "text", "repeat", "muted_until", "is_active"),
+        "judged_since",
     )
     list_filter = ("kind", "severity", "is_active")
     search_fields = ("name",)

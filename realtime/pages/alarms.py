@@ -93,9 +93,3 @@ def rule_page(request: HttpRequest, rule_id: int | None = None) -> HttpResponse:
         "units": UNITS,
     }
     return render(request, "realtime/rule.html", {"page": page, "rule": rule})
-
-
-@for_accounts_with(MANAGE_RULES)
-def channels_page(request: HttpRequest) -> HttpResponse:
-    """`/alarms/channels/`: where messages go; makes, tests and deletes channels."""
-    return render(request, "realtime/channels.html")

@@ -1,4 +1,4 @@
-"""Prometheus gauges read from the database: open alarms, and readings that were not judged yet."""
+"""Prometheus gauges read from the database: open alarms, readings that were not judged yet, and messages."""
 
 import logging
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from devices.models import DeviceState
 from readings.alarms.evaluation.active_rules import load_rules
-from readings.alarms.models import Alarm, Severity
+from readings.alarms.models import Alarm, Delivery, DeliveryState, Severity
 
 logger = logging.getLogger(__name__)
 
@@ -31,25 +31,37 @@ def open_by_severity() -> dict[str, int]:
     return dict.fromkeys(Severity.values, 0) | dict(counted)
 
 
+def messages_by_state() -> dict[str, int]:
+    counted = Delivery.objects.order_by().values_list("state").annotate(Count("pk"))
+    return dict.fromkeys(DeliveryState.values, 0) | dict(counted)
+
+
 class Alarms(Collector):
     """Read from the database, because another process may evaluate. Absent if the database is unreachable."""
 
-    def families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+    def families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
         return (
             GaugeMetricFamily("telemetry_alarms_open", "Open alarms, by severity.", labels=["severity"]),
             GaugeMetricFamily("telemetry_alarms_lag_readings", "Readings that active rules have not judged yet."),
+            GaugeMetricFamily(
+                "telemetry_alarms_messages",
+                "Messages for a channel in the outbox, which keeps the latest 10,000 finished messages.",
+                labels=["state"],
+            ),
         )
 
     def describe(self) -> Iterable[Metric]:
         return self.families()
 
     def collect(self) -> Iterable[Metric]:
-        opened, lag = self.families()
+        opened, lag, messages = self.families()
         try:
             for severity, count in open_by_severity().items():
                 opened.add_metric([severity], count)
             lag.add_metric([], waiting())
+            for state, count in messages_by_state().items():
+                messages.add_metric([state], count)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("Metrics: cannot read alarms from the database (%s)", str(error).strip())
             return ()
-        return opened, lag
+        return opened, lag, messages

@@ -263,3 +263,4 @@ if (page.id) {
 }
 fill();
 changed();
+form.inert = false; // what is typed before would be lost

@@ -47,7 +47,6 @@ alarms            GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200
 alarm-counts      GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 alarms.view_alarm
 alarm-rules       GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 alarms.view_rule
 alarm-rule-new    GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 alarms.manage_rules
-alarm-channels    GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 alarms.manage_rules
 alarm-rule        GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 alarms.manage_rules
 ingest            POST   401 401 401 201 403 201 401 401 201 403 401 401 401 401 401 401 401 401
 ingest-batch      POST   401 401 401 201 422 201 401 401 201 403 401 401 401 401 401 401 401 401
@@ -215,6 +214,7 @@ def test_who_is_refused_changes_nothing(permission, admin):
     world = World(permission, EVERY_PERMISSION)
     clients = [world.client(caller) for caller in ("nobody", "wrong", "url", "other", "without", "visitor", "closed")]
     alarm_of("mote-1")
+    channel()
     before = stored(admin)
 
     for name, method in refused:

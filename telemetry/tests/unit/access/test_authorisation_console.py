@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from devices.models import Device
+from readings.alarms.tests.delivery.channels import channel, delivery
 from readings.alarms.tests.rules import alarm_of
 from readings.ingest.refused_posts import Times, keep, refused_post
 from readings.models import Reading, Rejection
@@ -62,6 +63,19 @@ alarms_rule_add             302  302  302   302   302   403   403   403  403 ala
 alarms_rule_change          302  302  302   302   302   403   200   200  200 alarms.view_rule
 alarms_rule_history         302  302  302   302   302   403   200   200  200 alarms.view_rule+admin.view_logentry
 alarms_rule_delete          302  302  302   302   302   403   403   403  403 alarms.view_rule
+alarms_channel_changelist   302  302  302   302   302   403   200   200  200 alarms.manage_rules
+alarms_channel_add          302  302  302   302   302   403   200   200  200 alarms.manage_rules
+alarms_channel_change       302  302  302   302   302   403   200   200  200 alarms.manage_rules
+alarms_channel_history      302  302  302   302   302   403   200   200  200 alarms.manage_rules+admin.view_logentry
+alarms_channel_delete       302  302  302   302   302   403   200   200  200 alarms.manage_rules
+alarms_channel_test         302  302  302   302   302   405   405   405  405 alarms.manage_rules
+alarms_channel_new_secret   302  302  302   302   302   405   405   405  405 alarms.manage_rules
+alarms_channel_secret       302  302  302   302   302   403   410   410  410 alarms.manage_rules
+alarms_delivery_changelist  302  302  302   302   302   403   200   200  200 alarms.manage_rules
+alarms_delivery_add         302  302  302   302   302   403   403   403  403 alarms.manage_rules
+alarms_delivery_change      302  302  302   302   302   403   200   200  200 alarms.manage_rules
+alarms_delivery_history     302  302  302   302   302   403   200   200  200 alarms.manage_rules+admin.view_logentry
+alarms_delivery_delete      302  302  302   302   302   403   403   403  403 alarms.manage_rules
 admin_logentry_changelist   302  302  302   302   302   403   200   200  200 admin.view_logentry
 admin_logentry_add          302  302  302   302   302   403   403   403  403 admin.add_logentry
 admin_logentry_change       302  302  302   302   302   403   200   200  200 admin.view_logentry+devices.view_device
@@ -109,10 +123,12 @@ def url(name, world):
     if name == "view_on_site":
         content_type = ContentType.objects.get_for_model(Device)
         return reverse("admin:view_on_site", args=[content_type.pk, world.mote.pk])
+    if name == "alarms_channel_secret":
+        return reverse(f"admin:{name}", args=["nothing-kept"])
     if name == "devices_device_new_keys":  # `without` may add devices, which is enough
         return reverse(f"admin:{name}", args=["nothing-kept"])
     words = name.split("_")
-    if len(words) > 2 and words[2] in ("change", "history", "delete", "rotate", "password"):
+    if len(words) > 2 and words[2] in ("change", "history", "delete", "rotate", "password", "test", "new"):
         return reverse(f"admin:{name}", args=[object_of(words[1])])
     return reverse(f"admin:{name}")
 
@@ -122,6 +138,8 @@ def object_of(model):
         return Group.objects.get_or_create(name="operators")[0].pk
     if model == "user":
         return User.objects.get_or_create(username="colleague", is_superuser=False)[0].pk
+    if model in ("channel", "delivery"):
+        return (channel() if model == "channel" else delivery()).pk
     if model in ("alarm", "rule"):
         alarm = alarm_of("mote-1")
         return alarm.pk if model == "alarm" else alarm.rule_id

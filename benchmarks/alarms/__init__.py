@@ -1,0 +1,1 @@
+"""`make bench-alarms`: how soon a message about an alarm arrives, and what rules cost ingest."""

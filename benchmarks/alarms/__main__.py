@@ -1,0 +1,203 @@
+"""`make bench-alarms`: from commit to receipt at a local webhook, and ingest with rules against without.
+
+python -m benchmarks.alarms              about 5 minutes
+python -m benchmarks.alarms --quick      a minute, for a first look
+
+Needs PostgreSQL at 127.0.0.1:5432. Writes no document; the figures are in docs/benchmarks.md.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from benchmarks.contenders.served import FLEET_KEY, SEED, create_database, drop_database, python
+from benchmarks.measuring.servers import Server
+
+PORT = int(os.environ.get("BENCH_ALARMS_PORT", "8760"))
+DATABASE = "bench_alarms"
+ADMIN_KEY = "admin-key-of-the-benchmark-0123456789"
+DEVICES = 10_000
+RATE = 1_000
+# Each of these rules is used once in PROBE_SECONDS * PROBES, so that no message is gathered with the one before.
+PROBES = 12
+PROBE_SECONDS = 2.0
+ROUNDS = 3
+CONNECTIONS = 4
+ENVIRONMENT = {
+    "ENV_FILE": os.devnull,
+    "SECRET_KEY": "secret-key-of-the-benchmark-0123456789-0123456789",
+    "API_SECRET_KEY": ADMIN_KEY,
+    "DEVICE_API_KEYS": FLEET_KEY,
+    "CONNECTIONS_PER_ADDRESS": "0",
+    "PORT": str(PORT),
+    "LOG_LEVEL": "WARNING",
+    "DATABASE_URL": f"postgres://postgres@127.0.0.1/{DATABASE}",
+}
+console = Console()
+
+
+class Receiver:
+    """A webhook. `received`: when the message about a rule arrived, by the rule's name and in order."""
+
+    def __init__(self) -> None:
+        self.received: dict[str, list[float]] = {}
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                now = time.monotonic()
+                document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(204)
+                self.end_headers()
+                if document["type"] == "alarm.opened":
+                    receiver.received.setdefault(document["data"]["rule"]["name"], []).append(now)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def rules(channel: int) -> Iterator[dict[str, Any]]:
+    """Twenty rules: PROBES of them open alarms when they are asked to; the others judge the fleet's metrics."""
+    for number in range(PROBES):
+        yield {"kind": "threshold", "metric": f"probe_{number}", "above": 0, "channels": [channel]}
+    for metric in ("temperature", "humidity"):
+        yield {"kind": "threshold", "metric": metric, "above": 1000}
+        yield {"kind": "threshold", "metric": metric, "below": -1000, "for": 600}
+    yield {"kind": "rate", "metric": "temperature", "change": 500, "per": 60}
+    yield {"kind": "stuck", "metric": "humidity", "seconds": 86_400}
+    yield {"kind": "silence", "seconds": 86_400}
+    yield {"kind": "silence", "metric": "temperature", "seconds": 86_400}
+
+
+def readings(numbers: Iterator[int], count: int) -> list[dict[str, Any]]:
+    return [
+        {"device_id": f"d-{number % DEVICES}", "temperature": 20 + number % 7, "humidity": 40 + number % 50 / 3}
+        for number in itertools.islice(numbers, count)
+    ]
+
+
+def latencies(receiver: Receiver, seconds: float) -> list[float]:
+    """Posts RATE readings a second; every PROBE_SECONDS one reading opens an alarm. Seconds until its receipt."""
+    sent: dict[str, list[float]] = {}
+    numbers = itertools.count()
+    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", headers={"X-API-Key": FLEET_KEY}, timeout=30) as client:
+        started = time.monotonic()
+        for second in itertools.count():
+            if second >= seconds:
+                break
+            time.sleep(max(0.0, started + second - time.monotonic()))
+            batch = readings(numbers, RATE)
+            probe = int(second // PROBE_SECONDS)
+            opens = second % PROBE_SECONDS == 0
+            batch[-1][f"probe_{probe % PROBES}"] = 1 if opens else 0
+            batch[-1]["device_id"] = "d-0"
+            client.post("/api/v1/ingest/batch", json=batch).raise_for_status()
+            if opens:
+                sent.setdefault(f"rule {probe % PROBES}", []).append(time.monotonic())
+        time.sleep(15)
+    found = []
+    for name, times in sent.items():
+        arrived = receiver.received.get(name, [])
+        if len(arrived) != len(times):
+            console.print(f"[red]{name}: {len(times)} alarms, {len(arrived)} messages[/red]")
+        found += [arrival - committed for committed, arrival in zip(times, arrived, strict=False)]
+    return sorted(found)
+
+
+def cpu_seconds(server: Server) -> float:
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ingest(server: Server, seconds: float) -> tuple[float, float]:
+    """Readings per second, and microseconds of the server's CPU per reading, at full speed."""
+    numbers = itertools.count()
+    bodies = [json.dumps(readings(numbers, 1_000)).encode() for _ in range(DEVICES // 1_000)]
+    stop = time.monotonic() + seconds
+    counts = [0] * CONNECTIONS
+
+    def post(index: int) -> None:
+        headers = {"X-API-Key": FLEET_KEY, "Content-Type": "application/json"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", headers=headers, timeout=60) as client:
+            while time.monotonic() < stop:
+                body = bodies[(counts[index] + index) % len(bodies)]
+                client.post("/api/v1/ingest/batch", content=body).raise_for_status()
+                counts[index] += 1
+
+    before, started = cpu_seconds(server), time.monotonic()
+    threads = [threading.Thread(target=post, args=[index]) for index in range(CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    total, took = sum(counts) * 1_000, time.monotonic() - started
+    return total / took, (cpu_seconds(server) - before) / total * 1e6
+
+
+def compare(server: Server, identifiers: list[int], admin: httpx.Client, *, rounds: int, seconds: float) -> None:
+    """Ingest with and without active rules, alternating."""
+    figures: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for active in [True, False] * rounds:
+        for identifier in identifiers:
+            admin.patch(f"/api/v1/alarm-rules/{identifier}", json={"is_active": active}).raise_for_status()
+        time.sleep(3)
+        figures[active].append(ingest(server, seconds))
+    (with_rate, with_cpu), (rate, cpu) = (
+        [statistics.median(column) for column in zip(*figures[active], strict=True)] for active in (True, False)
+    )
+    console.print(f"ingest with {len(identifiers)} rules: {with_rate:,.0f} readings/s, {with_cpu:.1f} µs of CPU each")
+    console.print(f"ingest without rules: {rate:,.0f} readings/s, {cpu:.1f} µs of CPU each")
+    console.print(f"ratio of the speeds: {with_rate / rate:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a minute, for a first look")
+    quick = parser.parse_args().quick
+    receiver = Receiver()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        keys = folder / "keys"
+        keys.write_text("".join(f"d-{number} key-{number}\n" for number in range(DEVICES)))
+        create_database(DATABASE)
+        python("manage.py", "migrate", "-v0", environment=ENVIRONMENT)
+        python("manage.py", "shell", "-v0", "-c", SEED.format(keys=str(keys)), environment=ENVIRONMENT)
+        command = [sys.executable, "manage.py", "up", "--no-demo"]
+        with (
+            Server(command, port=PORT, log=folder / "product.log", environment=ENVIRONMENT) as server,
+            httpx.Client(base_url=server.url, headers={"X-API-Key": ADMIN_KEY}, timeout=60) as admin,
+        ):
+            target = f"http://127.0.0.1:{receiver.server.server_address[1]}/"
+            made = admin.post("/api/v1/channels", json={"name": "bench", "kind": "webhook", "target": target})
+            channel = made.raise_for_status().json()["id"]
+            identifiers = []
+            for number, rule in enumerate(rules(channel)):
+                stored = admin.post("/api/v1/alarm-rules", json={"name": f"rule {number}"} | rule)
+                identifiers.append(stored.raise_for_status().json()["id"])
+            found = latencies(receiver, 26 if quick else 120)
+            if found:
+                p50, p95 = (found[min(len(found) - 1, int(len(found) * share))] for share in (0.5, 0.95))
+                what = f"{RATE:,} readings/s, {len(identifiers)} rules, {DEVICES:,} devices"
+                console.print(f"{what}: commit to receipt p50 {p50:.2f} s, p95 {p95:.2f} s of {len(found)} alarms")
+            compare(server, identifiers, admin, rounds=1 if quick else ROUNDS, seconds=6 if quick else 15)
+        drop_database(DATABASE)
+
+
+if __name__ == "__main__":
+    main()

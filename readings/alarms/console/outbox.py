@@ -1,0 +1,59 @@
+"""The outbox in the console: what was sent, what waits, and what was given up."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from readings.alarms.console.channels import MANAGE_RULES
+from readings.alarms.models import Delivery
+
+
+class DeliveryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    heading = "Messages"
+    list_display = ("written", "message_type", "rule", "alarms", "channel", "state", "tries", "next_try", "error")
+    list_display_links = None
+    list_filter = ("state", "channel")
+    list_select_related = ("message__rule", "channel")
+    list_per_page = 100
+    actions = None
+    ordering = ("-id",)
+    sortable_by = ()
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        user: Any = request.user
+        return bool(user.has_perm(MANAGE_RULES))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="written (UTC)")
+    def written(self, delivery: Delivery) -> str:
+        return f"{delivery.message.created_at:%Y-%m-%d %H:%M:%S}"
+
+    @admin.display(description="type")
+    def message_type(self, delivery: Delivery) -> str:
+        return delivery.message.type
+
+    @admin.display(description="rule")
+    def rule(self, delivery: Delivery) -> str:
+        return delivery.message.rule.name
+
+    @admin.display(description="alarms")
+    def alarms(self, delivery: Delivery) -> int:
+        return delivery.message.count
+
+    @admin.display(description="next try (UTC)")
+    def next_try(self, delivery: Delivery) -> str:
+        return f"{delivery.next_try_at:%Y-%m-%d %H:%M:%S}" if delivery.finished_at is None else ""
