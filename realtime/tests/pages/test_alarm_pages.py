@@ -8,7 +8,6 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from readings.alarms.tests.channels import channel as make_channel
 
 from devices.models import Device
 from devices.tests.fixtures import staff_client
@@ -16,6 +15,7 @@ from devices.times import rfc3339
 from readings.alarms.delivery.muting import mute_device, mute_rule
 from readings.alarms.models import Alarm, Rule, Severity
 from readings.alarms.querysets import SEVERITIES
+from readings.alarms.tests.delivery.channels import channel as make_channel
 from readings.alarms.tests.rules import alarm_of, make_rule
 from readings.tests.logs import at, make_devices, new, store
 

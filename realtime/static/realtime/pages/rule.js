@@ -26,6 +26,7 @@ let preview = null;
 let chart = null;
 let drawn = null; // [device id, its aggregates]
 let loading = null;
+let wrongInPreview = false; // whether the errors shown are of the preview
 
 const chooser = new DeviceChooser({
   input: element("device-input"), options: element("device-options"), box: element("devices-chosen"), chosen: [],
@@ -86,9 +87,10 @@ function say(text, state = "") {
 }
 
 function showPreview(rule, answer, error) {
-  showWrong([]);
+  if (wrongInPreview) showWrong([]); // what was wrong when the rule was to be saved stays
   if (error) {
     showWrong(error.fields.map(([field, detail]) => [field.replace(/^rule\./, ""), detail]));
+    wrongInPreview = true;
     say(error.fields.length ? "This rule is not possible." : error.message, "failed");
     return;
   }
@@ -157,6 +159,7 @@ function showPoint(point) {
 
 // [[field of the API, what is wrong]]
 function showWrong(wrong) {
+  wrongInPreview = false;
   const of = new Map(wrong.map(([field, detail]) => [BLANKS[field.split(".")[0]] ?? "", detail]));
   for (const box of form.querySelectorAll("[data-blank], #name, #text, #device-input")) {
     const name = box.dataset.blank ?? (box.id === "device-input" ? "devices" : box.id);

@@ -18,6 +18,8 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium (Debian: apt-get install chromium)"),
 ]
 
+# An evaluation has to open or resolve an alarm first.
+JUDGED_MS = 15_000
 EXPECTED_FAULTS = ("status of 409", "status of 422", "status of 503", "status of 404")
 
 
@@ -96,7 +98,7 @@ def test_from_the_form_to_an_alarm_that_opens_is_acknowledged_and_resolved(page,
     expect(page.locator("#connection")).to_have_text("live")
     post(server, device_id="freezer", temperature=31.5)
     alarm = page.locator("#open .alarm")
-    expect(alarm).to_contain_text("Freezer too warm")
+    expect(alarm).to_contain_text("Freezer too warm", timeout=JUDGED_MS)
     expect(alarm).to_contain_text("31.5")
     expect(alarm).to_contain_text("Check the door.")
     expect(page.locator("#bell")).to_have_attribute("data-open", "1")
@@ -119,7 +121,7 @@ def test_from_the_form_to_an_alarm_that_opens_is_acknowledged_and_resolved(page,
     expect(overview.locator(".open-alarms")).to_contain_text("1 open alarm")
 
     post(server, device_id="freezer", temperature=20)
-    expect(page.locator("#resolved .alarm")).to_contain_text("Freezer too warm")
+    expect(page.locator("#resolved .alarm")).to_contain_text("Freezer too warm", timeout=JUDGED_MS)
     expect(page.locator("#open .alarm")).to_have_count(0)
     expect(page.locator("#bell .bar-bell-count")).to_be_hidden()
     expect(fleet.locator("#rows .fleet-row")).to_have_count(0)
@@ -131,7 +133,7 @@ def test_a_rule_is_switched_off_changed_and_deleted(page, server, no_rules):
     api(server, "POST", "alarm-rules", name="Hot", kind="threshold", metric="temperature", above=25)
     post(server, device_id="cellar", temperature=30)
     page.goto(f"{server.url}/alarms/")
-    expect(page.locator("#open .alarm")).to_have_count(1)
+    expect(page.locator("#open .alarm")).to_have_count(1, timeout=JUDGED_MS)
 
     page.goto(f"{server.url}/alarms/rules/")
     rule = page.locator(".rule")
