@@ -26,6 +26,7 @@ urlpatterns = [
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
     path("live/", include("realtime.urls")),
+    path("alarms/", include("realtime.alarm_urls")),
     path("guide", guide_page, name="guide"),
     path("guide/<slug:page>", guide_page, name="guide"),
     path("admin/", admin.site.urls),

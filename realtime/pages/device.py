@@ -1,22 +1,21 @@
 """The pages of one device. The permission to watch is enough to open them."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.decorators import permission_required, user_passes_test
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
-from django.views.decorators.http import require_safe
 
-from devices.access.roles import has_role
 from devices.metrics import UNITS
 from devices.models import Device
+from readings.alarms.api.views import ACKNOWLEDGE, VIEW_RULES
+from readings.alarms.evaluation.active_rules import load_rules
 from readings.log.entries import reading_document
 from readings.models import Reading, Rejection
 from readings.statistics.aggregation import earliest
-from realtime.access.credentials import WATCH_PERMISSION
+from realtime.access.credentials import ALARMS_PERMISSION, WATCH_PERMISSION
+from realtime.pages.accounts import for_accounts_with
 from realtime.pages.addresses import connection_code
 from realtime.protocol.frames import moment
 
@@ -27,28 +26,12 @@ REFUSED_SHOWN = 10
 RECENT_SHOWN = 12
 STRANGERS_SHOWN = 5
 
-View = Callable[..., HttpResponse]
-
-
-def for_accounts_with(permission: str) -> Callable[[View], View]:
-    """Decorates a read-only page for accounts with the permission.
-
-    Others are sent to the sign-in page if they have no role, else they get a 403.
-    """
-
-    def wrap(view: View) -> View:
-        permitted = permission_required(permission, raise_exception=True)(view)
-        return require_safe(user_passes_test(has_role)(permitted))
-
-    return wrap
-
-
 for_watchers = for_accounts_with(WATCH_PERMISSION)
 
 
 @for_watchers
 def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
-    """`/live/<device_id>/`: charts of any period, updated live, recent readings, refused posts and connection help."""
+    """`/live/<device_id>/`: charts of any period, live, alarms, recent readings, refused posts, connection help."""
     devices = Device.objects.select_related("state").with_status(now=timezone.now())
     device: Any = get_object_or_404(devices, device_id=device_id)  # with the annotation `status`
     facts = {
@@ -64,6 +47,11 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "interval": device.report_interval or settings.DEFAULT_REPORT_INTERVAL,
         "units": UNITS,
     }
+    user: Any = request.user
+    if user.has_perm(ALARMS_PERMISSION):
+        facts["alarms"] = alarms_of(device, rules=user.has_perm(VIEW_RULES)) | {
+            "acknowledges": user.has_perm(ACKNOWLEDGE)
+        }
     context = {
         "device": device,
         "facts": facts,
@@ -73,6 +61,13 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     if request.user.has_perm(REFUSED_PERMISSION):
         context |= refused_of(device)
     return render(request, "realtime/device.html", context)
+
+
+def alarms_of(device: Device, *, rules: bool) -> dict[str, Any]:
+    """The rules that apply to the device, as far as its charts and alarms show them; none unless `rules`."""
+    active = [found.rule for found in load_rules().of_device(device.device_id)] if rules else []
+    names = ("id", "kind", "severity", "metric", "above", "below", "text")
+    return {"rules": [{name: getattr(rule, name) for name in names} for rule in active]}
 
 
 def recent_of(device: Device) -> list[dict[str, Any]]:

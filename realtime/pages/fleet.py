@@ -11,7 +11,9 @@ from django.utils import timezone
 from devices.metrics import UNITS, is_metric_name
 from devices.models import Device
 from devices.validators import is_device_id
+from readings.alarms.models import Alarm
 from readings.statistics.hourly_averages import hourly_averages
+from realtime.access.credentials import ALARMS_PERMISSION
 from realtime.pages.device import for_watchers
 from realtime.protocol.frames import moment
 
@@ -21,8 +23,14 @@ SPARKLINES_MAX = 200
 
 @for_watchers
 def fleet_page(request: HttpRequest) -> HttpResponse:
-    """`/live/`: every device with status, latest values and a sparkline of 24 hours; search, filters, sorting; live."""
-    fleet = {"devices": fleet_rows(now=timezone.now()), "units": UNITS}
+    """`/live/`: every device with status, open alarms, latest values and a sparkline of 24 h; live."""
+    user: Any = request.user
+    fleet = {
+        "devices": fleet_rows(now=timezone.now()),
+        "units": UNITS,
+        # As in `realtime.pages.alarms.alarm_counts`; None: the account may not see alarms.
+        "alarms": Alarm.objects.open().by_device() if user.has_perm(ALARMS_PERMISSION) else None,
+    }
     return render(request, "realtime/fleet.html", {"fleet": fleet, "empty": not fleet["devices"]})
 
 

@@ -51,6 +51,16 @@ test("the last seen comes first", () => {
   assert.deepEqual(shown("sort=seen", devices), ["new", "old", "never"]);
 });
 
+test("devices with open alarms can be chosen and come first, the most severe before the most", () => {
+  const devices = [device("none"), device("many"), device("severe"), device("few")];
+  for (const [n, alarms] of [[1, [9, "info"]], [2, [1, "critical"]], [3, [2, "info"]]]) assert.equal(devices[n].mark(alarms), true);
+  assert.equal(devices[1].mark([9, "info"]), false);
+  assert.deepEqual(shown("sort=alarms", devices), ["severe", "many", "few", "none"]);
+  assert.deepEqual(shown("alarms=open", devices), ["few", "many", "severe"]);
+  assert.equal(devices[1].mark(null), true);
+  assert.deepEqual(shown("alarms=open", devices), ["few", "severe"]);
+});
+
 test("a search finds devices by every word, in id or name", () => {
   const devices = [device("mote-1", { name: "North greenhouse" }), device("mote-2", { name: "South" })];
   assert.deepEqual(shown("search=GREEN+mote", devices), ["mote-1"]);

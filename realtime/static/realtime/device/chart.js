@@ -5,6 +5,7 @@ import { ticks, valueRange } from "../scale.js";
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { momentLabels, valueLabels, widest } from "./axes.js";
 import { loneIndexes } from "./isolated.js";
+import { drawBands, drawLines, reach } from "./marks.js";
 
 const HEIGHT = 168;
 const FONT = "12px system-ui, sans-serif";
@@ -17,8 +18,9 @@ const color = (name) => () => getComputedStyle(document.documentElement).getProp
 const together = uPlot.sync("device"); // all charts share one cursor
 
 export class Chart {
-  constructor(box, { onZoom, onReset, onPoint, label }) {
-    Object.assign(this, { box, label, actions: { onZoom, onReset, onPoint } });
+  // `far`: the vertical axis reaches to every line, however far from the values it is.
+  constructor(box, { onZoom, onReset, onPoint, label, far = false }) {
+    Object.assign(this, { box, label, far, actions: { onZoom, onReset, onPoint }, marks: { bands: [], lines: [] } });
     this.begin();
     this.resizing = new ResizeObserver(() => this.plot.batch(() => this.plot.setSize(this.size())));
     this.resizing.observe(box);
@@ -45,11 +47,13 @@ export class Chart {
       ...this.size(),
       legend: { show: false },
       cursor: { y: false, sync: { key: together.key }, drag: { x: true, y: false, setScale: false }, points: { size: 7, fill: color("--accent") } },
-      scales: { x: { time: true }, y: { range: (_, low, high) => valueRange(low, high) } },
+      scales: { x: { time: true }, y: { range: (_, low, high) => valueRange(...reach(low, high, this.marks.lines, this.far)) } },
       ...axesAndPadding(),
       ...seriesAndBands(),
       hooks: {
         ready: [(plot) => plot.over.addEventListener("dblclick", onReset)],
+        drawClear: [(plot) => drawBands(plot, this.marks.bands)],
+        draw: [(plot) => drawLines(plot, this.marks.lines)],
         drawSeries: [(plot, series) => series === AVERAGE && drawLoneBars(plot)],
         setSelect: [
           (plot) => {
@@ -70,6 +74,12 @@ export class Chart {
       this.plot.setData(columns, false);
       this.plot.setScale("x", { min: bounds.start, max: bounds.end });
     });
+  }
+
+  // Bands in which an alarm was open, { start, end, severity } in seconds (end null: still open), and lines at the
+  // thresholds of rules, { value, severity }. `draw` has to be called after it.
+  mark(marks) {
+    this.marks = marks;
   }
 
   move(bounds) {

@@ -60,6 +60,7 @@ export class Panel {
   draw(loaded, bounds, interval) {
     this.tail = this.tail.filter(([moment]) => moment >= loaded.end);
     this.attempt(() => {
+      this.chart.mark(this.actions.marks?.(this.metric) ?? { bands: [], lines: [] });
       const shown = columns(loaded, this.metric, bounds.end > loaded.end ? this.tail : [], interval);
       this.chart.draw(shown, bounds);
       this.note(shown[0].length ? "" : "No values in this period");

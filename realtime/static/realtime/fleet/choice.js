@@ -1,5 +1,6 @@
 // Which devices are shown, and in which order. Kept in the URL, so that a view can be shared.
 
+import { SEVERITIES } from "../alarms/words.js";
 import { STATUSES } from "../status.js";
 
 const ORDER_OF_STATUS = ["offline", "late", "online", "never", "deactivated"]; // devices with problems come first
@@ -12,11 +13,12 @@ export class Choice {
     this.search = query.get("search") ?? "";
     this.status = query.get("status") ?? "";
     this.sort = query.get("sort") ?? "name";
+    this.alarms = query.get("alarms") === "open" ? "open" : ""; // only devices with open alarms
   }
 
   remember() {
     const address = new URL(location);
-    for (const key of ["search", "status", "sort"]) {
+    for (const key of ["search", "status", "alarms", "sort"]) {
       const value = this[key];
       if (value && value !== "name") address.searchParams.set(key, value);
       else address.searchParams.delete(key);
@@ -27,7 +29,7 @@ export class Choice {
   of(devices) {
     const words = this.search.toLowerCase().split(/\s+/).filter(Boolean);
     return devices
-      .filter((device) => (!this.status || device.status === this.status) && words.every((word) => device.text.includes(word)))
+      .filter((device) => (!this.status || device.status === this.status) && (!this.alarms || device.alarms) && words.every((word) => device.text.includes(word)))
       .sort(this.comparison());
   }
 
@@ -35,11 +37,15 @@ export class Choice {
     const by = {
       name: (a, b) => name(a).localeCompare(name(b), "en", { numeric: true }),
       status: (a, b) => ORDER_OF_STATUS.indexOf(a.status) - ORDER_OF_STATUS.indexOf(b.status),
+      alarms: (a, b) => urgency(b.alarms) - urgency(a.alarms),
       seen: (a, b) => (b.seen ?? -1) - (a.seen ?? -1),
     }[this.sort] ?? ((a, b) => (b.values[this.sort] ?? -Infinity) - (a.values[this.sort] ?? -Infinity) || 0);
     return (a, b) => by(a, b) || byId(a, b);
   }
 }
+
+// The most severe alarms first, then the most alarms.
+const urgency = (alarms) => (alarms ? (SEVERITIES.length - SEVERITIES.indexOf(alarms[1])) * 1e6 + alarms[0] : 0);
 
 // The number of devices by status: those in STATUSES, and any other that occurs.
 export function counts(devices) {

@@ -10,6 +10,7 @@ export class Device {
     this.latest = timestamp === null ? null : { timestamp, seq }; // the reading that `values` are of
     this.line = undefined; // the sparkline's values, once loaded
     this.told = status;
+    this.alarms = null; // [number of open alarms, highest severity]
     this.describe(name);
     this.hear(seen);
     this.judge();
@@ -30,6 +31,13 @@ export class Device {
     const status = this.active ? this.told : "deactivated";
     if (status === this.status) return false;
     this.status = status;
+    return true;
+  }
+
+  // Returns whether the open alarms have changed.
+  mark(alarms) {
+    if (String(alarms) === String(this.alarms)) return false;
+    this.alarms = alarms;
     return true;
   }
 

@@ -2,6 +2,7 @@
 
 import { ago, utc } from "../format.js";
 import { clock } from "../outage.js";
+import { plural } from "../plural.js";
 import { isFlat } from "../scale.js";
 import { showStatus } from "../status.js";
 
@@ -19,7 +20,11 @@ export class Row {
     this.device = cell(this.root, "device");
     this.link = this.device.appendChild(make("a"));
     this.small = this.device.appendChild(make("small"));
-    this.status = cell(this.root, "").appendChild(make("span", "status"));
+    const state = cell(this.root, "state");
+    this.status = state.appendChild(make("span", "status"));
+    this.mark = state.appendChild(make("span", "severity mark"));
+    this.mark.append(document.createTextNode(""), make("span", "hidden-visually"));
+    this.mark.hidden = true;
     this.values = cell(this.root, "values");
     this.shown = this.values.appendChild(make("span", "shown"));
     this.more = this.values.appendChild(make("span", "more"));
@@ -48,6 +53,7 @@ export class Row {
       this.root.setAttribute("aria-rowindex", String(place + 2));
     }
     showStatus(this.status, device.status, this.outage.since);
+    if (this.alarms !== device.alarms) this.showAlarms((this.alarms = device.alarms));
     this.showValues(device.shown(this.units));
     this.showSeen(device.seen);
     if (device.line !== this.line) this.showLine((this.line = device.line));
@@ -68,6 +74,16 @@ export class Row {
     });
     const text = more ? `+${more} more` : "";
     if (this.more.textContent !== text) this.more.textContent = text;
+  }
+
+  showAlarms(alarms) {
+    this.mark.hidden = alarms === null;
+    if (alarms === null) return;
+    const [count, severity] = alarms;
+    this.mark.dataset.severity = severity;
+    this.mark.firstChild.data = String(count);
+    this.mark.lastChild.textContent = ` open ${plural(count, "alarm", "alarms")}, ${severity}`;
+    this.mark.title = `${count}${this.mark.lastChild.textContent}`;
   }
 
   showSeen(seen) {

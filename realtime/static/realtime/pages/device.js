@@ -1,6 +1,9 @@
 // The page of one device: charts over any period, live at the right edge, latest values, recent readings.
 
+import { askOpen, keepAsking } from "../bell.js";
 import "../connect.js";
+import { DeviceAlarms } from "../device/alarms.js";
+import { bandsOf, linesOf } from "../device/marks.js";
 import { Panel } from "../device/panel.js";
 import { Period, RANGES } from "../device/period.js";
 import { Recent } from "../device/recent.js";
@@ -35,11 +38,24 @@ const outage = new Outage({
   connection: element("connection"), banner: element("notice"), page: element("content"), onChange: outageChanged,
 });
 
+// Only for accounts that may see alarms.
+const alarms = device.alarms
+  ? new DeviceAlarms({
+      deviceId: device.device_id,
+      page: { units: device.units, links: false, acknowledges: device.alarms.acknowledges, rules: device.alarms.rules },
+      parts: { box: element("alarms"), more: element("more-alarms"), none: element("no-alarms"), failure: element("alarms-failure") },
+      onChange: draw,
+    })
+  : null;
+
 const inOrder = () => [...panels.keys()];
 
 function panelOf(metric) {
   if (panels.has(metric)) return panels.get(metric);
-  const actions = { onZoom: (start, end) => period.zoom(start, end), onReset: () => period.choose(period.name) };
+  const actions = {
+    onZoom: (start, end) => period.zoom(start, end), onReset: () => period.choose(period.name),
+    marks: (name) => (alarms ? { bands: bandsOf(alarms.all, name), lines: linesOf(device.alarms.rules, name) } : null),
+  };
   const panel = new Panel(element("panel"), metric, Object.hasOwn(device.units, metric) ? device.units[metric] : "", actions);
   const known = Object.keys(device.units);
   const place = (name) => (known.includes(name) ? `0${known.indexOf(name)}` : `1${name}`);
@@ -97,7 +113,19 @@ function periodChanged() {
   element("later").disabled = period.following;
   describe(start, end);
   element("panels").setAttribute("aria-busy", "true");
+  alarms?.loadWindow({ start, end });
   reload();
+}
+
+function onAlarms() {
+  alarms?.begin();
+  askOpen();
+}
+
+function onAlarm(event, alarm) {
+  alarms?.change(alarm);
+  askOpen();
+  if (event !== "acknowledged") element("told").textContent = `Alarm ${event}: ${alarm.rule.name}`;
 }
 
 function describe(start, end) {
@@ -201,10 +229,11 @@ element("farther").addEventListener("click", () => period.scale(2));
 element("pause").addEventListener("click", pause);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => panels.forEach((panel) => panel.chart.recolor()));
 setInterval(tick, 1000);
+keepAsking();
 if (element("refused")) keepFresh(element("refused")); // only for accounts that may view refused posts
 for (const metric of device.recent.flatMap(Object.keys)) if (!NOT_METRICS.has(metric)) panelOf(metric);
 recent.add(device.recent, inOrder());
 if (device.last_seq) periodChanged();
 watch(device.device_id, {
-  after: device.last_seq, log: device.log, onReadings, onStatus, onSeen, onState: (...state) => outage.state(...state),
+  after: device.last_seq, log: device.log, onReadings, onStatus, onSeen, onAlarms, onAlarm, onState: (...state) => outage.state(...state),
 });
