@@ -42,6 +42,12 @@ ALARM_RETENTION_DAYS: int = env.number("ALARM_RETENTION_DAYS", default=365)
 # Extra metric names per device, not counting temperature, humidity and voltage.
 METRIC_NAMES_PER_DEVICE: int = env.number("METRIC_NAMES_PER_DEVICE", default=200)
 DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
+# Other protocols that are accepted (readings.doors.switches).
+DOORS: list[str] = [name.strip().lower() for name in env.list("DOORS", default=["influx", "mqtt", "lorawan"])]
+# The tags of InfluxDB lines that name the device, for gateways; of those that a line has, the first here counts.
+INFLUX_DEVICE_TAGS: list[str] = [
+    name.strip() for name in env.list("INFLUX_DEVICE_TAGS", default=["device", "device_id", "host", "entity_id"])
+]
 # Seconds between two reports of a device that has no `report_interval` of its own.
 DEFAULT_REPORT_INTERVAL: int = env.number("DEFAULT_REPORT_INTERVAL", default=60)
 # Requests other than ingest that one caller (key or session, else address) may have running in each process.

@@ -47,8 +47,8 @@ class Way(Protocol):
         """Stores the readings and sends the signal; returns the outcome of each, in order."""
         ...
 
-    async def note(self, refusal: Refused, *, now: datetime) -> None:
-        """Stores the refused post, for the device's page."""
+    async def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
+        """Stores the refused post, for the device's page; `count` equal ones."""
         ...
 
 
@@ -70,8 +70,8 @@ class OwnWay:
         await announce(appended)
         return outcomes
 
-    async def note(self, refusal: Refused, *, now: datetime) -> None:
-        await sync_to_async(keep_or_drop)({refusal: Times(now)})
+    async def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
+        await sync_to_async(keep_or_drop)({refusal: Times(now, count)})
 
 
 class DjangoBody:

@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from devices.access.throttling import InvalidRate, parse_rate
 from devices.models import RETENTION_DAYS_MAX
+from readings.doors.switches import CHOICES, NONE
 from telemetry.configuration.private_files import excess, files_of
 from telemetry.gateway.proxies import UNIX, parse_network
 from telemetry.gateway.request_slots import QUESTIONS_PER_PROCESS
@@ -84,6 +85,12 @@ def choices() -> Iterator[CheckMessage]:
                 f"Use a number from {low} to {high}.",
                 id=identifier,
             )
+    if unknown := [name for name in settings.DOORS if name not in CHOICES]:
+        hint = f"Use names from: {', '.join(CHOICES)}."
+        yield Error(f"DOORS lists {', '.join(map(repr, unknown))}, which is no door.", hint, id="telemetry.E040")
+    if NONE in settings.DOORS and len(settings.DOORS) > 1:
+        hint = f"Write only {NONE} to close all doors, or only the names of those that are open."
+        yield Error(f"DOORS lists {NONE} and other names.", hint, id="telemetry.E041")
     try:
         parse_rate(settings.DEVICE_RATE_LIMIT)
     except InvalidRate as error:

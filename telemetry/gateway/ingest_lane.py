@@ -75,8 +75,8 @@ class SharedWay:
         async with self.shared.large_batches.turn(len(readings)):
             return await self.shared.committer.record(readings, received_at=received_at)
 
-    async def note(self, refusal: Refused, *, now: datetime) -> None:
-        self.shared.rejections.note(refusal, now=now)
+    async def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
+        self.shared.rejections.note(refusal, now=now, count=count)
 
     async def body(self) -> "LaneBody":
         try:
