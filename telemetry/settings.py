@@ -174,7 +174,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["telemetry.openapi.hooks.complete"],
     "COMPONENT_SPLIT_REQUEST": True,
     # The order in which the documentation shows them.
-    "TAGS": [{"name": name} for name in ("ingest", "devices", "alarms", "alarm-rules", "realtime", "health")],
+    "TAGS": [{"name": name} for name in ("ingest", "doors", "devices", "alarms", "alarm-rules", "realtime", "health")],
 }
 
 PASSWORD_HASHERS = ["telemetry.password_hashing.BoundedPBKDF2PasswordHasher"]

@@ -32,4 +32,4 @@ class Receipt:
             return self.at
         if time_ns < self.oldest_ns:
             raise InvalidReading("time", "too_old", TOO_OLD)
-        return EPOCH + timedelta(microseconds=time_ns // 1000)
+        return EPOCH + timedelta(0, time_ns // 1_000_000_000, time_ns % 1_000_000_000 // 1000)

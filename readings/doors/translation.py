@@ -5,6 +5,7 @@ a metric, such as text, is skipped and named; the rest is stored.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,9 @@ from readings.ingest.payloads import NOT_METRICS, InvalidReading, metric_value
 from readings.log.entries import NewReading, Refusal
 from readings.log.ids import derived_id
 
+# The names in order, so that equal values have equal texts.
+encoder = msgspec.json.Encoder(order="deterministic")
+
 # Objects inside objects beyond this depth are skipped.
 DEPTH_MAX = 8
 # Characters of a sent name that are looked at. A metric name has at most 63.
@@ -28,6 +32,7 @@ LIST = "skipped_list"
 DEPTH = "skipped_depth"
 RANGE = "skipped_range"
 NAME = "skipped_name"
+UNDECODED = "skipped_payload"
 # Of a skipped value: its code, and what its detail says.
 SKIPPED = {
     TEXT: "Text is not stored.",
@@ -35,6 +40,7 @@ SKIPPED = {
     DEPTH: f"An object more than {DEPTH_MAX} levels deep is not stored.",
     RANGE: f"A value beyond ±{LARGEST_VALUE:g} is not stored.",
     NAME: "Another field of the same reading has the same metric name; the later value is stored.",
+    UNDECODED: "The payload is not decoded. Give the device a payload formatter (a codec) in the network server.",
 }
 TOO_MANY = Refusal("", "too_many_metrics", f"At most {EXTRA_METRICS_MAX} metrics in addition to {', '.join(COLUMNS)}.")
 
@@ -133,15 +139,15 @@ def number_of(value: Any) -> float | str:
 
 
 def reading_of(
-    device_id: str, timestamp: Any, reading_id: UUID | None, values: dict[str, float]
+    device_id: str, timestamp: datetime, reading_id: UUID | None, values: dict[str, float]
 ) -> NewReading | Refusal:
-    """The reading with these values, at least one, by metric name; a refusal if they are too many."""
-    extra = values
-    temperature = humidity = voltage = None
-    if not values.keys().isdisjoint(COLUMNS):
-        extra = dict(values)
-        temperature, humidity, voltage = (extra.pop(name, None) for name in COLUMNS)
-    if len(extra) > EXTRA_METRICS_MAX:
+    """The reading with these values, at least one, by metric name; a refusal if they are too many. Takes `values`."""
+    temperature, humidity, voltage = (
+        values.pop("temperature", None),
+        values.pop("humidity", None),
+        values.pop("voltage", None),
+    )
+    if len(values) > EXTRA_METRICS_MAX:
         return TOO_MANY
     return NewReading(
         device_id,
@@ -150,10 +156,12 @@ def reading_of(
         None if temperature is None else float(temperature),
         None if humidity is None else float(humidity),
         None if voltage is None else float(voltage),
-        extra,
+        values,
     )
 
 
 def identity(device_id: str, time_ns: int, values: dict[str, float]) -> UUID:
     """The id of a reading that was sent with a time and without an id: equal readings get equal ids."""
-    return derived_id(f"{device_id}|{time_ns}|{sorted(values.items())}", milliseconds=time_ns // 1_000_000)
+    return derived_id(
+        b"%b|%d|%b" % (device_id.encode(), time_ns, encoder.encode(values)), milliseconds=time_ns // 1_000_000
+    )

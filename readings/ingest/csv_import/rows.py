@@ -119,4 +119,4 @@ class Rows:
 def identity(device_id: str, timestamp: datetime, values: dict[str, float]) -> UUID:
     """The id for a row without one. Equal rows get equal ids, so that no row is stored twice."""
     text = f"{device_id}|{timestamp.isoformat()}|{sorted([(name, float(value)) for name, value in values.items()])}"
-    return derived_id(text, milliseconds=int(timestamp.timestamp() * 1000))
+    return derived_id(text.encode(), milliseconds=int(timestamp.timestamp() * 1000))
