@@ -14,7 +14,15 @@ from telemetry.tests.support.clients.fleet import Verdict
 
 DOCUMENT = Path(settings.BASE_DIR) / "docs" / "reliability.md"
 # Variables that shorten a run for a first look; such a run is not a proof.
-SHORTENED_BY = ("SOAK_MINUTES", "HANG_TIMES", "ABANDONED_REQUESTS", "GREEDY_SECONDS", "WIDE_SECONDS", "ACTIVE_MINUTES")
+SHORTENED_BY = (
+    "SOAK_MINUTES",
+    "HANG_TIMES",
+    "ABANDONED_REQUESTS",
+    "GREEDY_SECONDS",
+    "WIDE_SECONDS",
+    "ACTIVE_MINUTES",
+    "INFLUX_KILLS",
+)
 BEGIN, END = "<!-- proofs -->", "<!-- end of proofs -->"
 
 
