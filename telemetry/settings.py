@@ -44,6 +44,11 @@ METRIC_NAMES_PER_DEVICE: int = env.number("METRIC_NAMES_PER_DEVICE", default=200
 DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
 # Other protocols that are accepted (readings.doors.switches).
 DOORS: list[str] = [name.strip().lower() for name in env.list("DOORS", default=["influx", "mqtt", "lorawan"])]
+# Ports for MQTT; 0: none. The TLS port needs a certificate (PEM) and its key.
+MQTT_PORT: int = env.number("MQTT_PORT", default=1883)
+MQTT_TLS_PORT: int = env.number("MQTT_TLS_PORT", default=0)
+MQTT_TLS_CERT: str = env.str("MQTT_TLS_CERT", default="")
+MQTT_TLS_KEY: str = env.str("MQTT_TLS_KEY", default="")
 # The tags of InfluxDB lines that name the device, for gateways; of those that a line has, the first here counts.
 INFLUX_DEVICE_TAGS: list[str] = [
     name.strip() for name in env.list("INFLUX_DEVICE_TAGS", default=["device", "device_id", "host", "entity_id"])

@@ -25,6 +25,7 @@ PAGES = {
     "quick-start": ("Quick start", "quick-start.md"),
     "connect": ("Connect a device", "connect.md"),
     "doors": ("Other protocols", "doors.md"),
+    "mqtt": ("MQTT", "mqtt.md"),
     "http-api": ("HTTP API", "http-api.md"),
     "live": ("Live protocol", "live.md"),
     "recipes": ("Recipes", "recipes.md"),

@@ -79,14 +79,11 @@ class Shared:
         self.large_batches = LargeBatches()
 
 
-class SharedWay:
-    """One request's `readings.ingest.way.Way`, which uses the objects that all requests share."""
+class LaneSharing:
+    """Uses the objects that all requests of an event loop share; for requests, and for MQTT."""
 
-    def __init__(self, shared: Shared, scope: HTTPScope, receive: ASGIReceiveCallable, limit: int) -> None:
+    def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.scope = scope
-        self.receive = receive
-        self.limit = limit
 
     async def caller(self, key: str) -> Caller | None:
         return await self.shared.resolver.caller(key)
@@ -99,6 +96,16 @@ class SharedWay:
 
     async def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
         self.shared.rejections.note(refusal, now=now, count=count)
+
+
+class SharedWay(LaneSharing):
+    """One request's `readings.ingest.way.Way`, which uses the objects that all requests share."""
+
+    def __init__(self, shared: Shared, scope: HTTPScope, receive: ASGIReceiveCallable, limit: int) -> None:
+        super().__init__(shared)
+        self.scope = scope
+        self.receive = receive
+        self.limit = limit
 
     async def body(self) -> "LaneBody":
         try:
@@ -180,6 +187,13 @@ class IngestLane:
         self.limit = limit
         self.shared: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared] = WeakKeyDictionary()
 
+    def shared_objects(self) -> Shared:
+        """The objects that requests of the running event loop share."""
+        loop = asyncio.get_running_loop()
+        if (shared := self.shared.get(loop)) is None:
+            shared = self.shared[loop] = Shared()
+        return shared
+
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http" and (route := ROUTES.get(scope["path"].rstrip("/"))):
             if scope["method"] in route.methods:
@@ -196,9 +210,7 @@ class IngestLane:
         self, route: Route, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, **parts: str
     ) -> None:
         arrived_at = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        if (shared := self.shared.get(loop)) is None:
-            shared = self.shared[loop] = Shared()
+        shared = self.shared_objects()
         request = LaneRequest(scope, SharedWay(shared, scope, receive, self.limit))
         identifier = begin_request(request.META.get("HTTP_X_REQUEST_ID", ""))
         try:
