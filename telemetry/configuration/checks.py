@@ -91,7 +91,7 @@ def choices() -> Iterator[CheckMessage]:
     if len(set(taken)) < len(taken):
         hint = "Choose different ports; MQTT_PORT=0 switches MQTT off."
         yield Error("Two of PORT, MQTT_PORT and MQTT_TLS_PORT are the same.", hint, id="telemetry.E052")
-    if settings.MQTT_TLS_PORT and not settings.MQTT_TLS_CERT:
+    if settings.MQTT_TLS_PORT > 0 and not settings.MQTT_TLS_CERT:
         hint = "Set MQTT_TLS_CERT to a certificate in PEM format, and MQTT_TLS_KEY to its key."
         yield Error("MQTT_TLS_PORT is set without MQTT_TLS_CERT.", hint, id="telemetry.E053")
     if unknown := [name for name in settings.DOORS if name not in CHOICES]:

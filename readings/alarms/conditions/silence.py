@@ -21,8 +21,8 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     """When something was received from a device, and when the server could receive.
 
     `at`: the latest receipt; None: never. `listening_since`: the end of the last gap in which no process received;
-    `listening_until`: until when one surely did. All by the server's clock. `said_offline_at`: when the device said that
-    it is offline, if a rule without `seconds` follows that; None: it did not, or was heard since.
+    `listening_until`: until when one surely did. All by the server's clock. `said_offline_at`: when the device said
+    that it is offline, if a rule without `seconds` follows that; None: it did not, or was heard since.
     """
 
     at: datetime | None
