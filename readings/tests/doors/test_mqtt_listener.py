@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -62,7 +63,7 @@ class FakeWay:
 @asynccontextmanager
 async def listening():
     way = FakeWay()
-    clients = Clients(way, admit=lambda address, descriptor: address, release=lambda name: None)
+    clients: Any = Clients(way, admit=lambda address, descriptor: address, release=lambda name: None)
     clients.said = []
 
     async def say(status, at):

@@ -14,7 +14,9 @@ TS = int(NOW.timestamp() * 1000) - 60_000
 
 
 def content(topic, payload, own="m1"):
-    return content_of(meaning_of(topic), payload, own=own, received_at=NOW)
+    meaning = meaning_of(topic)
+    assert meaning is not None
+    return content_of(meaning, payload, own=own, received_at=NOW)
 
 
 def values(found):
@@ -106,7 +108,7 @@ def test_topics_of_other_uses_are_ignored_and_unknown_ones_are_not():
         "stat/x/RESULT",
         "telemetry/x/debug",
     ):
-        assert meaning_of(topic).meaning is Meaning.NOTHING
+        assert (meaning := meaning_of(topic)) and meaning.meaning is Meaning.NOTHING
     for topic in ("other", "telemetry/m1", "telemetry/m1/refused", "x" * 300):
         assert meaning_of(topic) is None
 

@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ ADMIN = {"X-API-Key": ADMIN_KEY}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    running = Server(tmp_path_factory.mktemp("mqtt"))
+    running: Any = Server(tmp_path_factory.mktemp("mqtt"))
     running.mqtt_port = free_port()
     running.environment["MQTT_PORT"] = str(running.mqtt_port)
     with running:
