@@ -108,7 +108,9 @@ def test_topics_of_other_uses_are_ignored_and_unknown_ones_are_not():
         "stat/x/RESULT",
         "telemetry/x/debug",
     ):
-        assert (meaning := meaning_of(topic)) and meaning.meaning is Meaning.NOTHING
+        meaning = meaning_of(topic)
+        assert meaning is not None
+        assert meaning.meaning is Meaning.NOTHING
     for topic in ("other", "telemetry/m1", "telemetry/m1/refused", "x" * 300):
         assert meaning_of(topic) is None
 
