@@ -342,3 +342,9 @@ def test_other_queries_are_an_error_that_says_where_to_ask(send, mote, given):
 
 def test_a_query_needs_a_key(send, db):
     assert send("POST", "/query", params={"q": "CREATE DATABASE x"}).status_code == 401
+
+
+@pytest.mark.parametrize("method", ["QUERY", "WRITE", "DISPATCH", "NOTE"])
+def test_a_method_never_calls_an_attribute_of_its_name(send, mote, method):
+    for path in (V2, V1, "/query"):
+        assert send(method, path, "a value=1", headers={"Authorization": f"Token {mote[1]}"}).status_code == 405

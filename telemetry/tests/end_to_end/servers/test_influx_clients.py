@@ -91,7 +91,7 @@ def test_influxdb_version_1_creates_its_database_and_writes(server: Server) -> N
 
 
 def test_telegrafs_outputs_write_and_create_the_database(server: Server) -> None:
-    """What outputs.influxdb_v2 and outputs.influxdb of Telegraf 1.3x send, with their defaults."""
+    """Requests in the form of Telegraf's outputs.influxdb_v2 and outputs.influxdb; Telegraf itself is not run."""
     server.register("telegraf-host")
     at = time.time_ns() - 10**10
     lines = f"system,host=telegraf-host load1=0.5,n_users=2i {at}\nmem,host=telegraf-host used_percent=40.1 {at}\n"
