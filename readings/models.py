@@ -5,7 +5,7 @@ from django.db import models
 from devices.models import Device
 from readings.fields import ExtraField
 from readings.log.ids import uuid7
-from readings.querysets import ReadingManager, RejectionQuerySet
+from readings.querysets import SKIPPED_PREFIX, ReadingManager, RejectionQuerySet
 
 
 class Reading(models.Model):
@@ -69,7 +69,9 @@ class Rollup(models.Model):
 
 
 class Rejection(models.Model):
-    """Recently refused posts. Equal posts share a row; `readings.ingest.refused_posts` limits the number of rows.
+    """Recently refused posts, and values that doors skipped.
+
+    Equal posts share a row; `readings.ingest.refused_posts` limits the number of rows.
 
     `caller` is the role of the sender, a `readings.ingest.refused_posts.CallerRole`. `device_id` is not a foreign key:
     it is empty if the device is unknown, and may name a device that does not exist. `key_hint` has the first characters
@@ -102,6 +104,11 @@ class Rejection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}"
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether this is a value that a door did not store, while the rest of its reading was accepted."""
+        return self.code.startswith(SKIPPED_PREFIX)
 
 
 class MaintenanceRound(models.Model):

@@ -34,6 +34,9 @@ SELECT {columns} FROM json_each(%s) AS asked CROSS JOIN readings_reading AS read
 ORDER BY reading.device_id, reading.seq LIMIT %s
 """
 
+# The codes of values that a door did not store (readings.doors.translation) begin with this.
+SKIPPED_PREFIX = "skipped_"
+
 encode = msgspec.json.encode
 
 
@@ -144,6 +147,10 @@ class RejectionQuerySet(models.QuerySet["Rejection"]):
         """Refused posts of a device, the latest first; includes unknown keys that begin like one of its keys."""
         alike = Q(caller="nobody", device_id="", key_hint__in=device.key_hints)
         return self.filter(Q(device_id=device.device_id) | alike).order_by("-last_at", "-id")
+
+    def refusals(self) -> Self:
+        """Without the values that doors skipped."""
+        return self.exclude(code__startswith=SKIPPED_PREFIX)
 
     def of_nobody(self) -> Self:
         """Refused posts without a key or with an unknown key, the latest first."""

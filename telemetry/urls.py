@@ -22,6 +22,7 @@ urlpatterns = [
     path("api/v1/", include("readings.urls")),
     path("api/v1/", include("readings.alarms.api.urls")),
     path("api/v1/", include("realtime.api_urls")),
+    path("", include("readings.doors.urls")),
     path("api/v1/schema", SchemaView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),

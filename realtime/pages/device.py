@@ -84,12 +84,14 @@ def refused_posts(request: HttpRequest, device_id: str) -> HttpResponse:
 
 
 def refused_of(device: Device) -> dict[str, Any]:
-    """The template context with the device's newest refused posts.
+    """The template context with the device's newest refused posts, and the values that doors skipped.
 
     As long as the device has no reading and no refused post, also those of unknown senders: one may be this device.
     """
-    refused = list(Rejection.objects.of_device(device)[:REFUSED_SHOWN])
+    newest = list(Rejection.objects.of_device(device))
+    refused = [rejection for rejection in newest if not rejection.is_skipped][:REFUSED_SHOWN]
+    skipped = [rejection for rejection in newest if rejection.is_skipped][:REFUSED_SHOWN]
     strangers: list[Rejection] = []
     if not device.state.last_seq and not refused:
         strangers = list(Rejection.objects.of_nobody()[:STRANGERS_SHOWN])
-    return {"refused": refused, "strangers": strangers}
+    return {"refused": refused, "skipped": skipped, "strangers": strangers}
