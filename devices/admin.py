@@ -1,7 +1,9 @@
 import csv
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -11,7 +13,7 @@ from devices.access.permissions import VIEW_READINGS
 from devices.console import new_keys
 from devices.console.activation import Activation
 from devices.console.rotation import KeyRotation
-from devices.metrics import COLUMNS, UNITS, shown
+from devices.metrics import COLUMNS, Catalogue, shown
 from devices.models import Device
 from devices.querysets import DeviceQuerySet
 from devices.status import Status
@@ -40,6 +42,16 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.of_status(Status(chosen)) if chosen in Status.values else queryset
 
 
+class DeviceChangeList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Gives each device of the page the catalogue of metrics, which is read once."""
+        super().get_results(request)
+        if may_view_readings(request):
+            catalogue = DeviceAdmin.read_catalogue()
+            for device in self.result_list:
+                device.catalogue = catalogue
+
+
 @admin.register(Device)
 class DeviceAdmin(KeyRotation, Activation):
     """Pages to add, find, rotate, deactivate and export devices. Devices cannot be deleted, because their log stays."""
@@ -56,6 +68,11 @@ class DeviceAdmin(KeyRotation, Activation):
     readonly_fields = ("status", "last_seen", "last_seq", "key_hint", "retiring_key_expires_at", "created_at")
     fields = ("device_id", "name", "is_active", "report_interval", "retention_days", *readonly_fields)
     new_fields = ("device_id", "name", "report_interval")
+    # `readings`, which stores the catalogue, sets it, because this package cannot import it.
+    read_catalogue: Callable[[], Catalogue] = staticmethod(Catalogue)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return DeviceChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
         devices = super().get_queryset(request)
@@ -86,20 +103,23 @@ class DeviceAdmin(KeyRotation, Activation):
         return tuple(name for name in self.list_display if name not in OF_READINGS)
 
     @admin.display(description="latest values", empty_value="")
-    def latest_values(self, device: Device) -> str:
-        """The first values; how many more there are, with all of them in the tooltip."""
+    def latest_values(self, device: Any) -> str:
+        """The first values, with their unit or else their label; how many more there are, listed in the tooltip."""
+        catalogue: Catalogue = device.catalogue
+        values = device.state.latest_metrics()
         latest = [
-            (shown(value), UNITS.get(name, name.replace("_", " ")))
-            for name, value in device.state.latest_metrics().items()
+            (catalogue.label(name), shown(values[name], of.decimals), of.unit or catalogue.label(name))
+            for name in catalogue.in_order(values)
+            for of in (catalogue.of(name),)
         ]
         first = format_html_join(
             " ",
-            '<span class="value-shown" title="{0} {1}">{0} <span class="unit">{1}</span></span>',
+            '<span class="value-shown" title="{0}: {1} {2}">{1} <span class="unit">{2}</span></span>',
             latest[:VALUES_SHOWN],
         )
         if len(latest) <= VALUES_SHOWN:
             return first
-        rest = [f"{value} {unit}" for value, unit in latest[VALUES_SHOWN:]]
+        rest = [f"{label}: {value} {unit}" for label, value, unit in latest[VALUES_SHOWN:]]
         listed = "\n".join(rest[:VALUES_IN_TOOLTIP] + ["…"] * (len(rest) > VALUES_IN_TOOLTIP))
         return format_html('{} <span class="value-more" title="{}">+{} more</span>', first, listed, len(rest))
 

@@ -11,10 +11,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from devices.access.roles import has_role
-from devices.metrics import UNITS
 from devices.models import Device
 from readings.log.entries import reading_document
-from readings.models import Reading, Rejection
+from readings.models import Metric, Reading, Rejection
 from readings.statistics.aggregation import earliest
 from realtime.access.credentials import WATCH_PERMISSION
 from realtime.pages.addresses import connection_code
@@ -62,7 +61,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "began_at": earliest(device.state),
         "report_interval": device.report_interval,
         "interval": device.report_interval or settings.DEFAULT_REPORT_INTERVAL,
-        "units": UNITS,
+        "metrics": Metric.objects.catalogue().documents(),
     }
     context = {
         "device": device,

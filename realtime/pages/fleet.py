@@ -8,9 +8,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.utils import timezone
 
-from devices.metrics import UNITS, is_metric_name
+from devices.metrics import is_metric_name
 from devices.models import Device
 from devices.validators import is_device_id
+from readings.models import Metric
 from readings.statistics.hourly_averages import hourly_averages
 from realtime.pages.device import for_watchers
 from realtime.protocol.frames import moment
@@ -22,7 +23,7 @@ SPARKLINES_MAX = 200
 @for_watchers
 def fleet_page(request: HttpRequest) -> HttpResponse:
     """`/live/`: every device with status, latest values and a sparkline of 24 hours; search, filters, sorting; live."""
-    fleet = {"devices": fleet_rows(now=timezone.now()), "units": UNITS}
+    fleet = {"devices": fleet_rows(now=timezone.now()), "metrics": Metric.objects.catalogue().documents()}
     return render(request, "realtime/fleet.html", {"fleet": fleet, "empty": not fleet["devices"]})
 
 

@@ -1,6 +1,5 @@
 // The chart of one metric: the average as a line, inside a band from minimum to maximum.
 
-import { number } from "../format.js";
 import { ticks, valueRange } from "../scale.js";
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { momentLabels, valueLabels, widest } from "./axes.js";
@@ -143,7 +142,7 @@ function pointAt({ cursor, data }) {
   return { moment: data[0][n] * 1000, max: data[1][n], min: data[2][n], avg: data[3][n] };
 }
 
-export function readout({ min, max, avg }, unit) {
-  const value = `${number(avg)} ${unit}`.trim();
-  return min === max ? value : `${value} (${number(min)} to ${number(max)})`;
+export function readout({ min, max, avg }, metric, catalogue) {
+  const value = catalogue.text(metric, avg);
+  return min === max ? value : `${value} (${catalogue.number(metric, min)} to ${catalogue.number(metric, max)})`;
 }

@@ -6,12 +6,14 @@ import { List } from "../fleet/list.js";
 import { Names } from "../fleet/names.js";
 import { Row } from "../fleet/row.js";
 import { Sparklines } from "../fleet/sparklines.js";
-import { metricName, whole } from "../format.js";
+import { whole } from "../format.js";
 import { watchFleet } from "../live.js";
+import { Catalogue } from "../metrics.js";
 import { Outage } from "../outage.js";
 
-const { devices: given, units } = JSON.parse(document.getElementById("fleet").textContent);
+const { devices: given, metrics } = JSON.parse(document.getElementById("fleet").textContent);
 const element = (id) => document.getElementById(id);
+const catalogue = new Catalogue(metrics);
 const devices = new Map(given.map((fields) => [fields[0], new Device(fields)]));
 const all = [...devices.values()];
 const choice = new Choice();
@@ -20,7 +22,7 @@ const sparklines = new Sparklines((changed) => list.refresh(changed));
 const outage = new Outage({
   connection: element("connection"), banner: element("notice"), page: element("content"), onChange: () => list.refresh(list.rows.keys()),
 });
-const list = new List(element("rows"), () => new Row(units, outage), (visible) => sparklines.want(visible));
+const list = new List(element("rows"), () => new Row(catalogue, outage), (visible) => sparklines.want(visible));
 const chips = new Map();
 const changed = new Set();
 let grown = false;
@@ -69,8 +71,8 @@ function showCounts() {
 }
 
 function sorts() {
-  const metrics = new Set(all.flatMap((device) => Object.keys(device.values)));
-  const options = [["name", "name"], ["status", "status"], ["seen", "last seen"], ...[...metrics].sort().map((metric) => [metric, metricName(metric)])];
+  const names = catalogue.inOrder(new Set(all.flatMap((device) => Object.keys(device.values))));
+  const options = [["name", "name"], ["status", "status"], ["seen", "last seen"], ...names.map((metric) => [metric, catalogue.label(metric)])];
   for (const [value, label] of options) element("sort").add(new Option(label, value, false, value === choice.sort));
 }
 

@@ -52,6 +52,8 @@ device-rotate-key POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200
 device-history    GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-aggregate  GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+metric-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_metric
+metric-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 readings.change_metric
 device-alarms     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
 alarm-list        GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
 alarm-acknowledge POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 ACKNOWLEDGE
@@ -108,6 +110,7 @@ BODIES = {
     ("device-detail", "PATCH"): {"name": "Roof"},
     ("device-rotate-key", "POST"): {"overlap_seconds": 0},
     ("realtime-tickets", "POST"): {"device_id": "mote-1"},
+    ("metric-detail", "PATCH"): {"unit": "K"},
     ("alarm-acknowledge", "POST"): {"comment": "seen"},
     ("alarm-rule-list", "POST"): RULE,
     ("alarm-rule-detail", "PATCH"): {"name": "Warm"},
@@ -116,10 +119,10 @@ BODIES = {
 
 
 def url(name):
-    """The address of the route for `mote-1`, its alarm and the rule of that."""
-    parts = re.findall(r":(\w+_id)>", ROUTES[name].path)
-    given: dict[str, object] = {"device_id": "mote-1"}
-    if parts and parts != ["device_id"]:
+    """The address of the route for `mote-1`, a metric, and an alarm of `mote-1` with its rule."""
+    parts = re.findall(r":(\w+_(?:id|name))>", ROUTES[name].path)
+    given: dict[str, object] = {"device_id": "mote-1", "metric_name": "temperature"}
+    if parts and not given.keys() >= set(parts):
         alarm = alarm_of("mote-1")
         given |= {"alarm_id": alarm.pk, "rule_id": alarm.rule_id}
     return reverse(name, kwargs={part: given[part] for part in parts})
@@ -168,7 +171,7 @@ def test_who_is_refused_changes_nothing(name, method, admin):
 
 
 def stored(admin):
-    paths = ("devices", "alarms?state=all", "alarm-rules")
+    paths = ("devices", "alarms?state=all", "alarm-rules", "metrics")
     return [admin.get(f"/api/v1/{path}").json() for path in paths]
 
 
