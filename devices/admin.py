@@ -107,19 +107,15 @@ class DeviceAdmin(KeyRotation, Activation):
         """The first values, with their unit or else their label; how many more there are, listed in the tooltip."""
         catalogue: Catalogue = device.catalogue
         values = device.state.latest_metrics()
-        latest = [
-            (catalogue.label(name), shown(values[name], of.decimals), of.unit or catalogue.label(name))
-            for name in catalogue.in_order(values)
-            for of in (catalogue.of(name),)
-        ]
+        latest = [latest_text(catalogue, name, values[name]) for name in catalogue.in_order(values)]
         first = format_html_join(
             " ",
-            '<span class="value-shown" title="{0}: {1} {2}">{1} <span class="unit">{2}</span></span>',
+            '<span class="value-shown" title="{2}">{0} <span class="unit">{1}</span></span>',
             latest[:VALUES_SHOWN],
         )
         if len(latest) <= VALUES_SHOWN:
             return first
-        rest = [f"{label}: {value} {unit}" for label, value, unit in latest[VALUES_SHOWN:]]
+        rest = [title for _, _, title in latest[VALUES_SHOWN:]]
         listed = "\n".join(rest[:VALUES_IN_TOOLTIP] + ["…"] * (len(rest) > VALUES_IN_TOOLTIP))
         return format_html('{} <span class="value-more" title="{}">+{} more</span>', first, listed, len(rest))
 
@@ -184,6 +180,12 @@ class DeviceAdmin(KeyRotation, Activation):
             counted = [rfc3339(seen) if seen else "", device.state.last_seq]
             writer.writerow([*known, *counted, *(values.get(name, "") for name in metrics)])
         return response
+
+
+def latest_text(catalogue: Catalogue, name: str, value: float) -> tuple[str, str, str]:
+    """The number, its unit or else the metric's label, and both with the label."""
+    number, unit, label = shown(value, catalogue.of(name).decimals), catalogue.of(name).unit, catalogue.label(name)
+    return number, unit or label, f"{label}: {number} {unit}" if unit else f"{number} {label}"
 
 
 def may_view_readings(request: HttpRequest) -> bool:

@@ -1,4 +1,7 @@
-"""The metrics that every catalogue has from the start: names that devices often use."""
+"""The metrics that every catalogue has from the start: names that devices often use, each with the one usual unit.
+
+Names that are sent in various units, such as soil_moisture and distance, are left out.
+"""
 
 from devices.metrics import UNITS, Description
 
@@ -12,18 +15,10 @@ COMMON = {
     "pm10": Description("PM10", "µg/m³", 1, 52, 0.0),
     "tvoc": Description("TVOC", "ppb", 0, 55, 0.0),
     "illuminance": Description("", "lx", 0, 60, 0.0),
-    "soil_moisture": Description("", "%", None, 70, 0.0, 100.0),
     "soil_temperature": Description("", "°C", None, 71),
     "dew_point": Description("", "°C", None, 72),
-    "wind_speed": Description("", "m/s", None, 80, 0.0),
     "wind_direction": Description("", "°", 0, 81, 0.0, 360.0),
-    "rain": Description("", "mm", None, 82, 0.0),
-    "distance": Description("", "mm", None, 90),
-    "weight": Description("", "kg", None, 91),
-    "flow": Description("", "l/min", None, 92),
-    "current": Description("", "A", None, 100),
     "power": Description("", "W", None, 101),
-    "energy": Description("", "kWh", None, 102),
     "frequency": Description("", "Hz", None, 103),
     "voltage": Description("", UNITS["voltage"], None, 110),
     "battery": Description("", "%", None, 120, 0.0, 100.0),
