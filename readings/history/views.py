@@ -109,7 +109,7 @@ class DeviceReadingsViewSet(DeviceScope):
         metric_count = len(state.latest_values())
         query = parsed(AggregateQuery, request.query_params, raw_from=state.raw_from, metric_count=metric_count)
         bucket, fill = query.get("bucket"), "fill" in query
-        question = Question(device.device_id, query["start"], query["end"], query.get("metrics"), bucket)
+        question = Question(query["start"], query["end"], query.get("metrics"), bucket)
         try:
             values = check_size(question, len(question.metrics or ()) or metric_count, fill=fill)
             with large_answer() if values > LARGE_ANSWER_VALUES else nullcontext(False) as large:
@@ -120,7 +120,7 @@ class DeviceReadingsViewSet(DeviceScope):
     def statistics(self, question: Question, state: DeviceState, *, fill: bool, large: bool) -> HttpResponseBase:
         found = aggregate(question, state, large=large)
         answer: dict[str, Any] = {
-            "device_id": question.device_id,
+            "device_id": state.device_id,
             "start": rfc3339(question.start),
             "end": rfc3339(question.end),
         }
