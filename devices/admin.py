@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from devices.access.permissions import VIEW_READINGS
+from devices.api.csv_cells import harmless
 from devices.console import new_keys
 from devices.console.activation import Activation
 from devices.console.rotation import KeyRotation
@@ -25,8 +26,6 @@ OF_READINGS = ("latest_values", "live")
 VALUES_SHOWN = 3
 VALUES_IN_TOOLTIP = 20
 EXPORTED_AT_ONCE = 20_000
-# Full-width characters too, because a spreadsheet with East Asian input takes them for the others.
-FORMULA_STARTS = (*"=+-@\t\r\n", *"＝＋－＠")
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -191,8 +190,3 @@ def latest_text(catalogue: Catalogue, name: str, value: float) -> tuple[str, str
 def may_view_readings(request: HttpRequest) -> bool:
     user: Any = request.user
     return bool(user.has_perm(VIEW_READINGS))
-
-
-def harmless(text: str) -> str:
-    """Puts an apostrophe before a text that a spreadsheet would execute as a formula."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

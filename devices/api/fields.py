@@ -3,9 +3,18 @@
 import math
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from devices.api.serializers import StrictCharField
 from devices.metrics import LARGEST_VALUE
+from devices.validators import DEVICE_ID_PATTERN, validate_device_id
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{DEVICE_ID_PATTERN}$"})
+class DeviceIdField(StrictCharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=64, trim_whitespace=False, validators=[validate_device_id], **kwargs)
 
 
 class FiniteField(serializers.FloatField):

@@ -95,8 +95,9 @@ class Answer(msgspec.Struct, frozen=True):
 class TooManyValues(Exception):
     """The answer would have more than AGGREGATE_VALUES_MAX values. The message says how many, and what to change."""
 
-    def __init__(self, count: str, *, fill: bool) -> None:
-        ways = ["larger buckets", "fewer metrics (metrics=…)", *(["no fill=null"] if fill else []), "or bucket=auto"]
+    def __init__(self, count: str, *, fill: bool, devices: int = 1) -> None:
+        ways = ["larger buckets", "fewer metrics (metrics=…)", *(["fewer devices"] if devices > 1 else [])]
+        ways += [*(["no fill=null"] if fill else []), "or bucket=auto"]
         super().__init__(
             f"The answer would have {count}; the maximum is {AGGREGATE_VALUES_MAX} (the constant "
             f"AGGREGATE_VALUES_MAX). Request {', '.join(ways)}."
@@ -107,14 +108,15 @@ class Outdated(Exception):
     """Retention moved `raw_from` between the planning and the execution of a query."""
 
 
-def check_size(question: Question, metrics: int, *, fill: bool) -> int:
+def check_size(question: Question, metrics: int, *, fill: bool, devices: int = 1) -> int:
     """The maximum number of values of the answer; `metrics` is the number of metrics, of all devices together.
 
     Raises TooManyValues if `fill` is set, so that the answer has all these values, and they are too many.
     """
     buckets = question.bucket.count(question.start, question.end) if question.bucket else 1
     if fill and buckets * metrics > AGGREGATE_VALUES_MAX:
-        raise TooManyValues(f"{buckets} buckets of {metrics} metrics, {buckets * metrics} values", fill=True)
+        of = f"{metrics} metrics" if devices == 1 else f"{metrics} metrics of {devices} devices"
+        raise TooManyValues(f"{buckets} buckets of {of}, {buckets * metrics} values", fill=True, devices=devices)
     return buckets * metrics
 
 
@@ -144,7 +146,7 @@ def aggregate_each(question: Question, states: Sequence[DeviceState], *, large: 
             except Outdated:
                 outdated += [state.device_id for state in alike]
         if not outdated:
-            return answers
+            return {state.device_id: answers[state.device_id] for state in states}
         waiting = list(DeviceState.objects.filter(device_id__in=outdated))
         if len(waiting) < len(outdated):
             raise DeviceState.DoesNotExist
@@ -176,7 +178,7 @@ def answered(
         bucket[name].add(*values)
         count += len(bucket) - before
         if count > AGGREGATE_VALUES_MAX:
-            raise TooManyValues(f"more than {AGGREGATE_VALUES_MAX} values", fill=False)
+            raise TooManyValues(f"more than {AGGREGATE_VALUES_MAX} values", fill=False, devices=len(states))
         if large:
             pauses.pause()
     return {state.device_id: Answer(by_bucket, chosen.widened) for state, by_bucket in zip(states, found, strict=True)}

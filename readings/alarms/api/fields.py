@@ -12,7 +12,6 @@ from rest_framework import serializers
 from devices.api.fields import FiniteField
 from devices.api.serializers import StrictCharField, StrictIntegerField
 from devices.metrics import METRIC_NAME, RESERVED, is_metric_name
-from devices.validators import DEVICE_ID_PATTERN, validate_device_id
 from readings.alarms.models import COMMENT_LENGTH, NAME_LENGTH, TEXT_LENGTH
 from readings.history.parameters import MomentField
 from readings.windows import EARLIEST, LATEST
@@ -72,12 +71,6 @@ class CommentField(StrictCharField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=COMMENT_LENGTH, required=False, allow_blank=True, trim_whitespace=False, **kwargs)
-
-
-@extend_schema_field({"type": "string", "pattern": f"^{DEVICE_ID_PATTERN}$"})
-class DeviceIdField(StrictCharField):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=64, trim_whitespace=False, validators=[validate_device_id], **kwargs)
 
 
 class StrictMomentField(MomentField):

@@ -20,7 +20,7 @@ from readings.log.entries import NewReading
 from readings.log.recording import record
 from readings.models import Reading, Rollup
 from readings.statistics import aggregation
-from readings.statistics.aggregation import Answer, Statistics, aggregate
+from readings.statistics.aggregation import Answer, Statistics, aggregate, aggregate_each
 from readings.statistics.buckets import Bucket, parse_bucket
 from readings.statistics.statement import Question
 from readings.statistics.tiers import HOURS, MINUTES, Tier
@@ -261,7 +261,13 @@ class TestAgainstBruteForce(TransactionTestCase):
         question = Question(start, end, metrics, bucket)
         with patch.object(aggregation, "BEHIND_MAX", behind_max):
             found = aggregate(question, state_of(device_id))
-        expected = model.expected(question, device_id)
+            # The same question about all devices in one statement.
+            each = aggregate_each(question, [state_of(device) for device in DEVICES])
+        self.compare(found, model.expected(question, device_id))
+        for device in DEVICES:
+            self.compare(each[device], model.expected(question, device))
+
+    def compare(self, found: Answer, expected: dict[datetime, dict[str, Statistics]]) -> None:
         assert set(found.by_bucket) == set(expected)
         for begin, by_metric in expected.items():
             assert set(found.by_bucket[begin]) == set(by_metric)

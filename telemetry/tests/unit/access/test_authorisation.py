@@ -52,6 +52,8 @@ device-rotate-key POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200
 device-history    GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-aggregate  GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+aggregate         GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+history           GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 metric-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_metric
 metric-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 readings.change_metric
 device-alarms     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
@@ -125,7 +127,8 @@ def url(name):
     if parts and not given.keys() >= set(parts):
         alarm = alarm_of("mote-1")
         given |= {"alarm_id": alarm.pk, "rule_id": alarm.rule_id}
-    return reverse(name, kwargs={part: given[part] for part in parts})
+    address = reverse(name, kwargs={part: given[part] for part in parts})
+    return f"{address}?device_id=mote-1" if name in ("aggregate", "history") else address
 
 
 def ask(client, name, method):
