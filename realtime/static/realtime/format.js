@@ -21,6 +21,14 @@ export function number(value, decimals = null) {
 // 1.25e-7, 1.0e300.
 export const withExponent = (value, decimals) => value.toExponential(decimals).replace("e+", "e");
 
+const UNITS = [["d", 86_400], ["h", 3600], ["min", 60]];
+
+// A length of time: 30 s, 5 min, 2 h, 7 d.
+export function duration(seconds) {
+  const [unit, size] = UNITS.find(([, size]) => seconds >= size && seconds % size === 0) ?? ["s", 1];
+  return `${whole(seconds / size)} ${unit}`;
+}
+
 export const whole = (value) => value.toLocaleString("en");
 export const metricName = (metric) => metric.replaceAll("_", " ");
 

@@ -92,7 +92,7 @@ test("an exception in one chart is shown in its card, and the others are drawn",
   const logged = context.mock.method(console, "error", nothing);
   const cards = ["temperature", "humidity", "voltage"].map((metric) => {
     const card = new Panel({ content: { firstElementChild: new Element() } }, metric, new Catalogue(), actions);
-    card.begin();
+    card.setOpen(true);
     return card;
   });
   const metrics = { temperature: { min: 1, max: 3, avg: 2 }, humidity: { min: 1, max: 3, get avg() { throw new Error("no average"); } }, voltage: { min: 3, max: 3, avg: 3 } };

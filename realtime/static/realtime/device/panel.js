@@ -1,6 +1,6 @@
 // One metric of the device: its latest value, its statistics in the visible window, and its chart.
 
-import { localMoment, utc, whole } from "../format.js";
+import { duration, localMoment, utc, whole } from "../format.js";
 import { replaces } from "../newest.js";
 import { Chart, readout } from "./chart.js";
 import { columns } from "./series.js";
@@ -17,10 +17,21 @@ export class Panel {
     this.shown = null; // the reading whose value is shown
     this.root = template.content.firstElementChild.cloneNode(true);
     this.root.dataset.metric = metric;
-    this.part("h2").textContent = catalogue.label(metric);
-    this.part("h2").title = metric;
+    this.part(".fold").textContent = catalogue.label(metric);
+    this.part(".fold").title = metric;
     this.part(".unit").textContent = this.unit;
     this.actions = actions;
+    this.isOpen = false;
+    this.fold = this.part(".fold");
+    this.fold.addEventListener("click", () => actions.onFold(!this.isOpen));
+  }
+
+  // Opens or folds the card. A folded card has no chart, because a device may have 200 metrics.
+  setOpen(open) {
+    this.isOpen = open;
+    this.root.classList[open ? "remove" : "add"]("folded");
+    this.fold.setAttribute("aria-expanded", String(open));
+    if (open && !this.chart) this.begin();
   }
 
   part(selector) {
@@ -38,7 +49,8 @@ export class Panel {
 
   point(point) {
     const shown = this.part(".readout");
-    shown.textContent = point ? `${localMoment(point.moment, { seconds: true })} · ${readout(point, this.metric, this.catalogue)}` : "";
+    const width = point && this.loaded && point.moment / 1000 < this.loaded.end ? ` · of ${duration(this.loaded.bucketSeconds)}` : "";
+    shown.textContent = point ? `${localMoment(point.moment, { seconds: true })}${width} · ${readout(point, this.metric, this.catalogue)}` : "";
     shown.title = point ? utc(point.moment) : "";
   }
 
@@ -64,6 +76,8 @@ export class Panel {
 
   draw(loaded, bounds, interval) {
     this.tail = this.tail.filter(([moment]) => moment >= loaded.end);
+    this.loaded = loaded;
+    if (!this.chart) return;
     this.attempt(() => {
       const shown = columns(loaded, this.metric, bounds.end > loaded.end ? this.tail : [], interval);
       this.chart.draw(shown, bounds);
@@ -72,6 +86,7 @@ export class Panel {
   }
 
   move(bounds) {
+    if (!this.isOpen) return;
     this.attempt(() => this.chart.move(bounds));
   }
 
