@@ -51,7 +51,6 @@ QUESTIONS = [
 ]
 
 
-
 class Comparison(NamedTuple):
     """One metric of several devices in the same buckets. `devices`: of those that report every 300 s."""
 
@@ -139,7 +138,7 @@ def product(end: datetime) -> dict[str, Timing]:
 
             def compare(comparison: Comparison = comparison) -> object:
                 start, until = windows.of(comparison.seconds)
-                names = {"device_id": comparison.devices, "metrics": "temperature", "bucket": "auto"}
+                names: dict[str, Any] = {"device_id": comparison.devices, "metrics": "temperature", "bucket": "auto"}
                 response = client.get(f"{server.url}/api/v1/aggregate", params=names | window_of(start, until))
                 assert response.status_code == 200, response.text
                 return response

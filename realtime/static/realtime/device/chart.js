@@ -12,7 +12,7 @@ const LABEL_GAP = 12; // between a label of the vertical axis, the axis and the 
 const LEAST_PADDING = 8;
 const LONE_WIDTH = 5; // of the bar from minimum to maximum of a lone bucket
 const [MAXIMUM, MINIMUM, AVERAGE] = [1, 2, 3]; // the series
-const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
+export const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
 const together = uPlot.sync("device"); // all charts share one cursor
 
 export class Chart {
@@ -81,7 +81,7 @@ export class Chart {
 }
 
 // The axes make room for their labels: the vertical axis by its width, the horizontal one by the padding on the right.
-function axesAndPadding() {
+export function axesAndPadding() {
   const axis = { stroke: color("--muted"), ticks: { show: false }, font: FONT, grid: { stroke: color("--line"), width: 1 } };
   let beyond = 0; // half the width of a label of the horizontal axis
   const moments = (_, values, axisIndex, space, step) => {

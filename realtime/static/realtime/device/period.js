@@ -6,14 +6,15 @@ const SHORTEST_SECONDS = 10;
 const SHORTEST_LOG_SECONDS = 60;
 const EARLIEST = 0; // the log holds no earlier reading (readings/windows.py)
 
-// All moments are in seconds since the epoch. `began`: the time of the first reading; null while there is none.
+// All moments are in seconds since the epoch. `began`: the time of the first reading; null while there is none. `first`: the
+// range without a choice; by default it depends on `began`, which the range `all` needs.
 export class Period {
-  constructor(onChange, began) {
+  constructor(onChange, began, first = null) {
     this.onChange = onChange;
     this.began = began;
     const given = new URL(location).searchParams;
     this.name = given.get("range");
-    if (!Object.hasOwn(RANGES, this.name)) this.name = this.usual();
+    if (!Object.hasOwn(RANGES, this.name) || (first && this.name === "all")) this.name = first ?? this.usual();
     this.fixed = fixedOf(given);
   }
 

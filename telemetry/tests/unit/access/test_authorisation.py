@@ -9,10 +9,12 @@ import re
 import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
+from django.utils import timezone
 from msgspec import json
 
 from devices.tests.fixtures import ADMIN_KEY, problem, staff_client
 from readings.alarms.tests.rules import alarm_of
+from realtime.models import View
 from telemetry.tests.support.clients.callers import World
 from telemetry.tests.support.routes import routes
 
@@ -54,6 +56,10 @@ device-aggregate  GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200
 device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 aggregate         GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 history           GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+explore           GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_reading
+view-list         GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 realtime.view_view
+view-list         POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 realtime.add_view
+view-detail       DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 realtime.delete_view
 metric-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_metric
 metric-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 readings.change_metric
 device-alarms     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
@@ -112,6 +118,7 @@ BODIES = {
     ("device-detail", "PATCH"): {"name": "Roof"},
     ("device-rotate-key", "POST"): {"overlap_seconds": 0},
     ("realtime-tickets", "POST"): {"device_id": "mote-1"},
+    ("view-list", "POST"): {"name": "North", "query": "device_id=mote-1"},
     ("metric-detail", "PATCH"): {"unit": "K"},
     ("alarm-acknowledge", "POST"): {"comment": "seen"},
     ("alarm-rule-list", "POST"): RULE,
@@ -124,6 +131,9 @@ def url(name):
     """The address of the route for `mote-1`, a metric, and an alarm of `mote-1` with its rule."""
     parts = re.findall(r":(\w+_(?:id|name))>", ROUTES[name].path)
     given: dict[str, object] = {"device_id": "mote-1", "metric_name": "temperature"}
+    if "view_id" in parts:
+        now = timezone.now()
+        given["view_id"] = View.objects.get_or_create(name="Mine", defaults={"query": "x", "created_at": now})[0].pk
     if parts and not given.keys() >= set(parts):
         alarm = alarm_of("mote-1")
         given |= {"alarm_id": alarm.pk, "rule_id": alarm.rule_id}
@@ -174,7 +184,7 @@ def test_who_is_refused_changes_nothing(name, method, admin):
 
 
 def stored(admin):
-    paths = ("devices", "alarms?state=all", "alarm-rules", "metrics")
+    paths = ("devices", "alarms?state=all", "alarm-rules", "metrics", "views")
     return [admin.get(f"/api/v1/{path}").json() for path in paths]
 
 
