@@ -24,6 +24,7 @@ PAGES = {
     "quick-start": ("Quick start", "quick-start.md"),
     "connect": ("Connect a device", "connect.md"),
     "http-api": ("HTTP API", "http-api.md"),
+    "explore": ("Compare devices", "explore.md"),
     "metrics": ("Metrics", "metrics.md"),
     "live": ("Live protocol", "live.md"),
     "recipes": ("Recipes", "recipes.md"),
