@@ -6,11 +6,12 @@ import hypothesis
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 from rest_framework.test import APIClient
 
 from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, staff_client
+from telemetry.tests.support import quick_flush
 
 # The same examples in every run, and none stored in a directory, so that a failure comes from the change.
 hypothesis.settings.register_profile("telemetry", derandomize=True, database=None, deadline=None)
@@ -18,6 +19,13 @@ hypothesis.settings.load_profile("telemetry")
 
 # Set permanently, not in a fixture, because Django raises an error on access to an empty SECRET_KEY.
 django_settings.SECRET_KEY = "secret-key-of-the-tests-0123456789-0123456789"  # noqa: S105
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """The test database, which transactional tests empty with `quick_flush`."""
+    with django_db_blocker.unblock():
+        quick_flush.install().remember()
 
 
 @pytest.fixture(autouse=True)

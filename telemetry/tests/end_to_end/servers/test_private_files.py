@@ -73,7 +73,12 @@ class TestDatabase:
         def work():
             try:
                 connection = sqlite3.connect(database, timeout=20, factory=PrivateConnection)
-                write(connection)
+                # Not in WAL mode, and locked from the start: SQLite waits for no lock while it changes the mode, nor
+                # while a transaction that has read begins to write.
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("CREATE TABLE IF NOT EXISTS t (x)")
+                connection.execute("INSERT INTO t VALUES (1)")
+                connection.commit()
                 connection.close()
             except sqlite3.Error as error:
                 failures.append(error)

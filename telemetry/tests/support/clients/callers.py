@@ -76,9 +76,9 @@ class World:
         """The administrator's key."""
         return client_with(ADMIN_KEY)
 
-    def staff(self) -> APIClient:
+    def staff(self, name: str = "staff") -> APIClient:
         """A staff account with only the required permission, from a page of ours."""
-        client = staff_client("staff", *self.granted, enforce_csrf=True)
+        client = staff_client(name, *self.granted, enforce_csrf=True)
         client.cookies["csrftoken"] = CSRF_TOKEN
         client.credentials(**{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in CSRF.items()})
         return client
@@ -125,6 +125,6 @@ class World:
 
     def foreign(self) -> APIClient:
         """As `staff`, with the token, from a page of another origin."""
-        client = self.staff()
+        client = self.staff("foreign")
         client.credentials(HTTP_X_CSRFTOKEN=CSRF_TOKEN, HTTP_ORIGIN="https://evil.example.net")
         return client

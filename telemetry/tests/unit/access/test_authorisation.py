@@ -8,6 +8,7 @@ import re
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 from msgspec import json
@@ -94,20 +95,19 @@ def methods_of(name, method):
     return ROUTES[name].methods - {"GET"} if method == "else" and name in ROUTES else {method}
 
 
-CELLS = [
-    pytest.param(
-        name,
-        method,
-        caller,
-        int(status),
-        id=f"{name}-{method}-{caller}",
-        # Rows of several methods are redirections.
-        marks=[pytest.mark.slow] if methods == "else" else [],
-    )
-    for name, methods, *cells in ROWS
-    for caller, status in zip(CALLERS, cells, strict=False)
-    for method in sorted(methods_of(name, methods))
-]
+# Route, method, and the expected status of each caller.
+Row = tuple[str, str, dict[str, int]]
+
+
+def rows_of(permission: str | None, *, redirections: bool) -> list[Row]:
+    """Rows of several methods are redirections."""
+    return [
+        (name, method, dict(zip(CALLERS, map(int, cells[: len(CALLERS)]), strict=True)))
+        for name, methods, *cells in ROWS
+        if PERMISSIONS.get((name, methods)) == permission and (methods == "else") == redirections
+        for method in sorted(methods_of(name, methods))
+    ]
+
 
 READING = {"device_id": "mote-1", "temperature": 21.5}
 RULE = {"name": "Hot", "kind": "threshold", "metric": "temperature", "above": 30}
@@ -156,30 +156,66 @@ def test_every_row_has_a_cell_for_every_caller():
     assert {name: len(cells) for name, _, *cells in ROWS if len(cells) not in (len(CALLERS), len(CALLERS) + 1)} == {}
 
 
-@pytest.mark.parametrize(("name", "method", "caller", "expected"), CELLS)
-def test_the_matrix(name, method, caller, expected):
-    client = World(PERMISSIONS.get((name, method)), EVERY_PERMISSION).client(caller)
-
-    response = ask(client, name, method)
-
-    assert response.status_code == expected, response.content
-    if expected >= 400 and url(name).startswith("/api/"):
-        problem(response, expected)
-    assert ("WWW-Authenticate" in response) == (expected == 401)
-    # A page of another origin can send a request with a session, but must not be able to read the answer.
-    assert "Access-Control-Allow-Origin" not in response
+# Callers whose way in changes the device, so that nobody else may use their world.
+CHANGING = ("retiring", "retired", "inactive")
 
 
-@pytest.mark.parametrize(("name", "method"), [(name, method) for name, method, *cells in ROWS if "401" in cells])
-def test_who_is_refused_changes_nothing(name, method, admin):
-    world = World(PERMISSIONS.get((name, method)), EVERY_PERMISSION)
-    address = url(name)
+class Callers:
+    """Clients that are made once for all requests of a test, because signing in takes longer than a request."""
+
+    def __init__(self, permission: str | None) -> None:
+        self.world = World(permission, EVERY_PERMISSION)
+        self.clients = {caller: self.world.client(caller) for caller in CALLERS if caller not in CHANGING}
+
+    def ask(self, caller: str, name: str, method: str):
+        """The answer; what the request changed is rolled back."""
+        before = transaction.savepoint()  # no atomic block, within which ingest refuses to commit
+        client = self.clients.get(caller) or self.world.client(caller)
+        response = ask(client, name, method)
+        transaction.savepoint_rollback(before)
+        return response
+
+
+@pytest.mark.parametrize("permission", [None, *EVERY_PERMISSION])
+def test_the_matrix(permission):
+    check(permission, rows_of(permission, redirections=False))
+
+
+@pytest.mark.slow
+def test_the_matrix_of_redirections():
+    check(None, rows_of(None, redirections=True))
+
+
+def check(permission: str | None, rows: list[Row]) -> None:
+    callers = Callers(permission)
+    wrong = []
+    for name, method, statuses in rows:
+        api = ROUTES[name].path.startswith("api/")
+        for caller, expected in statuses.items():
+            response = callers.ask(caller, name, method)
+            if response.status_code != expected:
+                wrong.append(f"{method} {name} by {caller}: {response.status_code}, not {expected}")
+            if response.status_code >= 400 and api:
+                problem(response, response.status_code)
+            assert ("WWW-Authenticate" in response) == (response.status_code == 401), (name, method, caller)
+            # A page of another origin can send a request with a session, but must not be able to read the answer.
+            assert "Access-Control-Allow-Origin" not in response, (name, method, caller)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("permission", [None, *EVERY_PERMISSION])
+def test_who_is_refused_changes_nothing(permission, admin):
+    rows = rows_of(permission, redirections=False)
+    refused = [(name, method) for name, method, statuses in rows if 401 in statuses.values()]
+    world = World(permission, EVERY_PERMISSION)
+    clients = [world.client(caller) for caller in ("nobody", "wrong", "url", "other", "without", "visitor", "closed")]
+    alarm_of("mote-1")
     before = stored(admin)
 
-    for caller in ("nobody", "wrong", "url", "other", "without", "visitor", "closed"):
-        ask(world.client(caller), name, method)
+    for name, method in refused:
+        for client in clients:
+            ask(client, name, method)
 
-    assert url(name) == address
     assert stored(admin) == before
 
 

@@ -1,0 +1,62 @@
+"""Empties the test database after a transactional test, several times as fast as Django's `flush`.
+
+Django truncates every table and then makes the content types, permissions and groups anew, which takes longer than most
+tests. This command keeps those, unless a test changed them, and deletes the rows of the tables that have any.
+"""
+
+from typing import Any
+
+from django.core.management import get_commands
+from django.core.management.commands import flush
+from django.db import connection, transaction
+
+# Tables whose rows come from `migrate`, not from tests.
+KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
+
+Rows = list[list[tuple[Any, ...]]]
+
+
+class QuickFlush(flush.Command):
+    """Replaces `flush` for the tests of a run. Call `remember` after `migrate`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: Rows | None = None
+
+    def remember(self) -> None:
+        self.kept = kept_rows()
+
+    def handle(self, **options: Any) -> None:
+        if kept_rows() != self.kept:
+            super().handle(**options)
+            self.remember()
+            return
+        with transaction.atomic(), connection.cursor() as cursor:
+            for table in tables_with_rows():
+                cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
+
+
+def install() -> QuickFlush:
+    command = QuickFlush()
+    get_commands()["flush"] = command
+    return command
+
+
+def kept_rows() -> Rows:
+    with connection.cursor() as cursor:
+        rows = []
+        for table in KEPT:
+            cursor.execute(f"SELECT * FROM {table} ORDER BY id")
+            rows.append(cursor.fetchall())
+        return rows
+
+
+def tables_with_rows() -> list[str]:
+    tables = set(connection.introspection.django_table_names(only_existing=False, include_views=False)) - {
+        *KEPT,
+        "django_migrations",
+    }
+    queries = (f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {table})" for table in sorted(tables))
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(queries))
+        return [table for (table,) in cursor.fetchall()]
