@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from telemetry.tests.end_to_end.pages.test_pages import SIZES, fill
 from telemetry.tests.support.browser import CHROMIUM, barriers, faults_of, serious
@@ -26,10 +26,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def rows(page: Page) -> list[str]:
-    return page.locator(".lines tbody th").all_inner_texts()
-
-
 @pytest.mark.parametrize("size", SIZES)
 def test_devices_are_compared_zoomed_and_saved(browser: Any, server: Server, account: Any, size: str) -> None:
     width, height = SIZES[size]
@@ -43,7 +39,7 @@ def test_devices_are_compared_zoomed_and_saved(browser: Any, server: Server, acc
         page.fill("#devices input", name)
         page.press("#devices input", "Enter")
     expect(page.locator(".overlay h2")).to_have_text("temperature (°C)")
-    assert rows(page) == ["north", "south"]
+    expect(page.locator(".lines tbody th")).to_have_text(["north", "south"])
     page.fill("#metrics input", "humid")
     page.press("#metrics input", "Enter")
     expect(page.locator(".overlay h2")).to_have_text(["temperature (°C)", "humidity (%)"])
@@ -63,6 +59,6 @@ def test_devices_are_compared_zoomed_and_saved(browser: Any, server: Server, acc
     page.get_by_role("link", name=f"Both, {size}").click()
     expect(page.locator(".overlay")).to_have_count(2)
     assert httpx.URL(page.url).params == httpx.URL(zoomed).params
-    assert rows(page) == ["north", "south"] * 2
+    expect(page.locator(".lines tbody th")).to_have_text(["north", "south"] * 2)
     context.close()
     assert serious(faults) == []

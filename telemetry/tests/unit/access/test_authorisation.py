@@ -210,6 +210,8 @@ def test_who_is_refused_changes_nothing(permission, admin):
     world = World(permission, EVERY_PERMISSION)
     clients = [world.client(caller) for caller in ("nobody", "wrong", "url", "other", "without", "visitor", "closed")]
     alarm_of("mote-1")
+    for name, _ in refused:
+        url(name)  # makes what it names
     before = stored(admin)
 
     for name, method in refused:
