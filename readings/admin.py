@@ -114,11 +114,10 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
 
 @admin.register(Metric)
 class MetricAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """The catalogue. Labels, units, decimals and order are edited in the list itself. Names come from devices."""
+    """The catalogue. Names come from devices, so none is added or deleted here."""
 
     heading = "Metrics"
     list_display = ("name", "label", "unit", "decimals", "order", "low", "high")
-    list_editable = ("label", "unit", "decimals", "order")
     fields = ("name", "label", "unit", "decimals", "order", "low", "high")
     readonly_fields = ("name",)
     search_fields = ("name", "label")

@@ -14,6 +14,12 @@ from readings.upkeep.maintenance import maintain
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def common(db):
+    """A test with transactions of its own begins with an empty table."""
+    names.add_common()
+
+
 def maintained():
     return maintain(now=timezone.now())
 
