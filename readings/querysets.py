@@ -5,16 +5,16 @@ from operator import or_
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
-import msgspec
+import msgspec.structs
 from django.db import connections, models
 from django.db.models import F, Func, Q, Value
 
-from devices.metrics import COLUMNS
+from devices.metrics import COLUMNS, PLAIN, Catalogue
 from readings.log.entries import StoredReading
 
 if TYPE_CHECKING:
     from devices.models import Device
-    from readings.models import Reading, Rejection  # noqa: F401  named in the base classes
+    from readings.models import Metric, Reading, Rejection  # noqa: F401  named in the base classes
 
 STORED = "SELECT id FROM readings_reading WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)::uuid))"
 STORED_SQLITE = "SELECT id FROM readings_reading WHERE id IN (SELECT value FROM json_each(%s))"
@@ -140,6 +140,20 @@ class ReadingManager(ReadingsByQuerySet["Reading"]):
         else:
             found = self.raw(LOGS_AFTER_SQLITE.format(columns=columns), [asked, limit])
         return [StoredReading(*(getattr(entry, name) for name in INSERT_COLUMNS)) for entry in found]
+
+
+class MetricQuerySet(models.QuerySet["Metric"]):
+    def in_order(self) -> Self:
+        return self.order_by("order", "name")
+
+    def plain(self) -> Self:
+        """Metrics that nobody has described, and that are no common ones."""
+        return self.filter(**msgspec.structs.asdict(PLAIN))
+
+    def catalogue(self) -> Catalogue:
+        """The descriptions of these metrics, in their order. One query."""
+        described = self.exclude(**msgspec.structs.asdict(PLAIN)).in_order()
+        return Catalogue({metric.name: metric.description for metric in described})
 
 
 class RejectionQuerySet(models.QuerySet["Rejection"]):

@@ -4,6 +4,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
+from realtime.pages.explore import explore_page
 from realtime.pages.guide import guide_page
 from telemetry import health
 from telemetry.middleware import problems
@@ -28,6 +29,7 @@ urlpatterns = [
     path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
     path("live/", include("realtime.urls")),
     path("alarms/", include("realtime.alarm_urls")),
+    path("explore/", explore_page, name="explore"),
     path("guide", guide_page, name="guide"),
     path("guide/<slug:page>", guide_page, name="guide"),
     path("admin/", admin.site.urls),

@@ -7,12 +7,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from devices.metrics import UNITS
 from devices.models import Device
 from readings.alarms.api.views import ACKNOWLEDGE, VIEW_RULES
 from readings.alarms.evaluation.active_rules import load_rules
 from readings.log.entries import reading_document
-from readings.models import Reading, Rejection
+from readings.models import Metric, Reading, Rejection
 from readings.statistics.aggregation import earliest
 from realtime.access.credentials import ALARMS_PERMISSION, WATCH_PERMISSION
 from realtime.pages.accounts import for_accounts_with
@@ -45,7 +44,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "began_at": earliest(device.state),
         "report_interval": device.report_interval,
         "interval": device.report_interval or settings.DEFAULT_REPORT_INTERVAL,
-        "units": UNITS,
+        "metrics": Metric.objects.catalogue().documents(),
     }
     user: Any = request.user
     if user.has_perm(ALARMS_PERMISSION):

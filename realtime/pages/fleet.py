@@ -8,10 +8,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.utils import timezone
 
-from devices.metrics import UNITS, is_metric_name
+from devices.metrics import is_metric_name
 from devices.models import Device
 from devices.validators import is_device_id
 from readings.alarms.models import Alarm
+from readings.models import Metric
 from readings.statistics.hourly_averages import hourly_averages
 from realtime.access.credentials import ALARMS_PERMISSION
 from realtime.pages.device import for_watchers
@@ -27,7 +28,7 @@ def fleet_page(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     fleet = {
         "devices": fleet_rows(now=timezone.now()),
-        "units": UNITS,
+        "metrics": Metric.objects.catalogue().documents(),
         # As in `realtime.pages.alarms.alarm_counts`; None: the account may not see alarms.
         "alarms": Alarm.objects.open().by_device() if user.has_perm(ALARMS_PERMISSION) else None,
     }

@@ -27,6 +27,8 @@ PAGES = {
     "doors": ("Other protocols", "doors.md"),
     "mqtt": ("MQTT", "mqtt.md"),
     "http-api": ("HTTP API", "http-api.md"),
+    "explore": ("Compare devices", "explore.md"),
+    "metrics": ("Metrics", "metrics.md"),
     "live": ("Live protocol", "live.md"),
     "recipes": ("Recipes", "recipes.md"),
     "import": ("Import CSV files", "import.md"),

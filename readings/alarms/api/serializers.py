@@ -7,13 +7,13 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
+from devices.api.fields import DeviceIdField
 from devices.api.serializers import StrictBooleanField, StrictIntegerField, StrictSerializer
 from devices.models import Device
 from readings.alarms.api.fields import (
     AlarmCursorField,
     ChannelNameField,
     CommentField,
-    DeviceIdField,
     MetricField,
     RuleNameField,
     RuleTextField,

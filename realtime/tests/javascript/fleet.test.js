@@ -5,6 +5,7 @@ import { beforeEach, test } from "node:test";
 import { Choice, counts } from "../../static/realtime/fleet/choice.js";
 import { Device } from "../../static/realtime/fleet/device.js";
 import { Sparklines } from "../../static/realtime/fleet/sparklines.js";
+import { Catalogue } from "../../static/realtime/metrics.js";
 
 const NOW = Date.UTC(2026, 4, 9, 12);
 const backlog = JSON.parse(readFileSync(new URL("./data/backlog.json", import.meta.url)));
@@ -134,10 +135,11 @@ test("the status is what the server told", () => {
   assert.equal(off.status, "deactivated");
 });
 
-test("values with a unit are shown first, in its order, others with their name", () => {
-  const known = device("a", { values: { soil_moisture: 0.5, humidity: 40, temperature: 20 } });
-  assert.deepEqual(known.shown({ temperature: "°C", humidity: "%" }), [
-    ["20", "°C", "temperature"], ["40", "%", "humidity"], ["0.5", "soil moisture", "soil_moisture"],
+test("values are shown in the order of the catalogue, those without a unit with their label", () => {
+  const known = device("a", { values: { soil_moisture: 0.5, valve: 1, humidity: 40, temperature: 20.04 } });
+  const catalogue = new Catalogue({ temperature: ["", "°C", 1, 10, null, null], humidity: ["", "%", null, 5, null, null], valve: ["Main valve", "", 0, 7, null, null] });
+  assert.deepEqual(known.shown(catalogue), [
+    ["40", "%", "humidity"], ["1", "Main valve", "valve"], ["20.0", "°C", "temperature"], ["0.5", "soil moisture", "soil_moisture"],
   ]);
 });
 

@@ -1,6 +1,5 @@
 // The chart of one metric: the average as a line, inside a band from minimum to maximum.
 
-import { number } from "../format.js";
 import { ticks, valueRange } from "../scale.js";
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { momentLabels, valueLabels, widest } from "./axes.js";
@@ -14,7 +13,7 @@ const LABEL_GAP = 12; // between a label of the vertical axis, the axis and the 
 const LEAST_PADDING = 8;
 const LONE_WIDTH = 5; // of the bar from minimum to maximum of a lone bucket
 const [MAXIMUM, MINIMUM, AVERAGE] = [1, 2, 3]; // the series
-const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
+export const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
 const together = uPlot.sync("device"); // all charts share one cursor
 
 export class Chart {
@@ -92,7 +91,7 @@ export class Chart {
 }
 
 // The axes make room for their labels: the vertical axis by its width, the horizontal one by the padding on the right.
-function axesAndPadding() {
+export function axesAndPadding() {
   const axis = { stroke: color("--muted"), ticks: { show: false }, font: FONT, grid: { stroke: color("--line"), width: 1 } };
   let beyond = 0; // half the width of a label of the horizontal axis
   const moments = (_, values, axisIndex, space, step) => {
@@ -153,7 +152,7 @@ function pointAt({ cursor, data }) {
   return { moment: data[0][n] * 1000, max: data[1][n], min: data[2][n], avg: data[3][n] };
 }
 
-export function readout({ min, max, avg }, unit) {
-  const value = `${number(avg)} ${unit}`.trim();
-  return min === max ? value : `${value} (${number(min)} to ${number(max)})`;
+export function readout({ min, max, avg }, metric, catalogue) {
+  const value = catalogue.text(metric, avg);
+  return min === max ? value : `${value} (${catalogue.number(metric, min)} to ${catalogue.number(metric, max)})`;
 }

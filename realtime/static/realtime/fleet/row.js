@@ -13,8 +13,8 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export class Row {
   // `outage.since`: the moment from which on nothing is known of the devices, or null.
-  constructor(units, outage) {
-    this.units = units;
+  constructor(catalogue, outage) {
+    this.catalogue = catalogue;
     this.outage = outage;
     this.root = make("div", "fleet-row", "row");
     this.device = cell(this.root, "device");
@@ -54,7 +54,7 @@ export class Row {
     }
     showStatus(this.status, device.status, this.outage.since);
     if (this.alarms !== device.alarms) this.showAlarms((this.alarms = device.alarms));
-    this.showValues(device.shown(this.units));
+    this.showValues(device.shown(this.catalogue));
     this.showSeen(device.seen);
     if (device.line !== this.line) this.showLine((this.line = device.line));
   }
@@ -67,8 +67,10 @@ export class Row {
       const part = this.shown.appendChild(make("span"));
       part.append(document.createTextNode(""), make("span", "unit"));
     }
-    shown.forEach(([text, unit], n) => {
+    shown.forEach(([text, unit, metric], n) => {
       const part = this.shown.children[n];
+      const label = this.catalogue.label(metric);
+      if (part.title !== label) part.title = label;
       if (part.firstChild.data !== `${text} `) part.firstChild.data = `${text} `;
       if (part.lastChild.textContent !== unit) part.lastChild.textContent = unit;
     });

@@ -8,12 +8,14 @@ import { Marks } from "../fleet/marks.js";
 import { Names } from "../fleet/names.js";
 import { Row } from "../fleet/row.js";
 import { Sparklines } from "../fleet/sparklines.js";
-import { metricName, whole } from "../format.js";
+import { whole } from "../format.js";
 import { watchFleet } from "../live.js";
+import { Catalogue } from "../metrics.js";
 import { Outage } from "../outage.js";
 
-const { devices: given, units, alarms: givenAlarms } = JSON.parse(document.getElementById("fleet").textContent);
+const { devices: given, metrics, alarms: givenAlarms } = JSON.parse(document.getElementById("fleet").textContent);
 const element = (id) => document.getElementById(id);
+const catalogue = new Catalogue(metrics);
 const devices = new Map(given.map((fields) => [fields[0], new Device(fields)]));
 const all = [...devices.values()];
 const choice = new Choice();
@@ -22,7 +24,7 @@ const sparklines = new Sparklines((changed) => list.refresh(changed));
 const outage = new Outage({
   connection: element("connection"), banner: element("notice"), page: element("content"), onChange: () => list.refresh(list.rows.keys()),
 });
-const list = new List(element("rows"), () => new Row(units, outage), (visible) => sparklines.want(visible));
+const list = new List(element("rows"), () => new Row(catalogue, outage), (visible) => sparklines.want(visible));
 const marks = new Marks(marked);
 const chips = new Map();
 const changed = new Set();
@@ -115,8 +117,8 @@ function onAlarm(event, alarm, open) {
 }
 
 function sorts() {
-  const metrics = new Set(all.flatMap((device) => Object.keys(device.values)));
-  const options = [["name", "name"], ["status", "status"], ["seen", "last seen"], ...(givenAlarms ? [["alarms", "open alarms"]] : []), ...[...metrics].sort().map((metric) => [metric, metricName(metric)])];
+  const names = catalogue.inOrder(new Set(all.flatMap((device) => Object.keys(device.values))));
+  const options = [["name", "name"], ["status", "status"], ["seen", "last seen"], ...(givenAlarms ? [["alarms", "open alarms"]] : []), ...names.map((metric) => [metric, catalogue.label(metric)])];
   for (const [value, label] of options) element("sort").add(new Option(label, value, false, value === choice.sort));
 }
 

@@ -26,6 +26,7 @@ SIZES = {"wide": (1280, 860), "narrow": (360, 740)}
 PAGES = [
     *("/admin/", "/admin/devices/device/", "/admin/devices/device/add/", "/admin/readings/reading/"),
     *("/admin/readings/rejection/", "/admin/admin/logentry/", "/admin/auth/user/", "/admin/password_change/"),
+    *("/explore/", "/explore/?device_id=north&device_id=south&metrics=temperature,humidity", "/admin/readings/metric/"),
     *(
         "/live/",
         "/live/north/",

@@ -10,11 +10,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.urls import reverse
+from django.utils import timezone
 from msgspec import json
 
 from devices.tests.fixtures import ADMIN_KEY, problem, staff_client
 from readings.alarms.tests.delivery.channels import channel
 from readings.alarms.tests.rules import alarm_of
+from realtime.models import View
 from telemetry.tests.support.clients.callers import World
 from telemetry.tests.support.routes import routes
 
@@ -72,6 +74,14 @@ device-rotate-key POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200
 device-history    GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-aggregate  GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+aggregate         GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+history           GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
+explore           GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_reading
+view-list         GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 realtime.view_view
+view-list         POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 realtime.add_view
+view-detail       DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 realtime.delete_view
+metric-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_metric
+metric-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 readings.change_metric
 device-alarms     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
 alarm-list        GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
 alarm-acknowledge POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 ACKNOWLEDGE
@@ -140,6 +150,8 @@ BODIES = {
     ("device-detail", "PATCH"): {"name": "Roof"},
     ("device-rotate-key", "POST"): {"overlap_seconds": 0},
     ("realtime-tickets", "POST"): {"device_id": "mote-1"},
+    ("view-list", "POST"): {"name": "North", "query": "device_id=mote-1"},
+    ("metric-detail", "PATCH"): {"unit": "K"},
     ("alarm-acknowledge", "POST"): {"comment": "seen"},
     ("alarm-rule-list", "POST"): RULE,
     ("alarm-rule-detail", "PATCH"): {"name": "Warm"},
@@ -155,14 +167,20 @@ TEXTS = {"influx-write": b"# a comment", "influx-write-v1": b"# a comment", "inf
 
 
 def url(name):
-    """The address of the route for `mote-1`, its alarm and the rule of that."""
-    parts = re.findall(r":(\w+_id|key)>", ROUTES[name].path)
+    """The address of the route for `mote-1`, a metric, a view, and an alarm of `mote-1` with its rule."""
+    parts = re.findall(r":(\w+_(?:id|name)|key)>", ROUTES[name].path)
     # ThingsBoard's address has the key; those in headers do not count there.
-    given: dict[str, object] = {"device_id": "mote-1", "key": "no-key-of-this-server"}
+    given: dict[str, object] = {"device_id": "mote-1", "key": "no-key-of-this-server", "metric_name": "temperature"}
+    if "view_id" in parts:
+        now = timezone.now()
+        given["view_id"] = View.objects.get_or_create(name="Mine", defaults={"query": "x", "created_at": now})[0].pk
     if "alarm_id" in parts or "rule_id" in parts:
         alarm = alarm_of("mote-1")
         given |= {"alarm_id": alarm.pk, "rule_id": alarm.rule_id, "channel_id": channel().pk}
-    return reverse(name, kwargs={part: given[part] for part in parts})
+    if "channel_id" in parts:
+        given["channel_id"] = channel().pk
+    address = reverse(name, kwargs={part: given[part] for part in parts})
+    return f"{address}?device_id=mote-1" if name in ("aggregate", "history") else address
 
 
 def ask(client, name, method):
@@ -235,6 +253,8 @@ def test_who_is_refused_changes_nothing(permission, admin):
     clients = [world.client(caller) for caller in ("nobody", "wrong", "url", "other", "without", "visitor", "closed")]
     alarm_of("mote-1")
     channel()
+    for name, _ in refused:
+        url(name)  # makes what it names
     before = stored(admin)
 
     for name, method in refused:
@@ -245,7 +265,7 @@ def test_who_is_refused_changes_nothing(permission, admin):
 
 
 def stored(admin):
-    paths = ("devices", "alarms?state=all", "alarm-rules", "channels", "devices/mote-1/mute")
+    paths = ("devices", "alarms?state=all", "alarm-rules", "channels", "devices/mote-1/mute", "metrics", "views")
     return [admin.get(f"/api/v1/{path}").json() for path in paths]
 
 
