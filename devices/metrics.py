@@ -95,6 +95,10 @@ class Catalogue:
         """The names by the order of their descriptions, then by name."""
         return sorted(names, key=lambda name: (self.of(name).order, name))
 
+    def units(self) -> dict[str, str]:
+        """The unit of each metric that has one, by name."""
+        return {name: of.unit for name, of in self.described.items() if of.unit}
+
     def documents(self) -> dict[str, list[Any]]:
         """For the pages' metrics.js: [label, unit, decimals, order, low, high] by name."""
         return {name: list(msgspec.structs.astuple(of)) for name, of in self.described.items()}

@@ -8,12 +8,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from devices.metrics import COLUMNS, UNITS
+from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.times import rfc3339
 from readings.alarms.api.views import ACKNOWLEDGE, MANAGE_RULES, VIEW_RULES
 from readings.alarms.documents import time_or_none
 from readings.alarms.models import Alarm, Channel, DeviceMute, Rule
+from readings.models import Metric
 from realtime.access.credentials import ALARMS_PERMISSION
 from realtime.pages.accounts import for_accounts_with
 
@@ -37,7 +38,7 @@ def alarms_page(request: HttpRequest) -> HttpResponse:
             for rule in rules
         ],
         "muted": [[mute.device_id, rfc3339(mute.until)] for mute in muted[:MUTED_LISTED]],
-        "units": UNITS,
+        "units": Metric.objects.catalogue().units(),
         "acknowledges": user.has_perm(ACKNOWLEDGE),
         "links": user.has_perm("readings.view_reading"),
     }
@@ -71,7 +72,7 @@ def rules_page(request: HttpRequest) -> HttpResponse:
     open_alarms = Alarm.objects.open().order_by().values_list("rule_id").annotate(Count("id"))
     page = {
         "open": dict(open_alarms) if user.has_perm(ALARMS_PERMISSION) else {},
-        "units": UNITS,
+        "units": Metric.objects.catalogue().units(),
         "manages": user.has_perm(MANAGE_RULES),
         "mutes": user.has_perm(ACKNOWLEDGE),
     }
@@ -90,6 +91,6 @@ def rule_page(request: HttpRequest, rule_id: int | None = None) -> HttpResponse:
         "metrics": sorted(metrics | {*COLUMNS}, key=lambda metric: (metric not in COLUMNS, metric)),
         "devices": [list(device) for device in devices[:DEVICES_OFFERED]],
         "channels": [{"id": channel.pk, "name": channel.name} for channel in Channel.objects.order_by("id")],
-        "units": UNITS,
+        "units": Metric.objects.catalogue().units(),
     }
     return render(request, "realtime/rule.html", {"page": page, "rule": rule})

@@ -19,6 +19,11 @@ export class Catalogue {
     return this.described.get(name)?.[1] ?? "";
   }
 
+  // The unit of each metric that has one, by name.
+  units() {
+    return Object.fromEntries([...this.described].filter(([, [, unit]]) => unit).map(([name, [, unit]]) => [name, unit]));
+  }
+
   heading(name) {
     const unit = this.unit(name);
     return unit ? `${this.label(name)} (${unit})` : this.label(name);

@@ -48,7 +48,7 @@ const outage = new Outage({
 const alarms = device.alarms
   ? new DeviceAlarms({
       deviceId: device.device_id,
-      page: { units: device.units, links: false, acknowledges: device.alarms.acknowledges, rules: device.alarms.rules },
+      page: { units: catalogue.units(), links: false, acknowledges: device.alarms.acknowledges, rules: device.alarms.rules },
       parts: { box: element("alarms"), more: element("more-alarms"), none: element("no-alarms"), failure: element("alarms-failure") },
       onChange: draw,
     })
