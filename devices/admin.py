@@ -1,11 +1,15 @@
 import csv
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
@@ -14,10 +18,14 @@ from devices.api.csv_cells import harmless
 from devices.console import new_keys
 from devices.console.activation import Activation
 from devices.console.rotation import KeyRotation
+from devices.console.tags import ADD_TAGS, DeviceForm, TagFilter, Tagging, chip
 from devices.metrics import COLUMNS, Catalogue, shown
-from devices.models import Device
+from devices.models import Device, Tag
+from devices.plurals import counted
 from devices.querysets import DeviceQuerySet
 from devices.status import Status
+from devices.tagging import TagInUse, change_tag, create_tag, delete_tag, users
+from devices.tags import TAGS_MAX, key_of
 from devices.times import rfc3339
 
 DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It cannot be changed later."
@@ -52,21 +60,33 @@ class DeviceChangeList(ChangeList):
 
 
 @admin.register(Device)
-class DeviceAdmin(KeyRotation, Activation):
+class DeviceAdmin(KeyRotation, Activation, Tagging):
     """Pages to add, find, rotate, deactivate and export devices. Devices cannot be deleted, because their log stays."""
 
-    list_display = ("device_id", "name", "status", "last_seen", "latest_values", "last_seq", "is_active", "live")
-    list_filter = (StatusFilter, "is_active")
+    list_display = (
+        "device_id",
+        "name",
+        "tag_list",
+        "status",
+        "last_seen",
+        "latest_values",
+        "last_seq",
+        "is_active",
+        "live",
+    )
+    list_filter = (StatusFilter, "is_active", TagFilter)
     search_fields = ("device_id", "name")
     search_help_text = "Part of the device id or the name"
     ordering = ("device_id",)
     list_per_page = 100
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions = ("export", "rotate", "deactivate", "activate")
+    actions = ("export", "add_tag", "remove_tag", "rotate", "deactivate", "activate")
+    form = DeviceForm
     readonly_fields = ("status", "last_seen", "last_seq", "key_hint", "retiring_key_expires_at", "created_at")
-    fields = ("device_id", "name", "is_active", "report_interval", "retention_days", *readonly_fields)
-    new_fields = ("device_id", "name", "report_interval")
+    place = ("tag_names", "location", ("latitude", "longitude"), "notes")
+    fields = ("device_id", "name", "is_active", *place, "report_interval", "retention_days", *readonly_fields)
+    new_fields = ("device_id", "name", "report_interval", *place)
     # `readings`, which stores the catalogue, sets it, because this package cannot import it.
     read_catalogue: Callable[[], Catalogue] = staticmethod(Catalogue)
 
@@ -76,7 +96,7 @@ class DeviceAdmin(KeyRotation, Activation):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
         devices = super().get_queryset(request)
         assert isinstance(devices, DeviceQuerySet)
-        return devices.select_related("state").with_status(now=timezone.now())
+        return devices.select_related("state").with_status(now=timezone.now()).with_tags()
 
     @admin.display(ordering="status")
     def status(self, device: Any) -> str:
@@ -133,20 +153,24 @@ class DeviceAdmin(KeyRotation, Activation):
         return False
 
     def get_form(self, request: HttpRequest, obj: Device | None = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change, **kwargs)
+        form: Any = super().get_form(request, obj, change, **kwargs)
         if "device_id" in form.base_fields:
             form.base_fields["device_id"].help_text = DEVICE_ID_HELP
+        user: Any = request.user
+        form.may_add_tags = user.has_perm(ADD_TAGS)
         return form
 
     def save_model(self, request: HttpRequest, obj: Device, form: Any, change: bool) -> None:
         if change:
             # Saves only changed fields, because the key may have been rotated since the form was opened.
-            obj.save(update_fields=form.changed_data)
+            obj.save(update_fields=[name for name in form.changed_data if name != "tag_names"])
+            if "tag_names" in form.changed_data:
+                self.save_tags(request, obj, form.cleaned_data["tag_names"])
             return
-        device, key = Device.objects.register(
-            device_id=obj.device_id, name=obj.name, report_interval=obj.report_interval
-        )
+        names = ("device_id", "name", "report_interval", "location", "latitude", "longitude", "notes")
+        device, key = Device.objects.register(**{name: getattr(obj, name) for name in names})
         obj.__dict__.update(device.__dict__)
+        self.save_tags(request, obj, form.cleaned_data["tag_names"])
         request.new_api_key = key  # type: ignore[attr-defined]
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
@@ -172,12 +196,15 @@ class DeviceAdmin(KeyRotation, Activation):
         response = HttpResponse(content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="devices-{timezone.now():%Y-%m-%d}.csv"'
         writer = csv.writer(response)
-        writer.writerow(["device_id", "name", "status", "active", "last_seen_at", "readings", *metrics])
+        places = ("tags", "location", "latitude", "longitude")
+        writer.writerow(["device_id", "name", *places, "status", "active", "last_seen_at", "readings", *metrics])
         for device, values in zip(chosen, latest, strict=True):
             seen = device.state.last_seen_at
-            known = [device.device_id, harmless(device.name), device.status, device.is_active]
-            counted = [rfc3339(seen) if seen else "", device.state.last_seq]
-            writer.writerow([*known, *counted, *(values.get(name, "") for name in metrics)])
+            tags = harmless(";".join(tag.name for tag in device.tags.all()))
+            place = [tags, harmless(device.location), device.latitude, device.longitude]
+            known = [device.device_id, harmless(device.name), *place, device.status, device.is_active]
+            numbers = [rfc3339(seen) if seen else "", device.state.last_seq]
+            writer.writerow([*known, *numbers, *(values.get(name, "") for name in metrics)])
         return response
 
 
@@ -185,6 +212,84 @@ def latest_text(catalogue: Catalogue, name: str, value: float) -> tuple[str, str
     """The number, its unit or else the metric's label, and both with the label."""
     number, unit, label = shown(value, catalogue.of(name).decimals), catalogue.of(name).unit, catalogue.label(name)
     return number, unit or label, f"{label}: {number} {unit}" if unit else f"{number} {label}"
+
+
+class TagForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """The form of a tag. A name that another tag has is an error of the field."""
+
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"])
+        if Tag.objects.filter(key=key_of(name)).exclude(pk=self.instance.pk).exists():
+            raise ValidationError(f"There is already a tag “{name}”.", code="tag_taken")
+        if self.instance.pk is None and Tag.objects.count() >= TAGS_MAX:
+            raise ValidationError(f"There may be {TAGS_MAX:,} tags.", code="too_many_tags")
+        return name
+
+
+@admin.register(Tag)
+class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Tags with their numbers of devices. `devices.tagging` changes them and writes the list of changes."""
+
+    form = TagForm
+    list_display = ("label", "device_count", "created_at")
+    fields = ("name", "colour")
+    search_fields = ("name",)
+    ordering = ("key",)
+    show_full_result_count = False
+    list_per_page = 200
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Tag]:
+        return Tag.objects.with_counts()
+
+    @admin.display(description="tag", ordering="key")
+    def label(self, tag: Tag) -> str:
+        return chip(tag)
+
+    @admin.display(description="devices", ordering="device_count")
+    def device_count(self, tag: Any) -> str:
+        address = f"{reverse('admin:devices_device_changelist')}?{urlencode({'tag': tag.name})}"
+        return format_html('<a href="{}">{}</a>', address, tag.device_count)
+
+    def save_model(self, request: HttpRequest, obj: Tag, form: Any, change: bool) -> None:
+        assert request.user.pk is not None
+        wanted = form.cleaned_data
+        if change:
+            tag = Tag.objects.select_for_update(no_key=True).get(pk=obj.pk)
+            change_tag(tag, name=wanted["name"], colour=wanted["colour"], by=request.user.pk)
+        else:
+            tag = create_tag(wanted["name"], colour=wanted["colour"], by=request.user.pk)
+        obj.__dict__.update(tag.__dict__)
+
+    def delete_model(self, request: HttpRequest, obj: Tag) -> None:
+        assert request.user.pk is not None
+        delete_tag(obj, by=request.user.pk)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Tag]) -> None:
+        for tag in Tag.objects.filter(pk__in=queryset.values("pk")).order_by("key"):
+            self.delete_model(request, tag)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """The tags with their numbers of devices, and what needs them: then Django's page refuses."""
+        tags: list[Any] = list(Tag.objects.with_counts().filter(pk__in=[tag.pk for tag in objs]).by_name())
+        listed = [f"Tag: {tag.name}, of {counted(tag.device_count, 'device', 'devices')}" for tag in tags]
+        needed_by = [f"{tag.name}: {use}" for tag in tags for user in users for use in user(tag)]
+        return listed, {"tags": len(tags)}, set(), needed_by
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except TagInUse as error:  # since the page was shown
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(reverse("admin:devices_tag_changelist"))
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:  # type: ignore[override]
+        """`devices.tagging` has logged it, here and below."""
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None:  # type: ignore[override]
+        pass
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:  # type: ignore[override]
+        pass
 
 
 def may_view_readings(request: HttpRequest) -> bool:

@@ -8,13 +8,16 @@ from django.db import models, transaction
 
 from devices.keys import generate_key, hash_key, key_hint
 from devices.metrics import COLUMNS, LARGEST_EXACT_INTEGER
-from devices.querysets import AccessVersionQuerySet, DeviceManager
+from devices.querysets import AccessVersionQuerySet, DeviceManager, TagQuerySet
 from devices.states import EPOCH, DeviceStateManager, LatestValue
+from devices.tags import NAME_CHARACTERS, Colour, validate_tag_name
 from devices.times import encodable, rfc3339
 from devices.validators import validate_device_id
 
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400
 RETENTION_DAYS_MAX = 36_500
+LOCATION_CHARACTERS = 255
+NOTES_CHARACTERS = 4_000
 # The fields of a device that a key rotation changes.
 KEY_FIELDS = ("api_key_hash", "key_hint", "previous_key_hint", "retiring_key_hash", "retiring_key_expires_at")
 
@@ -28,6 +31,29 @@ class RotationUnderWay(Exception):
 
 
 latest_values = msgspec.json.Decoder(dict[str, LatestValue])
+
+
+class Tag(models.Model):
+    """A name and a colour for a group of devices. Written only by `devices.tagging`.
+
+    `key` is `tags.key_of` the name: two names with the same key are the same tag.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    # Longer than NAME_CHARACTERS, because a name can become longer when Unicode composes it.
+    name = models.CharField(
+        max_length=4 * NAME_CHARACTERS,
+        validators=[validate_tag_name],
+        help_text="Such as greenhouse-3. Upper and lower case do not matter.",
+    )
+    key = models.CharField(max_length=16 * NAME_CHARACTERS, unique=True, editable=False)
+    colour = models.CharField(max_length=10, choices=Colour.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TagQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Device(models.Model):
@@ -56,6 +82,29 @@ class Device(models.Model):
         help_text="How many days its readings are kept; 0: for ever. Empty: RETENTION_DAYS of this server. "
         "Statistics by the hour are kept in any case.",
     )
+    location = models.CharField(
+        max_length=LOCATION_CHARACTERS, blank=True, default="", db_default="", help_text="Where it is, in words."
+    )
+    latitude = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(-90), MaxValueValidator(90)],
+        help_text="In degrees, north is positive, such as 52.52. With a longitude or not at all.",
+    )
+    longitude = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(-180), MaxValueValidator(180)],
+        help_text="In degrees, east is positive, such as 13.405.",
+    )
+    notes = models.TextField(
+        max_length=NOTES_CHARACTERS,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="For people. Devices cannot read it.",
+    )
+    tags = models.ManyToManyField(Tag, through="DeviceTag", related_name="+")
     api_key_hash = models.CharField(max_length=128, unique=True, editable=False)
     key_hint = models.CharField("key starts with", max_length=16, editable=False)
     # Hint of the key before the current one, also after that key ended, because the device may still post with it.
@@ -103,6 +152,22 @@ class Device(models.Model):
     def has_earlier_key(self, *, now: datetime) -> bool:
         """Whether a key that was rotated away is still within its overlap."""
         return self.retiring_key_expires_at is not None and self.retiring_key_expires_at > now
+
+
+class DeviceTag(models.Model):
+    """A tag of a device."""
+
+    pk = models.CompositePrimaryKey("device_id", "tag_id")
+    device = models.ForeignKey(
+        Device, to_field="device_id", on_delete=models.CASCADE, related_name="+", db_column="device_id", db_index=False
+    )
+    tag = models.ForeignKey(Tag, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {self.tag_id}"
 
 
 class DeviceState(models.Model):

@@ -1,7 +1,7 @@
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from uuid import UUID
 
 from django.conf import settings
@@ -15,7 +15,10 @@ from django.db.models import (
     ExpressionWrapper,
     F,
     IntegerField,
+    OuterRef,
+    Prefetch,
     Q,
+    Subquery,
     Value,
     When,
 )
@@ -24,9 +27,10 @@ from django.db.models.lookups import LessThanOrEqual
 
 from devices.keys import generate_key, hash_key, key_hint
 from devices.status import FUTURE_TOLERANCE, LATE_AFTER_INTERVALS, OFFLINE_AFTER_INTERVALS, Status
+from devices.tags import distinct
 
 if TYPE_CHECKING:
-    from devices.models import AccessVersion, Device  # noqa: F401  the first is named in a base class
+    from devices.models import AccessVersion, Device, Tag  # noqa: F401  named in base classes
 
 
 # Two SELECTs, because each then uses its own unique index.
@@ -50,9 +54,37 @@ class DeviceIdTaken(Exception):
         self.device_id = device_id
 
 
+class Viewer(Protocol):
+    """Whoever asks for devices: a `devices.access.callers.Caller`."""
+
+    @property
+    def device(self) -> "Device | None": ...
+
+
 class DeviceQuerySet(models.QuerySet["Device"]):
+    def visible_to(self, viewer: Viewer) -> Self:
+        """Only devices that the viewer may see: a device sees itself. The one place that decides it."""
+        return self if viewer.device is None else self.filter(pk=viewer.device.pk)
+
     def search(self, text: str) -> Self:
         return self.filter(Q(device_id__icontains=text) | Q(name__icontains=text))
+
+    def tagged(self, names: Iterable[str]) -> Self:
+        """Only devices that have all of these tags, in any case of letters; without names: every device."""
+        from devices.models import DeviceTag
+
+        if not (keys := list(distinct(names))):
+            return self
+        # A subquery, so that locks, updates and other joins of the chain concern devices alone.
+        having: models.QuerySet[Any] = DeviceTag.objects.filter(tag__key__in=keys).values("device_id")
+        having = having.annotate(matching=Count("tag_id")).filter(matching=len(keys))
+        return self.filter(device_id__in=having.values("device_id"))
+
+    def with_tags(self) -> Self:
+        """Loads the tags of the devices, in the order of their names, with one query for all devices."""
+        from devices.models import Tag
+
+        return self.prefetch_related(Prefetch("tags", Tag.objects.by_name()))
 
     def with_status(self, *, now: datetime) -> Self:
         """Annotates `status`, a value of `devices.status.Status`.
@@ -97,8 +129,12 @@ DevicesByQuerySet = models.Manager.from_queryset(DeviceQuerySet)
 class DeviceManager(DevicesByQuerySet["Device"]):
     """Methods for all devices; not methods of the QuerySet, because they would ignore its filters."""
 
-    def register(self, *, device_id: str, name: str = "", report_interval: int | None = None) -> tuple["Device", str]:
+    def register(
+        self, *, device_id: str, name: str = "", report_interval: int | None = None, **more: Any
+    ) -> tuple["Device", str]:
         """Creates a device with an empty log; returns it and its API key, of which only the hash is stored.
+
+        `more`: the fields `location`, `latitude`, `longitude` and `notes`. Tags are given by `devices.tagging`.
 
         Raises DeviceIdTaken. Does not validate the values; serializers, forms and commands do.
         """
@@ -111,6 +147,7 @@ class DeviceManager(DevicesByQuerySet["Device"]):
                     device_id=device_id,
                     name=name,
                     report_interval=report_interval,
+                    **more,
                     api_key_hash=hash_key(key),
                     key_hint=key_hint(key),
                 )
@@ -141,6 +178,23 @@ class DeviceManager(DevicesByQuerySet["Device"]):
                 digest: self.model.from_db(self.db, ["id", "device_id"], [pk if postgresql else UUID(pk), device_id])
                 for digest, pk, device_id in cursor.fetchall()
             }
+
+
+class TagQuerySet(models.QuerySet["Tag"]):
+    def named(self, names: Iterable[str]) -> Self:
+        """The tags with these names, in any case of letters."""
+        return self.filter(key__in=list(distinct(names)))
+
+    def by_name(self) -> Self:
+        return self.order_by("key")
+
+    def with_counts(self) -> Self:
+        """Annotates `device_count`, the number of devices with the tag."""
+        from devices.models import DeviceTag
+
+        having: models.QuerySet[Any] = DeviceTag.objects.filter(tag=OuterRef("pk")).order_by().values("tag")
+        counted = Subquery(having.annotate(number=Count("device_id")).values("number"), output_field=IntegerField())
+        return self.annotate(device_count=Coalesce(counted, 0))
 
 
 class AccessVersionQuerySet(models.QuerySet["AccessVersion"]):

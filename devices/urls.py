@@ -1,6 +1,7 @@
 from django.urls import path
 
 from devices.api import converters  # noqa: F401  registers <device_id:…>
+from devices.api.tag_views import TagViewSet
 from devices.api.views import DeviceViewSet
 
 urlpatterns = [
@@ -14,5 +15,11 @@ urlpatterns = [
         "devices/<device_id:device_id>/rotate-key",
         DeviceViewSet.as_view({"post": "rotate_key"}),
         name="device-rotate-key",
+    ),
+    path("tags", TagViewSet.as_view({"get": "tags", "post": "create"}), name="tag-list"),
+    path(
+        "tags/<tag_name:name>",
+        TagViewSet.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
+        name="tag-detail",
     ),
 ]

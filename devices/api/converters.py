@@ -1,6 +1,7 @@
 from django.urls import register_converter
 from django.urls.converters import StringConverter
 
+from devices.tags import is_tag_name
 from devices.validators import DEVICE_ID_PATTERN
 
 
@@ -10,4 +11,14 @@ class DeviceIdConverter(StringConverter):
     regex = DEVICE_ID_PATTERN
 
 
+class TagNameConverter(StringConverter):
+    """`<tag_name:name>` in a path. A text that is not a valid name of a tag does not match (404)."""
+
+    def to_python(self, value: str) -> str:
+        if not is_tag_name(value):
+            raise ValueError(value)
+        return value
+
+
+register_converter(TagNameConverter, "tag_name")
 register_converter(DeviceIdConverter, "device_id")

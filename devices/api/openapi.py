@@ -3,6 +3,7 @@
 from typing import Any
 
 from devices.metrics import COLUMNS, UNITS
+from devices.tags import NAME_CHARACTERS, TAG_PATTERN, Colour
 
 Schema = dict[str, Any]
 
@@ -46,3 +47,11 @@ READING: Schema = {
 LATEST: Schema = nullable(READING) | {
     "description": "The newest reading by time; null if there is none, or if the account may not view readings."
 }
+TAG_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": NAME_CHARACTERS, "pattern": f"^{TAG_PATTERN}$"}
+TAG: Schema = record(
+    {
+        "name": STRING,
+        "colour": {"type": "string", "enum": Colour.values},
+        "devices": COUNT | {"description": "The number of devices with the tag, inactive ones too."},
+    }
+)

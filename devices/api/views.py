@@ -1,9 +1,9 @@
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -26,9 +26,11 @@ from devices.api.serializers import (
     NewDeviceSerializer,
     RotationSerializer,
 )
+from devices.api.tag_errors import ADD_TAGS, tag_errors
 from devices.changes import DEACTIVATED, ROTATED, author, log_added, log_changed
 from devices.models import Device, RotationUnderWay
 from devices.querysets import DeviceIdTaken, DeviceQuerySet
+from devices.tagging import set_tags, tags_named
 from devices.validators import DEVICE_ID_PATTERN
 
 UNDER_WAY = (
@@ -79,10 +81,10 @@ class DeviceScope(GenericViewSet[Device]):
     lookup_field = "device_id"
     queryset = Device.objects.all()
 
-    def get_queryset(self) -> QuerySet[Device]:
-        caller = caller_of(self.request)
+    def get_queryset(self) -> DeviceQuerySet:
         devices = super().get_queryset()
-        return devices.filter(pk=caller.device.pk) if caller.device else devices
+        assert isinstance(devices, DeviceQuerySet)
+        return devices.visible_to(caller_of(self.request))
 
 
 class DeviceViewSet(DeviceScope):
@@ -101,17 +103,19 @@ class DeviceViewSet(DeviceScope):
     open_to = {"retrieve": (Role.DEVICE,)}
 
     def get_queryset(self) -> DeviceQuerySet:
-        devices = super().get_queryset()
-        assert isinstance(devices, DeviceQuerySet)
-        return devices.select_related("state").with_status(now=timezone.now())
+        return super().get_queryset().select_related("state").with_status(now=timezone.now()).with_tags()
 
     def get_serializer_context(self) -> dict[str, Any]:
         caller = caller_of(self.request)
         may_view = caller.device is not None or caller.may(VIEW_READINGS)
-        return {**super().get_serializer_context(), "may_view_readings": may_view}
+        return {
+            **super().get_serializer_context(),
+            "may_view_readings": may_view,
+            "is_device": caller.device is not None,
+        }
 
     def filtered(self, devices: DeviceQuerySet) -> DeviceQuerySet:
-        """Filters the devices by the query parameters `status`, `is_active` and `search`. Raises ValidationError."""
+        """Filters the devices by the query parameters. Raises ValidationError."""
         filters = DeviceFiltersSerializer(data=self.request.query_params)
         filters.is_valid(raise_exception=True)
         chosen = filters.validated_data
@@ -121,7 +125,7 @@ class DeviceViewSet(DeviceScope):
             devices = devices.of_status(chosen["status"])
         if "is_active" in chosen:
             devices = devices.filter(is_active=chosen["is_active"] == "true")
-        return devices
+        return devices.tagged(chosen.get("tag", ()))
 
     @extend_schema(operation_id="device_list", summary="List devices", parameters=[DeviceFiltersSerializer])
     def list(self, request: Request) -> Response:
@@ -136,14 +140,18 @@ class DeviceViewSet(DeviceScope):
         responses={201: DeviceWithKeySerializer},
     )
     def create(self, request: Request) -> Response:
-        """Returns the device with its `api_key`, which is shown only once."""
+        """Returns the device with its `api_key`, which is shown only once. Tags that do not exist yet are made."""
         values = NewDeviceSerializer(data=request.data)
         values.is_valid(raise_exception=True)
+        fields = dict(values.validated_data)
+        names = fields.pop("tags", [])
+        by = author(caller_of(request))
         try:
             # Includes the look-up for the answer, because a key that cannot be shown must not be stored.
             with transaction.atomic():
-                device, key = Device.objects.register(**values.validated_data)
-                log_added([device], by=author(caller_of(request)))
+                device, key = Device.objects.register(**fields)
+                log_added([device], by=by)
+                self.set_tags(device, names, by=by)
                 return self.with_key(device, key, status_code=status.HTTP_201_CREATED)
         except DeviceIdTaken as error:
             raise Conflict from error
@@ -155,13 +163,17 @@ class DeviceViewSet(DeviceScope):
 
     @extend_schema(operation_id="device_change", summary="Change a device", request=DeviceChangesSerializer)
     def partial_update(self, request: Request, device_id: str) -> Response:
-        """Fields that are not sent stay unchanged."""
+        """Fields that are not sent stay unchanged. `tags` are all tags that the device shall have."""
         changes = DeviceChangesSerializer(self.get_object(), data=request.data, partial=True)
         changes.is_valid(raise_exception=True)
         with transaction.atomic():
             changes.instance = device = self.locked(device_id)
             changes.save()
-            log_changed([device], changes.changed, by=author(caller_of(request)))
+            changed = [*changes.changed]
+            by = author(caller_of(request))
+            if (names := changes.validated_data.get("tags")) is not None and self.set_tags(device, names, by=by):
+                changed.append("tags")
+            log_changed([device], changed, by=by)
         return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(operation_id="device_deactivate", summary="Deactivate a device", responses={204: None})
@@ -203,6 +215,12 @@ class DeviceViewSet(DeviceScope):
             raise Conflict(UNDER_WAY.format(until=error.until), code="rotation_under_way") from error
         except Device.DoesNotExist as error:  # erased after the look-up
             raise NotFound from error
+
+    def set_tags(self, device: Device, names: Sequence[str], *, by: int) -> bool:
+        """Gives the device these tags; returns whether that changes them. Raises ValidationError."""
+        with tag_errors():
+            tags = tags_named(names, may_create=caller_of(self.request).may(ADD_TAGS), by=by)
+            return set_tags(device, tags, now=timezone.now())
 
     def locked(self, device_id: str) -> Device:
         """The device as it is now, locked until the transaction ends, so that what changes is known."""

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from readings.alarms.console.channels import ChannelAdmin
 from readings.alarms.console.outbox import DeliveryAdmin
 from readings.alarms.models import Alarm, Channel, Delivery, Rule
+from readings.alarms.scopes import tags_of
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -61,13 +62,18 @@ class RuleAdmin(ReadOnly):
     list_display = ("name", "kind", "severity", "metric", "for_all_devices", "is_active")
     fields = (
         *("name", "kind", "severity", "metric", "above", "below", "for_seconds", "clear_margin", "clear_for"),
-        *("seconds", "tolerance", "change", "per", "for_all_devices", "text", "repeat", "muted_until", "is_active"),
-        "judged_since",
+        *("seconds", "tolerance", "change", "per", "for_all_devices", "named_tags", "text"),
+        *("repeat", "muted_until", "is_active", "judged_since"),
     )
     list_filter = ("kind", "severity", "is_active")
     search_fields = ("name",)
     search_help_text = "Name"
     ordering = ("name", "id")
+
+    @admin.display(description="tags", empty_value="-")
+    def named_tags(self, rule: Rule) -> str:
+        """A rule with tags applies to the devices that have all of them."""
+        return ", ".join(tag.name for tag in tags_of(rule))
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).filter(deleted_at=None)

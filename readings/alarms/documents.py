@@ -32,8 +32,8 @@ def alarm_document(alarm: Alarm) -> dict[str, Any]:
     }
 
 
-def rule_document(rule: Rule, device_ids: list[str], channel_ids: list[int]) -> dict[str, Any]:
-    """The rule as the API returns it. `device_ids`, `channel_ids`: what it names, in the order of the ids."""
+def rule_document(rule: Rule, device_ids: list[str], channel_ids: list[int], tag_names: list[str]) -> dict[str, Any]:
+    """The rule as the API returns it. `device_ids`, `channel_ids`, `tag_names`: what it names, in their order."""
     parameters = {api_name: getattr(rule, name) for api_name, name in PARAMETER_NAMES.items()}
     return {
         "id": rule.pk,
@@ -43,6 +43,7 @@ def rule_document(rule: Rule, device_ids: list[str], channel_ids: list[int]) -> 
         **parameters,
         "metric": rule.metric or None,
         "devices": device_ids,
+        "tags": tag_names,
         "channels": channel_ids,
         "repeat": rule.repeat,
         "muted_until": time_or_none(rule.muted_until),

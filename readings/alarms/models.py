@@ -3,7 +3,7 @@ from datetime import datetime
 from django.db import models
 from django.db.models import Q
 
-from devices.models import Device
+from devices.models import Device, Tag
 from readings.alarms.outbox_models import (
     Channel,
     ChannelKind,
@@ -38,6 +38,7 @@ __all__ = [
     "RuleChannel",
     "RuleDevice",
     "RuleSet",
+    "RuleTag",
     "Severity",
 ]
 
@@ -96,6 +97,7 @@ class Rule(models.Model):
     text = models.CharField("what to do", max_length=TEXT_LENGTH, blank=True)
     for_all_devices = models.BooleanField(default=True)
     devices = models.ManyToManyField(Device, through="RuleDevice", related_name="+")
+    tags = models.ManyToManyField(Tag, through="RuleTag", related_name="+")
     channels = models.ManyToManyField(Channel, through="RuleChannel", related_name="+")
     repeat = models.PositiveIntegerField(null=True)
     muted_until = models.DateTimeField(null=True)
@@ -115,19 +117,38 @@ class Rule(models.Model):
 
 
 class RuleDevice(models.Model):
-    """A device that a rule names. Rules with `for_all_devices` have none."""
+    """A device that a rule applies to: it names the device, or the device has all of its tags.
+
+    Rules with `for_all_devices` have none. `since`: when the device got the last of the tags; null: since the rule is
+    as it is. Kept in step with the tags of devices by `readings.alarms.retagging`.
+    """
 
     pk = models.CompositePrimaryKey("rule_id", "device_id")
     rule = models.ForeignKey(Rule, on_delete=models.CASCADE, related_name="+", db_index=False)
     device = models.ForeignKey(
         Device, to_field="device_id", on_delete=models.PROTECT, related_name="+", db_column="device_id"
     )
+    since = models.DateTimeField(null=True)
 
     class Meta:
         default_permissions = ()
 
     def __str__(self) -> str:
         return f"{self.rule_id} {self.device_id}"
+
+
+class RuleTag(models.Model):
+    """A tag that a rule names. The rule applies to the devices that have all of its tags."""
+
+    pk = models.CompositePrimaryKey("rule_id", "tag_id")
+    rule = models.ForeignKey(Rule, on_delete=models.CASCADE, related_name="+", db_index=False)
+    tag = models.ForeignKey(Tag, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.rule_id} {self.tag_id}"
 
 
 class RuleSet(models.Model):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -66,7 +66,13 @@ class Budget:
 
 
 def preview(
-    condition: Condition, device_ids: Sequence[str], *, start: datetime, end: datetime, now: datetime
+    condition: Condition,
+    device_ids: Sequence[str],
+    *,
+    tags: Sequence[str] = (),
+    start: datetime,
+    end: datetime,
+    now: datetime,
 ) -> Preview:
     """The alarms that the rule would have opened in `[start, end)`, had it been made at `start`.
 
@@ -76,7 +82,7 @@ def preview(
     end = min(end, now)
     found = Preview()
     budget = Budget()
-    for device in chosen_devices(condition, device_ids):
+    for device in chosen_devices(condition, device_ids, tags):
         if budget.is_spent or len(found.alarms) >= PREVIEW_ALARMS:
             found.truncated = True
             break
@@ -92,8 +98,11 @@ def preview(
     return found
 
 
-def chosen_devices(condition: Condition, device_ids: Sequence[str]) -> Iterator[Device]:
-    """The active devices that the rule applies to and that have reported, in the order of their ids."""
+def chosen_devices(condition: Condition, device_ids: Sequence[str], tags: Sequence[str]) -> Iterator[Device]:
+    """The active devices that the rule applies to and that have reported, in the order of their ids.
+
+    `tags`: those that have all of these tags today.
+    """
     states = DeviceState.objects.filter(device__is_active=True, last_seq__gt=0)
     if condition.metric is not None:
         states = states.filter(latest__contains=f'"{condition.metric}":')
@@ -101,7 +110,7 @@ def chosen_devices(condition: Condition, device_ids: Sequence[str]) -> Iterator[
         states = states.filter(device_id__in=device_ids)
     after = ""
     while page := list(
-        Device.objects.filter(state__in=states, device_id__gt=after).order_by("device_id")[:PAGE_DEVICES]
+        Device.objects.filter(state__in=states, device_id__gt=after).tagged(tags).order_by("device_id")[:PAGE_DEVICES]
     ):
         yield from page
         after = page[-1].device_id
@@ -165,11 +174,12 @@ def silences(condition: Silence, device: Device, *, start: datetime, end: dateti
     received = list(times[: budget.readings + 1])
     budget.readings -= len(received)
     state, events = Silent(), list[Event]()
-    for at in [*received, end]:
+    # Until just before each receipt: a device that is heard from as the time ends was not silent for too long.
+    for at, until in [*((at, at - timedelta(microseconds=1)) for at in received), (end, end)]:
         state, more = silence.judge(
             state,
-            Heard(at=heard_at, listening_since=heard_at or start, listening_until=at),
-            at,
+            Heard(at=heard_at, listening_since=heard_at or start, listening_until=until),
+            until,
             allowed_seconds=allowed,
             judged_since=start,
         )

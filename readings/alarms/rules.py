@@ -13,13 +13,32 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from devices.changes import log_added, log_changed, log_deleted
-from devices.models import Device
 from readings.alarms.conditions.states import OpenAlarm, State
 from readings.alarms.conditions.threshold import Threshold
 from readings.alarms.delivery.gathering import Notices
 from readings.alarms.delivery.outbox import drop
-from readings.alarms.models import Alarm, Channel, EvaluationState, Kind, Reason, Rule, RuleChannel, RuleDevice, RuleSet
+from readings.alarms.models import (
+    Alarm,
+    Channel,
+    EvaluationState,
+    Kind,
+    Reason,
+    Rule,
+    RuleChannel,
+    RuleDevice,
+    RuleSet,
+    RuleTag,
+)
 from readings.alarms.parameters import condition_of
+from readings.alarms.scopes import (
+    applied_devices,
+    devices_of,
+    lock_tags,
+    name_devices,
+    name_tags,
+    tagged_devices,
+    tags_of,
+)
 from readings.alarms.signals import AlarmChange, announce, change_of
 
 # Maximum number of rules. Every one costs each reading of its devices.
@@ -46,6 +65,8 @@ WHERE (state.alarms_seq < state.last_seq OR {reported}) AND {applies}
   )
 """
 NAMED = "state.device_id IN (SELECT device_id FROM alarms_ruledevice WHERE rule_id = %(rule)s)"
+CHOSEN = "state.device_id IN (SELECT * FROM json_array_elements_text(%(chosen)s::json))"
+CHOSEN_SQLITE = "state.device_id IN (SELECT value FROM json_each(%(chosen)s))"
 # Names of metrics need no escaping (`devices.metrics.METRIC_NAME`).
 REPORTED = "strpos(state.latest, %(metric)s) > 0"
 REPORTED_SQLITE = "instr(state.latest, %(metric)s) > 0"
@@ -55,12 +76,14 @@ def create_rule(
     fields: Mapping[str, Any],
     device_ids: Sequence[str],
     *,
+    tags: Sequence[str] = (),
     channel_ids: Sequence[int] = (),
     now: datetime,
     by: int | None = None,
 ) -> Rule:
     """Creates a rule from the fields of its model. It applies to these devices; to all, if there are none.
 
+    `tags`: it applies to the devices that have all of these tags instead. Raises UnknownTags.
     `channel_ids`: the channels that get its messages.
 
     `by`: the account under which the list of changes has it, here and below; None: the list does not have it.
@@ -68,9 +91,12 @@ def create_rule(
     It judges readings that are stored from now on. Devices that are silent already are noticed by the next step.
     """
     with transaction.atomic():
+        named_tags = lock_tags(tags)
         raise_version()
-        rule = Rule.objects.create(**fields, for_all_devices=not device_ids, judged_since=now, created_at=now)
-        name_devices(rule, device_ids)
+        for_all = not (device_ids or named_tags)
+        rule = Rule.objects.create(**fields, for_all_devices=for_all, judged_since=now, created_at=now)
+        name_tags(rule, named_tags)
+        name_devices(rule, tagged_devices(named_tags) if named_tags else device_ids)
         name_channels(rule, channel_ids)
         if rule.is_active:
             begin(rule, now=now)
@@ -84,34 +110,45 @@ def change_rule(
     fields: Mapping[str, Any],
     device_ids: Sequence[str] | None,
     *,
+    tags: Sequence[str] | None = None,
     channel_ids: Sequence[int] | None = None,
     now: datetime,
     by: int | None = None,
 ) -> Rule:
-    """Changes these fields, and the devices and channels unless None. Raises Rule.DoesNotExist if it was deleted.
+    """Changes these fields, and the devices, tags and channels unless None.
+
+    With tags it applies to the devices that have all of them, and names no device. Raises Rule.DoesNotExist if it was
+    deleted, and UnknownTags.
 
     A rule that decides differently judges readings from now on; its open alarms stay open and are judged by the rule
     as it is now, except those about another metric or about devices that it no longer applies to.
     """
     changes: list[AlarmChange] = []
     with transaction.atomic():
+        wanted_tags = None if tags is None else lock_tags(tags)
         raise_version()
         rule = Rule.objects.existing().get(pk=rule.pk)
         before = {name: getattr(rule, name) for name in DECISIVE}
-        named_before = devices_of(rule)
+        named_before, tags_before = devices_of(rule), tags_of(rule)
         changed = [name for name, value in fields.items() if getattr(rule, name) != value]
         for name, value in fields.items():
             setattr(rule, name, value)
-        if device_ids is not None:
-            rule.for_all_devices = not device_ids
-            name_devices(rule, device_ids)
+        named_tags = tags_before if wanted_tags is None else wanted_tags
         named = named_before if device_ids is None else sorted(set(device_ids))
-        if before != {name: getattr(rule, name) for name in DECISIVE} or named != named_before:
+        named = [] if named_tags else named
+        scope_changed = named != named_before or named_tags != tags_before
+        if scope_changed:
+            rule.for_all_devices = not (named or named_tags)
+            name_tags(rule, named_tags)
+            name_devices(rule, tagged_devices(named_tags) if named_tags else named)
+        if before != {name: getattr(rule, name) for name in DECISIVE} or scope_changed:
             rule.judged_since = now
             changes = judge_anew(rule, metric_changed=before["metric"] != rule.metric, now=now)
         rule.save()
         if named != named_before:
             changed.append("devices")
+        if named_tags != tags_before:
+            changed.append("tags")
         if channel_ids is not None and channels_of(rule) != sorted(set(channel_ids)):
             name_channels(rule, channel_ids)
             changed.append("channels")
@@ -128,6 +165,7 @@ def delete_rule(rule: Rule, *, now: datetime, by: int | None = None) -> None:
         if not Rule.objects.existing().filter(pk=rule.pk).update(deleted_at=now, is_active=False):
             return
         RuleDevice.objects.filter(rule=rule).delete()
+        RuleTag.objects.filter(rule=rule).delete()
         changes = stand_down(rule, Reason.RULE_DELETED, now=now)
         if by is not None:
             log_deleted([rule], by=by)
@@ -138,18 +176,6 @@ def raise_version() -> None:
     """Waits for a step of the evaluation that is being stored."""
     if not RuleSet.objects.update(version=F("version") + 1):
         RuleSet.objects.create(id=1, version=1)
-
-
-def devices_of(rule: Rule) -> list[str]:
-    """The devices that the rule names, in the order of their ids."""
-    named = RuleDevice.objects.filter(rule=rule).order_by("device_id")
-    return [str(device_id) for device_id in named.values_list("device_id", flat=True)]
-
-
-def name_devices(rule: Rule, device_ids: Sequence[str]) -> None:
-    RuleDevice.objects.filter(rule=rule).delete()
-    chosen = Device.objects.filter(device_id__in=device_ids)
-    RuleDevice.objects.bulk_create([RuleDevice(rule=rule, device=device) for device in chosen])
 
 
 def channels_of(rule: Rule) -> list[int]:
@@ -170,14 +196,14 @@ def judge_anew(rule: Rule, *, metric_changed: bool, now: datetime) -> list[Alarm
         return stand_down(rule, Reason.RULE_OFF, now=now)
     ended = Alarm.objects.open().filter(rule=rule)
     if not metric_changed:
-        ended = ended.none() if rule.for_all_devices else ended.exclude(device_id__in=devices_of(rule))
+        ended = ended.none() if rule.for_all_devices else ended.exclude(device_id__in=applied_devices(rule))
     changes = resolve_all(alarms := list(ended.select_related("rule", "device")), Reason.RULE_CHANGED, now=now)
     Notices([("resolved", alarm) for alarm in alarms], now=now, in_evaluation=False).write()
     keeps_heard = rule.kind == Kind.SILENCE and not metric_changed
     states = EvaluationState.objects.filter(rule=rule)
     if keeps_heard:
         if not rule.for_all_devices:
-            states.exclude(device_id__in=devices_of(rule)).delete()
+            states.exclude(device_id__in=applied_devices(rule)).delete()
     else:
         states.delete()
         keep_open(rule)
@@ -207,8 +233,11 @@ def keep_open(rule: Rule) -> None:
     EvaluationState.objects.bulk_create(states)
 
 
-def begin(rule: Rule, *, now: datetime) -> None:
-    """Makes the rule judge from the ends of the logs on, where it has no state yet."""
+def begin(rule: Rule, *, device_ids: Sequence[str] | None = None, now: datetime) -> None:
+    """Makes the rule judge from the ends of the logs on, where it has no state yet.
+
+    `device_ids`: only the logs of these devices; None: of all that it applies to.
+    """
     postgresql = connection.vendor == "postgresql"
     reported = "false" if postgresql else "0"
     if rule.kind == Kind.SILENCE and rule.metric:
@@ -217,6 +246,9 @@ def begin(rule: Rule, *, now: datetime) -> None:
         return  # judges no readings
     parameters = {"rule": rule.pk, "metric": f'"{rule.metric}":', "now": adapted(now)}
     applies = ("true" if postgresql else "1") if rule.for_all_devices else NAMED
+    if device_ids is not None:
+        applies = CHOSEN if postgresql else CHOSEN_SQLITE
+        parameters["chosen"] = msgspec.json.encode(device_ids).decode()
     moment = "%(now)s::timestamptz" if postgresql else "%(now)s"
     with connection.cursor() as cursor:
         cursor.execute(BEGIN.format(reported=reported, applies=applies, now=moment), parameters)

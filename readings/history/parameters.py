@@ -115,8 +115,8 @@ class WindowSerializer(QuerySerializer):
     end = MomentField(required=False, help_text="End of the window (exclusive), in the forms of `start`. Alias: `to`.")
     metrics = MetricsField(required=False, help_text="Comma-separated list of metrics. Default: all.")
 
-    def to_internal_value(self, data: Any) -> Any:
-        return super().to_internal_value({ALIASES.get(name, name): value for name, value in data.items()})
+    def given(self, data: Any) -> dict[str, Any]:
+        return {ALIASES.get(name, name): value for name, value in super().given(data).items()}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -27,6 +27,7 @@ PAGES = {
     "doors": ("Other protocols", "doors.md"),
     "mqtt": ("MQTT", "mqtt.md"),
     "http-api": ("HTTP API", "http-api.md"),
+    "fleet": ("Tags and many devices", "fleet.md"),
     "explore": ("Compare devices", "explore.md"),
     "metrics": ("Metrics", "metrics.md"),
     "live": ("Live protocol", "live.md"),

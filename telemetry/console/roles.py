@@ -7,12 +7,12 @@ from django.apps.registry import Apps
 from django.db import transaction
 
 VIEW = (
-    *("view_device", "view_devicestate", "view_reading", "view_rejection", "view_alarm", "view_rule"),
+    *("view_device", "view_devicestate", "view_tag", "view_reading", "view_rejection", "view_alarm", "view_rule"),
     *("view_metric", "view_view"),
 )
 OPERATE = (
     *("add_device", "change_device", "delete_device", "view_logentry", "view_maintenanceround"),
-    *("acknowledge_alarm", "change_metric", "add_view", "delete_view"),
+    *("add_tag", "change_tag", "delete_tag", "acknowledge_alarm", "change_metric", "add_view", "delete_view"),
 )
 ROLES = {
     "Viewers": VIEW,

@@ -17,6 +17,7 @@ def test_it_answers_the_device_and_its_key(admin):
     body = response.json()
     assert body.keys() == {
         *("id", "device_id", "name", "is_active", "created_at", "report_interval"),
+        *("tags", "location", "latitude", "longitude", "notes"),
         *("last_seen_at", "last_seq", "status", "api_key"),
     }
     assert body["device_id"] == "aa:bb:cc:dd:ee:ff"

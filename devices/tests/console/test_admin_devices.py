@@ -15,7 +15,7 @@ from devices.tests.fixtures import staff_client
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 LIST = "/admin/devices/device/"
-COLUMNS = ["device_id", "name", "status", "last_seen", "latest_values", "last_seq", "is_active", "live"]
+COLUMNS = ["device_id", "name", "tag_list", "status", "last_seen", "latest_values", "last_seq", "is_active", "live"]
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ RULE = record(
         "change": NUMBER_OR_NULL,
         "per": SECONDS_OR_NULL,
         "devices": array(STRING),
+        "tags": array(STRING),
         "channels": array(CHANNEL_ID),
         "repeat": SECONDS_OR_NULL,
         "muted_until": TIME_OR_NULL,

@@ -1,6 +1,5 @@
 """Input of the endpoints. It is strict: a wrong type, an unknown field or a contradiction is an error."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,8 +7,15 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
 from devices.api.fields import DeviceIdField
-from devices.api.serializers import StrictBooleanField, StrictIntegerField, StrictSerializer
-from devices.models import Device
+from devices.api.serializers import (
+    StrictBooleanField,
+    StrictIntegerField,
+    StrictSerializer,
+    TagFilterField,
+    TagNameField,
+)
+from devices.models import Device, Tag
+from devices.tags import distinct
 from readings.alarms.api.fields import (
     AlarmCursorField,
     ChannelNameField,
@@ -25,24 +31,26 @@ from readings.alarms.api.fields import (
 from readings.alarms.delivery.muting import MUTE_MAX
 from readings.alarms.models import Channel, ChannelKind, Kind, Rule, Severity
 from readings.alarms.parameters import PARAMETER_NAMES, complete, contradictions
+from readings.alarms.scopes import devices_of, tags_of
 from readings.history.parameters import WindowSerializer
 from readings.windows import InvalidWindow, check_window
 
 DEVICES_MAX = 1_000
 CHANNELS_OF_RULE_MAX = 20
+TAGS_OF_RULE_MAX = 10
 REPEAT_LEAST = 60
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1_000
 PREVIEW_WINDOW = timedelta(days=7)
-TAGS = "There are no tags yet. Name devices in 'devices', or leave it out for all devices."
 
 
 # Lists of what a rule names, and their names in `validated_data`.
-NAMED = {"devices": "device_ids", "channels": "channel_ids"}
+NAMED = {"devices": "device_ids", "tags": "tags", "channels": "channel_ids"}
 
 
 class RuleSerializer(StrictSerializer):
-    """A rule. `validated_data` has the fields of the model, and `device_ids` and `channel_ids` where they were given.
+    """A rule. `validated_data` has the fields of the model, and `device_ids`, `tags` and `channel_ids` where they were
+    given.
 
     With an instance, fields that are not sent stay as they are.
     """
@@ -68,6 +76,13 @@ class RuleSerializer(StrictSerializer):
         max_length=DEVICES_MAX,
         help_text="The ids of the devices that the rule applies to; empty: all devices.",
     )
+    tags = serializers.ListField(
+        child=TagNameField(),
+        required=False,
+        max_length=TAGS_OF_RULE_MAX,
+        help_text="The rule applies to the devices that have all of these tags, as long as they have them. Empty: the "
+        "devices in `devices`, or all.",
+    )
     channels = serializers.ListField(
         child=StrictIntegerField(min_value=1, max_value=10**18 - 1),
         required=False,
@@ -91,16 +106,18 @@ class RuleSerializer(StrictSerializer):
         duration = SecondsField(least=0, help_text="threshold: how long the value must be beyond a bound.")
         return {**super().get_fields(), "for": duration}
 
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping) and "tags" in data:
-            raise serializers.ValidationError({"tags": ErrorDetail(TAGS, code="no_tags_yet")})
-        return super().to_internal_value(data)
-
     def validate_devices(self, device_ids: list[str]) -> list[str]:
         there = set(Device.objects.filter(device_id__in=device_ids).values_list("device_id", flat=True))
         if unknown := [device_id for device_id in device_ids if device_id not in there]:
             raise serializers.ValidationError(f"There is no device {unknown[0]!r}.", code="unknown_device")
         return sorted(there)
+
+    def validate_tags(self, names: list[str]) -> list[str]:
+        there = set(Tag.objects.named(names).values_list("key", flat=True))
+        wanted = distinct(names)
+        if unknown := [name for key, name in wanted.items() if key not in there]:
+            raise serializers.ValidationError(f"There is no tag {unknown[0]!r}.", code="unknown_tag")
+        return list(wanted.values())
 
     def validate_channels(self, channel_ids: list[int]) -> list[int]:
         there = set(Channel.objects.filter(pk__in=channel_ids).values_list("pk", flat=True))
@@ -120,9 +137,19 @@ class RuleSerializer(StrictSerializer):
         given |= {name: value for name, value in attrs.items() if name in PARAMETER_NAMES}
         if found := contradictions(str(kind), given):
             raise serializers.ValidationError({c.field: ErrorDetail(c.detail, code=c.code) for c in found})
+        self.refuse_devices_and_tags(attrs)
         fields = {name: value for name, value in attrs.items() if name not in PARAMETER_NAMES}
         named = {ids: fields.pop(name) for name, ids in NAMED.items() if name in fields}
         return fields | complete(str(kind), given) | named
+
+    def refuse_devices_and_tags(self, attrs: dict[str, Any]) -> None:
+        rule: Rule | None = self.instance
+        devices = attrs["devices"] if "devices" in attrs else devices_of(rule) if rule else []
+        tags = attrs["tags"] if "tags" in attrs else tags_of(rule) if rule else []
+        if devices and tags:
+            other, field = ("devices", "tags") if "tags" in attrs else ("tags", "devices")
+            detail = f'A rule names devices or tags, not both. Send "{other}": [] too.'
+            raise serializers.ValidationError({field: ErrorDetail(detail, code="devices_and_tags")})
 
 
 class PreviewedRuleSerializer(RuleSerializer):
@@ -212,3 +239,4 @@ class DeviceAlarmsQuery(WindowSerializer):
 
 class AlarmsQuery(DeviceAlarmsQuery):
     device_id = serializers.CharField(required=False, max_length=64, help_text="Only alarms of this device.")
+    tag = TagFilterField()

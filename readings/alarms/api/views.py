@@ -13,8 +13,10 @@ from rest_framework.viewsets import GenericViewSet
 from devices.access.authentication import caller_of
 from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
+from devices.api.tag_errors import tag_errors
 from devices.api.views import DeviceScope
 from devices.changes import API_KEY, author
+from devices.models import Device
 from devices.times import rfc3339
 from readings.alarms.acknowledging import acknowledge
 from readings.alarms.api import openapi
@@ -29,11 +31,12 @@ from readings.alarms.api.serializers import (
 )
 from readings.alarms.delivery.muting import mute_rule
 from readings.alarms.documents import alarm_document, rule_document
-from readings.alarms.models import Alarm, Rule, RuleChannel, RuleDevice
+from readings.alarms.models import Alarm, Rule, RuleChannel, RuleDevice, RuleTag
 from readings.alarms.parameters import condition_of
 from readings.alarms.preview import preview, previewed_document
 from readings.alarms.querysets import AlarmQuerySet
-from readings.alarms.rules import RULES_MAX, change_rule, channels_of, create_rule, delete_rule, devices_of
+from readings.alarms.rules import RULES_MAX, change_rule, channels_of, create_rule, delete_rule
+from readings.alarms.scopes import devices_of, tags_of
 from readings.statistics.large_answers import large_answer
 
 VIEW_ALARMS = "alarms.view_alarm"
@@ -62,9 +65,10 @@ def page_of(alarms: AlarmQuerySet, query: dict[str, Any], request: Request) -> R
 def next_page(query: dict[str, Any], last: Alarm, request: Request) -> str:
     """The URL of the page after `last`, with absolute times, so that all pages have the same window."""
     ends = {name: rfc3339(query[name]) for name in ("start", "end") if name in query}
-    filters = {name: query[name] for name in ("state", "device_id", "rule", "severity", "limit") if name in query}
+    names = ("state", "device_id", "tag", "rule", "severity", "limit")
+    filters = {name: query[name] for name in names if name in query}
     cursor = {"cursor": AlarmCursorField.encode(last.opened_at, last.pk)}
-    return f"{request.build_absolute_uri(request.path)}?{urlencode(ends | filters | cursor)}"
+    return f"{request.build_absolute_uri(request.path)}?{urlencode(ends | filters | cursor, doseq=True)}"
 
 
 def parsed(serializer: type[DeviceAlarmsQuery], request: Request) -> dict[str, Any]:
@@ -98,6 +102,8 @@ class AlarmViewSet(GenericViewSet[Alarm]):
         alarms = Alarm.objects.all()
         if "device_id" in query:
             alarms = alarms.filter(device_id=query["device_id"])
+        if query.get("tag"):
+            alarms = alarms.filter(device_id__in=Device.objects.tagged(query["tag"]).values("device_id"))
         return page_of(alarms, query, request)
 
     @openapi.acknowledge
@@ -112,6 +118,10 @@ class AlarmViewSet(GenericViewSet[Alarm]):
         except Alarm.DoesNotExist as error:
             raise NotFound from error
         return Response(alarm_document(alarm))
+
+
+def document_of(rule: Rule) -> dict[str, Any]:
+    return rule_document(rule, devices_of(rule), channels_of(rule), [tag.name for tag in tags_of(rule)])
 
 
 class RuleViewSet(GenericViewSet[Rule]):
@@ -130,13 +140,17 @@ class RuleViewSet(GenericViewSet[Rule]):
     def rules(self, request: Request) -> Response:
         """All rules in the order of their ids. There are at most 500, so that they are one page."""
         named: dict[int, list[str]] = {}
-        for rule_id, device_id in RuleDevice.objects.order_by("device_id").values_list("rule_id", "device_id"):
+        by_name = RuleDevice.objects.exclude(rule_id__in=RuleTag.objects.values("rule_id"))
+        for rule_id, device_id in by_name.order_by("device_id").values_list("rule_id", "device_id"):
             named.setdefault(rule_id, []).append(str(device_id))
+        tags: dict[int, list[str]] = {}
+        for rule_id, name in RuleTag.objects.order_by("tag__key").values_list("rule_id", "tag__name"):
+            tags.setdefault(rule_id, []).append(name)
         channels: dict[int, list[int]] = {}
         for rule_id, channel_id in RuleChannel.objects.order_by("channel_id").values_list("rule_id", "channel_id"):
             channels.setdefault(rule_id, []).append(channel_id)
         found = [
-            rule_document(rule, named.get(rule.pk, []), channels.get(rule.pk, []))
+            rule_document(rule, named.get(rule.pk, []), channels.get(rule.pk, []), tags.get(rule.pk, []))
             for rule in self.get_queryset().order_by("id")
         ]
         return Response({"results": found, "next": None})
@@ -152,14 +166,15 @@ class RuleViewSet(GenericViewSet[Rule]):
             raise ValidationError({"": ErrorDetail(detail, code="too_many_rules")})
         fields = dict(given.validated_data)
         device_ids, channel_ids = fields.pop("device_ids", []), fields.pop("channel_ids", [])
+        tags = fields.pop("tags", [])
         by = author(caller_of(request))
-        rule = create_rule(fields, device_ids, channel_ids=channel_ids, now=now, by=by)
-        return Response(rule_document(rule, device_ids, channels_of(rule)), status=status.HTTP_201_CREATED)
+        with tag_errors():
+            rule = create_rule(fields, device_ids, tags=tags, channel_ids=channel_ids, now=now, by=by)
+        return Response(document_of(rule), status=status.HTTP_201_CREATED)
 
     @openapi.rule
     def retrieve(self, request: Request, rule_id: int) -> Response:
-        rule = self.get_object()
-        return Response(rule_document(rule, devices_of(rule), channels_of(rule)))
+        return Response(document_of(self.get_object()))
 
     @openapi.rule_change
     def partial_update(self, request: Request, rule_id: int) -> Response:
@@ -173,12 +188,14 @@ class RuleViewSet(GenericViewSet[Rule]):
         given.is_valid(raise_exception=True)
         fields = dict(given.validated_data)
         device_ids, channel_ids = fields.pop("device_ids", None), fields.pop("channel_ids", None)
+        tags = fields.pop("tags", None)
         by = author(caller_of(request))
         try:
-            rule = change_rule(rule, fields, device_ids, channel_ids=channel_ids, now=now, by=by)
+            with tag_errors():
+                rule = change_rule(rule, fields, device_ids, tags=tags, channel_ids=channel_ids, now=now, by=by)
         except Rule.DoesNotExist as error:  # deleted after the look-up
             raise NotFound from error
-        return Response(rule_document(rule, devices_of(rule), channels_of(rule)))
+        return Response(document_of(rule))
 
     @openapi.rule_mute
     def mute(self, request: Request, rule_id: int) -> Response:
@@ -218,10 +235,11 @@ class RuleViewSet(GenericViewSet[Rule]):
         values = given.validated_data
         fields = dict(values["rule"])
         device_ids = fields.pop("device_ids", [])
+        tags = fields.pop("tags", [])
         fields.pop("channel_ids", None)
         condition = condition_of(Rule(**fields))
         with large_answer():
-            found = preview(condition, device_ids, start=values["start"], end=values["end"], now=now)
+            found = preview(condition, device_ids, tags=tags, start=values["start"], end=values["end"], now=now)
         return Response(
             {
                 "devices": found.devices,

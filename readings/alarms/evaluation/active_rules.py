@@ -1,6 +1,7 @@
 """The active rules as the evaluation keeps them in memory. They are loaded again only if their version has changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 
 from readings.alarms.conditions.silence import Silence
@@ -10,12 +11,20 @@ from readings.alarms.parameters import Condition, condition_of
 
 
 class ActiveRule:
-    """A rule with its condition. `device_ids` None: it applies to all devices."""
+    """A rule with its condition. `device_ids` None: it applies to all devices.
 
-    def __init__(self, rule: Rule, device_ids: frozenset[str] | None) -> None:
+    `since`: when it began to apply to a device, if that is later than the rule's own `judged_since`.
+    """
+
+    def __init__(self, rule: Rule, since: Mapping[str, datetime | None] | None) -> None:
         self.rule = rule
         self.condition: Condition = condition_of(rule)
-        self.device_ids = device_ids
+        self.device_ids = None if since is None else frozenset(since)
+        self.since = {device_id: moment for device_id, moment in (since or {}).items() if moment is not None}
+
+    def judged_since(self, device_id: str) -> datetime:
+        """When the rule in its present form began to judge this device."""
+        return max(self.rule.judged_since, self.since.get(device_id, self.rule.judged_since))
 
     @property
     def judges_readings(self) -> bool:
@@ -88,11 +97,12 @@ def current_version() -> int:
 def load_rules() -> ActiveRules:
     """The active rules. The version is read first, so that a change meanwhile makes the next step fail."""
     version = current_version()
-    named: dict[int, set[str]] = {}
-    for rule_id, device_id in RuleDevice.objects.filter(rule__is_active=True).values_list("rule_id", "device_id"):
-        named.setdefault(rule_id, set()).add(str(device_id))
+    named: dict[int, dict[str, datetime | None]] = {}
+    of_active = RuleDevice.objects.filter(rule__is_active=True)
+    for rule_id, device_id, since in of_active.values_list("rule_id", "device_id", "since"):
+        named.setdefault(rule_id, {})[str(device_id)] = since
     rules = Rule.objects.active().order_by("id")
     return ActiveRules(
         version,
-        [ActiveRule(rule, None if rule.for_all_devices else frozenset(named.get(rule.pk, ()))) for rule in rules],
+        [ActiveRule(rule, None if rule.for_all_devices else named.get(rule.pk, {})) for rule in rules],
     )

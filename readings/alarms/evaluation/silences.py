@@ -70,7 +70,7 @@ def settle(
             ),
             now,
             allowed_seconds=hearing.allowed_seconds,
-            judged_since=active.rule.judged_since,
+            judged_since=active.judged_since(hearing.device_id),
         )
         outcome.apply(active, hearing.device_id, events)
     return outcome.store(rules)

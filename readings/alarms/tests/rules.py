@@ -18,13 +18,13 @@ OTHERS = ("name", "severity", "text", "is_active", "repeat", "muted_until")
 def make_rule(kind: str = Kind.THRESHOLD, *, devices: tuple[str, ...] = (), now: datetime = NOON, **given: Any) -> Rule:
     """A rule with these parameters by their names in the API (`for_` for `for`), and other fields of the model.
 
-    `channels`: their ids.
+    `channels`: their ids; `tags`: their names.
     """
     given = {name.rstrip("_"): value for name, value in given.items()}
-    channels = given.pop("channels", ())
+    channels, tags = given.pop("channels", ()), given.pop("tags", ())
     others = {name: given.pop(name) for name in OTHERS if name in given}
     fields = {"name": "Rule", "kind": kind} | others | complete(kind, given)
-    return create_rule(fields, devices, channel_ids=channels, now=now)
+    return create_rule(fields, devices, tags=tags, channel_ids=channels, now=now)
 
 
 def alarm_of(device_id: str, **given: Any) -> Alarm:

@@ -95,7 +95,7 @@ def test_it_looks_only_at_the_devices_that_the_rule_names(admin, mote, other_dev
         ({}, "rule", "required"),
         ({"rule": {"kind": "threshold"}}, "rule.metric", "parameter_missing"),
         ({"rule": HOT | {"below": 40}}, "rule.above", "bounds_crossed"),
-        ({"rule": HOT | {"tags": []}}, "rule.tags", "no_tags_yet"),
+        ({"rule": HOT | {"tags": ["roof"]}}, "rule.tags", "unknown_tag"),
         ({"rule": HOT, "start": "now", "end": "-1h"}, "end", "empty_window"),
         ({"rule": HOT, "start": 5}, "start", "invalid"),
         ({"rule": HOT, "since": "now"}, "since", "unknown_field"),

@@ -11,14 +11,14 @@ from readings.upkeep.erasure import ERASED, name_of
 def forget(device: Device, with_device: bool) -> None:
     """Deletes the alarms and states of a device. `with_device` also removes it from the rules.
 
-    A rule that names no other device is deleted, because a rule without devices would apply to all. The device's id in
-    names and texts of rules is replaced.
+    A rule that names no other device is deleted, because a rule without devices would apply to all; a rule with tags
+    stays. The device's id in names and texts of rules is replaced.
     """
     Alarm.objects.filter(device=device).delete()
     EvaluationState.objects.filter(device=device).delete()
     if not with_device:
         return
-    named = list(Rule.objects.filter(for_all_devices=False, devices=device))
+    named = list(Rule.objects.filter(for_all_devices=False, devices=device, tags=None))
     RuleDevice.objects.filter(device=device).delete()
     for rule in named:
         if not RuleDevice.objects.filter(rule=rule).exists():

@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from devices.models import Device
+from devices.models import Device, Tag
 from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, staff_client
 
 CSRF_TOKEN = "t" * 32
@@ -26,6 +26,7 @@ class World:
         self.others = [other for other in permissions if other not in sufficient]
         self.mote, self.key = Device.objects.register(device_id="mote-1", name="North window")
         _, self.other_key = Device.objects.register(device_id="mote-2")
+        Tag.objects.create(name="greenhouse-3", key="greenhouse-3", colour="green")
         client_with(self.key).post("/api/v1/ingest", {"temperature": 21.5})
 
     def client(self, caller: str) -> APIClient:

@@ -71,6 +71,11 @@ device-detail     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200
 device-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
 device-detail     DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 devices.delete_device
 device-rotate-key POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
+tag-list          GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_tag
+tag-list          POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_tag
+tag-detail        GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_tag
+tag-detail        PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_tag
+tag-detail        DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 devices.delete_tag
 device-history    GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-aggregate  GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
@@ -149,6 +154,8 @@ BODIES = {
     ("device-list", "POST"): {"device_id": "mote-3"},
     ("device-detail", "PATCH"): {"name": "Roof"},
     ("device-rotate-key", "POST"): {"overlap_seconds": 0},
+    ("tag-list", "POST"): {"name": "roof"},
+    ("tag-detail", "PATCH"): {"colour": "red"},
     ("realtime-tickets", "POST"): {"device_id": "mote-1"},
     ("view-list", "POST"): {"name": "North", "query": "device_id=mote-1"},
     ("metric-detail", "PATCH"): {"unit": "K"},
@@ -167,10 +174,11 @@ TEXTS = {"influx-write": b"# a comment", "influx-write-v1": b"# a comment", "inf
 
 
 def url(name):
-    """The address of the route for `mote-1`, a metric, a view, and an alarm of `mote-1` with its rule."""
-    parts = re.findall(r":(\w+_(?:id|name)|key)>", ROUTES[name].path)
+    """The address of the route for `mote-1`, its alarm and the rule of that, a metric, a view and a tag."""
+    parts = re.findall(r":(\w+_(?:id|name)|key|name)>", ROUTES[name].path)
     # ThingsBoard's address has the key; those in headers do not count there.
-    given: dict[str, object] = {"device_id": "mote-1", "key": "no-key-of-this-server", "metric_name": "temperature"}
+    given: dict[str, object] = {"device_id": "mote-1", "key": "no-key-of-this-server"}
+    given |= {"metric_name": "temperature", "name": "greenhouse-3"}
     if "view_id" in parts:
         now = timezone.now()
         given["view_id"] = View.objects.get_or_create(name="Mine", defaults={"query": "x", "created_at": now})[0].pk
@@ -265,7 +273,16 @@ def test_who_is_refused_changes_nothing(permission, admin):
 
 
 def stored(admin):
-    paths = ("devices", "alarms?state=all", "alarm-rules", "channels", "devices/mote-1/mute", "metrics", "views")
+    paths = (
+        "devices",
+        "tags",
+        "alarms?state=all",
+        "alarm-rules",
+        "channels",
+        "devices/mote-1/mute",
+        "metrics",
+        "views",
+    )
     return [admin.get(f"/api/v1/{path}").json() for path in paths]
 
 

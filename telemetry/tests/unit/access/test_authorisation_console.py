@@ -12,7 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.urls import reverse
 from django.utils import timezone
 
-from devices.models import Device
+from devices.models import Device, Tag
 from readings.alarms.tests.delivery.channels import channel, delivery
 from readings.alarms.tests.rules import alarm_of
 from readings.ingest.refused_posts import Times, keep, refused_post
@@ -43,6 +43,11 @@ devices_device_rotate_key   302  302  302   302   302   403   200   200  200 dev
 devices_device_new_keys     302  302  302   302   302   410   410   410  410 devices.change_device
 devices_device_history      302  302  302   302   302   403   200   200  200 devices.view_device+admin.view_logentry
 devices_device_delete       302  302  302   302   302   403   403   403  403 devices.delete_device
+devices_tag_changelist      302  302  302   302   302   403   200   200  200 devices.view_tag
+devices_tag_add             302  302  302   302   302   403   200   200  200 devices.add_tag
+devices_tag_change          302  302  302   302   302   403   200   200  200 devices.view_tag
+devices_tag_history         302  302  302   302   302   403   200   200  200 devices.view_tag+admin.view_logentry
+devices_tag_delete          302  302  302   302   302   403   200   200  200 devices.delete_tag
 readings_reading_changelist 302  302  302   302   302   403   200   200  200 readings.view_reading
 readings_reading_add        302  302  302   302   302   403   403   403  403 readings.add_reading
 readings_reading_change     302  302  302   302   302   403   200   200  200 readings.view_reading
@@ -143,6 +148,8 @@ def object_of(model):
         return Group.objects.get_or_create(name="operators")[0].pk
     if model == "user":
         return User.objects.get_or_create(username="colleague", is_superuser=False)[0].pk
+    if model == "tag":
+        return Tag.objects.get().pk
     if model in ("channel", "delivery"):
         return (channel() if model == "channel" else delivery()).pk
     if model in ("alarm", "rule"):
@@ -207,6 +214,7 @@ def fingerprint():
     object_of("group")
     return [
         *Device.objects.order_by("pk").values_list(),
+        *Tag.objects.order_by("pk").values_list(),
         *User.objects.order_by("pk").values_list("pk", "username", "password", "is_active", "is_staff", "is_superuser"),
         *Group.objects.order_by("pk").values_list(),
         *Reading.objects.order_by("pk").values_list(),

@@ -10,7 +10,8 @@ from django.apps import apps
 from django.db import models
 from django.utils import timezone
 
-from devices.models import AccessVersion, Device, DeviceState
+from devices.access.callers import Caller, Role
+from devices.models import AccessVersion, Device, DeviceState, DeviceTag, Tag
 from devices.status import Status
 from devices.tests.fixtures import client_with
 from readings.alarms.models import Rule
@@ -41,6 +42,12 @@ def calls() -> dict[str, Callable[[Any], Any]]:
     now, reading, device = timezone.now(), Reading.objects.get(), Device.objects.get(device_id="mote-1")
     earlier = reading.timestamp.replace(year=2001)
     return {
+        "DeviceQuerySet.visible_to": lambda devices: devices.visible_to(Caller(role=Role.DEVICE, device=device)),
+        "DeviceQuerySet.tagged": lambda devices: devices.tagged(["Roof"]),
+        "DeviceQuerySet.with_tags": lambda devices: devices.with_tags(),
+        "TagQuerySet.named": lambda tags: tags.named(["ROOF", "cellar"]),
+        "TagQuerySet.by_name": lambda tags: tags.by_name(),
+        "TagQuerySet.with_counts": lambda tags: tags.with_counts().filter(device_count=1),
         "DeviceQuerySet.search": lambda devices: devices.search("mote-1"),
         "DeviceQuerySet.with_status": lambda devices: devices.with_status(now=now),
         "DeviceQuerySet.of_status": lambda devices: devices.with_status(now=now).of_status(Status.ONLINE),
@@ -77,6 +84,8 @@ def stored(mote):
     Rule.objects.all().delete()
     resolved = alarm_of("mote-1", at=at(1), resolved_at=at(2))
     alarm_of("mote-1", rule=resolved.rule)
+    roof = Tag.objects.create(name="Roof", key="roof", colour="grey")
+    DeviceTag.objects.create(device=mote[0], tag=roof)
     client_with(mote[1]).post("/api/v1/ingest", {"temperature": 21.5})
     client_with(mote[1]).post("/api/v1/ingest", {"temperature": "warm"})
     client_with(None).post("/api/v1/ingest", {"temperature": 1})

@@ -1,0 +1,1 @@
+"""Tags of devices, in the API and in the console."""
