@@ -56,9 +56,14 @@ class Migration(migrations.Migration):
             ],
             options={"default_permissions": ()},
         ),
-        migrations.AddField(
-            model_name="device",
-            name="tags",
-            field=models.ManyToManyField(related_name="+", through="devices.DeviceTag", to="devices.tag"),
+        # The state alone: the rows are in DeviceTag, and SQLite would remake the table of devices, without its triggers.
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.AddField(
+                    model_name="device",
+                    name="tags",
+                    field=models.ManyToManyField(related_name="+", through="devices.DeviceTag", to="devices.tag"),
+                ),
+            ]
         ),
     ]
