@@ -1,9 +1,11 @@
 import csv
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -12,11 +14,12 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from devices.access.permissions import VIEW_READINGS
+from devices.api.csv_cells import harmless
 from devices.console import new_keys
 from devices.console.activation import Activation
 from devices.console.rotation import KeyRotation
 from devices.console.tags import ADD_TAGS, DeviceForm, TagFilter, Tagging, chip
-from devices.metrics import COLUMNS, UNITS, shown
+from devices.metrics import COLUMNS, Catalogue, shown
 from devices.models import Device, Tag
 from devices.plurals import counted
 from devices.querysets import DeviceQuerySet
@@ -31,8 +34,6 @@ OF_READINGS = ("latest_values", "live")
 VALUES_SHOWN = 3
 VALUES_IN_TOOLTIP = 20
 EXPORTED_AT_ONCE = 20_000
-# Full-width characters too, because a spreadsheet with East Asian input takes them for the others.
-FORMULA_STARTS = (*"=+-@\t\r\n", *"＝＋－＠")
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -46,6 +47,16 @@ class StatusFilter(admin.SimpleListFilter):
         assert isinstance(queryset, DeviceQuerySet)
         chosen = self.value()
         return queryset.of_status(Status(chosen)) if chosen in Status.values else queryset
+
+
+class DeviceChangeList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        """Gives each device of the page the catalogue of metrics, which is read once."""
+        super().get_results(request)
+        if may_view_readings(request):
+            catalogue = DeviceAdmin.read_catalogue()
+            for device in self.result_list:
+                device.catalogue = catalogue
 
 
 @admin.register(Device)
@@ -76,6 +87,11 @@ class DeviceAdmin(KeyRotation, Activation, Tagging):
     place = ("tag_names", "location", ("latitude", "longitude"), "notes")
     fields = ("device_id", "name", "is_active", *place, "report_interval", "retention_days", *readonly_fields)
     new_fields = ("device_id", "name", "report_interval", *place)
+    # `readings`, which stores the catalogue, sets it, because this package cannot import it.
+    read_catalogue: Callable[[], Catalogue] = staticmethod(Catalogue)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return DeviceChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
         devices = super().get_queryset(request)
@@ -106,20 +122,19 @@ class DeviceAdmin(KeyRotation, Activation, Tagging):
         return tuple(name for name in self.list_display if name not in OF_READINGS)
 
     @admin.display(description="latest values", empty_value="")
-    def latest_values(self, device: Device) -> str:
-        """The first values; how many more there are, with all of them in the tooltip."""
-        latest = [
-            (shown(value), UNITS.get(name, name.replace("_", " ")))
-            for name, value in device.state.latest_metrics().items()
-        ]
+    def latest_values(self, device: Any) -> str:
+        """The first values, with their unit or else their label; how many more there are, listed in the tooltip."""
+        catalogue: Catalogue = device.catalogue
+        values = device.state.latest_metrics()
+        latest = [latest_text(catalogue, name, values[name]) for name in catalogue.in_order(values)]
         first = format_html_join(
             " ",
-            '<span class="value-shown" title="{0} {1}">{0} <span class="unit">{1}</span></span>',
+            '<span class="value-shown" title="{2}">{0} <span class="unit">{1}</span></span>',
             latest[:VALUES_SHOWN],
         )
         if len(latest) <= VALUES_SHOWN:
             return first
-        rest = [f"{value} {unit}" for value, unit in latest[VALUES_SHOWN:]]
+        rest = [title for _, _, title in latest[VALUES_SHOWN:]]
         listed = "\n".join(rest[:VALUES_IN_TOOLTIP] + ["…"] * (len(rest) > VALUES_IN_TOOLTIP))
         return format_html('{} <span class="value-more" title="{}">+{} more</span>', first, listed, len(rest))
 
@@ -191,6 +206,12 @@ class DeviceAdmin(KeyRotation, Activation, Tagging):
             numbers = [rfc3339(seen) if seen else "", device.state.last_seq]
             writer.writerow([*known, *numbers, *(values.get(name, "") for name in metrics)])
         return response
+
+
+def latest_text(catalogue: Catalogue, name: str, value: float) -> tuple[str, str, str]:
+    """The number, its unit or else the metric's label, and both with the label."""
+    number, unit, label = shown(value, catalogue.of(name).decimals), catalogue.of(name).unit, catalogue.label(name)
+    return number, unit or label, f"{label}: {number} {unit}" if unit else f"{number} {label}"
 
 
 class TagForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -278,8 +299,3 @@ class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
 def may_view_readings(request: HttpRequest) -> bool:
     user: Any = request.user
     return bool(user.has_perm(VIEW_READINGS))
-
-
-def harmless(text: str) -> str:
-    """Puts an apostrophe before a text that a spreadsheet would execute as a formula."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -207,6 +207,8 @@ class DeviceState(models.Model):
     latest_id = models.UUIDField(null=True)
     latest = models.TextField(default="{}")
     names_seq = models.BigIntegerField(default=0)
+    # When the device, or its will (MQTT), said that it is offline; None after the next reading.
+    said_offline_at = models.DateTimeField(null=True)
 
     objects = DeviceStateManager()
 

@@ -104,6 +104,7 @@ class DeviceQuerySet(models.QuerySet["Device"]):
             status=Case(
                 When(state__last_seen_at=None, then=Value(Status.NEVER)),
                 When(state__last_seen_at__gt=now + FUTURE_TOLERANCE, then=Value(Status.OFFLINE)),
+                When(state__said_offline_at__isnull=False, then=Value(Status.OFFLINE)),
                 When(silent_for(OFFLINE_AFTER_INTERVALS), then=Value(Status.OFFLINE)),
                 When(silent_for(LATE_AFTER_INTERVALS), then=Value(Status.LATE)),
                 default=Value(Status.ONLINE),

@@ -47,6 +47,7 @@ SET last_seq = new.last_seq,
                      THEN coalesce(new.latest_id, state.latest_id) ELSE state.latest_id END,
     latest_at = CASE WHEN new.latest_at >= coalesce(state.latest_at, '-infinity') OR state.latest_at >= %(until)s
                      THEN coalesce(new.latest_at, state.latest_at) ELSE state.latest_at END,
+    said_offline_at = CASE WHEN %(seen_at)s::timestamptz IS NULL THEN state.said_offline_at END,
     names_seq = coalesce(new.names_seq, state.names_seq),
     latest = CASE
         WHEN new.latest IS NULL THEN state.latest
@@ -85,6 +86,7 @@ SET last_seq = %(last_seq)s,
                      THEN coalesce(%(latest_id)s, latest_id) ELSE latest_id END,
     latest_at = CASE WHEN %(latest_at)s >= coalesce(latest_at, '') OR latest_at >= %(until)s
                      THEN coalesce(%(latest_at)s, latest_at) ELSE latest_at END,
+    said_offline_at = CASE WHEN %(seen_at)s IS NULL THEN said_offline_at END,
     names_seq = coalesce(%(names_seq)s, names_seq),
     latest = CASE
         WHEN %(latest)s IS NULL THEN latest
@@ -210,6 +212,17 @@ class DeviceStateManager(models.Manager["DeviceState"]):
             cursor.executemany(ADVANCE_SQLITE, rows)
             cursor.execute(ACCESS_VERSION_SQLITE)
             return version_in(cursor.fetchone())
+
+    def say(self, device_id: str, *, online: bool, at: datetime) -> None:
+        """Stores what an active device, or its will, said of itself at `at`. Offline holds until the next reading.
+
+        Ignored if something was received from the device after `at`. Raises DatabaseError.
+        """
+        state = self.filter(device_id=device_id, device__is_active=True)
+        if online:
+            state.update(said_offline_at=None)
+        else:
+            state.exclude(last_seen_at__gt=at).update(said_offline_at=at)
 
     def metric_names(self, device_ids: Collection[str]) -> dict[str, frozenset[str]]:
         """The names of all metrics of each of these devices, including those with a column of their own."""

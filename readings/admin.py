@@ -1,5 +1,6 @@
-"""Read-only admin pages for readings and refused posts. Pages of readings use no count and no offset, so their cost
-does not depend on the number of readings.
+"""Read-only admin pages for readings and refused posts, and the page of the catalogue of metrics.
+
+Pages of readings use no count and no offset, so their cost does not depend on the number of readings.
 """
 
 from typing import Any
@@ -12,13 +13,16 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from rest_framework.exceptions import ValidationError
 
+from devices.admin import DeviceAdmin
 from devices.metrics import shown
 from readings.history.parameters import CursorField
-from readings.models import Reading, Rejection
+from readings.models import Metric, Reading, Rejection
 from readings.querysets import ReadingQuerySet
 
 BEYOND = "beyond"
 OTHERS_SHOWN = 6  # all of them are on the page of the reading
+
+DeviceAdmin.read_catalogue = Metric.objects.catalogue
 
 
 class LogChangeList(ChangeList):
@@ -105,6 +109,29 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Reading | None = None) -> bool:
+        return False
+
+
+@admin.register(Metric)
+class MetricAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The catalogue. Names come from devices, so none is added or deleted here."""
+
+    heading = "Metrics"
+    list_display = ("name", "label", "unit", "decimals", "order", "low", "high")
+    fields = ("name", "label", "unit", "decimals", "order", "low", "high")
+    readonly_fields = ("name",)
+    search_fields = ("name", "label")
+    search_help_text = "Part of the name or the label"
+    ordering = ("order", "name")
+    list_per_page = 100
+    actions = None
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Metric | None = None) -> bool:
         return False
 
 

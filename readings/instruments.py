@@ -8,6 +8,14 @@ from prometheus_client import Counter, Gauge, Histogram
 ACCEPTED = Counter("telemetry_readings_accepted_total", "Readings stored, over HTTP or by an import.")
 DUPLICATES = Counter("telemetry_readings_duplicates_total", "Readings not stored because their id was stored.")
 REJECTED = Counter("telemetry_readings_rejected_total", "Readings refused, by error code.", ["code"])
+DOOR_READINGS = Counter(
+    "telemetry_door_readings_total",
+    "Readings that came through a door, by what became of them: stored, duplicate, refused.",
+    ["door", "outcome"],
+)
+DOOR_SKIPPED = Counter(
+    "telemetry_door_skipped_values_total", "Values that a door did not store, such as text, by code.", ["door", "code"]
+)
 
 COMMIT_READINGS = Histogram(
     "telemetry_commit_readings",

@@ -1,11 +1,22 @@
 from datetime import timedelta
 
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.db.models import F, Q
 
+from devices.metrics import DECIMALS_MAX, LARGEST_VALUE, ORDER_DEFAULT, ORDER_MAX, Description
 from devices.models import Device
 from readings.fields import ExtraField
 from readings.log.ids import uuid7
-from readings.querysets import ReadingManager, RejectionQuerySet
+from readings.querysets import SKIPPED_PREFIX, MetricQuerySet, ReadingManager, RejectionQuerySet
+
+LABEL_LENGTH, UNIT_LENGTH = 60, 20
+SINGLE_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
+# \Z, because $ would accept a trailing line feed.
+validate_single_line = RegexValidator(
+    rf"^{SINGLE_LINE}\Z", "Write one line, without tabs and other control characters.", code="control_character"
+)
+finite = [MinValueValidator(-LARGEST_VALUE), MaxValueValidator(LARGEST_VALUE)]
 
 
 class Reading(models.Model):
@@ -68,8 +79,63 @@ class Rollup(models.Model):
         return f"{self.device_id} {self.metric} {self.start:%Y-%m-%d %H:%M} ({self.seconds} s)"
 
 
+class Metric(models.Model):
+    """An entry of the catalogue: how people see the metric `name`, of whichever device.
+
+    The common ones are there from the start; `readings.catalogue.names` adds each other name when a device has sent it,
+    without a label and a unit, and bounds their number. Operators describe them. An empty label means the name.
+    """
+
+    name = models.CharField(max_length=63, primary_key=True)
+    label = models.CharField(
+        max_length=LABEL_LENGTH, blank=True, validators=[validate_single_line], help_text="Empty: the name."
+    )
+    unit = models.CharField(
+        max_length=UNIT_LENGTH, blank=True, validators=[validate_single_line], help_text="Such as °C, hPa or ppm."
+    )
+    decimals = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(DECIMALS_MAX)],
+        help_text="How many decimals are shown. Empty: as many as the value needs.",
+    )
+    order = models.PositiveSmallIntegerField(
+        db_column="sort_order",  # the other is a keyword of SQL
+        default=ORDER_DEFAULT,
+        validators=[MaxValueValidator(ORDER_MAX)],
+        help_text="Metrics with a smaller number come first; those with the same number by name.",
+    )
+    low = models.FloatField(
+        "lowest plausible value", null=True, blank=True, validators=finite, help_text="Pages mark values beyond it."
+    )
+    high = models.FloatField(
+        "highest plausible value", null=True, blank=True, validators=finite, help_text="Pages mark values beyond it."
+    )
+
+    objects = MetricQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ("view", "change")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(low=None) | Q(high=None) | Q(low__lt=F("high")),
+                name="readings_metric_range",
+                violation_error_message="The lowest plausible value must be less than the highest.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def description(self) -> Description:
+        return Description(self.label, self.unit, self.decimals, self.order, self.low, self.high)
+
+
 class Rejection(models.Model):
-    """Recently refused posts. Equal posts share a row; `readings.ingest.refused_posts` limits the number of rows.
+    """Recently refused posts, and values that doors skipped.
+
+    Equal posts share a row; `readings.ingest.refused_posts` limits the number of rows.
 
     `caller` is the role of the sender, a `readings.ingest.refused_posts.CallerRole`. `device_id` is not a foreign key:
     it is empty if the device is unknown, and may name a device that does not exist. `key_hint` has the first characters
@@ -102,6 +168,11 @@ class Rejection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}"
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether this is a value that a door did not store, while the rest of its reading was accepted."""
+        return self.code.startswith(SKIPPED_PREFIX)
 
 
 class MaintenanceRound(models.Model):

@@ -69,7 +69,7 @@ def overview(*, now: datetime) -> Overview:
         clock=description(maintained) if maintained else "",
         gone=list(offline.of_status(Status.OFFLINE).order_by("-state__last_seen_at", "device_id")[:LISTED]),
         tags=sorted(common, key=lambda tag: tag.key),
-        refused=list(Rejection.objects.order_by("-last_at", "-id")[:LISTED]),
+        refused=list(Rejection.objects.refusals().order_by("-last_at", "-id")[:LISTED]),
     )
 
 

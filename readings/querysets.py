@@ -5,16 +5,16 @@ from operator import or_
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
-import msgspec
+import msgspec.structs
 from django.db import connections, models
 from django.db.models import F, Func, Q, Value
 
-from devices.metrics import COLUMNS
+from devices.metrics import COLUMNS, PLAIN, Catalogue
 from readings.log.entries import StoredReading
 
 if TYPE_CHECKING:
     from devices.models import Device
-    from readings.models import Reading, Rejection  # noqa: F401  named in the base classes
+    from readings.models import Metric, Reading, Rejection  # noqa: F401  named in the base classes
 
 STORED = "SELECT id FROM readings_reading WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)::uuid))"
 STORED_SQLITE = "SELECT id FROM readings_reading WHERE id IN (SELECT value FROM json_each(%s))"
@@ -33,6 +33,9 @@ SELECT {columns} FROM json_each(%s) AS asked CROSS JOIN readings_reading AS read
     AND reading.seq > json_extract(asked.value, '$.after')
 ORDER BY reading.device_id, reading.seq LIMIT %s
 """
+
+# The codes of values that a door did not store (readings.doors.translation) begin with this.
+SKIPPED_PREFIX = "skipped_"
 
 encode = msgspec.json.encode
 
@@ -139,11 +142,29 @@ class ReadingManager(ReadingsByQuerySet["Reading"]):
         return [StoredReading(*(getattr(entry, name) for name in INSERT_COLUMNS)) for entry in found]
 
 
+class MetricQuerySet(models.QuerySet["Metric"]):
+    def in_order(self) -> Self:
+        return self.order_by("order", "name")
+
+    def plain(self) -> Self:
+        """Metrics that nobody has described, and that are no common ones."""
+        return self.filter(**msgspec.structs.asdict(PLAIN))
+
+    def catalogue(self) -> Catalogue:
+        """The descriptions of these metrics, in their order. One query."""
+        described = self.exclude(**msgspec.structs.asdict(PLAIN)).in_order()
+        return Catalogue({metric.name: metric.description for metric in described})
+
+
 class RejectionQuerySet(models.QuerySet["Rejection"]):
     def of_device(self, device: "Device") -> Self:
         """Refused posts of a device, the latest first; includes unknown keys that begin like one of its keys."""
         alike = Q(caller="nobody", device_id="", key_hint__in=device.key_hints)
         return self.filter(Q(device_id=device.device_id) | alike).order_by("-last_at", "-id")
+
+    def refusals(self) -> Self:
+        """Without the values that doors skipped."""
+        return self.exclude(code__startswith=SKIPPED_PREFIX)
 
     def of_nobody(self) -> Self:
         """Refused posts without a key or with an unknown key, the latest first."""

@@ -5,4 +5,4 @@ class RealtimeConfig(AppConfig):
     name = "realtime"
 
     def ready(self) -> None:
-        from realtime.announcing import receivers  # noqa: F401  connects the signal receivers
+        from realtime.announcing import alarms, receivers  # noqa: F401  connects the signal receivers

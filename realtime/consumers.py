@@ -27,6 +27,7 @@ from realtime.access.admission import (
     admit,
     parse_after,
     parse_log,
+    parse_only,
     parse_resume,
 )
 from realtime.access.origins import origin_is_ours
@@ -108,11 +109,17 @@ class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
         """Serves the connection until it ends. Raises Refused, Disconnected, DatabaseError, TimeoutError."""
         raise NotImplementedError
 
-    async def admit(self, handshake: Handshake, device_id: str | None) -> Admission:
-        return await in_database(admit, handshake, device_id, now=timezone.now())
+    async def admit(self, handshake: Handshake, device_id: str | None, *, only_alarms: bool = False) -> Admission:
+        return await in_database(admit, handshake, device_id, only_alarms=only_alarms, now=timezone.now())
 
-    def subscription(self, admission: Admission) -> Subscription:
-        return Subscription(self.outgoing, admission.credential, admission.version)
+    def subscription(self, admission: Admission, *, only_alarms: bool = False) -> Subscription:
+        return Subscription(
+            self.outgoing,
+            admission.credential,
+            admission.version,
+            sees_alarms=admission.sees_alarms,
+            only_alarms=only_alarms,
+        )
 
     async def message(self) -> Ping | Resume | None:
         """The client's next message; None if it cannot be decoded. Raises Disconnected.
@@ -180,18 +187,24 @@ class DeviceConsumer(Consumer):
 
 
 class FleetConsumer(Consumer):
-    """Watches every device. A client that resumes sends its positions first, and then gets what it missed."""
+    """Watches every device. A client that resumes sends its positions first, and then gets what it missed.
+
+    With `?only=alarms` it watches the alarms of all devices, and no readings.
+    """
 
     async def serve(self, handshake: Handshake) -> None:
-        resumes = parse_resume(self.scope["query_string"])
-        admission = await self.admit(handshake, None)
-        subscription, hub = self.subscription(admission), current_hub()
+        resumes, only_alarms = parse_resume(self.scope["query_string"]), parse_only(self.scope["query_string"])
+        admission = await self.admit(handshake, None, only_alarms=only_alarms)
+        subscription, hub = self.subscription(admission, only_alarms=only_alarms), current_hub()
         self.outgoing.put(frames.subscribed_to_fleet())
         resuming = Resuming()
-        if resumes:
+        if resumes and not only_alarms:
             await self.hear_positions(resuming)
         try:
-            await hub.watch_fleet(subscription, resuming if resumes else None)
+            if only_alarms:
+                await hub.watch_alarms(subscription)
+            else:
+                await hub.watch_fleet(subscription, resuming if resumes else None)
             await self.listen()
         finally:
             hub.leave(subscription)

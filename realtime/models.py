@@ -3,7 +3,11 @@ from django.db import models
 
 from devices.models import Device
 from realtime.access.credentials import Credential
-from realtime.querysets import TicketManager
+from realtime.querysets import TicketManager, ViewQuerySet
+
+VIEW_NAME_LENGTH = 100
+# A hundred device ids of 64 characters and 35 names of metrics of 63, as parameters.
+QUERY_LENGTH = 12_000
 
 
 class Ticket(models.Model):
@@ -28,3 +32,24 @@ class Ticket(models.Model):
     @property
     def credential(self) -> Credential:
         return Credential(key_hash=self.key_hash, user_id=self.user_id)
+
+
+class View(models.Model):
+    """What the page `/explore/` shows, saved under a name: the query string of its address.
+
+    `created_by`: the name of the account, or of the service account of changes.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=VIEW_NAME_LENGTH, unique=True)
+    query = models.CharField(max_length=QUERY_LENGTH)
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+
+    objects = ViewQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ("view", "add", "delete")
+
+    def __str__(self) -> str:
+        return self.name

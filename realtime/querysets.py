@@ -1,6 +1,6 @@
 import secrets
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from django.contrib.auth.models import User
 from django.db import models, transaction
@@ -9,9 +9,14 @@ from devices.keys import hash_key
 from devices.models import Device
 
 if TYPE_CHECKING:
-    from realtime.models import Ticket
+    from realtime.models import Ticket, View  # noqa: F401  the second is named in a base class
 
 LIFETIME = timedelta(seconds=30)
+
+
+class ViewQuerySet(models.QuerySet["View"]):
+    def by_name(self) -> Self:
+        return self.order_by("name", "id")
 
 
 class TicketManager(models.Manager["Ticket"]):

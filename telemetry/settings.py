@@ -44,6 +44,17 @@ ALLOW_PRIVATE_TARGETS: bool = env.bool("ALLOW_PRIVATE_TARGETS", default=True)
 # Extra metric names per device, not counting temperature, humidity and voltage.
 METRIC_NAMES_PER_DEVICE: int = env.number("METRIC_NAMES_PER_DEVICE", default=200)
 DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
+# Other protocols that are accepted (readings.doors.switches).
+DOORS: list[str] = [name.strip().lower() for name in env.list("DOORS", default=["influx", "mqtt", "lorawan"])]
+# Ports for MQTT; 0: none. The TLS port needs a certificate (PEM) and its key.
+MQTT_PORT: int = env.number("MQTT_PORT", default=1883)
+MQTT_TLS_PORT: int = env.number("MQTT_TLS_PORT", default=0)
+MQTT_TLS_CERT: str = env.str("MQTT_TLS_CERT", default="")
+MQTT_TLS_KEY: str = env.str("MQTT_TLS_KEY", default="")
+# The tags of InfluxDB lines that name the device, for gateways; of those that a line has, the first here counts.
+INFLUX_DEVICE_TAGS: list[str] = [
+    name.strip() for name in env.list("INFLUX_DEVICE_TAGS", default=["device", "device_id", "host", "entity_id"])
+]
 # Seconds between two reports of a device that has no `report_interval` of its own.
 DEFAULT_REPORT_INTERVAL: int = env.number("DEFAULT_REPORT_INTERVAL", default=60)
 # Requests other than ingest that one caller (key or session, else address) may have running in each process.
@@ -183,7 +194,8 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     # The order in which the documentation shows them.
     "TAGS": [
-        {"name": name} for name in ("ingest", "devices", "alarms", "alarm-rules", "channels", "realtime", "health")
+        {"name": name}
+        for name in ("ingest", "doors", "devices", "alarms", "alarm-rules", "channels", "realtime", "health")
     ],
 }
 

@@ -4,6 +4,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
+from realtime.pages.explore import explore_page
 from realtime.pages.guide import guide_page
 from telemetry import health
 from telemetry.middleware import problems
@@ -22,10 +23,13 @@ urlpatterns = [
     path("api/v1/", include("readings.urls")),
     path("api/v1/", include("readings.alarms.api.urls")),
     path("api/v1/", include("realtime.api_urls")),
+    path("", include("readings.doors.urls")),
     path("api/v1/schema", SchemaView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
     path("live/", include("realtime.urls")),
+    path("alarms/", include("realtime.alarm_urls")),
+    path("explore/", explore_page, name="explore"),
     path("guide", guide_page, name="guide"),
     path("guide/<slug:page>", guide_page, name="guide"),
     path("admin/", admin.site.urls),

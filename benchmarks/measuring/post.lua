@@ -1,7 +1,8 @@
 -- wrk script: posts random bodies of one file with random keys of another; prints the results as one line of JSON.
--- Arguments: path, file of "device_id key" lines, file of bodies separated by the byte 0x1e, content type
+-- Arguments: path, file of "device_id key" lines, file of bodies separated by the byte 0x1e, content type.
+-- Each "$" in a body becomes a number of six digits that differs from request to request.
 
-local keys, bodies, path, content_type = {}, {}, "", ""
+local keys, bodies, path, content_type, count = {}, {}, "", "", 0
 
 function init(args)
   path, content_type = args[1], args[4]
@@ -12,7 +13,12 @@ end
 
 function request()
   local headers = { ["X-API-Key"] = keys[math.random(#keys)], ["Content-Type"] = content_type }
-  return wrk.format("POST", path, headers, bodies[math.random(#bodies)])
+  local body = bodies[math.random(#bodies)]
+  if body:find("$", 1, true) then
+    count = count + 1
+    body = body:gsub("%$", string.format("%06d", count))
+  end
+  return wrk.format("POST", path, headers, body)
 end
 
 function done(summary, latency)

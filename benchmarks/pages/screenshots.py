@@ -1,6 +1,6 @@
 """`make screenshots`: pictures of every page, wide and narrow, light and dark, in .cache/screenshots/.
 
-It also takes the four pictures of the README and docs/.
+It also takes the six pictures of the README and docs/.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.pages.console import FLEET_KEY, ROOT, chromium, console, sign_in
+from benchmarks.pages.console import ADMIN_KEY, FLEET_KEY, ROOT, chromium, console, sign_in
 from benchmarks.pages.showcase import NAMES, device_id
 
 FOLDER = ROOT / ".cache" / "screenshots"
@@ -52,6 +52,17 @@ def tab(name: str) -> Callable[[Page], None]:
     return lambda page: page.get_by_role("tab", name=name, exact=True).click()
 
 
+def preview(page: Page) -> None:
+    page.wait_for_selector("#form:not([inert])")
+    page.select_option('[data-blank="side"]', "above")
+    page.fill('[data-blank="above"]', "19")
+    page.wait_for_selector("#preview[data-state=some]")
+
+
+def acknowledge(page: Page) -> None:
+    page.locator("#open .alarm").nth(2).get_by_role("button", name="Acknowledge").click()
+
+
 def choose_rotation(page: Page) -> None:
     for box in page.locator("#result_list tbody input[type=checkbox]").all()[:3]:
         box.check()
@@ -66,6 +77,7 @@ EMPTY = [
     Shot("empty-devices", "/admin/devices/device/"),
     Shot("empty-readings", "/admin/readings/reading/"),
     Shot("empty-changes", "/admin/admin/logentry/"),
+    Shot("empty-alarms", "/alarms/"),
     Shot("add-device", "/admin/devices/device/add/"),
     Shot("key-waiting", "/admin/devices/device/add/", add),
     Shot("key-arrived", "/admin/devices/device/add/", arrive),
@@ -79,6 +91,11 @@ FULL = [
     Shot("device-30d", f"{DEVICE}?range=30d"),
     Shot("device-1y", f"{DEVICE}?range=1y"),
     Shot("device-arduino", DEVICE, tab("Arduino")),
+    Shot("alarms", "/alarms/", whole=False),
+    Shot("alarms-acknowledge", "/alarms/", acknowledge, whole=False),
+    Shot("alarm-rules", "/alarms/rules/"),
+    Shot("alarm-preview", "/alarms/rules/new", preview),
+    Shot("fleet-alarms", "/live/?alarms=open&sort=alarms", whole=False),
     Shot("device-never", "/live/node-0034/"),
     Shot("devices", "/admin/devices/device/"),
     Shot("devices-nothing", "/admin/devices/device/?q=zzz"),
@@ -98,8 +115,26 @@ BEST: dict[str, tuple[Shot, Any]] = {
     "fleet": (Shot("fleet", "/live/"), "light"),
     "device": (Shot("device", f"{DEVICE}?range=24h"), "light"),
     "device-dark": (Shot("device", f"{DEVICE}?range=30d"), "dark"),
+    "alarms": (Shot("alarms", "/alarms/"), "light"),
+    "alarm-preview": (Shot("preview", "/alarms/rules/new", preview), "light"),
     "first-minute": (Shot("key", "/admin/devices/device/add/", arrive), "light"),
 }
+
+
+RULES = [
+    {"name": "Too warm", "kind": "threshold", "metric": "temperature", "above": 20, "text": "Open a window."},
+    {"name": "Battery low", "kind": "threshold", "metric": "voltage", "below": 3.84, "severity": "info"},
+    {"name": "Silent", "kind": "silence", "seconds": 600, "severity": "critical", "text": "Look at its power supply."},
+]
+
+
+def watch_readings(url: str) -> None:
+    """Makes rules, and a channel, so that the page of alarms does not tell how to make one."""
+    with httpx.Client(base_url=f"{url}/api/v1/", headers={"X-API-Key": ADMIN_KEY}) as client:
+        channel = {"name": "Desk", "kind": "webhook", "target": "http://127.0.0.1:9/hook"}
+        client.post("channels", json=channel).raise_for_status()
+        for rule in RULES:
+            client.post("alarm-rules", json=rule).raise_for_status()
 
 
 def report_in(url: str, stop_after: int = len(NAMES)) -> None:
@@ -144,13 +179,15 @@ def best(browser: Browser, url: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages.screenshots")
-    parser.add_argument("--best", action="store_true", help="take only the four pictures in docs/")
+    parser.add_argument("--best", action="store_true", help="take only the six pictures in docs/")
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     full = ["--devices=36", "--year"]
     with sync_playwright() as playwright:
         browser = chromium(playwright)
         with tempfile.TemporaryDirectory() as folder, console(Path(folder), full) as server:
+            watch_readings(server.url)
+            report_in(server.url)
             best(browser, server.url)
             if not options.best:
                 for size, scheme in product(SIZES, SCHEMES):

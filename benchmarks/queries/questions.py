@@ -50,6 +50,21 @@ QUESTIONS = [
     )
 ]
 
+
+class Comparison(NamedTuple):
+    """One metric of several devices in the same buckets. `devices`: of those that report every 300 s."""
+
+    name: str
+    devices: list[str]
+    seconds: int
+    sql_bucket: str
+
+
+COMPARISONS = [
+    Comparison(f"{count} devices, 1 metric: 30 d, auto", [f"slow-{n}" for n in range(count)], 30 * DAY, "2 hours")
+    for count in (20, 100)
+]
+
 METRICS = {
     "temperature": "temperature",
     "humidity": "humidity",
@@ -119,7 +134,21 @@ def product(end: datetime) -> dict[str, Timing]:
                 return get(f"/{question.device}/aggregate", start=start.isoformat(), end=until.isoformat(), **bucket)
 
             found[question.name] = timed(ask, SAMPLES)
+        for comparison in COMPARISONS:
+
+            def compare(comparison: Comparison = comparison) -> object:
+                start, until = windows.of(comparison.seconds)
+                names: dict[str, Any] = {"device_id": comparison.devices, "metrics": "temperature", "bucket": "auto"}
+                response = client.get(f"{server.url}/api/v1/aggregate", params=names | window_of(start, until))
+                assert response.status_code == 200, response.text
+                return response
+
+            found[comparison.name] = timed(compare, SAMPLES)
     return found
+
+
+def window_of(start: datetime, end: datetime) -> dict[str, str]:
+    return {"start": start.isoformat(), "end": end.isoformat()}
 
 
 def plain_sql(end: datetime) -> dict[str, Timing]:
@@ -139,6 +168,17 @@ def plain_sql(end: datetime) -> dict[str, Timing]:
                 return connection.execute(sql, [question.device, *windows.of(question.seconds)]).fetchall()
 
             found[question.name] = timed(ask, SAMPLES)
+        for comparison in COMPARISONS:
+            sql = (
+                f"SELECT device_id, date_bin('{comparison.sql_bucket}', timestamp, '2000-01-01'), count(temperature), "
+                "sum(temperature), min(temperature), max(temperature) FROM readings_reading "
+                "WHERE device_id = ANY(%s) AND timestamp >= %s AND timestamp < %s GROUP BY 1, 2 ORDER BY 1, 2"
+            )
+
+            def compare(comparison: Comparison = comparison, sql: str = sql) -> object:
+                return connection.execute(sql, [comparison.devices, *windows.of(comparison.seconds)]).fetchall()
+
+            found[comparison.name] = timed(compare, SAMPLES)
     return found
 
 

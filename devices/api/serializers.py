@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import QueryDict
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
@@ -130,6 +131,9 @@ class QuerySerializer(StrictSerializer):
     def given(self, data: Any) -> dict[str, Any]:
         """The values by the names of the fields."""
         lists = {name for name, field in self.fields.items() if isinstance(field, serializers.ListField)}
+        # A view that has read the repeated parameters itself gives a dict.
+        if not isinstance(data, QueryDict):
+            return data
         return {name: data.getlist(name) if name in lists else value for name, value in data.items()}
 
 

@@ -9,12 +9,13 @@ from readings.alarms.parameters import PARAMETER_NAMES
 
 
 def alarm_document(alarm: Alarm) -> dict[str, Any]:
-    """The alarm, whose rule must be loaded, as the API returns it."""
+    """The alarm, whose rule and device must be loaded, as the API returns it."""
     rule = alarm.rule
     return {
         "id": alarm.id,
         "rule": {"id": rule.pk, "name": rule.name, "kind": rule.kind, "severity": rule.severity},
         "device_id": alarm.device_id,
+        "device_name": alarm.device.name,
         "metric": alarm.metric or None,
         "state": "open" if alarm.is_open else "resolved",
         "began_at": rfc3339(alarm.began_at),

@@ -3,7 +3,8 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from django.db import models
-from django.db.models import DateTimeField, F, Func, UUIDField, Value
+from django.db.models import Case, Count, DateTimeField, F, Func, Max, UUIDField, Value, When, Window
+from django.db.models.functions import RowNumber
 
 if TYPE_CHECKING:
     from readings.alarms.models import Alarm, Rule  # noqa: F401  named in the base classes
@@ -20,6 +21,18 @@ class Before(Func):
         parts = [compiler.compile(expression) for expression in self.get_source_expressions()]
         (time, pk, at, last), parameters = zip(*parts, strict=True)
         return f"({time}, {pk}) < ({at}, {last})", tuple(value for part in parameters for value in part)
+
+
+# The values of `models.Severity`, by rising severity.
+SEVERITIES = ("info", "warning", "critical")
+
+
+def severity_level() -> Case:
+    """The place of the severity of an alarm's rule in SEVERITIES, as an expression."""
+    return Case(
+        *(When(rule__severity=severity, then=Value(level)) for level, severity in enumerate(SEVERITIES)),
+        output_field=models.IntegerField(),
+    )
 
 
 class RuleQuerySet(models.QuerySet["Rule"]):
@@ -49,6 +62,23 @@ class AlarmQuerySet(models.QuerySet["Alarm"]):
 
     def newest_first(self) -> Self:
         return self.order_by("-opened_at", "-id")
+
+    def newest_of_devices(self, limit: int) -> Self:
+        """For each device its newest alarms, at most `limit`, with `of_device`: how many of these alarms it has."""
+        newest = (F("opened_at").desc(), F("id").desc())
+        return self.annotate(
+            place=Window(RowNumber(), partition_by=F("device_id"), order_by=newest),
+            of_device=Window(Count("id"), partition_by=F("device_id")),
+        ).filter(place__lte=limit)
+
+    def most_severe_first(self) -> Self:
+        """The severe ones first, then newest first."""
+        return self.order_by(severity_level().desc(), "-opened_at", "-id")
+
+    def by_device(self) -> dict[str, tuple[int, str]]:
+        """For each device with such alarms how many there are, and the highest severity. One query."""
+        rows = self.order_by().values("device_id").annotate(count=Count("id"), level=Max(severity_level()))
+        return {str(row["device_id"]): (row["count"], SEVERITIES[row["level"]]) for row in rows}
 
     def before(self, opened_at: datetime, pk: UUID) -> Self:
         """Alarms after this position in `newest_first` order."""

@@ -1,14 +1,16 @@
-"""Exports a device's readings as CSV: the whole window, page by page, in constant memory."""
+"""Exports the readings of devices as CSV: the whole window, page by page, in constant memory."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, tzinfo
 
+import msgspec
 from asgiref.sync import sync_to_async
 from django.db import connection
 
 from devices.api.compression import Compressor
+from devices.api.csv_cells import quoted
 from devices.cpu_pool import Pauses
-from devices.metrics import COLUMNS
+from devices.metrics import COLUMNS, Catalogue
 from readings.log.entries import StoredReading
 from readings.querysets import INSERT_COLUMNS, ReadingQuerySet
 
@@ -18,43 +20,66 @@ PIECE_READINGS = 250
 IDENTIFYING = ("id", "seq", "device_id", "timestamp")
 
 
-async def csv_lines(
-    readings: ReadingQuerySet,
-    *,
-    metrics: Sequence[str],
-    descending: bool,
-    time_cell: Callable[[datetime], str],
-    compressor: Compressor | None = None,
-) -> AsyncIterator[bytes]:
-    """Yields the header, then pieces of lines. Async, because ASGI would collect a sync generator in memory first.
+class Layout(msgspec.Struct, frozen=True):
+    """How the file is laid out. `time_cell` formats the timestamps: `rfc3339` or `local_time`.
 
-    Every cell is a number, an id or a time, so no cell needs quotes and no spreadsheet sees a formula. The lines are
-    formatted in the request's thread, because formatting a page of wide lines would block the event loop for too long.
-    `time_cell` formats the timestamps: `rfc3339` or `local_time`. With a `compressor` the pieces are compressed in that
-    thread too.
+    Wide: a line for each reading, with a column for each of `metrics`. Long: a line for each value. With a `catalogue`,
+    the columns of metrics are headed with labels and units instead of names.
+
+    Every cell but these headings is a number, an id, a name or a time, so none needs quotes and no spreadsheet sees a
+    formula.
     """
-    header = (",".join((*IDENTIFYING, *metrics)) + "\r\n").encode()
+
+    metrics: Sequence[str]
+    time_cell: Callable[[datetime], str]
+    long: bool = False
+    catalogue: Catalogue | None = None
+
+    def header(self) -> bytes:
+        names: Sequence[str] = ("metric", "value") if self.long else self.metrics
+        if self.catalogue and not self.long:
+            names = [quoted(self.catalogue.heading(name)) for name in self.metrics]
+        return (",".join((*IDENTIFYING, *names)) + "\r\n").encode()
+
+    def lines(self, readings: Sequence[StoredReading]) -> bytes:
+        places = {name: place for place, name in enumerate(self.metrics)}
+        pauses = Pauses()
+        lines = []
+        for reading in readings:
+            time = self.time_cell(reading.timestamp)
+            lines.append(csv_values(reading, places, time) if self.long else csv_line(reading, places, time))
+            pauses.pause()
+        return "".join(lines).encode()
+
+
+async def csv_lines(
+    logs: Sequence[ReadingQuerySet], layout: Layout, *, descending: bool, compressor: Compressor | None = None
+) -> AsyncIterator[bytes]:
+    """Yields the header, then pieces of lines, one log after the other.
+
+    Async, because ASGI would collect a sync generator in memory first. The lines are formatted in the request's thread,
+    because formatting a page of wide lines would block the event loop for too long. With a `compressor` the pieces are
+    compressed in that thread too.
+    """
+    header = layout.header()
     yield compressor.piece(header) if compressor else header
-    readings = readings.by_time(descending=descending)
-    remaining = readings
-    while True:
-        pieces, last = await sync_to_async(page_of)(remaining, metrics, time_cell, compressor)
-        if last is None:
-            break
-        for piece in pieces:
-            yield piece
-        remaining = readings.beyond(last.timestamp, last.seq, descending=descending)
+    for log in logs:
+        readings = remaining = log.by_time(descending=descending)
+        while True:
+            pieces, last = await sync_to_async(page_of)(remaining, layout, compressor)
+            for piece in pieces:
+                yield piece
+            if last is None:
+                break
+            remaining = readings.beyond(last.timestamp, last.seq, descending=descending)
     if compressor:
         yield compressor.end()
 
 
 def page_of(
-    readings: ReadingQuerySet,
-    metrics: Sequence[str],
-    time_cell: Callable[[datetime], str],
-    compressor: Compressor | None = None,
+    readings: ReadingQuerySet, layout: Layout, compressor: Compressor | None = None
 ) -> tuple[list[bytes], StoredReading | None]:
-    """The lines of the next page in pieces, and its last reading; None if the page is empty.
+    """The lines of the next page in pieces, and its last reading; None if no page follows.
 
     Closes the connection after the query, because a slow client must not hold a connection that others need.
     """
@@ -63,17 +88,11 @@ def page_of(
     finally:
         if not connection.in_atomic_block:
             connection.close()
-    places = {name: place for place, name in enumerate(metrics)}
-    pauses = Pauses()
     pieces = []
     for first in range(0, len(page), PIECE_READINGS):
-        lines = []
-        for reading in page[first : first + PIECE_READINGS]:
-            lines.append(csv_line(reading, places, time_cell(reading.timestamp)))
-            pauses.pause()
-        piece = "".join(lines).encode()
+        piece = layout.lines(page[first : first + PIECE_READINGS])
         pieces.append(compressor.piece(piece) if compressor else piece)
-    return pieces, page[-1] if page else None
+    return pieces, page[-1] if len(page) == PAGE_READINGS else None
 
 
 def csv_line(reading: StoredReading, places: dict[str, int], time: str) -> str:
@@ -86,6 +105,13 @@ def csv_line(reading: StoredReading, places: dict[str, int], time: str) -> str:
         if name in places:
             cells[places[name]] = repr(value)
     return f"{reading.id},{reading.seq},{reading.device_id},{time},{','.join(cells)}\r\n"
+
+
+def csv_values(reading: StoredReading, places: dict[str, int], time: str) -> str:
+    """A line for each value of the metrics in `places`, in their order."""
+    values = {name: value for name in COLUMNS if (value := getattr(reading, name)) is not None} | reading.extra
+    start = f"{reading.id},{reading.seq},{reading.device_id},{time}"
+    return "".join(f"{start},{name},{values[name]!r}\r\n" for name in places if name in values)
 
 
 def local_time(moment: datetime, *, tz: tzinfo) -> str:

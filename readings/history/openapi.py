@@ -3,7 +3,7 @@
 from drf_spectacular.utils import extend_schema
 
 from devices.api.openapi import COUNT, DATE_TIME, JSON, READING, STRING, Schema, array, nullable, record
-from readings.history.parameters import AggregateQuery, HistoryQuery
+from readings.history.parameters import AggregateQuery, DevicesQuery, ExportQuery, HistoryQuery
 
 LATEST_VALUES: Schema = {
     "type": "object",
@@ -49,6 +49,32 @@ AGGREGATE = record(
     optional=("resolution", "metrics", "bucket", "tz", "buckets"),
 )
 
+DEVICE_STATISTICS = record(
+    {
+        "device_id": STRING,
+        "resolution": AGGREGATE["properties"]["resolution"],
+        "metrics": METRICS,
+        "buckets": AGGREGATE["properties"]["buckets"],
+    },
+    optional=("resolution", "metrics", "buckets"),
+)
+FLEET_AGGREGATE = record(
+    {"start": DATE_TIME, "end": DATE_TIME, "bucket": STRING, "tz": STRING, "devices": array(DEVICE_STATISTICS)},
+    optional=("bucket", "tz"),
+)
+
+fleet_aggregate = extend_schema(
+    operation_id="aggregate",
+    summary="Statistics of several devices",
+    parameters=[DevicesQuery, AggregateQuery],
+    responses={(200, JSON): FLEET_AGGREGATE, (200, "text/csv"): {"type": "string"}},
+)
+fleet_history = extend_schema(
+    operation_id="history",
+    summary="Export the logs of several devices",
+    parameters=[DevicesQuery, ExportQuery],
+    responses={(200, "text/csv"): {"type": "string"}},
+)
 history = extend_schema(
     operation_id="device_history",
     summary="Read the log by time",
@@ -59,7 +85,7 @@ aggregate = extend_schema(
     operation_id="device_aggregate",
     summary="Statistics of a window",
     parameters=[AggregateQuery],
-    responses={(200, JSON): AGGREGATE},
+    responses={(200, JSON): AGGREGATE, (200, "text/csv"): {"type": "string"}},
 )
 latest = extend_schema(
     operation_id="device_latest",

@@ -11,6 +11,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from devices.api.fields import DeviceIdField
 from devices.api.serializers import QuerySerializer
 from devices.metrics import EXTRA_METRICS_MAX, is_metric_name
 from readings.statistics.aggregation import AGGREGATE_VALUES_MAX
@@ -19,6 +20,8 @@ from readings.windows import EARLIEST, FORMS, LATEST, InvalidMoment, InvalidWind
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000
+# In one answer.
+DEVICES_MAX = 100
 METRICS_PATTERN = "^[a-z][a-z0-9_]{0,62}(,[a-z][a-z0-9_]{0,62})*$"
 BUCKET_PATTERN = "^(auto|[1-9][0-9]{0,6}[smhd])$"
 # 2001-01-01 to the end of 2100 in seconds, and the same in milliseconds.
@@ -137,6 +140,16 @@ class HistoryQuery(WindowSerializer):
         "milliseconds, such as `2026-05-09 14:00:00.500`.",
     )
     tz = TimeZoneField(required=False, help_text="Time zone of `time=local`. Default: UTC.")
+    shape = serializers.ChoiceField(
+        ["wide", "long"],
+        default="wide",
+        help_text="In CSV only. `wide`: a line for each reading; `long`: a line for each value.",
+    )
+    headers = serializers.ChoiceField(
+        ["names", "labels"],
+        default="names",
+        help_text="In CSV only. `labels`: columns of metrics are headed `temperature (°C)`, as in the catalogue.",
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "tz" in attrs and attrs["time"] != "local":
@@ -145,11 +158,19 @@ class HistoryQuery(WindowSerializer):
         return super().validate({"tz": ZoneInfo("UTC")} | attrs)
 
 
+class ExportQuery(HistoryQuery):
+    """The parameters of the export of several devices, which has no pages."""
+
+    limit = cursor = None  # type: ignore[assignment]  # removes the inherited fields, as DRF documents
+    format = serializers.ChoiceField(["csv"], default="csv", help_text="The only format for several devices.")
+
+
 class AggregateQuery(WindowSerializer):
     """The default window is the last 24 hours; `bucket` becomes a `readings.statistics.buckets.Bucket`.
 
     With `auto`, buckets are at least 1h if the window starts before `raw_from` of the context, and so large that an
-    answer with the requested metrics (without `metrics`: `metric_count` of the context) stays within its limit.
+    answer stays within its limit: with the requested metrics of each of the context's `devices`, or without `metrics`
+    with `metric_count` of the context.
     """
 
     bucket = BucketField(required=False, help_text="`30s 5m 1h 1d 7d`, or `auto`.")
@@ -158,6 +179,9 @@ class AggregateQuery(WindowSerializer):
     )
     tz = TimeZoneField(required=False, help_text="Time zone of day-sized buckets. Default: UTC.")
     fill = serializers.ChoiceField(["null"], required=False, help_text="`null`: also return empty buckets.")
+    format = serializers.ChoiceField(
+        ["json", "csv"], required=False, help_text="`csv`: a line for each bucket and metric."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         now = self.context["now"]
@@ -165,7 +189,8 @@ class AggregateQuery(WindowSerializer):
         if "bucket" in attrs:
             try:
                 raw_from = self.context["raw_from"]
-                metrics = len(attrs["metrics"]) if "metrics" in attrs else self.context["metric_count"]
+                devices, count = self.context["devices"], self.context["metric_count"]
+                metrics = len(attrs["metrics"]) * devices if "metrics" in attrs else count
                 attrs["bucket"] = parse_bucket(
                     attrs["bucket"],
                     start=attrs["start"],
@@ -181,13 +206,36 @@ class AggregateQuery(WindowSerializer):
 
 
 def parsed(
-    query: type[WindowSerializer], parameters: Any, *, raw_from: datetime | None = None, metric_count: int = 0
+    query: type[WindowSerializer],
+    parameters: Any,
+    *,
+    raw_from: datetime | None = None,
+    metric_count: int = 0,
+    devices: int = 1,
 ) -> dict[str, Any]:
     """The validated parameters. Raises ValidationError, a 422.
 
-    `raw_from`: retention deleted the device's readings before this time. `metric_count`: its number of metrics.
+    `raw_from`: retention deleted readings of a device before this time. `metric_count`: the number of metrics of all
+    devices together. `devices`: their number.
     """
-    context = {"now": timezone.now(), "raw_from": raw_from, "metric_count": metric_count}
+    context = {"now": timezone.now(), "raw_from": raw_from, "metric_count": metric_count, "devices": devices}
     serializer = query(data=parameters, context=context)
     serializer.is_valid(raise_exception=True)
     return dict(serializer.validated_data)
+
+
+class DevicesQuery(QuerySerializer):
+    """Which devices: those with one of the ids, and those that have all of the tags."""
+
+    device_id = serializers.ListField(
+        child=DeviceIdField(),
+        required=False,
+        max_length=DEVICES_MAX,
+        help_text=f"The id of a device. Repeat it for several, at most {DEVICES_MAX}.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs.get("device_id"):
+            detail = serializers.ErrorDetail("Name devices: device_id=…, once for each.", code="no_devices")
+            raise serializers.ValidationError({"device_id": detail})
+        return attrs

@@ -1,32 +1,28 @@
 """The endpoints that read a device's log: history, statistics and the latest values."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_vary_headers
 from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from devices.access.callers import Role
 from devices.access.permissions import VIEW_READINGS
-from devices.api.compression import Compressor, accepts_gzip
-from devices.api.json import JSONRenderer, encoded_with
+from devices.api.json import encoded_with
 from devices.api.views import DeviceScope
-from devices.metrics import COLUMNS
-from devices.models import Device, DeviceState
+from devices.models import Device
 from devices.times import rfc3339
 from readings.history import openapi
-from readings.history.csv_export import csv_lines, local_time
+from readings.history.answers import Asked, in_window, json_response, resolution, streamed_csv, wants_csv
 from readings.history.parameters import AggregateQuery, CursorField, HistoryQuery, parsed
 from readings.log.entries import reading_document
 from readings.models import Reading
 from readings.querysets import ReadingQuerySet
-from readings.statistics.aggregation import LARGE_ANSWER_VALUES, TooManyValues, aggregate, check_size
+from readings.statistics.aggregation import Answer
 from readings.statistics.large_answers import large_answer
 from readings.statistics.statement import Question
 
@@ -46,15 +42,14 @@ class DeviceReadingsViewSet(DeviceScope):
         """Returns a device's readings in a window, newest first by default, in pages; or all of them as CSV."""
         device = self.get_object()
         query = parsed(HistoryQuery, request.query_params)
-        readings = Reading.objects.filter(device=device).in_window(query.get("start"), query.get("end"))
-        if "metrics" in query:
-            readings = readings.with_any_of(query["metrics"])
-        if query.get("format", "csv" if asks_for_csv(request) else "json") == "csv":
-            return self.csv(device, readings, query)
-        if query["time"] == "local":
-            raise ValidationError({"time": ErrorDetail("Local times need format=csv.", code="needs_csv")})
+        if wants_csv(request, query):
+            return streamed_csv(request, [device], query)
+        for name, usual in {"time": "utc", "shape": "wide", "headers": "names"}.items():
+            if query[name] != usual:
+                detail = ErrorDetail(f"{name}={query[name]} needs format=csv.", code="needs_csv")
+                raise ValidationError({name: detail})
         with large_answer() if query["limit"] > PAGE_ALONE_READINGS else nullcontext():
-            return self.page(device, readings, query)
+            return self.page(device, in_window(device, query), query)
 
     def page(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> HttpResponseBase:
         descending, limit = query["order"] == "desc", query["limit"]
@@ -82,58 +77,18 @@ class DeviceReadingsViewSet(DeviceScope):
         rest = {"order": query["order"], "limit": query["limit"], "cursor": cursor}
         return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(ends | metrics | rest)}"
 
-    def csv(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> StreamingHttpResponse:
-        # All metrics of the device, because finding those of the window would take as long as its statistics.
-        metrics = query.get("metrics") or [*COLUMNS, *sorted(device.state.latest_values().keys() - set(COLUMNS))]
-        time_cell = partial(local_time, tz=query["tz"]) if query["time"] == "local" else rfc3339
-        compressor = Compressor() if accepts_gzip(self.request.headers.get("Accept-Encoding", "")) else None
-        lines = csv_lines(
-            readings,
-            metrics=metrics,
-            descending=query["order"] == "desc",
-            time_cell=time_cell,
-            compressor=compressor,
-        )
-        response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
-        if compressor:
-            response["Content-Encoding"] = "gzip"
-        patch_vary_headers(response, ["Accept-Encoding"])
-        response["Content-Disposition"] = f'attachment; filename="{device.device_id.replace(":", "-")}.csv"'
-        return response
-
     @openapi.aggregate
     def aggregate(self, request: Request, device_id: str) -> HttpResponseBase:
         """Returns count, minimum, maximum, average and sum of each metric in a window, in total or by buckets."""
         device = self.get_object()
-        state = device.state
-        metric_count = len(state.latest_values())
-        query = parsed(AggregateQuery, request.query_params, raw_from=state.raw_from, metric_count=metric_count)
-        bucket, fill = query.get("bucket"), "fill" in query
-        question = Question(device.device_id, query["start"], query["end"], query.get("metrics"), bucket)
-        try:
-            values = check_size(question, len(question.metrics or ()) or metric_count, fill=fill)
-            with large_answer() if values > LARGE_ANSWER_VALUES else nullcontext(False) as large:
-                return self.statistics(question, state, fill=fill, large=large)
-        except TooManyValues as error:
-            raise ValidationError({"bucket": ErrorDetail(str(error), code="too_many_values")}) from error
+        asked, csv = asked_of([device], request, request.query_params)
 
-    def statistics(self, question: Question, state: DeviceState, *, fill: bool, large: bool) -> HttpResponseBase:
-        found = aggregate(question, state, large=large)
-        answer: dict[str, Any] = {
-            "device_id": question.device_id,
-            "start": rfc3339(question.start),
-            "end": rfc3339(question.end),
-        }
-        if found.widened:
-            answer["resolution"] = "1h"
-        if question.bucket is None:
-            return Response(answer | {"metrics": found.total(question)})
-        answer["bucket"] = question.bucket.name
-        answer["tz"] = question.bucket.tz.key
-        buckets = found.buckets(question, fill=fill)
-        if large:
-            return json_response(encoded_with(answer, "buckets", buckets))
-        return Response(answer | {"buckets": list(buckets)})
+        def document(answers: dict[str, Answer], large: bool) -> HttpResponseBase:
+            if csv:
+                return asked.csv(device.device_id, answers)
+            return statistics(device.device_id, answers[device.device_id], asked, large=large)
+
+        return asked.answered(document)
 
     @openapi.latest
     def latest(self, request: Request, device_id: str) -> Response:
@@ -145,9 +100,23 @@ class DeviceReadingsViewSet(DeviceScope):
         return Response({"device_id": device.device_id} | reading | {"values": device.state.values_document()})
 
 
-def json_response(encoded: bytes) -> HttpResponse:
-    return HttpResponse(encoded, content_type=JSONRenderer.media_type)
+def asked_of(devices: Sequence[Device], request: Request, parameters: Mapping[str, Any]) -> tuple[Asked, bool]:
+    """The query of statistics of these devices, and whether it asks for CSV. Raises ValidationError."""
+    states = [device.state for device in devices]
+    raw_from = max((state.raw_from for state in states if state.raw_from is not None), default=None)
+    count = sum(len(state.latest_values()) for state in states)
+    query = parsed(AggregateQuery, parameters, raw_from=raw_from, metric_count=count, devices=len(devices))
+    metrics = query.get("metrics")
+    question = Question(query["start"], query["end"], metrics, query.get("bucket"))
+    asked = Asked(question, states, len(metrics) * len(devices) if metrics else count, "fill" in query)
+    return asked, wants_csv(request, query)
 
 
-def asks_for_csv(request: Request) -> bool:
-    return request.headers.get("Accept", "").split(",")[0].split(";")[0].strip() == "text/csv"
+def statistics(device_id: str, answer: Answer, asked: Asked, *, large: bool) -> HttpResponseBase:
+    document: dict[str, Any] = {"device_id": device_id} | asked.window() | resolution(answer)
+    if asked.question.bucket is None:
+        return Response(document | {"metrics": answer.total(asked.question)})
+    document |= asked.bucket()
+    if large:
+        return json_response(encoded_with(document, "buckets", asked.buckets(answer)))
+    return Response(document | {"buckets": list(asked.buckets(answer))})

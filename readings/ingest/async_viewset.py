@@ -59,7 +59,10 @@ class AsyncViewSet(ViewSet):
             await self.authenticate(drf_request)
             self.check_permissions(drf_request)
             self.check_throttles(drf_request)
-            handler = getattr(self, (request.method or "").lower(), self.http_method_not_allowed)
+            method = (request.method or "").lower()
+            # Only names of methods, because a client could name any attribute: QUERY would call an action `query`.
+            known = method in self.http_method_names
+            handler = getattr(self, method, self.http_method_not_allowed) if known else self.http_method_not_allowed
             response = handler(drf_request, *args, **kwargs)
             answer: HttpResponseBase = response if isinstance(response, Response) else await response
         except Exception as error:

@@ -19,6 +19,7 @@ from devices.database.runner import DatabaseRunner
 from devices.database.work_kinds import Work
 from devices.keys import PREFIX, hash_key, key_hint
 from devices.models import Device
+from readings.querysets import SKIPPED_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +33,10 @@ CallerRole = Literal["device", "fleet", "admin", "nobody"]
 # sender protects the refusals of the others. The sender is the device, or the IP address for other roles.
 WAITING_OF_A_SENDER: dict[CallerRole, int] = {"device": 20, "fleet": 100, "admin": 20, "nobody": 20}
 WAITING_OF_A_CALLER: dict[CallerRole, int] = {"device": 400, "fleet": 400, "admin": 20, "nobody": 200}
-# Maximum number of stored rows per share, 2,020 in total. "unknown": posts of gateways for devices that do not exist.
+# Maximum number of stored rows per share, 2,320 in total. "unknown": posts of gateways for devices that do not exist;
+# "skipped": values that a door did not store, which some programs send with each reading.
 KEPT_OF_A_DEVICE = 20
-KEPT_OF_A_SHARE = {"device": 1000, "fleet": 700, "unknown": 200, "admin": 20, "nobody": 100}
+KEPT_OF_A_SHARE = {"device": 1000, "fleet": 700, "unknown": 200, "admin": 20, "nobody": 100, "skipped": 300}
 DETAIL_CHARACTERS = 300
 # The parts of a detail that differ from post to post although the reason is the same: the place in the body, its size,
 # and the time to wait. Without them such posts share a row, and do not displace the rows of other reasons.
@@ -42,8 +44,11 @@ VARYING = re.compile(r" \(byte \d+\)|; this one has \d+|\.? Expected available i
 FOREIGN_HINT_CHARACTERS = 3
 
 
+Share = Literal["refused", "unknown", "skipped"]
+
+
 class Refused(msgspec.Struct, frozen=True):
-    """A refusal. Equal refusals are counted together.
+    """A refusal, or a value that a door skipped: its code begins with SKIPPED_PREFIX. Equal ones are counted together.
 
     `device_id` is empty if neither the key nor the reading identifies a device. `key_hash` and `key_hint` are set only
     for an unknown key. `unknown_device`: the post was refused because there is no device with this id.
@@ -61,9 +66,14 @@ class Refused(msgspec.Struct, frozen=True):
     unknown_device: bool = False
 
     @property
-    def sender(self) -> tuple[CallerRole, str, bool]:
-        """The sender whose limit applies. Posts of a gateway for unknown devices have a separate limit."""
-        return self.caller, self.device_id if self.caller == "device" else self.address, self.unknown_device
+    def share(self) -> Share:
+        """What its limits count it with: posts of gateways for unknown devices, and skipped values, are separate."""
+        return "unknown" if self.unknown_device else "skipped" if self.code.startswith(SKIPPED_PREFIX) else "refused"
+
+    @property
+    def sender(self) -> tuple[CallerRole, str, Share]:
+        """The sender whose limit applies."""
+        return self.caller, self.device_id if self.caller == "device" else self.address, self.share
 
 
 class Times(msgspec.Struct):
@@ -76,15 +86,15 @@ class Noted(dict[Refused, Times]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.of_senders: Counter[tuple[CallerRole, str, bool]] = Counter()
-        self.of_callers: Counter[tuple[CallerRole, bool]] = Counter()
+        self.of_senders: Counter[tuple[CallerRole, str, Share]] = Counter()
+        self.of_callers: Counter[tuple[CallerRole, Share]] = Counter()
 
-    def note(self, refusal: Refused, *, now: datetime) -> None:
+    def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
         if times := self.get(refusal):
-            times.count += 1
+            times.count += count
             times.last_at = now
             return
-        caller, sender, callers = refusal.caller, refusal.sender, (refusal.caller, refusal.unknown_device)
+        caller, sender, callers = refusal.caller, refusal.sender, (refusal.caller, refusal.share)
         if (
             self.of_senders[sender] >= WAITING_OF_A_SENDER[caller]
             or self.of_callers[callers] >= WAITING_OF_A_CALLER[caller]
@@ -92,7 +102,7 @@ class Noted(dict[Refused, Times]):
             return
         self.of_senders[sender] += 1
         self.of_callers[callers] += 1
-        self[refusal] = Times(now)
+        self[refusal] = Times(now, count)
 
 
 def refused_post(
@@ -142,8 +152,8 @@ class RejectionKeeper:
         self.writing: asyncio.Task[None] | None = None
         self.runner = DatabaseRunner("rejections", work=Work.INGEST, threads=1, seconds=ANSWER_SECONDS, waiting_max=1)
 
-    def note(self, refusal: Refused, *, now: datetime) -> None:
-        self.noted.note(refusal, now=now)
+    def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
+        self.noted.note(refusal, now=now, count=count)
         if self.writing is None:
             self.writing = asyncio.create_task(self.write())
 
@@ -254,16 +264,17 @@ DELETE FROM readings_rejection WHERE id IN (
                    row_number() OVER (PARTITION BY share, device_id ORDER BY last_at DESC, id DESC) AS of_device
             FROM (
                 SELECT rejection.id, rejection.device_id, rejection.last_at,
-                       CASE WHEN caller = 'fleet' AND device.id IS NULL THEN 'unknown' ELSE caller END AS share,
+                       CASE WHEN substr(code, 1, 8) = 'skipped_' THEN 'skipped'
+                            WHEN caller = 'fleet' AND device.id IS NULL THEN 'unknown' ELSE caller END AS share,
                        CASE WHEN caller = 'device' THEN rejection.device_id ELSE address END AS sender
                 FROM readings_rejection AS rejection
                 LEFT JOIN devices_device AS device ON device.device_id = rejection.device_id
             ) AS shared
         ) AS counted
     ) AS ranked
-    WHERE (share IN ('device', 'fleet') AND of_device > %s)
+    WHERE (share IN ('device', 'fleet', 'skipped') AND of_device > %s)
        OR place > CASE share WHEN 'device' THEN %s WHEN 'fleet' THEN %s WHEN 'unknown' THEN %s
-                             WHEN 'admin' THEN %s ELSE %s END
+                             WHEN 'admin' THEN %s WHEN 'nobody' THEN %s ELSE %s END
 )
 """
-SHARES = ("device", "fleet", "unknown", "admin", "nobody")
+SHARES = ("device", "fleet", "unknown", "admin", "nobody", "skipped")

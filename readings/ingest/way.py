@@ -6,9 +6,10 @@ the same.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
@@ -22,15 +23,34 @@ from readings.ingest.refused_posts import Refused, Times, keep_or_drop
 from readings.log.entries import NewReading
 from readings.log.recording import Recorded, announce, store
 
+P = TypeVar("P", bound=Posted)
 # Converts a body, and the code of `telemetry.gateway.bodies.BodyRefused` ("" for a complete body), to readings.
-Decode = Callable[[bytes, str], Posted]
+Decode = Callable[[bytes, str], P]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """What is known of a body before it is decoded.
+
+    `is_light`: whether decoding takes a few milliseconds at most. `count`: at least the number of readings in it.
+    """
+
+    is_light: Callable[[bytes], bool]
+    count: Callable[[bytes], int]
+
+
+def count_objects(body: bytes) -> int:
+    return body.count(b"{")
+
+
+JSON = Format(is_light=is_light, count=count_objects)
 
 
 class Body(Protocol):
     """The body of a request before decoding."""
 
-    async def decoded(self, decode: Decode, *, caller: str) -> Posted:
-        """Decodes the body; a large one in the thread of `devices.cpu_pool`, where callers take turns."""
+    async def decoded(self, decode: Decode[P], *, caller: str, form: Format = JSON) -> P:
+        """Decodes the body; one that is not light in the thread of `devices.cpu_pool`, where callers take turns."""
         ...
 
 
@@ -47,8 +67,8 @@ class Way(Protocol):
         """Stores the readings and sends the signal; returns the outcome of each, in order."""
         ...
 
-    async def note(self, refusal: Refused, *, now: datetime) -> None:
-        """Stores the refused post, for the device's page."""
+    async def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
+        """Stores the refused post, for the device's page; `count` equal ones."""
         ...
 
 
@@ -70,8 +90,8 @@ class OwnWay:
         await announce(appended)
         return outcomes
 
-    async def note(self, refusal: Refused, *, now: datetime) -> None:
-        await sync_to_async(keep_or_drop)({refusal: Times(now)})
+    async def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
+        await sync_to_async(keep_or_drop)({refusal: Times(now, count)})
 
 
 class DjangoBody:
@@ -80,7 +100,9 @@ class DjangoBody:
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
 
-    async def decoded(self, decode: Decode, *, caller: str) -> Posted:
+    async def decoded(self, decode: Decode[P], *, caller: str, form: Format = JSON) -> P:
         scope: dict[str, Any] = getattr(self.request, "scope", {})
         body, refused = self.request.body, scope.get("body_refused", "")
-        return decode(body, refused) if is_light(body) else await cpu_pool.run(caller, partial(decode, body, refused))
+        return (
+            decode(body, refused) if form.is_light(body) else await cpu_pool.run(caller, partial(decode, body, refused))
+        )

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import time
 from uuid import UUID
@@ -21,3 +22,14 @@ def uuid7s(count: int) -> list[UUID]:
     starts = range(0, len(random), 2 * RANDOM_BYTES)
     texts = [f"{prefix}{random[s : s + 3]}{VARIANT[random[s + 3]]}{random[s + 4 : s + 19]}" for s in starts]
     return msgspec.convert(texts, list[UUID])
+
+
+def derived_id(text: bytes, *, milliseconds: int) -> UUID:
+    """The identifier of a reading that was sent without one. Equal texts get equal identifiers.
+
+    A UUID of version 8 (RFC 9562, section 5.8): 48 bits of Unix milliseconds, which keep the index fast as those of
+    version 7 do, and 74 bits of a hash.
+    """
+    bits = int.from_bytes(hashlib.blake2b(text, digest_size=10).digest())
+    head = (milliseconds & (1 << 48) - 1) << 80 | 0x8 << 76 | (bits >> 62 & 0xFFF) << 64
+    return UUID(int=head | 1 << 63 | bits & (1 << 62) - 1)

@@ -5,7 +5,7 @@ Therefore the answer always equals plain SQL over all readings, whenever mainten
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
@@ -95,8 +95,9 @@ class Answer(msgspec.Struct, frozen=True):
 class TooManyValues(Exception):
     """The answer would have more than AGGREGATE_VALUES_MAX values. The message says how many, and what to change."""
 
-    def __init__(self, count: str, *, fill: bool) -> None:
-        ways = ["larger buckets", "fewer metrics (metrics=…)", *(["no fill=null"] if fill else []), "or bucket=auto"]
+    def __init__(self, count: str, *, fill: bool, devices: int = 1) -> None:
+        ways = ["larger buckets", "fewer metrics (metrics=…)", *(["fewer devices"] if devices > 1 else [])]
+        ways += [*(["no fill=null"] if fill else []), "or bucket=auto"]
         super().__init__(
             f"The answer would have {count}; the maximum is {AGGREGATE_VALUES_MAX} (the constant "
             f"AGGREGATE_VALUES_MAX). Request {', '.join(ways)}."
@@ -107,48 +108,80 @@ class Outdated(Exception):
     """Retention moved `raw_from` between the planning and the execution of a query."""
 
 
-def check_size(question: Question, metrics: int, *, fill: bool) -> int:
-    """The maximum number of values of the answer; `metrics` is the number of metrics that it may have.
+def check_size(question: Question, metrics: int, *, fill: bool, devices: int = 1) -> int:
+    """The maximum number of values of the answer; `metrics` is the number of metrics, of all devices together.
 
     Raises TooManyValues if `fill` is set, so that the answer has all these values, and they are too many.
     """
     buckets = question.bucket.count(question.start, question.end) if question.bucket else 1
     if fill and buckets * metrics > AGGREGATE_VALUES_MAX:
-        raise TooManyValues(f"{buckets} buckets of {metrics} metrics, {buckets * metrics} values", fill=True)
+        of = f"{metrics} metrics" if devices == 1 else f"{metrics} metrics of {devices} devices"
+        raise TooManyValues(f"{buckets} buckets of {of}, {buckets * metrics} values", fill=True, devices=devices)
     return buckets * metrics
 
 
 def aggregate(question: Question, state: DeviceState, *, large: bool = False) -> Answer:
-    """Answers the query. `state` is the recently read state of the device. `large`: fetch the result in pieces.
+    """Answers the query for one device. `state` is its recently read state. `large`: fetch the result in pieces.
 
-    Raises TooManyValues.
+    Raises TooManyValues, and DeviceState.DoesNotExist if the device was erased meanwhile.
     """
+    return aggregate_each(question, [state], large=large)[state.device_id]
+
+
+def aggregate_each(question: Question, states: Sequence[DeviceState], *, large: bool = False) -> dict[str, Answer]:
+    """The answer for each of these devices, by device id, with one statement for all that have the same plan.
+
+    Each answer is exact at a moment; devices with different plans are asked one after the other. Raises as `aggregate`.
+    """
+    answers: dict[str, Answer] = {}
+    count = 0
+    waiting = list(states)
     for _ in range(ATTEMPTS):
-        chosen = plan(
-            question.start,
-            question.end,
-            question.bucket,
-            tiers=usable_tiers(state),
-            raw_from=state.raw_from,
-        )
-        found: dict[datetime, dict[str, Statistics]] = defaultdict(lambda: defaultdict(Statistics))
-        pauses = Pauses()
-        count = 0
-        try:
-            for start, name, *values in rows(question, chosen, state, large=large):
-                bucket = found[start]
-                before = len(bucket)
-                bucket[name].add(*values)
-                count += len(bucket) - before
-                if count > AGGREGATE_VALUES_MAX:
-                    raise TooManyValues(f"more than {AGGREGATE_VALUES_MAX} values", fill=False)
-                if large:
-                    pauses.pause()
-        except Outdated:
-            state.refresh_from_db()
-            continue
-        return Answer(found, chosen.widened)
+        outdated: list[str] = []
+        for chosen, alike in plans(question, waiting):
+            try:
+                for device_id, answer in answered(question, chosen, alike, count=count, large=large).items():
+                    answers[device_id] = answer
+                    count += sum(map(len, answer.by_bucket.values()))
+            except Outdated:
+                outdated += [state.device_id for state in alike]
+        if not outdated:
+            return {state.device_id: answers[state.device_id] for state in states}
+        waiting = list(DeviceState.objects.filter(device_id__in=outdated))
+        if len(waiting) < len(outdated):
+            raise DeviceState.DoesNotExist
     raise AssertionError("retention moves raw_from about once an hour")
+
+
+def plans(question: Question, states: Sequence[DeviceState]) -> Iterator[tuple[Plan, list[DeviceState]]]:
+    """The devices by what their plan depends on, each with the plan."""
+    groups: dict[tuple[Any, ...], list[DeviceState]] = defaultdict(list)
+    for state in states:
+        raw_from = state.raw_from if state.raw_from is not None and question.start < state.raw_from else None
+        groups[(raw_from, *usable_tiers(state))].append(state)
+    for (raw_from, *tiers), alike in groups.items():
+        yield plan(question.start, question.end, question.bucket, tiers=tiers, raw_from=raw_from), alike
+
+
+def answered(
+    question: Question, chosen: Plan, states: Sequence[DeviceState], *, count: int, large: bool
+) -> dict[str, Answer]:
+    """The answers for devices with this plan, by device id. `count`: the values of the other devices' answers.
+
+    Raises TooManyValues and Outdated.
+    """
+    found: list[dict[datetime, dict[str, Statistics]]] = [defaultdict(lambda: defaultdict(Statistics)) for _ in states]
+    pauses = Pauses()
+    for place, start, name, *values in rows(question, chosen, states, large=large):
+        bucket = found[place][start]
+        before = len(bucket)
+        bucket[name].add(*values)
+        count += len(bucket) - before
+        if count > AGGREGATE_VALUES_MAX:
+            raise TooManyValues(f"more than {AGGREGATE_VALUES_MAX} values", fill=False, devices=len(states))
+        if large:
+            pauses.pause()
+    return {state.device_id: Answer(by_bucket, chosen.widened) for state, by_bucket in zip(states, found, strict=True)}
 
 
 def earliest(state: DeviceState) -> datetime | None:
@@ -168,18 +201,19 @@ def usable_tiers(state: DeviceState) -> list[Tier]:
     return [tier for tier, position in positions if position is not None and state.last_seq - position <= BEHIND_MAX]
 
 
-def rows(question: Question, chosen: Plan, state: DeviceState, *, large: bool) -> Iterator[tuple[Any, ...]]:
-    """Yields (start of the bucket, metric, count, sum, min, max); several rows may be for the same bucket and metric.
+def rows(question: Question, chosen: Plan, states: Sequence[DeviceState], *, large: bool) -> Iterator[tuple[Any, ...]]:
+    """Yields (index in `states`, start of the bucket, metric, count, sum, min, max).
 
-    Raises Outdated.
+    Several rows may be for the same device, bucket and metric. Raises Outdated.
     """
-    statement = Statement(question, chosen, state)
+    statement = Statement(question, chosen, states)
+    first = statement.dialect.first
     current = False
-    for label, name, count, *numbers in fetched(*statement.built(), large=large):
+    for place, label, name, count, *numbers in fetched(*statement.built(), large=large):
         if name:
-            yield statement.start_of(label), name, int(count), *map(float, numbers)
+            yield place - first, statement.start_of(label), name, int(count), *map(float, numbers)
         else:
-            current = bool(count)
+            current = count == len(states)
     if not current:
         raise Outdated
 

@@ -19,9 +19,8 @@ Start = Callable[[Any], datetime]
 
 
 class Question(msgspec.Struct, frozen=True):
-    """An aggregate query: device, window `[start, end)`, metrics (None: all) and bucket (None: the whole window)."""
+    """An aggregate query: window `[start, end)`, metrics (None: all) and bucket (None: the whole window)."""
 
-    device_id: str
     start: datetime
     end: datetime
     metrics: Sequence[str] | None = None
@@ -29,10 +28,14 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Statement:
-    """Builds the SQL of a query from its plan, with the parameters in the order in which they occur."""
+    """Builds the SQL of a query about devices with one plan, with the parameters in the order in which they occur.
 
-    def __init__(self, question: Question, chosen: Plan, state: DeviceState) -> None:
-        self.question, self.chosen, self.state = question, chosen, state
+    A row of the result: the device's place in `states`, the label of the bucket, the metric, count, sum, min, max.
+    """
+
+    def __init__(self, question: Question, chosen: Plan, states: Sequence[DeviceState]) -> None:
+        self.question, self.chosen, self.states = question, chosen, states
+        self.device_ids = [state.device_id for state in states]
         self.dialect = PostgreSQL() if connection.vendor == "postgresql" else SQLite()
         metrics = question.metrics
         self.columns = [name for name in COLUMNS if metrics is None or name in metrics]
@@ -58,36 +61,36 @@ class Statement:
         return sql, [parameter for _, parameters in (*sources, grouped, *parts) for parameter in parameters]
 
     def unchanged(self) -> tuple[str, list[Any]]:
-        """A row that shows whether `raw_from` still has the value for which the plan was made."""
-        same = self.dialect.same.format("raw_from", "%s")
-        sql = (
-            f"SELECT {self.dialect.no_label}, '', CASE WHEN {same} THEN 1 ELSE 0 END, 0.0, 0.0, 0.0 "
-            "FROM devices_devicestate WHERE device_id = %s"
-        )
-        return sql, [moment(self.state.raw_from), self.question.device_id]
+        """A row without a metric: how many devices still have the `raw_from` for which the plan was made."""
+        raw_from = [state.raw_from for state in self.states]
+        if len(raw_from) == 1:
+            same = self.dialect.same.format("raw_from", "%s")
+            count = f"SELECT CASE WHEN {same} THEN 1 ELSE 0 END FROM devices_devicestate WHERE device_id = %s"
+            parameters = [moment(raw_from[0]), self.device_ids[0]]
+        else:
+            count, parameters = self.dialect.unchanged, self.dialect.pairs(self.device_ids, raw_from)
+        return f"SELECT {self.dialect.first}, {self.dialect.no_label}, '', ({count}), 0.0, 0.0, 0.0", parameters
 
     def readings_of(self, spans: Sequence[Span]) -> tuple[str, list[Any]]:
         source, parameters = self.dialect.within(
             spans,
             f"timestamp, {self.values}",
             table="readings_reading",
-            where="device_id = %s",
+            where="true",
             time="timestamp",
+            device_ids=self.device_ids,
         )
-        return f"SELECT timestamp AS at, {self.values} FROM {source}", [*parameters, self.question.device_id]
+        return f"SELECT place, timestamp AS at, {self.values} FROM {source}", parameters
 
     def not_rolled_up(self, tier: Tier, spans: Sequence[Span]) -> tuple[str, list[Any]]:
-        """Readings after the tier's position, with their times truncated to the hour or minute, as in a rollup.
-
-        The position occurs twice in the statement: the value read before, for the planner, and the current value.
-        """
-        source, parameters = self.dialect.among(
+        """Readings after the tier's position, with their times truncated to the hour or minute, as in a rollup."""
+        source, parameters = self.dialect.after(
             spans,
-            f"SELECT timestamp, {self.values} FROM readings_reading WHERE device_id = %s AND seq > %s "
-            f"AND seq > (SELECT {tier.position} FROM devices_devicestate WHERE device_id = %s)",
-            [self.question.device_id, getattr(self.state, tier.position), self.question.device_id],
+            f"timestamp, {self.values}",
+            position=tier.position,
+            positions={state.device_id: getattr(state, tier.position) for state in self.states},
         )
-        return f"SELECT {self.dialect.truncated[tier.seconds]} AS at, {self.values} FROM {source}", parameters
+        return f"SELECT place, {self.dialect.truncated[tier.seconds]} AS at, {self.values} FROM {source}", parameters
 
     def rollups(self, tier: Tier, spans: Sequence[Span]) -> tuple[str, list[Any]]:
         names = "" if self.question.metrics is None else f" AND metric IN ({placeholders(self.question.metrics)})"
@@ -95,37 +98,40 @@ class Statement:
             spans,
             "start AS at, metric, count, sum, min, max",
             table="readings_rollup",
-            where=f"device_id = %s AND seconds = {tier.seconds}{names}",
+            where=f"seconds = {tier.seconds}{names}",
             time="start",
+            device_ids=self.device_ids,
         )
         count = self.dialect.whole.format("sum(count)")
-        sql = f"SELECT {self.label}, metric, {count}, sum(sum), min(min), max(max) FROM {source} GROUP BY 1, 2"
-        return sql, [*self.label_parameters, *parameters, self.question.device_id, *(self.question.metrics or ())]
+        sql = (
+            f"SELECT place, {self.label}, metric, {count}, sum(sum), min(min), max(max) FROM {source} GROUP BY 1, 2, 3"
+        )
+        return sql, [*self.label_parameters, *parameters, *(self.question.metrics or ())]
 
     def grouped_columns(self) -> tuple[str, list[Any]]:
-        """One row per bucket with the statistics of all columns, so that the readings are read only once."""
+        """One row per device and bucket with the statistics of all columns, so that the readings are read once."""
         figures = [
             f"{function}({name}) AS {name}_{function}"
             for name in self.columns
             for function in ("count", "sum", "min", "max")
         ]
         return (
-            f"SELECT {', '.join([f'{self.label} AS label', *figures])} FROM reading GROUP BY 1",
+            f"SELECT {', '.join(['place', f'{self.label} AS label', *figures])} FROM reading GROUP BY 1, 2",
             self.label_parameters,
         )
 
     def columns_of_readings(self) -> Iterator[tuple[str, list[Any]]]:
         for name in self.columns:
             figures = ", ".join(f"{name}_{function}" for function in ("count", "sum", "min", "max"))
-            yield f"SELECT label, '{name}', {figures} FROM grouped WHERE {name}_count > 0", []
+            yield f"SELECT place, label, '{name}', {figures} FROM grouped WHERE {name}_count > 0", []
 
     def extras_of_readings(self) -> Iterator[tuple[str, list[Any]]]:
         if self.extras is None or self.extras:
             value = self.dialect.value
             names = "" if self.extras is None else f"WHERE entry.key IN ({placeholders(self.extras)})"
             yield (
-                f"SELECT {self.label}, entry.key, count(*), sum({value}), min({value}), max({value}) "
-                f"FROM reading, {self.dialect.entries} {names} GROUP BY 1, 2",
+                f"SELECT place, {self.label}, entry.key, count(*), sum({value}), min({value}), max({value}) "
+                f"FROM reading, {self.dialect.entries} {names} GROUP BY 1, 2, 3",
                 [*self.label_parameters, *(self.extras or ())],
             )
 

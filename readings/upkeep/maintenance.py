@@ -14,6 +14,7 @@ from django.utils import timezone
 from devices.database.work_kinds import Work, current_work
 from devices.plurals import counted
 from readings import instruments
+from readings.catalogue.names import make_room
 from readings.statistics.tiers import HOURS, MINUTES
 from readings.upkeep.change_log import trim_changes
 from readings.upkeep.clock import Uptime, as_noted, description, read_uptime, trusted_time
@@ -159,6 +160,7 @@ def maintain(
             if not carry_out(pending, count_deleted):
                 maintainer.expiring = pending
             carry_out(trim_changes(), lambda _: None)
+            carry_out(make_room(), lambda _: None)
         done.seconds = time.monotonic() - started
         note_round(
             now=now + timedelta(seconds=done.seconds),

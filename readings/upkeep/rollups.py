@@ -14,6 +14,7 @@ from django.db import connection, transaction
 
 from devices.metrics import COLUMNS
 from devices.models import DeviceState
+from readings.catalogue.names import add_changed
 from readings.statistics.tiers import HOURS, Tier
 from readings.upkeep.failures import each_apart
 from readings.upkeep.passes import EVERY_ID, IdRange, Rotation
@@ -90,6 +91,8 @@ def take_in(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
         limit_lock_wait()
         fast = add(tier, seq_ranges)
         advance(tier, seq_ranges)
+        if tier is HOURS:
+            add_changed(msgspec.json.encode(list(seq_ranges)).decode())
         if tier is HOURS and fast:
             begin_minutes(fast)
 

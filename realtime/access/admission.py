@@ -9,7 +9,15 @@ from devices.access.authentication import INVALID_KEY, key_in
 from devices.access.callers import Caller, Role, caller_for_key
 from devices.keys import hash_key
 from devices.models import AccessVersion, Device
-from realtime.access.credentials import WATCH_PERMISSION, Credential, revoked, users_of_sessions
+from realtime.access.credentials import (
+    ALARMS_PERMISSION,
+    ALL_RIGHTS,
+    WATCH_PERMISSION,
+    Credential,
+    Rights,
+    rights_of,
+    users_of_sessions,
+)
 from realtime.models import Ticket
 from realtime.protocol.endings import Ending
 
@@ -35,11 +43,13 @@ class Refused(Exception):
 UNKNOWN_DEVICE = Ending(NOT_FOUND, "unknown_device", "No such device, or the caller may not see it.")
 NOT_THE_FLEET = Ending(NOT_ALLOWED, "permission_denied", "This key, account or ticket may not watch the whole fleet.")
 MAY_NOT_WATCH = Ending(NOT_ALLOWED, "permission_denied", "This key or account may not watch devices.")
+MAY_NOT_SEE_ALARMS = Ending(NOT_ALLOWED, "permission_denied", "This key, account or ticket may not see all alarms.")
 INVALID_TICKET = Ending(NOT_AUTHENTICATED, "invalid_ticket", "Invalid ticket: it is unknown, used or expired.")
 UNKNOWN_KEY = Ending(NOT_AUTHENTICATED, "invalid_key", INVALID_KEY)
 NO_CREDENTIALS = Ending(NOT_AUTHENTICATED, "not_authenticated", "Send an API key, a ticket or a session cookie.")
 INVALID_AFTER = Ending(BAD_REQUEST, "invalid_after", "after must be the seq of the last reading received: 0, 1, 2, …")
 INVALID_LOG = Ending(BAD_REQUEST, "invalid_log", "log must be the UUID from the `subscribed` frame.")
+INVALID_ONLY = Ending(BAD_REQUEST, "invalid_only", "only must be alarms.")
 INVALID_RESUME = Ending(BAD_REQUEST, "invalid_resume", "resume must be true or false.")
 
 
@@ -61,17 +71,20 @@ class Admission:
     """What an admitted socket watches, and by which credential.
 
     `device` has its state loaded; None means the whole fleet. `credential` was valid at `version` (of `AccessVersion`).
+    `sees_alarms`: it may also watch the alarms of the device, or of the whole fleet.
     """
 
     device: Device | None
     credential: Credential
     version: int
+    sees_alarms: bool
 
 
-def admit(handshake: Handshake, device_id: str | None, *, now: datetime) -> Admission:
+def admit(handshake: Handshake, device_id: str | None, *, only_alarms: bool = False, now: datetime) -> Admission:
     """Checks that the handshake may watch a device, or the whole fleet if `device_id` is None.
 
-    Uses up the ticket, if there is one. Raises Refused.
+    With `only_alarms` it must be allowed to see alarms, and need not be allowed to watch readings. Uses up the ticket,
+    if there is one. Raises Refused.
     """
     version = AccessVersion.objects.current()  # read first, so that a change during the checks below is noticed later
     device = None
@@ -80,13 +93,15 @@ def admit(handshake: Handshake, device_id: str | None, *, now: datetime) -> Admi
     key = key_in(api_key=handshake.api_key, authorization=handshake.authorization)
     if key is None and handshake.ticket is not None:
         ticket = Ticket.objects.redeem(handshake.ticket, now=now)
-        if ticket is None or revoked([ticket.credential], now=now):
+        rights = rights_of([ticket.credential], now=now)[ticket.credential] if ticket else None
+        if ticket is None or rights is None or not rights.readings:
             raise Refused(INVALID_TICKET)
         if device_id is None and ticket.device is not None:
             raise Refused(NOT_THE_FLEET)
         if device_id is not None and (device is None or ticket.device not in (None, device)):
             raise Refused(UNKNOWN_DEVICE)
-        return Admission(device, ticket.credential, version)
+        check_only(rights, only_alarms=only_alarms)
+        return Admission(device, ticket.credential, version, rights.alarms)
     if key is not None:
         caller = caller_for_key(key, now=now)
         credential = Credential(key_hash=hash_key(key) if caller and caller.role is Role.DEVICE else None)
@@ -97,10 +112,11 @@ def admit(handshake: Handshake, device_id: str | None, *, now: datetime) -> Admi
         credential = Credential(session_key=handshake.session_key)
         if caller is None:
             raise Refused(NO_CREDENTIALS)
-    check_may_watch(caller, device, fleet=device_id is None)
+    rights = rights_of_caller(caller)
+    check_may_watch(caller, rights, device, fleet=device_id is None, only_alarms=only_alarms)
     if device_id is not None and device is None:
         raise Refused(UNKNOWN_DEVICE)
-    return Admission(device, credential, version)
+    return Admission(device, credential, version, rights.alarms)
 
 
 def session_caller(session_key: str | None, *, now: datetime) -> Caller | None:
@@ -108,14 +124,27 @@ def session_caller(session_key: str | None, *, now: datetime) -> Caller | None:
     return Caller(role=Role.ADMIN, user=users[session_key]) if session_key in users else None
 
 
-def check_may_watch(caller: Caller, device: Device | None, *, fleet: bool) -> None:
+def rights_of_caller(caller: Caller) -> Rights:
+    if caller.role is Role.DEVICE:
+        return ALL_RIGHTS
+    return Rights(caller.may(WATCH_PERMISSION), caller.may(ALARMS_PERMISSION))
+
+
+def check_only(rights: Rights, *, only_alarms: bool) -> None:
+    if only_alarms and not rights.alarms:
+        raise Refused(MAY_NOT_SEE_ALARMS)
+
+
+def check_may_watch(caller: Caller, rights: Rights, device: Device | None, *, fleet: bool, only_alarms: bool) -> None:
     """Raises Refused unless the caller may watch the device (or, with `fleet`, the whole fleet)."""
     if caller.role is Role.DEVICE:
         if fleet:
             raise Refused(NOT_THE_FLEET)
         if device != caller.device:
             raise Refused(UNKNOWN_DEVICE)
-    elif not caller.may(WATCH_PERMISSION):
+    elif only_alarms:
+        check_only(rights, only_alarms=True)
+    elif not rights.readings:
         raise Refused(MAY_NOT_WATCH)
 
 
@@ -145,3 +174,11 @@ def parse_resume(query_string: bytes) -> bool:
     if values[-1] not in ("true", "false"):
         raise Refused(INVALID_RESUME)
     return values[-1] == "true"
+
+
+def parse_only(query_string: bytes) -> bool:
+    """Whether the client wants alarms and no readings (`?only=alarms`). Raises Refused."""
+    values = parse_qs(query_string.decode("ascii", "replace"), keep_blank_values=True).get("only", [])
+    if values and values[-1] != "alarms":
+        raise Refused(INVALID_ONLY)
+    return bool(values)

@@ -15,6 +15,7 @@ from devices.access.roles import HAS_ROLE
 from devices.models import AccessVersion, Device
 
 WATCH_PERMISSION = "readings.view_reading"
+ALARMS_PERMISSION = "alarms.view_alarm"
 # The authentication backend that knows permissions; `with_perm` needs it by name.
 PERMISSIONS = "django.contrib.auth.backends.ModelBackend"
 
@@ -55,14 +56,24 @@ def users_of_sessions(session_keys: Collection[str], *, now: datetime) -> dict[s
     }
 
 
-class Standing(NamedTuple):
-    """The result of a check: at `version` (of `AccessVersion`) the credentials in `revoked` were no longer valid.
+class Rights(NamedTuple):
+    """What a credential may watch. A device's key may watch that device alone."""
 
-    `until` is when the next of the others expires, as a key does at the end of its overlap; None: none has an expiry.
+    readings: bool
+    alarms: bool
+
+
+ALL_RIGHTS, NO_RIGHTS = Rights(readings=True, alarms=True), Rights(readings=False, alarms=False)
+
+
+class Standing(NamedTuple):
+    """The result of a check: what each credential may watch at `version` (of `AccessVersion`).
+
+    `until` is when the next of them expires, as a key does at the end of its overlap; None: none has an expiry.
     """
 
     version: int
-    revoked: frozenset[Credential]
+    rights: dict[Credential, Rights]
     until: datetime | None
 
 
@@ -71,7 +82,7 @@ def standing(credentials: Collection[Credential], *, version: int | None, now: d
     current = AccessVersion.objects.current()  # read first, so that the next check finds a change made during this one
     if current == version:
         return None
-    return Standing(current, frozenset(revoked(credentials, now=now)), next_end(credentials, now=now))
+    return Standing(current, rights_of(credentials, now=now), next_end(credentials, now=now))
 
 
 def next_end(credentials: Collection[Credential], *, now: datetime) -> datetime | None:
@@ -88,26 +99,44 @@ def next_end(credentials: Collection[Credential], *, now: datetime) -> datetime 
 
 
 def revoked(credentials: Collection[Credential], *, now: datetime) -> set[Credential]:
-    """The credentials that are no longer valid.
+    """The credentials that may no longer watch readings, for the reasons that `rights_of` names."""
+    rights = rights_of(credentials, now=now)
+    return {credential for credential in credentials if not rights[credential].readings}
 
-    Reasons are a rotated key, a deactivated device or account, an ended session, or a permission that was taken away.
-    The number of queries does not depend on the number of credentials.
+
+def rights_of(credentials: Collection[Credential], *, now: datetime) -> dict[Credential, Rights]:
+    """What these credentials may watch.
+
+    They may watch less, or nothing, if a key was rotated, a device or account deactivated, a session ended, or a
+    permission taken away. The number of queries does not depend on the number of credentials.
     """
     hashes = {c.key_hash for c in credentials if c.key_hash is not None}
     known = Device.objects.for_key_hashes(hashes, now=now) if hashes else {}
     sessions = {c.session_key for c in credentials if c.session_key is not None}
     signed_in = users_of_sessions(sessions, now=now) if sessions else {}
     user_ids = {c.user_id for c in credentials if c.user_id is not None} | {user.pk for user in signed_in.values()}
-    allowed: set[int] = set()
-    if user_ids:
-        may_watch = User.objects.with_perm(WATCH_PERMISSION, backend=PERMISSIONS)
-        allowed = set(may_watch.filter(HAS_ROLE, pk__in=user_ids).values_list("pk", flat=True))
+    may_watch, may_see_alarms = (
+        accounts_with(permission, user_ids) for permission in (WATCH_PERMISSION, ALARMS_PERMISSION)
+    )
 
-    def counts(c: Credential) -> bool:
+    def rights(c: Credential) -> Rights:
         if c.key_hash is not None:
-            return c.key_hash in known
+            return ALL_RIGHTS if c.key_hash in known else NO_RIGHTS
+        user_id = c.user_id
         if c.session_key is not None:
-            return c.session_key in signed_in and signed_in[c.session_key].pk in allowed
-        return c.user_id is None or c.user_id in allowed
+            if c.session_key not in signed_in:
+                return NO_RIGHTS
+            user_id = signed_in[c.session_key].pk
+        if user_id is None:
+            return ALL_RIGHTS
+        return Rights(user_id in may_watch, user_id in may_see_alarms)
 
-    return {credential for credential in credentials if not counts(credential)}
+    return {credential: rights(credential) for credential in credentials}
+
+
+def accounts_with(permission: str, user_ids: Collection[int]) -> set[int]:
+    """Those of these accounts that have a role and this permission."""
+    if not user_ids:
+        return set()
+    accounts = User.objects.with_perm(permission, backend=PERMISSIONS)
+    return set(accounts.filter(HAS_ROLE, pk__in=user_ids).values_list("pk", flat=True))

@@ -1,4 +1,4 @@
-"""Announces committed readings on the channel layer; each reading is encoded once per process.
+"""Announces committed readings and changes of alarms to all processes; each is encoded once per process.
 
-May import `realtime.protocol`.
+May import `realtime.protocol`, and `realtime.stream` for the hubs of its own process.
 """

@@ -34,15 +34,15 @@ class Breaker:
     def failed(self, error: Exception) -> None:
         if self.retry_at is None:
             logger.warning(
-                "New readings are stored but not announced: the channel layer (REDIS_URL) does not answer (%r). "
-                "Until it does, live sockets read them from the database",
+                "New readings and alarms are stored but not announced: the channel layer (REDIS_URL) does not answer "
+                "(%r). Until it does, live sockets get them from the database",
                 error,
             )
         self.retry_at = time.monotonic() + RETRY_SECONDS
 
     def succeeded(self) -> None:
         if self.retry_at is not None:
-            logger.warning("The channel layer answers again: new readings are announced")
+            logger.warning("The channel layer answers again: new readings and alarms are announced")
             self.retry_at = None
 
 

@@ -11,7 +11,7 @@ from realtime.pages.markdown import Snippet, server_address, snippets
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 # Code that may run on the machine where the page was opened.
-FOR_COMPUTERS = ("curl", "python")
+FOR_COMPUTERS = ("curl", "python", "influxdb-client")
 
 
 class DeviceAddress(NamedTuple):

@@ -1,23 +1,22 @@
 """The pages of one device. The permission to watch is enough to open them."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.decorators import permission_required, user_passes_test
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
-from django.views.decorators.http import require_safe
 
-from devices.access.roles import has_role
-from devices.metrics import UNITS
 from devices.models import Device
+from readings.alarms.api.views import ACKNOWLEDGE, VIEW_RULES
+from readings.alarms.evaluation.active_rules import load_rules
 from readings.log.entries import reading_document
-from readings.models import Reading, Rejection
+from readings.models import Metric, Reading, Rejection
 from readings.statistics.aggregation import earliest
-from realtime.access.credentials import WATCH_PERMISSION
+from realtime.access.credentials import ALARMS_PERMISSION, WATCH_PERMISSION
+from realtime.pages.accounts import for_accounts_with
 from realtime.pages.addresses import connection_code
+from realtime.pages.tags import VIEW_TAGS
 from realtime.protocol.frames import moment
 
 RANGES = [("1h", "1 h"), ("24h", "24 h"), ("7d", "7 d"), ("30d", "30 d"), ("1y", "1 y"), ("all", "All")]
@@ -25,31 +24,14 @@ RANGES = [("1h", "1 h"), ("24h", "24 h"), ("7d", "7 d"), ("30d", "30 d"), ("1y",
 REFUSED_PERMISSION = "readings.view_rejection"
 REFUSED_SHOWN = 10
 RECENT_SHOWN = 12
-VIEW_TAGS = "devices.view_tag"
 STRANGERS_SHOWN = 5
-
-View = Callable[..., HttpResponse]
-
-
-def for_accounts_with(permission: str) -> Callable[[View], View]:
-    """Decorates a read-only page for accounts with the permission.
-
-    Others are sent to the sign-in page if they have no role, else they get a 403.
-    """
-
-    def wrap(view: View) -> View:
-        permitted = permission_required(permission, raise_exception=True)(view)
-        return require_safe(user_passes_test(has_role)(permitted))
-
-    return wrap
-
 
 for_watchers = for_accounts_with(WATCH_PERMISSION)
 
 
 @for_watchers
 def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
-    """`/live/<device_id>/`: charts of any period, updated live, recent readings, refused posts and connection help."""
+    """`/live/<device_id>/`: charts of any period, live, alarms, recent readings, refused posts, connection help."""
     devices = Device.objects.select_related("state").with_status(now=timezone.now())
     device: Any = get_object_or_404(devices, device_id=device_id)  # with the annotation `status`
     facts = {
@@ -63,8 +45,13 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "began_at": earliest(device.state),
         "report_interval": device.report_interval,
         "interval": device.report_interval or settings.DEFAULT_REPORT_INTERVAL,
-        "units": UNITS,
+        "metrics": Metric.objects.catalogue().documents(),
     }
+    user: Any = request.user
+    if user.has_perm(ALARMS_PERMISSION):
+        facts["alarms"] = alarms_of(device, rules=user.has_perm(VIEW_RULES)) | {
+            "acknowledges": user.has_perm(ACKNOWLEDGE)
+        }
     context = {
         "device": device,
         "facts": facts,
@@ -86,6 +73,13 @@ def map_url(device: Device) -> str | None:
     return f"https://www.openstreetmap.org/?mlat={latitude}&mlon={longitude}#map=17/{latitude}/{longitude}"
 
 
+def alarms_of(device: Device, *, rules: bool) -> dict[str, Any]:
+    """The rules that apply to the device, as far as its charts and alarms show them; none unless `rules`."""
+    active = [found.rule for found in load_rules().of_device(device.device_id)] if rules else []
+    names = ("id", "kind", "severity", "metric", "above", "below", "text")
+    return {"rules": [{name: getattr(rule, name) for name in names} for rule in active]}
+
+
 def recent_of(device: Device) -> list[dict[str, Any]]:
     """The readings that are newest by their own time, as in live frames."""
     newest = Reading.objects.filter(device=device).by_time(descending=True)[:RECENT_SHOWN]
@@ -100,12 +94,14 @@ def refused_posts(request: HttpRequest, device_id: str) -> HttpResponse:
 
 
 def refused_of(device: Device) -> dict[str, Any]:
-    """The template context with the device's newest refused posts.
+    """The template context with the device's newest refused posts, and the values that doors skipped.
 
     As long as the device has no reading and no refused post, also those of unknown senders: one may be this device.
     """
-    refused = list(Rejection.objects.of_device(device)[:REFUSED_SHOWN])
+    newest = list(Rejection.objects.of_device(device))
+    refused = [rejection for rejection in newest if not rejection.is_skipped][:REFUSED_SHOWN]
+    skipped = [rejection for rejection in newest if rejection.is_skipped][:REFUSED_SHOWN]
     strangers: list[Rejection] = []
     if not device.state.last_seq and not refused:
         strangers = list(Rejection.objects.of_nobody()[:STRANGERS_SHOWN])
-    return {"refused": refused, "strangers": strangers}
+    return {"refused": refused, "skipped": skipped, "strangers": strangers}

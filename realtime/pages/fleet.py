@@ -8,10 +8,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.utils import timezone
 
-from devices.metrics import UNITS, is_metric_name
+from devices.metrics import is_metric_name
 from devices.models import Device
 from devices.validators import is_device_id
+from readings.alarms.models import Alarm
+from readings.models import Metric
 from readings.statistics.hourly_averages import hourly_averages
+from realtime.access.credentials import ALARMS_PERMISSION
 from realtime.pages.device import for_watchers
 from realtime.pages.tags import tags_of_fleet
 from realtime.protocol.frames import moment
@@ -22,11 +25,17 @@ SPARKLINES_MAX = 200
 
 @for_watchers
 def fleet_page(request: HttpRequest) -> HttpResponse:
-    """`/live/`: every device with status, latest values and a sparkline of 24 hours; search, filters, sorting; live.
+    """`/live/`: every device with status, open alarms, latest values and a sparkline of 24 h; live.
 
     With `?tag=` it is the page of this tag, or of the devices that have all of these tags.
     """
-    fleet = {"devices": fleet_rows(now=timezone.now()), "units": UNITS} | tags_of_fleet(request)
+    user: Any = request.user
+    fleet = {
+        "devices": fleet_rows(now=timezone.now()),
+        "metrics": Metric.objects.catalogue().documents(),
+        # As in `realtime.pages.alarms.alarm_counts`; None: the account may not see alarms.
+        "alarms": Alarm.objects.open().by_device() if user.has_perm(ALARMS_PERMISSION) else None,
+    } | tags_of_fleet(request)
     return render(request, "realtime/fleet.html", {"fleet": fleet, "empty": not fleet["devices"]})
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -23,8 +24,12 @@ markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 PAGES = {
     "quick-start": ("Quick start", "quick-start.md"),
     "connect": ("Connect a device", "connect.md"),
+    "doors": ("Other protocols", "doors.md"),
+    "mqtt": ("MQTT", "mqtt.md"),
     "http-api": ("HTTP API", "http-api.md"),
     "fleet": ("Tags and many devices", "fleet.md"),
+    "explore": ("Compare devices", "explore.md"),
+    "metrics": ("Metrics", "metrics.md"),
     "live": ("Live protocol", "live.md"),
     "recipes": ("Recipes", "recipes.md"),
     "import": ("Import CSV files", "import.md"),
@@ -38,6 +43,8 @@ PAGES = {
 PAGES_BY_FILE = {file: page for page, (_, file) in PAGES.items()}
 
 ADDRESSES = re.compile(r"\b(http|ws)s?://(?:127\.0\.0\.1:8000|telemetry\.example\.org|HOST)\b")
+# The same address in a configuration that has its parts on lines of their own.
+ADDRESS_PARTS = re.compile(r"host: 127\.0\.0\.1\n( +)port: 8000\n +ssl: false")
 # Rendered documents kept in the cache; each server address by which clients come has its own.
 RENDERED = 64
 
@@ -66,7 +73,10 @@ def text_of(file: str, address: str) -> str:
     def filled_in(match: re.Match[str]) -> str:
         return address if match[1] == "http" else address.replace("http", "ws", 1)
 
-    return ADDRESSES.sub(filled_in, (FOLDER / file).read_text())
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    lines = rf"host: {parts.hostname}\n\1port: {port}\n\1ssl: {str(parts.scheme == 'https').lower()}"
+    return ADDRESS_PARTS.sub(lines, ADDRESSES.sub(filled_in, (FOLDER / file).read_text()))
 
 
 @lru_cache(RENDERED)

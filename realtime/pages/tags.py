@@ -7,7 +7,9 @@ import msgspec
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 
 from devices.models import DeviceTag, Tag
-from realtime.pages.device import VIEW_TAGS, for_accounts_with
+from realtime.pages.accounts import for_accounts_with
+
+VIEW_TAGS = "devices.view_tag"
 
 
 def tags_of_fleet(request: HttpRequest) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The frames that the server sends: one function for each type, each returns the JSON text."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,8 @@ from readings.log.entries import ReadingLike, reading_document
 # Limits of one `readings` frame, in readings and in characters: many clients refuse messages over 1 MiB.
 READINGS_PER_FRAME = 500
 DOCUMENTS_PER_FRAME = 512 * 1024
+# The newest open alarms in an `alarms` frame. With the longest texts it has 900,000 characters.
+ALARMS_PER_FRAME = 100
 # Logs in one `positions` frame, and in one `resume` message of a client.
 POSITIONS_PER_FRAME = 500
 
@@ -74,6 +76,21 @@ def status(device_id: str, status: str | None, last_seen_at: str | None) -> str:
 def positions(ends: Sequence[End], *, more: bool) -> str:
     """The ends of logs, at most POSITIONS_PER_FRAME. `more`: others follow."""
     return _text(type="positions", devices=ends, more=more)
+
+
+def document(alarm: Mapping[str, Any]) -> str:
+    """An alarm, as the API returns it, encoded."""
+    return msgspec.json.encode(alarm).decode()
+
+
+def alarms(documents: Iterable[str], *, open_count: int) -> str:
+    """All open alarms of what the socket watches: how many there are, and the newest, at most ALARMS_PER_FRAME."""
+    return f'{{"type":"alarms","open":{open_count},"alarms":[{",".join(documents)}]}}'
+
+
+def alarm(event: str, document: str, *, open_count: int) -> str:
+    """An alarm was opened, resolved or acknowledged (`event`). `open_count`: how many are open after that."""
+    return f'{{"type":"alarm","event":"{event}","open":{open_count},"alarm":{document}}}'
 
 
 def pong() -> str:

@@ -1,4 +1,4 @@
-"""A check every few seconds: compares watched logs with the database, finds changed statuses and slow readers."""
+"""A check every few seconds: compares logs and alarms with the database, finds changed statuses and slow readers."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from realtime.database import in_database
 from realtime.protocol import frames
+from realtime.stream.alarm_boards import AlarmBoards
 from realtime.stream.feed import Feed
 from realtime.stream.listener import Listener
 from realtime.stream.positions import Position, positions
@@ -28,10 +29,13 @@ GRACE_SECONDS = 0.3
 
 
 class Checker:
-    """Runs while there are subscriptions; each round makes one query for positions, for any number of sockets."""
+    """Runs while there are subscriptions; each round makes a few queries, for any number of sockets."""
 
-    def __init__(self, feed: Feed, listener: Listener, subscriptions: Collection[Subscription]) -> None:
+    def __init__(
+        self, feed: Feed, alarms: AlarmBoards, listener: Listener, subscriptions: Collection[Subscription]
+    ) -> None:
         self.feed = feed
+        self.alarms = alarms
         self.listener = listener
         self.subscriptions = subscriptions
         self.away = False
@@ -79,6 +83,7 @@ class Checker:
         self.feed.status_in_doubt.clear()
 
     async def ask(self) -> None:
+        await self.safely(self.alarms.check())
         missing = await self.safely(self.check(None if self.feed.fleet else list(self.feed.logs)))
         if missing:
             await asyncio.sleep(GRACE_SECONDS)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from itertools import islice
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.utils import timezone
@@ -15,7 +16,8 @@ from realtime.database import in_database
 from realtime.protocol import frames
 from realtime.protocol.client_messages import Resuming
 from realtime.protocol.endings import UNAVAILABLE
-from realtime.protocol.groups import FLEET_GROUP, device_group
+from realtime.protocol.groups import ALARMS_CHANGED, FLEET_GROUP, device_group
+from realtime.stream.alarm_boards import AlarmBoards
 from realtime.stream.checker import Checker
 from realtime.stream.feed import REPLACED, Feed
 from realtime.stream.listener import Listener
@@ -33,23 +35,33 @@ class Hub:
         self.subscriptions: set[Subscription] = set()
         self.revocations = Revocations(self.subscriptions)
         self.feed = Feed(self.revocations)
-        self.listener = Listener(self.feed.hear)
-        self.checker = Checker(self.feed, self.listener, self.subscriptions)
+        self.listener = Listener(self.hear)
+        self.alarms = AlarmBoards(self.feed, self.listener)
+        self.checker = Checker(self.feed, self.alarms, self.listener, self.subscriptions)
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Takes a message of the channel layer."""
+        if message["type"] == ALARMS_CHANGED:
+            self.alarms.hear(message)
+        else:
+            self.feed.hear(message)
 
     async def watch_device(
         self, subscription: Subscription, device: Device, *, after: int | None, log_id: str | None
     ) -> None:
-        """Sends `subscribed`, then the device's log after `after`, then new readings; `after` None: only new readings.
+        """Sends `subscribed`, the open alarms, the log after `after`, then what is new; `after` None: only what is new.
 
         `log_id` is the log to which `after` refers; if the device now has another log, it is sent from its beginning.
         Raises Refused, DatabaseError, TimeoutError.
         """
         self.enter(subscription)
         subscription.behind[device.device_id] = Lag(0)  # holds live frames back until the start is known
+        await self.alarms.prepare(subscription, device.device_id)
         log, last_seq = await self.join(device, subscription)
         await self.feed.reach([(log, last_seq)])
         log.flush(self.feed.fleet)
         subscription.outgoing.put(frames.subscribed(log.end()))
+        self.alarms.enter(subscription, device.device_id)
         if after is not None and log_id is not None and log_id != log.id:
             after = 0
         start = log.position if after is None else min(after, log.position)
@@ -86,12 +98,14 @@ class Hub:
         return log, end.last_seq
 
     async def watch_fleet(self, subscription: Subscription, resuming: Resuming | None) -> None:
-        """Sends the ends of all logs, then new readings; with `resuming`, also what the client has missed.
+        """Sends the open alarms and the ends of all logs, then what is new; with `resuming`, also what was missed.
 
         A log is sent from its beginning if the client named no position in it or a position in another log; with
         `others_now`, a log without a position is sent from now on. Raises DatabaseError, TimeoutError.
         """
         self.enter(subscription)
+        await self.alarms.prepare(subscription, None)
+        self.alarms.enter(subscription, None)
         await self.listener.join(FLEET_GROUP)
         feed = self.feed
         await feed.reach(await self.checker.list_fleet())
@@ -107,6 +121,12 @@ class Hub:
             until = first + frames.POSITIONS_PER_FRAME
             subscription.outgoing.put(frames.positions(ends[first:until], more=until < len(ends)))
         self.replay_soon(subscription)
+
+    async def watch_alarms(self, subscription: Subscription) -> None:
+        """Sends the open alarms of the whole fleet, then each change. Raises DatabaseError, TimeoutError."""
+        self.enter(subscription)
+        await self.alarms.prepare(subscription, None)
+        self.alarms.enter(subscription, None)
 
     def begin(self, subscription: Subscription, log: Log, start: int) -> None:
         """Sets the subscription to continue after `start` in a log whose readings are all flushed."""
@@ -124,6 +144,7 @@ class Hub:
         if subscription.replaying is not None:
             subscription.replaying.cancel()
         self.subscriptions.discard(subscription)
+        self.alarms.leave(subscription)
         logs = self.feed.logs
         if subscription in self.feed.fleet:
             self.feed.fleet.discard(subscription)

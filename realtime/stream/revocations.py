@@ -88,9 +88,9 @@ class Revocations:
             return
         self.until = found.until
         for subscription in self.subscriptions:
-            if subscription.credential in found.revoked:
-                subscription.outgoing.give_up(REVOKED)
             if subscription.credential in asked:
+                if not subscription.may_watch(found.rights[subscription.credential]):
+                    subscription.outgoing.give_up(REVOKED)
                 subscription.checked_at = found.version
             else:  # it was added during the check
                 self.until = now

@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from realtime.access.credentials import Credential
+from realtime.access.credentials import Credential, Rights
 from realtime.protocol.seq_ranges import SeqRange
 from realtime.stream.outbox import Outbox
 
@@ -33,16 +33,32 @@ class Lag:
 class Subscription:
     """For each log the socket is either live and gets each new frame, or behind, with a `Lag`.
 
-    `checked_at` is the `AccessVersion` at which its credential was last found valid.
+    `checked_at` is the `AccessVersion` at which its credential was last found valid. `sees_alarms`: the credential may
+    see alarms. `only_alarms`: the socket gets no readings.
     """
 
-    def __init__(self, outgoing: Outbox, credential: Credential, checked_at: int) -> None:
+    def __init__(
+        self,
+        outgoing: Outbox,
+        credential: Credential,
+        checked_at: int,
+        *,
+        sees_alarms: bool = False,
+        only_alarms: bool = False,
+    ) -> None:
         self.outgoing = outgoing
         self.credential = credential
         self.checked_at = checked_at
+        self.sees_alarms = sees_alarms
+        self.only_alarms = only_alarms
         self.log: Log | None = None  # None: it watches the fleet, or nothing yet
         self.behind: dict[str, Lag] = {}
         self.replaying: asyncio.Task[None] | None = None
+
+    def may_watch(self, rights: Rights) -> bool:
+        """Whether the socket may stay open with these rights. Notes whether it may still see alarms."""
+        self.sees_alarms = self.sees_alarms and rights.alarms
+        return rights.alarms if self.only_alarms else rights.readings
 
     def live(self, seq_range: SeqRange, frame: str) -> None:
         """Takes a live frame, which continues what the process has sent of this log before."""

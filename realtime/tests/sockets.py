@@ -39,9 +39,16 @@ class Socket(WebsocketCommunicator):  # type: ignore[misc]  # channels has no ty
         pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
         super().__init__(websocket_application, f"/api/v1/realtime/subscribe/{address}", headers=pairs)
 
-    async def frame(self, *, status: bool = False) -> Any:
-        """The next frame. Status frames, which can come at any time, are skipped unless `status` is True."""
-        while (frame := json.loads(await self.receive_from(timeout=WAIT_SECONDS)))["type"] == "status" and not status:
+    async def frame(self, *, status: bool = False, alarms: bool = False) -> Any:
+        """The next frame. Those about statuses, which can come at any time, and about alarms are skipped by default."""
+        skipped = (() if status else ("status",)) + (() if alarms else ("alarms", "alarm"))
+        while (frame := json.loads(await self.receive_from(timeout=WAIT_SECONDS)))["type"] in skipped:
+            pass
+        return frame
+
+    async def alarms(self) -> Any:
+        """The next frame about alarms; others are skipped."""
+        while (frame := await self.frame(alarms=True))["type"] not in ("alarms", "alarm"):
             pass
         return frame
 

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from devices.access.throttling import InvalidRate, parse_rate
 from devices.models import RETENTION_DAYS_MAX
+from readings.doors.switches import CHOICES, NONE
 from telemetry.configuration.private_files import excess, files_of
 from telemetry.gateway.proxies import UNIX, parse_network
 from telemetry.gateway.request_slots import QUESTIONS_PER_PROCESS
@@ -71,6 +72,8 @@ def choices() -> Iterator[CheckMessage]:
             )
     for name, low, high, identifier in (
         ("PORT", 1, 65_535, "telemetry.E008"),
+        ("MQTT_PORT", 0, 65_535, "telemetry.E050"),
+        ("MQTT_TLS_PORT", 0, 65_535, "telemetry.E051"),
         ("MAX_BODY_BYTES", 1024, 1 << 30, "telemetry.E009"),
         ("CONNECTIONS_PER_ADDRESS", 0, 1_000_000, "telemetry.E029"),
         ("DEFAULT_REPORT_INTERVAL", 1, 31 * 86_400, "telemetry.E010"),
@@ -85,6 +88,19 @@ def choices() -> Iterator[CheckMessage]:
                 f"Use a number from {low} to {high}.",
                 id=identifier,
             )
+    taken = [port for port in (settings.PORT, settings.MQTT_PORT, settings.MQTT_TLS_PORT) if port]
+    if len(set(taken)) < len(taken):
+        hint = "Choose different ports; MQTT_PORT=0 switches MQTT off."
+        yield Error("Two of PORT, MQTT_PORT and MQTT_TLS_PORT are the same.", hint, id="telemetry.E052")
+    if settings.MQTT_TLS_PORT > 0 and not settings.MQTT_TLS_CERT:
+        hint = "Set MQTT_TLS_CERT to a certificate in PEM format, and MQTT_TLS_KEY to its key."
+        yield Error("MQTT_TLS_PORT is set without MQTT_TLS_CERT.", hint, id="telemetry.E053")
+    if unknown := [name for name in settings.DOORS if name not in CHOICES]:
+        hint = f"Use names from: {', '.join(CHOICES)}."
+        yield Error(f"DOORS lists {', '.join(map(repr, unknown))}, which is no door.", hint, id="telemetry.E040")
+    if NONE in settings.DOORS and len(settings.DOORS) > 1:
+        hint = f"Write only {NONE} to close all doors, or only the names of those that are open."
+        yield Error(f"DOORS lists {NONE} and other names.", hint, id="telemetry.E041")
     try:
         parse_rate(settings.DEVICE_RATE_LIMIT)
     except InvalidRate as error:

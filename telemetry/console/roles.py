@@ -6,10 +6,13 @@ from django.apps import apps as installed
 from django.apps.registry import Apps
 from django.db import transaction
 
-VIEW = ("view_device", "view_devicestate", "view_tag", "view_reading", "view_rejection", "view_alarm", "view_rule")
+VIEW = (
+    *("view_device", "view_devicestate", "view_tag", "view_reading", "view_rejection", "view_alarm", "view_rule"),
+    *("view_metric", "view_view"),
+)
 OPERATE = (
     *("add_device", "change_device", "delete_device", "view_logentry", "view_maintenanceround"),
-    *("add_tag", "change_tag", "delete_tag", "acknowledge_alarm"),
+    *("add_tag", "change_tag", "delete_tag", "acknowledge_alarm", "change_metric", "add_view", "delete_view"),
 )
 ROLES = {
     "Viewers": VIEW,

@@ -21,6 +21,7 @@ from django.urls import URLPattern, URLResolver, path
 from django.utils import timezone
 
 from devices.access.roles import has_role
+from readings.alarms.overview import open_alarms
 from readings.overview import overview
 from telemetry.console.lists import declared
 from telemetry.console.sign_in import SignInForm
@@ -128,6 +129,8 @@ class Console(AdminSite):
         user: Any = request.user
         if user.has_perms(["devices.view_device", "readings.view_reading"]):
             context["fleet"] = overview(now=timezone.now())
+        if user.has_perm("alarms.view_alarm"):
+            context["alarms"] = open_alarms()
         if may_view_changes(request):
             context["changes"] = list(self.get_log_entries(request).order_by("-id")[:CHANGES_LISTED])
         return super().index(request, context)

@@ -1,4 +1,4 @@
-"""The ingest lane answers the two ingest endpoints without Django's request handling.
+"""The ingest lane answers the endpoints of ingest and of the doors without Django's request handling.
 
 Under ASGI, Django uses a thread for every request, switches to it for each sync middleware and signal, and writes the
 body to a temporary file. Ingest needs none of that.
@@ -6,11 +6,12 @@ body to a temporary file. Ingest needs none of that.
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
@@ -20,11 +21,11 @@ from django.template.response import SimpleTemplateResponse
 from devices import cpu_pool
 from devices.access.callers import Caller
 from devices.access.key_lookup import KeyResolver
-from devices.api.json import is_light
-from readings.ingest.decoding import Posted
+from readings import urls as readings_urls
+from readings.doors import urls as doors_urls
+from readings.ingest.posting import PostingViewSet
 from readings.ingest.refused_posts import Refused, RejectionKeeper
-from readings.ingest.views import IngestViewSet
-from readings.ingest.way import Decode
+from readings.ingest.way import JSON, Decode, Format, P
 from readings.log.entries import NewReading
 from readings.log.group_commit import GroupCommitter
 from readings.log.large_batches import LARGE_BATCH_READINGS_MIN, LargeBatches
@@ -34,15 +35,36 @@ from telemetry.middleware import problems
 from telemetry.middleware.access_log import observe
 from telemetry.middleware.compression import compress, is_compressible
 from telemetry.middleware.request_id import begin_request
+from telemetry.monitoring.redaction import HIDDEN
 
 logger = logging.getLogger(__name__)
 
-VIEWS = {
-    "/api/v1/ingest": IngestViewSet.as_view({"post": "create"}),
-    "/api/v1/ingest/batch": IngestViewSet.as_view({"post": "batch"}),
-}
-# The names of these routes in the URL configuration.
-ROUTES = dict(zip(VIEWS.values(), ("ingest", "ingest-batch"), strict=True))
+
+class Route(NamedTuple):
+    """A view with the methods that the lane answers; `name` is that of the route in the URL configuration."""
+
+    name: str
+    view: Any
+    methods: tuple[str, ...]
+
+
+def routes() -> dict[str, Route]:
+    """The routes of the lane, by path: those of ingest and of the doors, as the URL configuration has them."""
+    found = {}
+    for prefix, patterns in (("/api/v1/", readings_urls.urlpatterns), ("/", doors_urls.urlpatterns)):
+        for pattern in patterns:
+            actions = getattr(pattern.callback, "actions", {})
+            if issubclass(getattr(pattern.callback, "cls", object), PostingViewSet):
+                methods = tuple(method.upper() for method in actions)
+                found[f"{prefix}{pattern.pattern}"] = Route(str(pattern.name), pattern.callback, methods)
+    return found
+
+
+ROUTES = routes()
+# The only route with a part that varies: ThingsBoard's, which has the key in its address.
+KEY_ROUTE = ROUTES.pop("/api/v1/<key:key>/telemetry")
+KEY_PATH = re.compile(rf"/api/v1/({doors_urls.KeyConverter.regex})/telemetry/*")
+HIDDEN_PATH = f"/api/v1/{HIDDEN}/telemetry"
 # An answer of at most this size is compressed on the event loop, which takes a millisecond.
 LIGHT_ANSWER_BYTES = 64 * 1024
 
@@ -57,14 +79,11 @@ class Shared:
         self.large_batches = LargeBatches()
 
 
-class SharedWay:
-    """One request's `readings.ingest.way.Way`, which uses the objects that all requests share."""
+class LaneSharing:
+    """Uses the objects that all requests of an event loop share; for requests, and for MQTT."""
 
-    def __init__(self, shared: Shared, scope: HTTPScope, receive: ASGIReceiveCallable, limit: int) -> None:
+    def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.scope = scope
-        self.receive = receive
-        self.limit = limit
 
     async def caller(self, key: str) -> Caller | None:
         return await self.shared.resolver.caller(key)
@@ -75,8 +94,18 @@ class SharedWay:
         async with self.shared.large_batches.turn(len(readings)):
             return await self.shared.committer.record(readings, received_at=received_at)
 
-    async def note(self, refusal: Refused, *, now: datetime) -> None:
-        self.shared.rejections.note(refusal, now=now)
+    async def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
+        self.shared.rejections.note(refusal, now=now, count=count)
+
+
+class SharedWay(LaneSharing):
+    """One request's `readings.ingest.way.Way`, which uses the objects that all requests share."""
+
+    def __init__(self, shared: Shared, scope: HTTPScope, receive: ASGIReceiveCallable, limit: int) -> None:
+        super().__init__(shared)
+        self.scope = scope
+        self.receive = receive
+        self.limit = limit
 
     async def body(self) -> "LaneBody":
         try:
@@ -92,30 +121,30 @@ class LaneBody:
         self.way, self.sent, self.refused = way, sent, refused
         self.encoding = bodies.content_encoding(way.scope["headers"])
 
-    async def decoded(self, decode: Decode, *, caller: str) -> Posted:
+    async def decoded(self, decode: Decode[P], *, caller: str, form: Format = JSON) -> P:
         if self.refused:
             return decode(b"", self.refused)
         try:
             body = bodies.decode_light(self.sent, self.encoding)
         except bodies.BodyRefused as refusal:
             return decode(b"", refusal.code)
-        if body is None or not is_light(body):
-            return await cpu_pool.run(caller, partial(self.inflated_and_decoded, decode))
-        self.check_room(body)
+        if body is None or not form.is_light(body):
+            return await cpu_pool.run(caller, partial(self.inflated_and_decoded, decode, form))
+        self.check_room(form.count(body))
         return decode(body, "")
 
-    def inflated_and_decoded(self, decode: Decode) -> Posted:
+    def inflated_and_decoded(self, decode: Decode[P], form: Format) -> P:
         """Runs in the thread. Inflates and decodes in one step, so that bodies that wait are not inflated yet."""
         try:
             body = bodies.decode(self.sent, self.encoding, self.way.limit)
         except bodies.BodyRefused as refusal:
             return decode(b"", refusal.code)
-        self.check_room(body)
+        self.check_room(form.count(body))
         return decode(body, "")
 
-    def check_room(self, body: bytes) -> None:
-        """Refuses a body that the queue has no room for, before decoding, the most costly step. Each object counts."""
-        self.way.shared.committer.check_room(body.count(b"{"))
+    def check_room(self, count: int) -> None:
+        """Refuses a body that the queue has no room for, before decoding, the most costly step."""
+        self.way.shared.committer.check_room(count)
 
 
 # Headers that ingest and its error answers use, by their name in META; x-request-id is for the request id.
@@ -141,6 +170,7 @@ class LaneRequest(HttpRequest):
         self.META = {
             "REQUEST_METHOD": self.method,
             "PATH_INFO": self.path,
+            "QUERY_STRING": scope["query_string"].decode("latin-1"),
             "REMOTE_ADDR": str(client[0]) if client else "",
         }
         for name, value in scope["headers"]:
@@ -150,29 +180,41 @@ class LaneRequest(HttpRequest):
 
 
 class IngestLane:
-    """ASGI middleware: answers POSTs to the ingest endpoints and passes other requests to `application`."""
+    """ASGI middleware: answers the requests of ROUTES and passes other requests to `application`."""
 
     def __init__(self, application: ASGI3Application, *, limit: int) -> None:
         self.application = application
         self.limit = limit
         self.shared: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared] = WeakKeyDictionary()
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        view = VIEWS.get(scope["path"].rstrip("/")) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if view is None:
-            await self.application(scope, receive, send)
-            return
-        await self.answer(view, scope, receive, send)  # type: ignore[arg-type]
-
-    async def answer(self, view: Any, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        arrived_at = time.perf_counter()
+    def shared_objects(self) -> Shared:
+        """The objects that requests of the running event loop share."""
         loop = asyncio.get_running_loop()
         if (shared := self.shared.get(loop)) is None:
             shared = self.shared[loop] = Shared()
+        return shared
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] == "http" and (route := ROUTES.get(scope["path"].rstrip("/"))):
+            if scope["method"] in route.methods:
+                await self.answer(route, scope, receive, send)
+                return
+        elif scope["type"] == "http" and scope["method"] == "POST" and (match := KEY_PATH.fullmatch(scope["path"])):
+            # No later code may log the address as it came.
+            hidden: HTTPScope = scope | {"path": HIDDEN_PATH, "raw_path": HIDDEN_PATH.encode()}
+            await self.answer(KEY_ROUTE, hidden, receive, send, key=match[1])
+            return
+        await self.application(scope, receive, send)
+
+    async def answer(
+        self, route: Route, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, **parts: str
+    ) -> None:
+        arrived_at = time.perf_counter()
+        shared = self.shared_objects()
         request = LaneRequest(scope, SharedWay(shared, scope, receive, self.limit))
         identifier = begin_request(request.META.get("HTTP_X_REQUEST_ID", ""))
         try:
-            response: HttpResponse = await view(request)
+            response: HttpResponse = await route.view(request, **parts)
             if isinstance(response, SimpleTemplateResponse):
                 response.render()
         except bodies.ClientDisconnected:
@@ -185,11 +227,14 @@ class IngestLane:
                 await asyncio.to_thread(compress, response)
             else:
                 compress(response)
-        observe(request, response.status_code, ROUTES[view], arrived_at)
+        observe(request, response.status_code, route.name, arrived_at)
         body = response.content
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.items()]
-        headers += [(b"content-length", str(len(body)).encode()), (b"x-request-id", identifier.encode())]
+        headers.append((b"x-request-id", identifier.encode()))
+        if response.status_code != 204:  # which has no body and no length (RFC 9110, section 8.6)
+            headers.append((b"content-length", str(len(body)).encode()))
         await send(
             {"type": "http.response.start", "status": response.status_code, "headers": headers, "trailers": False}
         )
+        body = b"" if scope["method"] == "HEAD" else body
         await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -16,7 +16,11 @@ logger = logging.getLogger("telemetry.requests")
 
 # Routes with many similar requests, which metrics describe better: logged at DEBUG unless they fail.
 QUIET = frozenset(
-    ("ingest", "ingest-batch", "static", "health", "api-health", "health-live", "health-ready", "metrics")
+    {
+        *("ingest", "ingest-batch", "influx-write", "influx-write-v1", "influx-ping"),
+        *("lorawan-ttn", "lorawan-chirpstack", "thingsboard"),
+        *("static", "health", "api-health", "health-live", "health-ready", "metrics"),
+    }
 )
 PATH_CHARACTERS = 256
 # Characters of the reason why a request was refused.

@@ -97,15 +97,19 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
             schema["additionalProperties"] = False
     for path, operations in result["paths"].items():
         for operation in operations.values():
+            if operation.pop("x-complete", False):
+                continue
             parameters = operation.get("parameters", [])
             errors = ALWAYS | (WITH_BODY if "requestBody" in operation else {})
             if "{device_id}" in path or path.endswith("/tickets"):
                 errors |= {"404": "No such device, or the caller may not see it, or it has no readings."}
+            elif "doors" in operation["tags"]:
+                errors |= {"404": "The setting DOORS does not name this protocol."}
             elif "{" in path:
                 errors |= {"404": "There is none with this id."}
             if any(parameter["in"] == "query" for parameter in parameters):
                 errors |= {"422": "Invalid parameters."}
-            if "/ingest" in path:
+            if "/ingest" in path or "doors" in operation["tags"]:
                 operation["requestBody"]["required"] = True
                 errors |= {"429": "The device posts more often than DEVICE_RATE_LIMIT allows; see Retry-After."}
             elif "/health" not in path:

@@ -6,11 +6,14 @@ see `telemetry.server.daphne_websockets`.
 """
 
 import asyncio
+import logging
+from collections.abc import Callable
 from typing import Any
 
 from daphne import server
 from daphne.http_protocol import HTTPFactory, WebRequest
 from django.conf import settings
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.web.http import HTTPChannel
 
@@ -20,11 +23,15 @@ from telemetry.server import connections
 from telemetry.server.connections import Phase, Progress, Refusal, addresses, checks_of, count_dropped
 from telemetry.server.daphne_websockets import PacedFactory, PacedServer, PacedSocket
 from telemetry.server.draining import drain, receive_again
+from telemetry.server.mqtt import Listener
 from telemetry.server.pacing import bound_unsent
 from telemetry.server.targets import InvalidTarget, absolute_target
 
+logger = logging.getLogger(__name__)
+
 # Any, because Twisted's types are incomplete and do not describe socket transports.
 Channel: Any = HTTPChannel
+loop_of_reactor: Any = reactor
 TOO_LARGE = Refusal(
     "body_too_large", 413, "body_too_large", "The body is much larger than the limit. Send it in parts."
 )
@@ -210,8 +217,10 @@ class BoundedFactory(HTTPFactory):  # type: ignore[misc]
 class Server(PacedServer):
     """`lead`: seconds for which it still accepts connections after it was told to stop."""
 
-    def __init__(self, *, lead: float = 0.0, **options: Any) -> None:
+    def __init__(self, *, lead: float = 0.0, start_mqtt: Callable[[], Listener] | None = None, **options: Any) -> None:
         super().__init__(**options)
+        self.start_mqtt = start_mqtt
+        self.mqtt: Listener | None = None
         self.lead = lead
         self.ports: list[Any] = []
 
@@ -224,8 +233,26 @@ class Server(PacedServer):
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         self.ports.append(port)
+        if self.start_mqtt is not None and self.mqtt is None:
+            # Called before the event loop runs.
+            loop_of_reactor.callLater(0, self.begin_mqtt, self.start_mqtt)
+            self.start_mqtt = None
+
+    def begin_mqtt(self, start: Callable[[], Listener]) -> None:
+        self.starting_mqtt = asyncio.ensure_future(self.listen_for_mqtt(start))
+
+    async def listen_for_mqtt(self, start: Callable[[], Listener]) -> None:
+        try:
+            self.mqtt = start()
+            await self.mqtt.start_beside(lambda text: print(text, flush=True))  # noqa: T201
+        except Exception:  # HTTP is served in any case
+            logger.exception("MQTT could not be started")
 
     def kill_all_applications(self) -> Any:
         """Starts draining. Twisted calls it before the reactor stops, and waits for the Deferred."""
         draining.set()
-        return Deferred.fromFuture(asyncio.ensure_future(drain(self)))
+        return Deferred.fromFuture(asyncio.ensure_future(self.drain()))
+
+    async def drain(self) -> None:
+        mqtt = [self.mqtt.stop()] if self.mqtt is not None else []
+        await asyncio.gather(drain(self), *mqtt)

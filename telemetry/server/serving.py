@@ -38,14 +38,15 @@ def check_address() -> None:
             ) from error
 
 
-def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
+def serve(*, ready: Callable[[], None], lead: float = 0.0, mqtt: bool = False) -> None:
     """Serves until SIGTERM or Ctrl-C, and for `lead` more seconds; calls `ready` once it listens."""
     # Imported here: daphne installs Twisted's reactor on import, and the application checks its settings.
     from daphne.endpoints import build_endpoint_description_strings
 
-    from telemetry.asgi import application
+    from telemetry.asgi import application, lane
     from telemetry.server.daphne_http import Server
     from telemetry.server.draining import BACKLOG
+    from telemetry.server.mqtt import Listener
 
     raise_file_limit()
     heart.start()
@@ -56,6 +57,7 @@ def serve(*, ready: Callable[[], None], lead: float = 0.0) -> None:
         ready_callable=ready,
         server_name="",
         lead=lead,
+        start_mqtt=(lambda: Listener(lane.shared_objects())) if mqtt else None,
     ).run()
     # Statements that still run have outlasted the draining; their threads would delay the end of the process.
     end_database_work()
@@ -73,7 +75,7 @@ def serve_and_maintain(*, ready: Callable[[], None]) -> None:
     for thread in threads:
         thread.start()
     try:
-        serve(ready=ready)
+        serve(ready=ready, mqtt=True)
     finally:
         stop.set()
         waker.end()

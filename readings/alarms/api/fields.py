@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import math
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -10,9 +9,9 @@ from uuid import UUID
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from devices.api.fields import FiniteField
 from devices.api.serializers import StrictCharField, StrictIntegerField
-from devices.metrics import LARGEST_VALUE, METRIC_NAME, RESERVED, is_metric_name
-from devices.validators import DEVICE_ID_PATTERN, validate_device_id
+from devices.metrics import METRIC_NAME, RESERVED, is_metric_name
 from readings.alarms.models import COMMENT_LENGTH, NAME_LENGTH, TEXT_LENGTH
 from readings.alarms.outbox_models import CHANNEL_NAME_LENGTH, TARGET_LENGTH
 from readings.history.parameters import MomentField
@@ -28,24 +27,8 @@ class SecondsField(StrictIntegerField):
         super().__init__(min_value=least, max_value=SECONDS_MAX, required=False, allow_null=True, **kwargs)
 
 
-class ValueField(serializers.FloatField):
+class ValueField(FiniteField):
     """A finite number of at most ±1e300; null: the default, or the kind does not have it."""
-
-    default_error_messages = {"not_finite": "The value must be a finite number of at most ±1e300."}
-
-    def __init__(self, *, least: float = -LARGEST_VALUE, **kwargs: Any) -> None:
-        super().__init__(min_value=least, max_value=LARGEST_VALUE, required=False, allow_null=True, **kwargs)
-
-    def to_internal_value(self, data: Any) -> float:
-        if isinstance(data, bool) or not isinstance(data, int | float):
-            self.fail("invalid")
-        try:
-            value = float(data)
-        except OverflowError:
-            self.fail("not_finite")
-        if not math.isfinite(value):
-            self.fail("not_finite")
-        return value
 
 
 @extend_schema_field({"type": "string", "pattern": f"^{METRIC_NAME.pattern}$"})
@@ -103,12 +86,6 @@ class CommentField(StrictCharField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=COMMENT_LENGTH, required=False, allow_blank=True, trim_whitespace=False, **kwargs)
-
-
-@extend_schema_field({"type": "string", "pattern": f"^{DEVICE_ID_PATTERN}$"})
-class DeviceIdField(StrictCharField):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=64, trim_whitespace=False, validators=[validate_device_id], **kwargs)
 
 
 class StrictMomentField(MomentField):

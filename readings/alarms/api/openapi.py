@@ -31,6 +31,7 @@ ALARM = record(
         "id": {"type": "string", "format": "uuid"},
         "rule": record({"id": RULE_ID, "name": STRING, "kind": KIND, "severity": SEVERITY}),
         "device_id": STRING,
+        "device_name": STRING,
         "metric": STRING_OR_NULL,
         "state": STATE,
         "began_at": DATE_TIME | {"description": "When the condition began to hold."},

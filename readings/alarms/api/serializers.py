@@ -6,6 +6,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
+from devices.api.fields import DeviceIdField
 from devices.api.serializers import (
     StrictBooleanField,
     StrictIntegerField,
@@ -19,7 +20,6 @@ from readings.alarms.api.fields import (
     AlarmCursorField,
     ChannelNameField,
     CommentField,
-    DeviceIdField,
     MetricField,
     RuleNameField,
     RuleTextField,

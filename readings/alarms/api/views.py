@@ -56,7 +56,7 @@ def page_of(alarms: AlarmQuerySet, query: dict[str, Any], request: Request) -> R
         alarms = alarms.filter(rule__severity=query["severity"])
     if "cursor" in query:
         alarms = alarms.before(*query["cursor"])
-    found = list(alarms.newest_first().select_related("rule")[: query["limit"] + 1])
+    found = list(alarms.newest_first().select_related("rule", "device")[: query["limit"] + 1])
     page = found[: query["limit"]]
     following = next_page(query, page[-1], request) if len(found) > len(page) else None
     return Response({"results": [alarm_document(alarm) for alarm in page], "next": following})

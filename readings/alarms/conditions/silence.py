@@ -21,12 +21,14 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     """When something was received from a device, and when the server could receive.
 
     `at`: the latest receipt; None: never. `listening_since`: the end of the last gap in which no process received;
-    `listening_until`: until when one surely did. All by the server's clock.
+    `listening_until`: until when one surely did. All by the server's clock. `said_offline_at`: when the device said
+    that it is offline, if a rule without `seconds` follows that; None: it did not, or was heard since.
     """
 
     at: datetime | None
     listening_since: datetime
     listening_until: datetime
+    said_offline_at: datetime | None = None
 
 
 class Silent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,6 +57,8 @@ def judge(
     if heard.at > heard.listening_until + seconds(WRONG_CLOCK_SECONDS):
         counted_from = heard.listening_since
     silent_at = counted_from + seconds(allowed_seconds)
+    if heard.said_offline_at is not None:
+        silent_at = min(silent_at, heard.said_offline_at)
     if silent_at > min(now, heard.listening_until):
         return Silent(), events
     events.append(Opened(heard.at, max(silent_at, min(judged_since, now)), None))

@@ -21,11 +21,15 @@ STEP_DEVICES = 1_000
 
 
 class Hearing(NamedTuple):
-    """A device, the latest receipt that the rule counts, and how long the device may be silent, in seconds."""
+    """A device, the latest receipt that the rule counts, and how long the device may be silent, in seconds.
+
+    `said_offline_at`: when the device said that it is offline, if the rule follows that.
+    """
 
     device_id: str
     at: datetime | None
     allowed_seconds: float
+    said_offline_at: datetime | None
 
 
 def look(rules: ActiveRules, *, now: datetime) -> Iterator[list[AlarmChange]]:
@@ -58,7 +62,12 @@ def settle(
         alarm = known.get(hearing.device_id)
         _, events = judge(
             Silent(alarm.began_at if alarm else None),
-            Heard(at=hearing.at, listening_since=reception.since, listening_until=reception.until),
+            Heard(
+                at=hearing.at,
+                listening_since=reception.since,
+                listening_until=reception.until,
+                said_offline_at=hearing.said_offline_at,
+            ),
             now,
             allowed_seconds=hearing.allowed_seconds,
             judged_since=active.judged_since(hearing.device_id),
@@ -81,12 +90,13 @@ def too_long_silent(active: ActiveRule, condition: Silence, reception: Reception
     """Active devices without an open alarm that have been silent for too long while the server listened."""
     until = min(now, reception.until)
     listened = (until - reception.since).total_seconds()
-    found = hearings(active, condition).filter(device__is_active=True, allowed__lte=int(listened))
+    found = hearings(active, condition).filter(device__is_active=True)
     allowed = ExpressionWrapper(F("allowed") * Value(timedelta(seconds=1)), output_field=DurationField())
     deadline = ExpressionWrapper(F("heard") + allowed, output_field=DateTimeField())
     # A receipt in the future was dated by a wrong clock.
     wrong = Q(heard__gt=reception.until + FUTURE_TOLERANCE)
-    found = found.annotate(deadline=deadline).filter(Q(deadline__lte=until) | wrong)
+    silent = Q(allowed__lte=int(listened)) & (Q(deadline__lte=until) | wrong)
+    found = found.annotate(deadline=deadline).filter(silent | Q(offline_at__lte=until))
     found = found.exclude(device_id__in=Alarm.objects.open().filter(rule=active.rule).values("device_id"))
     return evaluated(found.order_by("device_id")[:STEP_DEVICES])
 
@@ -102,11 +112,13 @@ def hearings(active: ActiveRule, condition: Silence) -> QuerySet[Any]:
         rows = rows.filter(device_id__in=active.device_ids)
     if condition.seconds is not None:
         allowed: Any = Value(int(condition.seconds), output_field=IntegerField())
+        offline_at: Any = Value(None, output_field=DateTimeField())
     else:
         interval = Coalesce(F("device__report_interval"), Value(settings.DEFAULT_REPORT_INTERVAL))
         allowed = ExpressionWrapper(interval * Value(OFFLINE_AFTER_INTERVALS), output_field=IntegerField())
-    return rows.annotate(allowed=allowed)
+        offline_at = F("said_offline_at" if condition.metric is None else "device__state__said_offline_at")
+    return rows.annotate(allowed=allowed, offline_at=offline_at)
 
 
 def evaluated(rows: QuerySet[Any]) -> list[Hearing]:
-    return [Hearing(*row) for row in rows.values_list("device_id", "heard", "allowed")]
+    return [Hearing(*row) for row in rows.values_list("device_id", "heard", "allowed", "offline_at")]

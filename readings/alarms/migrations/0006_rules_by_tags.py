@@ -5,7 +5,7 @@ from devices.database.reversible import CreateKeptModel
 
 
 class Migration(migrations.Migration):
-    dependencies = [("alarms", "0005_outbox"), ("devices", "0009_tags")]
+    dependencies = [("alarms", "0005_outbox"), ("devices", "0010_tags")]
 
     operations = [
         CreateKeptModel(

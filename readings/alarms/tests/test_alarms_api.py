@@ -33,6 +33,7 @@ def test_an_alarm_has_every_field(admin, device):
                 "id": pk,
                 "rule": {"id": rule.pk, "name": "Hot", "kind": "threshold", "severity": "critical"},
                 "device_id": "mote-1",
+                "device_name": "North window",
                 "metric": "temperature",
                 "state": "open",
                 "began_at": "2026-05-09T12:00:00.000000Z",

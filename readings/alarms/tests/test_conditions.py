@@ -312,3 +312,17 @@ def trailing(values, holds):
             break
         run.insert(0, sample)
     return run
+
+
+def test_a_device_that_said_offline_is_silent_from_then():
+    said = NOON
+    heard = silence.Heard(
+        at=said - timedelta(seconds=10),
+        listening_since=said - timedelta(days=1),
+        listening_until=said + timedelta(seconds=5),
+        said_offline_at=said,
+    )
+    _, events = silence.judge(
+        silence.Silent(), heard, said + timedelta(seconds=5), allowed_seconds=300, judged_since=said - timedelta(days=1)
+    )
+    assert [event.opened_at for event in events if isinstance(event, Opened)] == [said]

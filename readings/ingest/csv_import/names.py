@@ -1,14 +1,13 @@
 """Proposes names: which column has the device or the time, and what a column could be called as a metric."""
 
 import re
-import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import PurePath
 
-from devices.metrics import RESERVED
 from devices.validators import is_device_id
 from readings.ingest.csv_import.cells import is_absent
 from readings.ingest.csv_import.times import is_time, proposed_format
+from readings.ingest.folded_names import folded
 
 # Names of columns as `folded` returns them.
 DEVICES = {"device", "deviceid", "device_name", "sensor", "sensor_id", "node", "node_id", "mote", "mote_id", "host"}
@@ -21,19 +20,6 @@ COLUMN_NAMES = {
     "humidity": {"feuchte", "luftfeuchte", "luftfeuchtigkeit", "humidity_percent", "luftfeuchte_percent"},
     "voltage": {"spannung", "spannung_v", "voltage_v"},
 }
-SYMBOLS = {"%": " percent ", "µ": "u", "μ": "u", "ß": "ss", "ø": "o", "Ø": "O"}
-WORD_BORDER = re.compile(r"(?<=[a-z])(?=[A-Z])")
-
-
-def folded(name: str) -> str:
-    """The name as a metric name: `Temp (°C)` becomes `temp_c`, `PM2.5` becomes `pm2_5`."""
-    for symbol, word in SYMBOLS.items():
-        name = name.replace(symbol, word)
-    name = unicodedata.normalize("NFKD", WORD_BORDER.sub("_", name)).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "value"
-    if not name[0].isalpha() or name in RESERVED:
-        name = f"x_{name}"
-    return name[:63].rstrip("_")
 
 
 def metric_from(name: str) -> str:

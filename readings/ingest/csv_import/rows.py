@@ -1,6 +1,5 @@
 """Makes readings from the rows of a file."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import IO, NamedTuple
@@ -17,6 +16,7 @@ from readings.ingest.csv_import.problems import InvalidFile, Problem
 from readings.ingest.csv_import.records import Lines, read_records
 from readings.ingest.payloads import InvalidReading, reading_id
 from readings.log.entries import NewReading
+from readings.log.ids import derived_id
 
 SEPARATOR_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "|"}
 
@@ -117,11 +117,6 @@ class Rows:
 
 
 def identity(device_id: str, timestamp: datetime, values: dict[str, float]) -> UUID:
-    """The id for a row without one. Equal rows get equal ids, so that no row is stored twice.
-
-    A UUID of version 8 (RFC 9562, section 5.8), ordered by time like version 7, which keeps the index fast.
-    """
+    """The id for a row without one. Equal rows get equal ids, so that no row is stored twice."""
     text = f"{device_id}|{timestamp.isoformat()}|{sorted([(name, float(value)) for name, value in values.items()])}"
-    bits = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=10).digest())
-    head = int(timestamp.timestamp() * 1000) << 80 | 0x8 << 76 | (bits >> 62 & 0xFFF) << 64
-    return UUID(int=head | 1 << 63 | bits & (1 << 62) - 1)
+    return derived_id(text.encode(), milliseconds=int(timestamp.timestamp() * 1000))

@@ -278,7 +278,7 @@ def test_a_flood_of_kinds_is_forgotten_beyond_the_bound():
     assert len(noted) == refused_posts.WAITING_OF_A_SENDER["fleet"]
     for n in range(3000):
         noted.note(nobody(n, address=f"10.{n // 250}.{n % 250}.1"), now=timezone.now())
-    assert noted.of_callers["nobody", False] == refused_posts.WAITING_OF_A_CALLER["nobody"]
+    assert noted.of_callers["nobody", "refused"] == refused_posts.WAITING_OF_A_CALLER["nobody"]
 
 
 def test_a_flood_leaves_room_for_all_others_in_memory_too():

@@ -128,7 +128,7 @@ def test_the_last_24_hours_are_the_default(admin, device):
         *(("points", value) for value in ("0", "-1", "10001", "many", "", "1.5")),
         *(("tz", value) for value in ("", "Berlin", "+02:00", "europe/berlin", "../../etc/passwd", "\x00", "UTC\n")),
         *(("fill", value) for value in ("", "0", "previous")),
-        *(("limit", "5"), ("cursor", "x"), ("format", "csv"), ("interval", "1h")),
+        *(("limit", "5"), ("cursor", "x"), ("format", "xml"), ("interval", "1h")),
     ],
     ids=lambda text: repr(text)[:24],
 )  # fmt: skip

@@ -20,7 +20,7 @@ from readings.log.entries import NewReading
 from readings.log.recording import record
 from readings.models import Reading, Rollup
 from readings.statistics import aggregation
-from readings.statistics.aggregation import Answer, Statistics, aggregate
+from readings.statistics.aggregation import Answer, Statistics, aggregate, aggregate_each
 from readings.statistics.buckets import Bucket, parse_bucket
 from readings.statistics.statement import Question
 from readings.statistics.tiers import HOURS, MINUTES, Tier
@@ -37,7 +37,7 @@ def roll_all_up() -> None:
 
 
 def answered(start: datetime, end: datetime, bucket: Bucket | None = None, device_id: str = "mote-1") -> Answer:
-    return aggregate(Question(device_id, start, end, None, bucket), state_of(device_id))
+    return aggregate(Question(start, end, None, bucket), state_of(device_id))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -106,7 +106,7 @@ class TestSteps:
             start, end = at(100), at(8000)
             bucket = parse_bucket(text, start=start, end=end, points=500, tz=ZoneInfo(tz))
             with CaptureQueriesContext(connection) as queries:
-                found = aggregate(Question("mote-1", start, end, None, bucket), state)
+                found = aggregate(Question(start, end, None, bucket), state)
             assert len(queries) == 1
             assert sum(metrics["pm"].count for metrics in found.by_bucket.values()) == 878 - 12 + 11
 
@@ -173,11 +173,11 @@ class Model:
         self.readings: dict[str, list[tuple[datetime, dict[str, float]]]] = {name: [] for name in DEVICES}
         self.raw_from: dict[str, datetime | None] = dict.fromkeys(DEVICES)
 
-    def expected(self, question: Question) -> dict[datetime, dict[str, Statistics]]:
+    def expected(self, question: Question, device_id: str) -> dict[datetime, dict[str, Statistics]]:
         """Computed by brute force: each reading in its bucket; before `raw_from` at the start of its hour."""
         found: dict[datetime, dict[str, Statistics]] = {}
-        raw_from = self.raw_from[question.device_id]
-        for moment, sent in self.readings[question.device_id]:
+        raw_from = self.raw_from[device_id]
+        for moment, sent in self.readings[device_id]:
             counted = moment
             if raw_from is not None and moment < raw_from:
                 hour = moment.replace(minute=0, second=0, microsecond=0)
@@ -258,10 +258,16 @@ class TestAgainstBruteForce(TransactionTestCase):
                 name,
                 start=start, end=end, points=500, tz=ZoneInfo(zone), whole_hours=whole_hours,
             )  # fmt: skip
-        question = Question(device_id, start, end, metrics, bucket)
+        question = Question(start, end, metrics, bucket)
         with patch.object(aggregation, "BEHIND_MAX", behind_max):
             found = aggregate(question, state_of(device_id))
-        expected = model.expected(question)
+            # The same question about all devices in one statement.
+            each = aggregate_each(question, [state_of(device) for device in DEVICES])
+        self.compare(found, model.expected(question, device_id))
+        for device in DEVICES:
+            self.compare(each[device], model.expected(question, device))
+
+    def compare(self, found: Answer, expected: dict[datetime, dict[str, Statistics]]) -> None:
         assert set(found.by_bucket) == set(expected)
         for begin, by_metric in expected.items():
             assert set(found.by_bucket[begin]) == set(by_metric)

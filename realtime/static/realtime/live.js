@@ -4,6 +4,7 @@
 //     onSeen(lastSeenAt) {…}, onState(state, detail, heardAt) {…} });
 //   const stop = watchFleet({ onReadings(deviceId, readings, lastSeenAt) {…}, onStatus(deviceId, status) {…},
 //     onSeen(deviceId, lastSeenAt) {…}, onState(state, detail, heardAt) {…} });
+//   const stop = watchAlarms({ onAlarms(alarms, open) {…}, onAlarm(event, alarm, open) {…}, onState(state, detail, heardAt) {…} });
 //
 // `after` is the seq of the last reading that the caller has, in the log with the UUID `log` (without `log`: in the current log).
 // Without `after` only new readings are delivered; for the fleet that is always so. A device that was erased and registered
@@ -12,6 +13,9 @@
 // `lastSeenAt` is the time at which the server last received something from the device; `onSeen` gets it when first known
 // and after each change (null: never), `onReadings` only with readings that the device has just sent (null: others).
 // States: "connecting", "catching up", "live", "disconnected" (will reconnect), "refused" (for good; detail says why).
+// All three take `onAlarms` and `onAlarm`. `onAlarms` gets the open alarms, the newest 100 at most, and how many are open;
+// first, after each reconnection, and when a change was missed. It replaces what was known. `onAlarm` gets each change:
+// "opened", "resolved" or "acknowledged", the alarm as the API returns it, and how many are open after it.
 // `heardAt` is the time of the server's last frame in milliseconds; null before the first one.
 // `base` is the server's origin. On a page of another origin, `ticket` returns a promise of a ticket for each connection.
 // The protocol: docs/live.md.
@@ -21,7 +25,7 @@ import { connect } from "./connection.js";
 // With the longest device ids and their logs this is 48,000 characters; the server accepts 65,536.
 const POSITIONS_PER_MESSAGE = 250;
 
-export function watch(deviceId, { after = null, log: id = null, onReadings, onStatus, onSeen, onState, base, ticket }) {
+export function watch(deviceId, { after = null, log: id = null, onReadings, onStatus, onSeen, onAlarms, onAlarm, onState, base, ticket }) {
   const log = { id, position: after, target: 0, status: null, seen: undefined };
   return connect({
     base,
@@ -30,6 +34,7 @@ export function watch(deviceId, { after = null, log: id = null, onReadings, onSt
     path: `subscribe/${encodeURIComponent(deviceId)}`,
     query: () => (log.position === null ? {} : log.id ? { after: log.position, log: log.id } : { after: log.position }),
     onFrame(frame, connection) {
+      if (tellAlarms(frame, onAlarms, onAlarm)) return;
       if (frame.type === "subscribed") {
         log.target = frame.last_seq;
         follow(log, frame.log);
@@ -43,7 +48,7 @@ export function watch(deviceId, { after = null, log: id = null, onReadings, onSt
   });
 }
 
-export function watchFleet({ onReadings, onStatus, onSeen, onState, base, ticket }) {
+export function watchFleet({ onReadings, onStatus, onSeen, onAlarms, onAlarm, onState, base, ticket }) {
   const logs = new Map();
   let complete = false; // whether the server has named every log of the fleet
   let behind = new Set();
@@ -93,6 +98,7 @@ export function watchFleet({ onReadings, onStatus, onSeen, onState, base, ticket
     path: "subscribe",
     query: () => (known().length || complete ? { resume: true } : {}),
     onFrame(frame, connection) {
+      if (tellAlarms(frame, onAlarms, onAlarm)) return;
       if (frame.type === "subscribed") {
         behind = new Set();
         connection.listed = false;
@@ -111,6 +117,26 @@ export function watchFleet({ onReadings, onStatus, onSeen, onState, base, ticket
       connection.say(connection.listed && !behind.size ? "live" : "catching up");
     },
   });
+}
+
+export function watchAlarms({ onAlarms, onAlarm, onState, base, ticket }) {
+  return connect({
+    base,
+    ticket,
+    onState,
+    path: "subscribe",
+    query: () => ({ only: "alarms" }),
+    onFrame(frame, connection) {
+      if (tellAlarms(frame, onAlarms, onAlarm)) connection.say("live");
+    },
+  });
+}
+
+// Passes on a frame about alarms. Returns whether it is one.
+function tellAlarms({ type, event, alarm, alarms, open }, onAlarms, onAlarm) {
+  if (type === "alarms") onAlarms?.(alarms, open);
+  else if (type === "alarm") onAlarm?.(event, alarm, open);
+  return type === "alarms" || type === "alarm";
 }
 
 // Sets the log that the following frames belong to. If it is another log than before, it starts at its first reading.

@@ -5,6 +5,7 @@ import { arcs, Element, LETTER } from "./dom.js";
 import { doubles, ranges } from "./doubles.js";
 
 const { Chart } = await import("../../static/realtime/device/chart.js");
+const { Catalogue } = await import("../../static/realtime/metrics.js");
 const { Panel } = await import("../../static/realtime/device/panel.js");
 
 const BOUNDS = { start: 1_700_000_000, end: 1_700_003_600 };
@@ -90,8 +91,8 @@ test("a lone value is a point where values are dense, and a bar if its bucket ha
 test("an exception in one chart is shown in its card, and the others are drawn", (context) => {
   const logged = context.mock.method(console, "error", nothing);
   const cards = ["temperature", "humidity", "voltage"].map((metric) => {
-    const card = new Panel({ content: { firstElementChild: new Element() } }, metric, "", actions);
-    card.begin();
+    const card = new Panel({ content: { firstElementChild: new Element() } }, metric, new Catalogue(), actions);
+    card.setOpen(true);
     return card;
   });
   const metrics = { temperature: { min: 1, max: 3, avg: 2 }, humidity: { min: 1, max: 3, get avg() { throw new Error("no average"); } }, voltage: { min: 3, max: 3, avg: 3 } };

@@ -5,6 +5,7 @@ import { beforeEach, test } from "node:test";
 import { Choice, counts } from "../../static/realtime/fleet/choice.js";
 import { Device } from "../../static/realtime/fleet/device.js";
 import { Sparklines } from "../../static/realtime/fleet/sparklines.js";
+import { Catalogue } from "../../static/realtime/metrics.js";
 
 const NOW = Date.UTC(2026, 4, 9, 12);
 const backlog = JSON.parse(readFileSync(new URL("./data/backlog.json", import.meta.url)));
@@ -49,6 +50,16 @@ test("by a metric the largest comes first, and last what does not have it", () =
 test("the last seen comes first", () => {
   const devices = [device("never", { seen: null }), device("old", { seen: -90 }), device("new", { seen: -1 })];
   assert.deepEqual(shown("sort=seen", devices), ["new", "old", "never"]);
+});
+
+test("devices with open alarms can be chosen and come first, the most severe before the most", () => {
+  const devices = [device("none"), device("many"), device("severe"), device("few")];
+  for (const [n, alarms] of [[1, [9, "info"]], [2, [1, "critical"]], [3, [2, "info"]]]) assert.equal(devices[n].mark(alarms), true);
+  assert.equal(devices[1].mark([9, "info"]), false);
+  assert.deepEqual(shown("sort=alarms", devices), ["severe", "many", "few", "none"]);
+  assert.deepEqual(shown("alarms=open", devices), ["few", "many", "severe"]);
+  assert.equal(devices[1].mark(null), true);
+  assert.deepEqual(shown("alarms=open", devices), ["few", "severe"]);
 });
 
 test("a search finds devices by every word, in id or name", () => {
@@ -124,10 +135,11 @@ test("the status is what the server told", () => {
   assert.equal(off.status, "deactivated");
 });
 
-test("values with a unit are shown first, in its order, others with their name", () => {
-  const known = device("a", { values: { soil_moisture: 0.5, humidity: 40, temperature: 20 } });
-  assert.deepEqual(known.shown({ temperature: "°C", humidity: "%" }), [
-    ["20", "°C", "temperature"], ["40", "%", "humidity"], ["0.5", "soil moisture", "soil_moisture"],
+test("values are shown in the order of the catalogue, those without a unit with their label", () => {
+  const known = device("a", { values: { soil_moisture: 0.5, valve: 1, humidity: 40, temperature: 20.04 } });
+  const catalogue = new Catalogue({ temperature: ["", "°C", 1, 10, null, null], humidity: ["", "%", null, 5, null, null], valve: ["Main valve", "", 0, 7, null, null] });
+  assert.deepEqual(known.shown(catalogue), [
+    ["40", "%", "humidity"], ["1", "Main valve", "valve"], ["20.0", "°C", "temperature"], ["0.5", "soil moisture", "soil_moisture"],
   ]);
 });
 

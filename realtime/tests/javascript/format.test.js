@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { ago, localMoment, metricName, number, utc, whole } from "../../static/realtime/format.js";
+import { ago, duration, localMoment, metricName, number, utc, whole } from "../../static/realtime/format.js";
 import { doubles } from "./doubles.js";
 
 const NOW = Date.UTC(2026, 4, 9, 12, 0, 0);
@@ -10,7 +10,7 @@ const NOW = Date.UTC(2026, 4, 9, 12, 0, 0);
 // devices/metrics.py writes the same texts: realtime/tests/pages/test_numbers.py
 test("a number is shown as people write it", () => {
   const cases = JSON.parse(readFileSync(new URL("numbers.json", import.meta.url), "utf8"));
-  assert.deepEqual(cases.map(([value]) => [value, number(value)]), cases);
+  assert.deepEqual(cases.map(([value, , ...decimals]) => [value, number(value, ...decimals), ...decimals]), cases);
 });
 
 test("no number loses a digit before its point, and none is shown as minus zero", () => {
@@ -49,4 +49,10 @@ test("a local moment has the year only where it is another one", () => {
   assert.doesNotMatch(localMoment(new Date(thisYear, 4, 9, 12, 5)), new RegExp(thisYear));
   assert.match(localMoment(new Date(2001, 4, 9, 12, 5)), /^9 May 2001,? 12:05$/);
   assert.match(localMoment(new Date(2001, 4, 9, 0, 5, 7), { seconds: true }), /00:05:07$/);
+});
+
+test("a length of time has the largest unit that is exact", () => {
+  assert.deepEqual([1, 30, 60, 90, 300, 3600, 5400, 7200, 86_400, 604_800].map(duration), [
+    "1 s", "30 s", "1 min", "90 s", "5 min", "1 h", "90 min", "2 h", "1 d", "7 d",
+  ]);
 });

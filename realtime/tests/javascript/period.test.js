@@ -48,6 +48,25 @@ test("a chosen range moves on with the time and is kept in the address", (contex
   assert.equal(changes, 1);
 });
 
+test("a zoomed period is kept in the address, until a range is chosen", (context) => {
+  const zoomed = period(context);
+  zoomed.zoom(NOW - 300, NOW - 200);
+  const query = new URL(addresses.at(-1)).searchParams;
+  assert.deepEqual([query.get("start"), query.get("end")], [NOW - 300, NOW - 200].map((moment) => new Date(moment * 1000).toISOString()));
+  globalThis.location = addresses.at(-1);
+  const again = period(context);
+  assert.deepEqual(again.bounds(), { start: NOW - 300, end: NOW - 200 });
+  again.choose("7d");
+  assert.equal(new URL(addresses.at(-1)).search, "?range=7d");
+});
+
+test("a period in the address that is none is ignored", (context) => {
+  for (const query of ["start=never&end=2026-05-09", "start=2026-05-09&end=2026-05-08", "start=2026-05-09", "start=1969-01-01&end=2026-01-01"]) {
+    globalThis.location = `http://localhost/live/mote-1/?${query}`;
+    assert.equal(period(context).following, true, query);
+  }
+});
+
 test("an earlier reading moves the beginning of the log, a later one does not", (context) => {
   const all = period(context, { range: "all" });
   all.include(NOW - 10);

@@ -21,6 +21,7 @@ class Element {
 
 globalThis.document = { createElement: () => new Element(), querySelectorAll: () => [] };
 globalThis.setInterval = () => {}; // of times.js
+const { Catalogue } = await import("../../static/realtime/metrics.js");
 const { Recent } = await import("../../static/realtime/device/recent.js");
 
 let recent;
@@ -30,7 +31,7 @@ const at = (seconds, seq, temperature) => ({
 });
 
 beforeEach(() => {
-  recent = new Recent({ tHead: new Element(), tBodies: [new Element()] });
+  recent = new Recent({ tHead: new Element(), tBodies: [new Element()] }, new Catalogue({ temperature: ["", "°C", 1, 10, null, null] }));
 });
 
 test("the newest reading is on top, whatever came last", () => {
@@ -57,4 +58,11 @@ test("a reading that the page has already is shown once", () => {
   recent.add([at(0, 1, 20), at(1, 2, 21)], ["temperature"]);
   recent.add([at(1, 2, 21), at(2, 3, 22)], ["temperature"]);
   assert.deepEqual(shown(), [3, 2, 1]);
+});
+
+test("the table has labels with units, and the decimals of the catalogue", () => {
+  recent.add([at(0, 1, 20)], ["temperature", "soil_moisture"]);
+  const texts = (row) => row.children.map(({ textContent }) => textContent);
+  assert.deepEqual(texts(recent.table.tHead.children[0]), ["#", "When", "temperature (°C)", "soil moisture"]);
+  assert.deepEqual(texts(recent.table.tBodies[0].children[0]).slice(2), ["20.0", ""]);
 });

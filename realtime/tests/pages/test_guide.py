@@ -62,12 +62,33 @@ def test_what_is_in_a_document_is_text():
 
 def test_there_is_code_for_every_kind_of_device_with_the_address_and_the_key_in_it():
     found = snippets(address="http://10.1.2.3:8000", key="tlm_secret")
-    assert [s.title for s in found] == ["curl", "Python", "Arduino", "MicroPython", "ESPHome", "Home Assistant"]
+    own = ["curl", "Python", "Arduino", "MicroPython", "ESPHome", "Home Assistant"]
+    doors = ["Telegraf", "Home Assistant (InfluxDB)", "The Things Stack", "InfluxDB client"]
+    assert [s.title for s in found] == own + doors
     for snippet in found:
-        assert "http://10.1.2.3:8000/api/v1/ingest" in snippet.code
+        if snippet.title in own:
+            assert "http://10.1.2.3:8000/api/v1/ingest" in snippet.code
+        elif snippet.title != "Home Assistant (InfluxDB)":
+            assert "http://10.1.2.3:8000" in snippet.code
         assert "tlm_secret" in snippet.code
         assert "127.0.0.1" not in snippet.code
         assert snippet.intro
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port", "ssl"),
+    [
+        ("http://10.1.2.3:8000", "10.1.2.3", 8000, False),
+        ("https://telemetry.example.net", "telemetry.example.net", 443, True),
+        ("http://telemetry.local", "telemetry.local", 80, False),
+    ],
+)
+def test_a_configuration_with_the_parts_of_the_address_has_them_too(address, host, port, ssl):
+    (found,) = (s for s in snippets(address=address, key="tlm_secret") if s.title == "Home Assistant (InfluxDB)")
+    influxdb = yaml.safe_load(found.code)["influxdb"]
+
+    assert (influxdb["host"], influxdb["port"], influxdb["ssl"]) == (host, port, ssl)
+    assert influxdb["token"] == "tlm_secret"
 
 
 def test_without_a_key_its_place_is_left():

@@ -15,9 +15,19 @@ pytestmark = pytest.mark.once
 CASES = json.loads((Path(__file__).parents[1] / "javascript/numbers.json").read_text())
 
 
-@pytest.mark.parametrize(("value", "text"), CASES)
-def test_a_number_is_shown_as_people_write_it(value, text):
-    assert shown(value) == text
+@pytest.mark.parametrize("case", CASES)
+def test_a_number_is_shown_as_people_write_it(case):
+    value, text, *decimals = case
+    assert shown(value, *decimals) == text
+
+
+@given(st.floats(-1e6, 1e6), st.integers(0, 10))
+@example(-0.0, 0)
+def test_a_number_has_the_decimals_that_are_asked_for(value, decimals):
+    text = shown(value, decimals)
+    assert len(text.partition(".")[2]) == decimals
+    assert abs(float(text.replace(",", "")) - value) <= 0.5001 * 10.0**-decimals
+    assert not (text.startswith("-") and float(text.replace(",", "")) == 0)
 
 
 @given(st.floats(-LARGEST_VALUE, LARGEST_VALUE) | st.integers(-(2**53), 2**53).map(float) | st.floats(-1e5, 1e5))

@@ -38,7 +38,7 @@ class QuickFlush(flush.Command):
 
 def install() -> QuickFlush:
     command = QuickFlush()
-    get_commands()["flush"] = command
+    get_commands()["flush"] = command  # type: ignore[assignment]  # as call_command accepts it
     return command
 
 

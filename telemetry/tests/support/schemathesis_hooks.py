@@ -45,9 +45,16 @@ def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool
     if failure.code == "ST201" and (case.path_parameters or {}).get("device_id") in (READ, CHANGED):
         violations = [line for line in failure.message.splitlines() if line.strip().startswith("- ")]
         return not violations or not all(map(is_undone, violations))
+    if failure.code in ("ST201", "ST202") and is_door(case.operation.path):
+        # A door takes any media type and skips what it cannot store; the grammar of lines is no JSON Schema.
+        return False
     if failure.code == "ST202" and response.status_code == 422:
         return not all(is_beyond_the_schema(error, case) for error in response.json()["errors"])
     return True
+
+
+def is_door(path: str) -> bool:
+    return path in ("/write", "/query", "/ping") or "/doors/" in path or path.endswith(("/v2/write", "/telemetry"))
 
 
 def is_undone(violation: str) -> bool:

@@ -1,10 +1,10 @@
 // The chart of one metric: the average as a line, inside a band from minimum to maximum.
 
-import { number } from "../format.js";
 import { ticks, valueRange } from "../scale.js";
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { momentLabels, valueLabels, widest } from "./axes.js";
 import { loneIndexes } from "./isolated.js";
+import { drawBands, drawLines, reach } from "./marks.js";
 
 const HEIGHT = 168;
 const FONT = "12px system-ui, sans-serif";
@@ -13,12 +13,13 @@ const LABEL_GAP = 12; // between a label of the vertical axis, the axis and the 
 const LEAST_PADDING = 8;
 const LONE_WIDTH = 5; // of the bar from minimum to maximum of a lone bucket
 const [MAXIMUM, MINIMUM, AVERAGE] = [1, 2, 3]; // the series
-const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
+export const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
 const together = uPlot.sync("device"); // all charts share one cursor
 
 export class Chart {
-  constructor(box, { onZoom, onReset, onPoint, label }) {
-    Object.assign(this, { box, label, actions: { onZoom, onReset, onPoint } });
+  // `far`: the vertical axis reaches to every line, however far from the values it is.
+  constructor(box, { onZoom, onReset, onPoint, label, far = false }) {
+    Object.assign(this, { box, label, far, actions: { onZoom, onReset, onPoint }, marks: { bands: [], lines: [] } });
     this.begin();
     this.resizing = new ResizeObserver(() => this.plot.batch(() => this.plot.setSize(this.size())));
     this.resizing.observe(box);
@@ -45,11 +46,13 @@ export class Chart {
       ...this.size(),
       legend: { show: false },
       cursor: { y: false, sync: { key: together.key }, drag: { x: true, y: false, setScale: false }, points: { size: 7, fill: color("--accent") } },
-      scales: { x: { time: true }, y: { range: (_, low, high) => valueRange(low, high) } },
+      scales: { x: { time: true }, y: { range: (_, low, high) => valueRange(...reach(low, high, this.marks.lines, this.far)) } },
       ...axesAndPadding(),
       ...seriesAndBands(),
       hooks: {
         ready: [(plot) => plot.over.addEventListener("dblclick", onReset)],
+        drawClear: [(plot) => drawBands(plot, this.marks.bands)],
+        draw: [(plot) => drawLines(plot, this.marks.lines)],
         drawSeries: [(plot, series) => series === AVERAGE && drawLoneBars(plot)],
         setSelect: [
           (plot) => {
@@ -72,6 +75,12 @@ export class Chart {
     });
   }
 
+  // Bands in which an alarm was open, { start, end, severity } in seconds (end null: still open), and lines at the
+  // thresholds of rules, { value, severity }. `draw` has to be called after it.
+  mark(marks) {
+    this.marks = marks;
+  }
+
   move(bounds) {
     this.plot.batch(() => this.plot.setScale("x", { min: bounds.start, max: bounds.end }));
   }
@@ -82,7 +91,7 @@ export class Chart {
 }
 
 // The axes make room for their labels: the vertical axis by its width, the horizontal one by the padding on the right.
-function axesAndPadding() {
+export function axesAndPadding() {
   const axis = { stroke: color("--muted"), ticks: { show: false }, font: FONT, grid: { stroke: color("--line"), width: 1 } };
   let beyond = 0; // half the width of a label of the horizontal axis
   const moments = (_, values, axisIndex, space, step) => {
@@ -143,7 +152,7 @@ function pointAt({ cursor, data }) {
   return { moment: data[0][n] * 1000, max: data[1][n], min: data[2][n], avg: data[3][n] };
 }
 
-export function readout({ min, max, avg }, unit) {
-  const value = `${number(avg)} ${unit}`.trim();
-  return min === max ? value : `${value} (${number(min)} to ${number(max)})`;
+export function readout({ min, max, avg }, metric, catalogue) {
+  const value = catalogue.text(metric, avg);
+  return min === max ? value : `${value} (${catalogue.number(metric, min)} to ${catalogue.number(metric, max)})`;
 }

@@ -1,18 +1,21 @@
-// The period that the page shows: a range that ends now and moves with the clock, or a fixed one after zooming.
+// The period that the page shows: a range that ends now and moves with the clock, or a fixed one after zooming. It is kept in
+// the address, as `range=24h` or as `start=…&end=…`, so that a link shows the same period.
 
 export const RANGES = { "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "1y": 365 * 86_400, all: null };
 const SHORTEST_SECONDS = 10;
 const SHORTEST_LOG_SECONDS = 60;
 const EARLIEST = 0; // the log holds no earlier reading (readings/windows.py)
 
-// All moments are in seconds since the epoch. `began`: the time of the first reading; null while there is none.
+// All moments are in seconds since the epoch. `began`: the time of the first reading; null while there is none. `first`: the
+// range without a choice; by default it depends on `began`, which the range `all` needs.
 export class Period {
-  constructor(onChange, began) {
+  constructor(onChange, began, first = null) {
     this.onChange = onChange;
     this.began = began;
-    this.name = new URL(location).searchParams.get("range");
-    if (!Object.hasOwn(RANGES, this.name)) this.name = this.usual();
-    this.fixed = null;
+    const given = new URL(location).searchParams;
+    this.name = given.get("range");
+    if (!Object.hasOwn(RANGES, this.name) || (first && this.name === "all")) this.name = first ?? this.usual();
+    this.fixed = fixedOf(given);
   }
 
   // If the log is younger than an hour, show all of it, because an hour would be mostly empty.
@@ -38,10 +41,24 @@ export class Period {
   choose(name) {
     this.name = name;
     this.fixed = null;
-    const address = new URL(location);
-    address.searchParams.set("range", name);
-    history.replaceState(null, "", address);
+    this.remember({ range: name, start: null, end: null });
     this.onChange();
+  }
+
+  // Shows exactly this period.
+  pick(start, end) {
+    this.fixed = { start, end };
+    this.remember({ start: new Date(start * 1000).toISOString(), end: new Date(end * 1000).toISOString() });
+    this.onChange();
+  }
+
+  remember(parameters) {
+    const address = new URL(location);
+    for (const [name, value] of Object.entries(parameters)) {
+      if (value === null) address.searchParams.delete(name);
+      else address.searchParams.set(name, value);
+    }
+    history.replaceState(null, "", address);
   }
 
   zoom(start, end) {
@@ -50,8 +67,8 @@ export class Period {
     const half = Math.max((end - start) / 2, SHORTEST_SECONDS / 2);
     const last = Math.min(middle + half, now);
     const first = Math.max(middle - half, EARLIEST);
-    if (last - first >= SHORTEST_SECONDS) this.fixed = { start: first, end: last };
-    this.onChange();
+    if (last - first >= SHORTEST_SECONDS) this.pick(first, last);
+    else this.onChange();
   }
 
   // Moves the window by a part of its length: earlier (-0.5) or later (0.5). When its end passes now, it follows the clock again.
@@ -71,4 +88,9 @@ export class Period {
     const middle = (start + end) / 2;
     this.zoom(middle - length / 2, middle + length / 2);
   }
+}
+
+function fixedOf(parameters) {
+  const [start, end] = ["start", "end"].map((name) => Date.parse(parameters.get(name) ?? "") / 1000);
+  return start >= EARLIEST && start < end ? { start, end } : null; // false for NaN
 }

@@ -1,14 +1,15 @@
 // The table of the readings that are newest by their own time, newest first.
 
-import { metricName, number, whole } from "../format.js";
+import { whole } from "../format.js";
 import { byTime } from "../newest.js";
 import { setTime } from "../times.js";
 
 const SHOWN = 12;
 
 export class Recent {
-  constructor(table) {
+  constructor(table, catalogue) {
     this.table = table;
+    this.catalogue = catalogue;
     this.metrics = [];
     this.readings = []; // newest first
   }
@@ -21,7 +22,7 @@ export class Recent {
   }
 
   render() {
-    const heads = ["#", "When", ...this.metrics.map(metricName)].map((text, n) => cell("th", text, n > 1));
+    const heads = ["#", "When", ...this.metrics.map((metric) => this.catalogue.heading(metric))].map((text, n) => cell("th", text, n > 1));
     for (const head of heads) head.scope = "col";
     this.table.tHead.replaceChildren(row(heads));
     this.table.tBodies[0].replaceChildren(...this.readings.map((reading) => row(this.cells(reading))));
@@ -32,7 +33,7 @@ export class Recent {
     setTime(time, Date.parse(reading.timestamp));
     const when = cell("td", "");
     when.append(time);
-    const values = this.metrics.map((metric) => cell("td", metric in reading ? number(reading[metric]) : "", true));
+    const values = this.metrics.map((metric) => cell("td", metric in reading ? this.catalogue.number(metric, reading[metric]) : "", true));
     return [cell("td", whole(reading.seq)), when, ...values];
   }
 }

@@ -4,15 +4,17 @@ const CADENCE_POINTS = 5; // from this many points on, the device's usual interv
 const GAP_CADENCES = 2.5; // a device is late after two intervals
 const GAP_BUCKETS = 1.5;
 
-// { start, end, bucketSeconds, buckets: [{ start, metrics }], totals: { metric: statistics } }; moments in seconds.
-export async function load(deviceId, { start, end }, points, signal) {
+// { start, end, bucket, bucketSeconds, buckets: [{ start, metrics }], totals: { metric: statistics } }; moments in seconds.
+// `metrics`: those with buckets, or null for all. Totals are of all metrics.
+export async function load(deviceId, { start, end }, points, metrics, signal) {
   const window = { start: new Date(start * 1000).toISOString(), end: new Date(end * 1000).toISOString() };
+  const only = metrics ? { metrics: metrics.join(",") } : {};
   const [inBuckets, inAll] = await Promise.all([
-    ask(deviceId, { ...window, bucket: "auto", points }, signal),
+    metrics?.length === 0 ? { bucket: "1d", buckets: [] } : ask(deviceId, { ...window, ...only, bucket: "auto", points }, signal),
     ask(deviceId, window, signal),
   ]);
   const buckets = inBuckets.buckets.map((bucket) => ({ start: Date.parse(bucket.start) / 1000, metrics: bucket.metrics }));
-  return { start, end, bucketSeconds: secondsOf(inBuckets.bucket), buckets, totals: inAll.metrics };
+  return { start, end, bucket: inBuckets.bucket, bucketSeconds: secondsOf(inBuckets.bucket), buckets, totals: inAll.metrics };
 }
 
 async function ask(deviceId, parameters, signal) {
@@ -24,7 +26,7 @@ async function ask(deviceId, parameters, signal) {
   throw new Error(problem?.detail ?? `The server answered with status ${response.status}.`);
 }
 
-function secondsOf(bucket) {
+export function secondsOf(bucket) {
   return Number(bucket.slice(0, -1)) * { s: 1, m: 60, h: 3600, d: 86_400 }[bucket.at(-1)];
 }
 

@@ -1,5 +1,6 @@
 // Which devices are shown, and in which order. Kept in the URL, so that a view can be shared.
 
+import { SEVERITIES } from "../alarms/words.js";
 import { STATUSES } from "../status.js";
 import { keyOf } from "./tags.js";
 
@@ -13,6 +14,7 @@ export class Choice {
     this.search = query.get("search") ?? "";
     this.status = query.get("status") ?? "";
     this.sort = query.get("sort") ?? "name";
+    this.alarms = query.get("alarms") === "open" ? "open" : ""; // only devices with open alarms
     this.tags = new Map(query.getAll("tag").map((tag) => [keyOf(tag), tag])); // key → name
   }
 
@@ -22,7 +24,7 @@ export class Choice {
 
   remember() {
     const address = new URL(location);
-    for (const key of ["search", "status", "sort"]) {
+    for (const key of ["search", "status", "alarms", "sort"]) {
       const value = this[key];
       if (value && value !== "name") address.searchParams.set(key, value);
       else address.searchParams.delete(key);
@@ -44,19 +46,24 @@ export class Choice {
     return devices.filter((device) => keys.every((key) => device.keys.has(key)) && words.every((word) => device.text.includes(word)));
   }
 
+  // Only devices of the chosen status, and with open alarms if that is chosen.
   ofStatus(devices) {
-    return devices.filter((device) => !this.status || device.status === this.status);
+    return devices.filter((device) => (!this.status || device.status === this.status) && (!this.alarms || device.alarms));
   }
 
   comparison() {
     const by = {
       name: (a, b) => name(a).localeCompare(name(b), "en", { numeric: true }),
       status: (a, b) => ORDER_OF_STATUS.indexOf(a.status) - ORDER_OF_STATUS.indexOf(b.status),
+      alarms: (a, b) => urgency(b.alarms) - urgency(a.alarms),
       seen: (a, b) => (b.seen ?? -1) - (a.seen ?? -1),
     }[this.sort] ?? ((a, b) => (b.values[this.sort] ?? -Infinity) - (a.values[this.sort] ?? -Infinity) || 0);
     return (a, b) => by(a, b) || byId(a, b);
   }
 }
+
+// The most severe alarms first, then the most alarms.
+const urgency = (alarms) => (alarms ? (SEVERITIES.length - SEVERITIES.indexOf(alarms[1])) * 1e6 + alarms[0] : 0);
 
 // The number of devices by status: those in STATUSES, and any other that occurs.
 export function counts(devices) {

@@ -1,6 +1,5 @@
 // The state of one device on the page, from the page's own list and from the socket.
 
-import { number } from "../format.js";
 import { replaces } from "../newest.js";
 
 export class Device {
@@ -12,6 +11,7 @@ export class Device {
     this.told = status;
     this.tags = []; // [{name, key, colour}]
     this.keys = new Set();
+    this.alarms = null; // [number of open alarms, highest severity]
     this.describe(name);
     this.hear(seen);
     this.judge();
@@ -41,6 +41,13 @@ export class Device {
     return true;
   }
 
+  // Returns whether the open alarms have changed.
+  mark(alarms) {
+    if (String(alarms) === String(this.alarms)) return false;
+    this.alarms = alarms;
+    return true;
+  }
+
   take(readings, lastSeenAt = null) {
     for (const { id, seq, timestamp, ...values } of readings) {
       if (!replaces({ timestamp, seq }, this.latest, lastSeenAt)) continue; // measured earlier
@@ -49,14 +56,11 @@ export class Device {
     }
   }
 
-  // [[text, unit, metric]] of the latest values: first those with a unit, then the others with their name as the unit.
-  shown(units) {
-    const known = Object.keys(units).filter((metric) => metric in this.values);
-    const others = Object.keys(this.values).filter((metric) => !Object.hasOwn(units, metric)).sort();
-    return [
-      ...known.map((metric) => [number(this.values[metric]), units[metric], metric]),
-      ...others.map((metric) => [number(this.values[metric]), metric.replaceAll("_", " "), metric]),
-    ];
+  // [[text, unit, metric]] of the latest values in the order of the catalogue. Without a unit, the label is in its place.
+  shown(catalogue) {
+    return catalogue
+      .inOrder(Object.keys(this.values))
+      .map((metric) => [catalogue.number(metric, this.values[metric]), catalogue.unit(metric) || catalogue.label(metric), metric]);
   }
 
   // The metric that the sparkline shows.

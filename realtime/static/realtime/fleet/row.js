@@ -2,6 +2,7 @@
 
 import { ago, utc } from "../format.js";
 import { clock } from "../outage.js";
+import { plural } from "../plural.js";
 import { isFlat } from "../scale.js";
 import { showStatus } from "../status.js";
 
@@ -12,14 +13,18 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export class Row {
   // `outage.since`: the moment from which on nothing is known of the devices, or null.
-  constructor(units, outage) {
-    this.units = units;
+  constructor(catalogue, outage) {
+    this.catalogue = catalogue;
     this.outage = outage;
     this.root = make("div", "fleet-row", "row");
     this.device = cell(this.root, "device");
     this.link = this.device.appendChild(make("a"));
     this.small = this.device.appendChild(make("small"));
-    this.status = cell(this.root, "").appendChild(make("span", "status"));
+    const state = cell(this.root, "state");
+    this.status = state.appendChild(make("span", "status"));
+    this.mark = state.appendChild(make("span", "severity mark"));
+    this.mark.append(document.createTextNode(""), make("span", "hidden-visually"));
+    this.mark.hidden = true;
     this.values = cell(this.root, "values");
     this.shown = this.values.appendChild(make("span", "shown"));
     this.more = this.values.appendChild(make("span", "more"));
@@ -51,7 +56,8 @@ export class Row {
       this.root.setAttribute("aria-rowindex", String(place + 2));
     }
     showStatus(this.status, device.status, this.outage.since);
-    this.showValues(device.shown(this.units));
+    if (this.alarms !== device.alarms) this.showAlarms((this.alarms = device.alarms));
+    this.showValues(device.shown(this.catalogue));
     this.showSeen(device.seen);
     if (device.line !== this.line) this.showLine((this.line = device.line));
   }
@@ -64,13 +70,25 @@ export class Row {
       const part = this.shown.appendChild(make("span"));
       part.append(document.createTextNode(""), make("span", "unit"));
     }
-    shown.forEach(([text, unit], n) => {
+    shown.forEach(([text, unit, metric], n) => {
       const part = this.shown.children[n];
+      const label = this.catalogue.label(metric);
+      if (part.title !== label) part.title = label;
       if (part.firstChild.data !== `${text} `) part.firstChild.data = `${text} `;
       if (part.lastChild.textContent !== unit) part.lastChild.textContent = unit;
     });
     const text = more ? `+${more} more` : "";
     if (this.more.textContent !== text) this.more.textContent = text;
+  }
+
+  showAlarms(alarms) {
+    this.mark.hidden = alarms === null;
+    if (alarms === null) return;
+    const [count, severity] = alarms;
+    this.mark.dataset.severity = severity;
+    this.mark.firstChild.data = String(count);
+    this.mark.lastChild.textContent = ` open ${plural(count, "alarm", "alarms")}, ${severity}`;
+    this.mark.title = `${count}${this.mark.lastChild.textContent}`;
   }
 
   showSeen(seen) {

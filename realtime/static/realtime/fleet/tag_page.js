@@ -1,6 +1,6 @@
 // What the fleet page shows in addition when tags are chosen: their names as the title, and their open alarms.
 
-import { ago, utc } from "../format.js";
+import { ago, utc, whole } from "../format.js";
 import { plural } from "../plural.js";
 
 const AGAIN_MS = 15_000;
@@ -31,7 +31,7 @@ export class TagPage {
 
   async load() {
     this.loading?.abort();
-    if (!this.tags.length) return;
+    if (!this.alarms || !this.tags.length) return;
     this.loading = new AbortController();
     const query = new URLSearchParams([...this.tags.map((tag) => ["tag", tag]), ["limit", "1000"]]);
     const answer = await fetch(`/api/v1/alarms?${query}`, { signal: this.loading.signal }).catch(() => null);
@@ -44,11 +44,15 @@ export class TagPage {
     const number = next ? `More than ${results.length}` : String(results.length);
     heading.textContent = `${number} open ${plural(results.length, "alarm", "alarms")}`;
     list.replaceChildren(...results.slice(0, LISTED).map(item));
-    if (results.length > LISTED) {
-      const rest = document.createElement("li");
-      rest.className = "muted";
-      rest.textContent = `and ${results.length - LISTED}${next ? " or more" : ""} others`;
-      list.append(rest);
+    // The page of alarms filters by one tag.
+    if (this.tags.length === 1) {
+      const page = document.createElement("a");
+      page.href = `${this.alarms.dataset.page}?tag=${encodeURIComponent(this.tags[0])}`;
+      page.textContent = "Look at them and acknowledge them";
+      list.append(Object.assign(document.createElement("li"), { className: "more" }));
+      list.lastChild.append(page);
+    } else if (results.length > LISTED) {
+      list.append(Object.assign(document.createElement("li"), { className: "muted", textContent: `and ${whole(results.length - LISTED)} more` }));
     }
     this.alarms.hidden = results.length === 0;
   }

@@ -1,12 +1,18 @@
 // The page of one device: charts over any period, live at the right edge, latest values, recent readings.
 
+import { askOpen, keepAsking } from "../bell.js";
 import "../connect.js";
+import { DeviceAlarms } from "../device/alarms.js";
+import { bandsOf, linesOf } from "../device/marks.js";
+import { between } from "../device/between.js";
+import { Folding } from "../device/folding.js";
 import { Panel } from "../device/panel.js";
 import { Period, RANGES } from "../device/period.js";
 import { Recent } from "../device/recent.js";
 import { load } from "../device/series.js";
 import { localMoment, utc, whole } from "../format.js";
 import { watch } from "../live.js";
+import { Catalogue } from "../metrics.js";
 import { Outage, clock } from "../outage.js";
 import { plural } from "../plural.js";
 import { keepFresh } from "../refused.js";
@@ -14,12 +20,15 @@ import { showStatus } from "../status.js";
 import { fixTime, setTime } from "../times.js";
 
 const RELOAD_SECONDS = [5, 60]; // shortest and longest interval for loading again; in between, the bucket's length
+const METRICS_ASKED_MAX = 35; // the server's limit of `metrics` (readings/history/parameters.py)
 const NOT_METRICS = new Set(["id", "seq", "timestamp"]);
 
 const device = JSON.parse(document.getElementById("device").textContent);
 const element = (id) => document.getElementById(id);
 const panels = new Map();
-const recent = new Recent(element("recent"));
+const catalogue = new Catalogue(device.metrics);
+const folding = new Folding(() => catalogue.inOrder(new Set([...Object.keys(device.latest), ...panels.keys()])));
+const recent = new Recent(element("recent"), catalogue);
 const period = new Period(periodChanged, device.began_at && Date.parse(device.began_at) / 1000);
 const interval = { told: device.report_interval, usual: device.interval };
 let loaded = null;
@@ -35,22 +44,47 @@ const outage = new Outage({
   connection: element("connection"), banner: element("notice"), page: element("content"), onChange: outageChanged,
 });
 
+// Only for accounts that may see alarms.
+const alarms = device.alarms
+  ? new DeviceAlarms({
+      deviceId: device.device_id,
+      page: { units: catalogue.units(), links: false, acknowledges: device.alarms.acknowledges, rules: device.alarms.rules },
+      parts: { box: element("alarms"), more: element("more-alarms"), none: element("no-alarms"), failure: element("alarms-failure") },
+      onChange: draw,
+    })
+  : null;
+
 const inOrder = () => [...panels.keys()];
 
 function panelOf(metric) {
   if (panels.has(metric)) return panels.get(metric);
-  const actions = { onZoom: (start, end) => period.zoom(start, end), onReset: () => period.choose(period.name) };
-  const panel = new Panel(element("panel"), metric, Object.hasOwn(device.units, metric) ? device.units[metric] : "", actions);
-  const known = Object.keys(device.units);
-  const place = (name) => (known.includes(name) ? `0${known.indexOf(name)}` : `1${name}`);
-  const behind = inOrder().find((name) => place(name) > place(metric));
+  const actions = {
+    onZoom: (start, end) => period.zoom(start, end),
+    onReset: () => period.choose(period.name),
+    onFold: (open) => fold(metric, open),
+    marks: (name) => (alarms ? { bands: bandsOf(alarms.all, name), lines: linesOf(device.alarms.rules, name) } : null),
+  };
+  const panel = new Panel(element("panel"), metric, catalogue, actions);
+  const behind = inOrder().find((name) => catalogue.compare(name, metric) > 0);
   element("panels").insertBefore(panel.root, behind ? panels.get(behind).root : null);
-  const entries = [...panels, [metric, panel]].sort(([a], [b]) => (place(a) < place(b) ? -1 : 1));
+  const entries = [...panels, [metric, panel]].sort(([a], [b]) => catalogue.compare(a, b));
   panels.clear();
   for (const [name, entry] of entries) panels.set(name, entry);
-  panel.begin();
+  panel.setOpen(folding.isOpen(metric));
   if (Object.hasOwn(device.latest, metric)) panel.latest(device.latest[metric], device.latest[metric].value);
   return panel;
+}
+
+function fold(metric, open) {
+  folding.set(metric, open);
+  panels.get(metric).setOpen(open);
+  if (open) reload();
+}
+
+// The metrics to load buckets of; null: all.
+function charted() {
+  const open = [...panels.values()].filter((panel) => panel.isOpen).map((panel) => panel.metric);
+  return panels.size === 0 || open.length === panels.size || open.length > METRICS_ASKED_MAX ? null : open;
 }
 
 async function reload() {
@@ -59,13 +93,15 @@ async function reload() {
   asked = Date.now();
   const width = element("panels").clientWidth;
   try {
-    const found = await load(device.device_id, period.bounds(), Math.max(60, Math.min(700, Math.round(width / 2))), current.signal);
+    const found = await load(device.device_id, period.bounds(), Math.max(60, Math.min(700, Math.round(width / 2))), charted(), current.signal);
     if (current.signal.aborted) return;
     loaded = found;
     loadedAt = Date.now();
     for (const metric of Object.keys(found.totals)) panelOf(metric);
     for (const [metric, panel] of panels) panel.statistics(found.totals[metric]);
     fail("");
+    const { start, end } = period.bounds();
+    describe(start, end);
   } catch (error) {
     if (current.signal.aborted) return;
     fail(error instanceof TypeError ? "The server cannot be reached." : error.message);
@@ -97,14 +133,28 @@ function periodChanged() {
   element("later").disabled = period.following;
   describe(start, end);
   element("panels").setAttribute("aria-busy", "true");
+  alarms?.loadWindow({ start, end });
   reload();
+}
+
+function onAlarms() {
+  alarms?.begin();
+  askOpen();
+}
+
+function onAlarm(event, alarm) {
+  alarms?.change(alarm);
+  askOpen();
+  if (event !== "acknowledged") element("told").textContent = `Alarm ${event}: ${alarm.rule.name}`;
 }
 
 function describe(start, end) {
   element("window").textContent = `${localMoment(start * 1000)} – ${period.following && outage.since === null ? "now" : localMoment(end * 1000)}`;
   element("window").title = `${utc(start * 1000)} to ${utc(end * 1000)}`;
-  const query = new URLSearchParams({ start: new Date(start * 1000).toISOString(), end: new Date(end * 1000).toISOString(), order: "asc", format: "csv" });
-  element("csv").href = `/api/v1/devices/${encodeURIComponent(device.device_id)}/history?${query}`;
+  const window = { start: new Date(start * 1000).toISOString(), end: new Date(end * 1000).toISOString(), format: "csv" };
+  const log = `/api/v1/devices/${encodeURIComponent(device.device_id)}`;
+  element("csv").href = `${log}/history?${new URLSearchParams({ ...window, order: "asc" })}`;
+  element("csv-buckets").href = `${log}/aggregate?${new URLSearchParams({ ...window, bucket: loaded?.bucket ?? "auto" })}`;
 }
 
 function onReadings(readings, lastSeenAt) {
@@ -199,12 +249,15 @@ element("later").addEventListener("click", () => period.shift(0.5));
 element("closer").addEventListener("click", () => period.scale(0.5));
 element("farther").addEventListener("click", () => period.scale(2));
 element("pause").addEventListener("click", pause);
+between(element("between"), period);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => panels.forEach((panel) => panel.chart.recolor()));
 setInterval(tick, 1000);
+keepAsking();
 if (element("refused")) keepFresh(element("refused")); // only for accounts that may view refused posts
+for (const metric of Object.keys(device.latest)) panelOf(metric);
 for (const metric of device.recent.flatMap(Object.keys)) if (!NOT_METRICS.has(metric)) panelOf(metric);
 recent.add(device.recent, inOrder());
 if (device.last_seq) periodChanged();
 watch(device.device_id, {
-  after: device.last_seq, log: device.log, onReadings, onStatus, onSeen, onState: (...state) => outage.state(...state),
+  after: device.last_seq, log: device.log, onReadings, onStatus, onSeen, onAlarms, onAlarm, onState: (...state) => outage.state(...state),
 });

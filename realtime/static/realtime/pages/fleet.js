@@ -1,19 +1,23 @@
 // The page of the whole fleet: one socket, one list; each frame updates only the visible rows.
 
+import { showOpen } from "../bell.js";
 import { Choice, counts } from "../fleet/choice.js";
 import { Device } from "../fleet/device.js";
 import { List } from "../fleet/list.js";
+import { Marks } from "../fleet/marks.js";
 import { Names } from "../fleet/names.js";
 import { Row } from "../fleet/row.js";
 import { Sparklines } from "../fleet/sparklines.js";
 import { TagPage } from "../fleet/tag_page.js";
 import { Tags } from "../fleet/tags.js";
-import { metricName, whole } from "../format.js";
+import { whole } from "../format.js";
 import { watchFleet } from "../live.js";
+import { Catalogue } from "../metrics.js";
 import { Outage } from "../outage.js";
 
-const { devices: given, units, ...tagsOfFleet } = JSON.parse(document.getElementById("fleet").textContent);
+const { devices: given, metrics, alarms: givenAlarms, ...tagsOfFleet } = JSON.parse(document.getElementById("fleet").textContent);
 const element = (id) => document.getElementById(id);
+const catalogue = new Catalogue(metrics);
 const devices = new Map(given.map((fields) => [fields[0], new Device(fields)]));
 const all = [...devices.values()];
 const choice = new Choice();
@@ -22,11 +26,13 @@ const sparklines = new Sparklines((changed) => list.refresh(changed));
 const outage = new Outage({
   connection: element("connection"), banner: element("notice"), page: element("content"), onChange: () => list.refresh(list.rows.keys()),
 });
-const list = new List(element("rows"), () => new Row(units, outage), (visible) => sparklines.want(visible));
+const list = new List(element("rows"), () => new Row(catalogue, outage), (visible) => sparklines.want(visible));
+const marks = new Marks(marked);
 const tags = new Tags(element("tags"), { onChoose: chooseTag, onChange: (devices) => devices.forEach(retagged) });
-const tagPage = new TagPage({ title: element("title"), trail: element("trail"), alarms: element("alarms") });
+const tagPage = new TagPage({ title: element("title"), trail: element("trail"), alarms: element("tag-alarms") });
 const chips = new Map();
 const changed = new Set();
+let alarmSwitch = null; // only for accounts that may see alarms
 let grown = false;
 let frame = 0;
 
@@ -82,11 +88,54 @@ function showCounts() {
     if (figure.textContent !== text) figure.textContent = text;
     button.setAttribute("aria-pressed", String(choice.status === status));
   }
+  if (!alarmSwitch) return;
+  const text = whole(narrowed.filter((device) => device.alarms).length);
+  if (alarmSwitch.lastChild.textContent !== text) alarmSwitch.lastChild.textContent = text;
+  alarmSwitch.setAttribute("aria-pressed", String(choice.alarms === "open"));
+}
+
+// The switch for devices with open alarms, beside the chips for statuses.
+function alarmChip() {
+  const [word, figure] = [document.createElement("span"), document.createElement("span")];
+  word.textContent = "open alarms";
+  word.className = "severity";
+  word.dataset.severity = "critical";
+  figure.className = "figure";
+  alarmSwitch = document.createElement("button");
+  alarmSwitch.type = "button";
+  alarmSwitch.className = "action";
+  alarmSwitch.append(word, figure);
+  alarmSwitch.addEventListener("click", () => {
+    choice.alarms = choice.alarms ? "" : "open";
+    choice.remember();
+    showCounts();
+    apply();
+  });
+  element("chips").append(alarmSwitch);
+}
+
+function marked(found) {
+  const changedOnes = all.filter((device) => device.mark(Object.hasOwn(found, device.id) ? found[device.id] : null));
+  tagPage.load();
+  if (!changedOnes.length) return;
+  list.refresh(changedOnes);
+  showCounts();
+  if (choice.alarms || choice.sort === "alarms") apply();
+}
+
+function onAlarms(alarms, open) {
+  showOpen(open);
+  marks.ask();
+}
+
+function onAlarm(event, alarm, open) {
+  showOpen(open);
+  if (event !== "acknowledged") marks.ask();
 }
 
 function sorts() {
-  const metrics = new Set(all.flatMap((device) => Object.keys(device.values)));
-  const options = [["name", "name"], ["status", "status"], ["seen", "last seen"], ...[...metrics].sort().map((metric) => [metric, metricName(metric)])];
+  const names = catalogue.inOrder(new Set(all.flatMap((device) => Object.keys(device.values))));
+  const options = [["name", "name"], ["status", "status"], ["seen", "last seen"], ...(givenAlarms ? [["alarms", "open alarms"]] : []), ...names.map((metric) => [metric, catalogue.label(metric)])];
   for (const [value, label] of options) element("sort").add(new Option(label, value, false, value === choice.sort));
 }
 
@@ -161,6 +210,10 @@ function tick() {
 chip("", "All");
 for (const status of ["online", "late", "offline", "never"]) chip(status, status);
 if (all.some((device) => !device.active)) chip("deactivated", "deactivated");
+if (givenAlarms) {
+  alarmChip();
+  marked(givenAlarms);
+}
 element("search").value = choice.search;
 element("search").addEventListener("input", () => {
   choice.search = element("search").value;
@@ -175,7 +228,7 @@ element("sort").addEventListener("change", () => {
   apply();
 });
 element("clear").addEventListener("click", () => {
-  choice.search = element("search").value = "";
+  choice.search = element("search").value = choice.alarms = "";
   choice.tags.clear();
   choose("");
 });
@@ -189,5 +242,7 @@ watchFleet({
   onReadings,
   onStatus,
   onSeen,
+  onAlarms,
+  onAlarm,
   onState: (...state) => outage.state(...state),
 });

@@ -26,7 +26,19 @@ SIZES = {"wide": (1280, 860), "narrow": (360, 740)}
 PAGES = [
     *("/admin/", "/admin/devices/device/", "/admin/devices/device/add/", "/admin/readings/reading/"),
     *("/admin/readings/rejection/", "/admin/admin/logentry/", "/admin/auth/user/", "/admin/password_change/"),
-    *("/live/", "/live/north/", "/live/silent/", "/guide", "/guide/connect", "/guide/recipes", "/docs", "/redoc"),
+    *("/explore/", "/explore/?device_id=north&device_id=south&metrics=temperature,humidity", "/admin/readings/metric/"),
+    *(
+        "/live/",
+        "/live/north/",
+        "/live/silent/",
+        "/live/south/",
+        "/guide",
+        "/guide/connect",
+        "/guide/recipes",
+        "/docs",
+        "/redoc",
+    ),
+    *("/alarms/", "/alarms/?severity=info", "/alarms/rules/", "/alarms/rules/1/", "/alarms/rules/new"),
     "/nowhere",
 ]
 
@@ -52,9 +64,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def fill(server: Server) -> None:
-    """Two devices with three hours of readings and an outage of 30 minutes, one without readings, and refused posts."""
+    """Two devices with three hours of readings and an outage of 30 minutes, one without readings, and refused posts.
+
+    `south` has an open alarm, and many resolved ones.
+    """
     for device_id in ("north", "south", "silent"):
         server.register(device_id)
+    for bounds in ({"metric": "humidity", "above": 40}, {"metric": "temperature", "above": 25}):
+        rule = {"name": "Out of range", "kind": "threshold", "devices": ["south"], "text": "Look there.", **bounds}
+        answer = httpx.post(f"{server.url}/api/v1/alarm-rules", json=rule, headers={"X-API-Key": ADMIN_KEY})
+        assert answer.status_code == 201, answer.text
     ages = [age for age in range(10_800, 0, -30) if not 3600 <= age < 5400]
     gateway = {"X-API-Key": FLEET_KEY}
     for device_id in ("north", "south"):

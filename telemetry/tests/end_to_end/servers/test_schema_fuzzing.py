@@ -20,13 +20,13 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5"))
 SEED = [] if "FUZZ_EXAMPLES" in os.environ else ["--seed", "1"]
 SECONDS_MAX = 60 + 10 * EXAMPLES
 
-# Ingest uses a device's key, all other operations the administrator's.
+# Ingest and the doors use a device's key, all other operations the administrator's.
 CONFIGURATION = """
 hooks = "{hooks}"
 headers = {{ X-API-Key = "{admin_key}" }}
 
 [[operations]]
-include-path-regex = "/ingest"
+include-path-regex = "/ingest|/doors|^/write|^/query|/v2/write"
 headers = {{ X-API-Key = "{device_key}" }}
 """
 

@@ -1,5 +1,6 @@
 """An installation of several processes: `prepare` once, then `serve` and `maintain`."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 from django.conf import settings
+from websockets.sync.client import connect
 
-from telemetry.tests.support.servers.server import Server
+from telemetry.tests.support.servers.server import ADMIN_KEY, Server
 
 pytestmark = pytest.mark.e2e
 
@@ -73,6 +75,32 @@ def test_serve_serves_and_maintain_maintains(tmp_path: Path) -> None:
         printed, _ = installation.process.communicate(timeout=10)
         assert installation.process.returncode == 0
         assert b"Serving." in printed
+
+
+def test_an_alarm_that_maintain_opens_reaches_the_sockets_of_serve(tmp_path: Path) -> None:
+    """With Redis it is announced; without, the comparison with the database finds it."""
+    with Installation(tmp_path) as installation:
+        installation.finish("prepare")
+        installation.process = installation.begin("serve")
+        installation.wait_until_healthy()
+        key = installation.register("d-1")
+        admin = {"X-API-Key": ADMIN_KEY}
+        rule = {"name": "Hot", "kind": "threshold", "metric": "temperature", "above": 30}
+        assert httpx.post(f"{installation.url}/api/v1/alarm-rules", json=rule, headers=admin).is_success
+        maintaining = installation.begin("maintain")
+        try:
+            address = f"{installation.url.replace('http', 'ws')}/api/v1/realtime/subscribe?only=alarms"
+            with connect(address, additional_headers=admin) as socket:
+                assert [json.loads(socket.recv(10))["type"] for _ in range(2)] == ["subscribed", "alarms"]
+                url = f"{installation.url}/api/v1/ingest"
+                assert httpx.post(url, json={"temperature": 31}, headers={"X-API-Key": key}).is_success
+                frame = json.loads(socket.recv(20))
+        finally:
+            for process in (maintaining, installation.process):
+                process.terminate()
+                process.communicate(timeout=20)
+        assert frame["open"] == 1
+        assert frame["type"] == ("alarm" if settings.REDIS_URL else "alarms")
 
 
 def test_a_process_with_a_lead_says_that_it_stops_before_it_does(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class Server:
             "DEVICE_API_KEYS": FLEET_KEY,
             "CONNECTIONS_PER_ADDRESS": "0",  # all clients of a test have one address
             "PORT": str(self.port),
+            "MQTT_PORT": "0",
             "DATABASE_URL": self.server_url(self.database) if self.database else f"sqlite:///{folder / 'db.sqlite3'}",
             "REDIS_URL": settings.REDIS_URL if redis_url is None else redis_url,
         }

@@ -58,6 +58,11 @@ readings_rejection_add      302  302  302   302   302   403   403   403  403 rea
 readings_rejection_change   302  302  302   302   302   403   200   200  200 readings.view_rejection
 readings_rejection_history  302  302  302   302   302   403   200   200  200 readings.view_rejection+admin.view_logentry
 readings_rejection_delete   302  302  302   302   302   403   403   403  403 readings.delete_rejection
+readings_metric_changelist  302  302  302   302   302   403   200   200  200 readings.view_metric
+readings_metric_add         302  302  302   302   302   403   403   403  403 readings.change_metric
+readings_metric_change      302  302  302   302   302   403   200   200  200 readings.view_metric
+readings_metric_history     302  302  302   302   302   403   200   200  200 readings.view_metric+admin.view_logentry
+readings_metric_delete      302  302  302   302   302   403   403   403  403 readings.change_metric
 alarms_alarm_changelist     302  302  302   302   302   403   200   200  200 alarms.view_alarm
 alarms_alarm_add            302  302  302   302   302   403   403   403  403 alarms.view_alarm
 alarms_alarm_change         302  302  302   302   302   403   200   200  200 alarms.view_alarm
@@ -150,6 +155,8 @@ def object_of(model):
     if model in ("alarm", "rule"):
         alarm = alarm_of("mote-1")
         return alarm.pk if model == "alarm" else alarm.rule_id
+    if model == "metric":
+        return "temperature"
     if model == "rejection":
         now = timezone.now()
         keep(

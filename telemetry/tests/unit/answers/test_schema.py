@@ -11,6 +11,8 @@ from telemetry.tests.support.routes import routes
 pytestmark = pytest.mark.once
 
 HEALTH = "/api/v1/health"
+# A ping needs no key; ThingsBoard's address has it.
+WITHOUT_HEADER = {"/ping", "/api/v1/{key}/telemetry"}
 PAGES = ["/docs", "/redoc", "/docs?script"]
 
 
@@ -39,7 +41,7 @@ def test_it_has_every_route_of_the_api_and_no_other(schema):
         (re.sub(r"<\w+:(\w+)>", r"{\1}", f"/{route.path}"), method)
         for route in routes()
         for method in route.methods
-        if route.path.startswith("api/") and route.name != "schema"
+        if (route.path.startswith("api/") and route.name != "schema") or route.name.startswith("influx")
     }
 
     assert {(path, method) for path, method, _ in operations(schema, with_health=True)} == there_is
@@ -51,8 +53,15 @@ def test_every_operation_has_an_id_of_its_own(schema):
     assert len(set(identifiers)) == len(identifiers)
 
 
+def of_influx(operation):
+    """Whether the operation is one of InfluxDB's, with its documents and its ways to send a key."""
+    return operation["operationId"].startswith("influx_")
+
+
 def test_every_operation_names_its_errors_as_problems(schema):
     for path, method, operation in operations(schema):
+        if of_influx(operation):
+            continue
         responses = operation["responses"]
         expected = {"401", "403", "503"} | ({"404"} if "{" in path else set())
         if "requestBody" in operation:
@@ -68,6 +77,8 @@ def test_every_operation_takes_a_key_in_either_header(schema):
     assert schemes["apiKey"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
     for path, method, operation in operations(schema):
+        if path in WITHOUT_HEADER:
+            continue
         assert {"apiKey": []} in operation["security"], (method, path)
         assert {"bearer": []} in operation["security"], (method, path)
 
@@ -82,10 +93,21 @@ def test_health_is_open_to_anyone_and_answers_no_problem_document(schema):
     }
 
 
-def test_only_ingest_takes_no_session(schema):
+def test_only_ingest_and_doors_take_no_session(schema):
     without = {path for path, _, operation in operations(schema) if {"staffSession": []} not in operation["security"]}
 
-    assert without == {"/api/v1/ingest", "/api/v1/ingest/batch"}
+    doors = {path for path, _, operation in operations(schema) if operation["tags"] == ["doors"]}
+    assert len(doors) == 7
+    assert without == {"/api/v1/ingest", "/api/v1/ingest/batch"} | doors
+
+
+def test_influxdbs_operations_answer_with_its_documents(schema):
+    for path, _, operation in operations(schema):
+        if of_influx(operation):
+            member = "code" if path == "/api/v2/write" else "error"
+            for status, answer in operation["responses"].items():
+                if status >= "400":
+                    assert member in answer["content"]["application/json"]["schema"]["properties"], (path, status)
 
 
 def test_a_new_device_and_a_rotation_may_conflict(schema):

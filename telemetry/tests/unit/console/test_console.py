@@ -120,6 +120,19 @@ def test_groups_from_before_there_were_alarms_get_their_permissions(device):
     assert Permission.objects.filter(codename="view_alarm").count() == 1
 
 
+def test_groups_from_before_the_catalogue_of_metrics_get_their_permissions():
+    migration = importlib.import_module("telemetry.migrations.0003_roles_see_metrics")
+    new = ("view_metric", "change_metric")
+    for group in Group.objects.all():
+        group.permissions.remove(*Permission.objects.filter(codename__in=new))
+
+    migration.add(apps, None)
+
+    for name, given in (("Viewers", {"view_metric"}), ("Operators", set(new)), ("Administrators", set(new))):
+        found = Group.objects.get(name=name).permissions.filter(codename__in=new)
+        assert set(found.values_list("codename", flat=True)) == given
+
+
 def test_what_operators_changed_can_be_looked_up_by_whoever_may(device):
     operator = staff_client("operator", *VIEW, "devices.change_device", "admin.view_logentry")
     form = {"action": "deactivate", "_selected_action": [str(device.pk)], "confirmed": digest([device])}

@@ -123,3 +123,23 @@ def test_no_line_quotes_a_row_that_postgresql_refused(end):
         assert "21.5" not in line
         assert "mote-1" not in line
         assert ("Traceback follows" in line) == bool(end)
+
+
+@pytest.mark.parametrize("key", ["tlm_" + "k" * 32, "a-key-of-another-server", "%74lm_" + "k" * 32])
+@pytest.mark.parametrize(
+    "form", ["POST /api/v1/{}/telemetry HTTP/1.1", '"path": "/api/v1/{}/telemetry"', "x /api/v1/{}/telemetry?a=b"]
+)
+def test_no_key_in_an_address_stays_in_a_log_line(key, form):
+    line = redacted(form.format(key))
+
+    assert key not in line
+    assert "k" * 9 not in line
+    assert "/telemetry" in line
+
+
+def test_influxdbs_key_in_an_address_does_not_stay_in_a_log_line():
+    line = redacted("POST /write?db=x&u=mote-1&p=a-key-of-another-server&precision=s HTTP/1.1")
+
+    assert "a-key" not in line
+    assert "mote-1" not in line
+    assert "precision=s" in line

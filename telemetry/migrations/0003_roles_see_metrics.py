@@ -1,12 +1,13 @@
-"""Gives the groups that exist already the permissions for tags that new groups have from the start."""
+"""Gives the groups that exist already the permissions for the catalogue of metrics that new groups have."""
 
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-# As in `telemetry.console.roles`, which creates missing groups later, after `migrate`.
-OPERATE = ("view", "add", "change", "delete")
-ADDED = {"Viewers": ("view",), "Operators": OPERATE, "Administrators": OPERATE}
+# Codename and name. As in `telemetry.console.roles`, which creates missing groups later, after `migrate`.
+SEE = ("view_metric", "Can view metric")
+CHANGE = ("change_metric", "Can change metric")
+ADDED = {"Viewers": (SEE,), "Operators": (SEE, CHANGE), "Administrators": (SEE, CHANGE)}
 
 
 def add(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
@@ -14,17 +15,16 @@ def add(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     permissions = apps.get_model("auth", "Permission").objects
     kinds = apps.get_model("contenttypes", "ContentType").objects
     for group in groups:
-        for word in ADDED[group.name]:
-            kind, _ = kinds.get_or_create(app_label="devices", model="tag")
-            named = {"name": f"Can {word} tag"}
-            permission, _ = permissions.get_or_create(content_type=kind, codename=f"{word}_tag", defaults=named)
+        for codename, name in ADDED[group.name]:
+            kind, _ = kinds.get_or_create(app_label="readings", model="metric")
+            permission, _ = permissions.get_or_create(content_type=kind, codename=codename, defaults={"name": name})
             group.permissions.add(permission)
 
 
 class Migration(migrations.Migration):
     dependencies = [
         ("telemetry", "0002_roles_see_alarms"),
-        ("devices", "0009_tags"),
+        ("readings", "0010_metrics"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
     ]

@@ -8,7 +8,7 @@ COLOURS = ("grey", "red", "orange", "yellow", "green", "teal", "blue", "purple",
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("devices", "0008_alarm_positions"),
+        ("devices", "0009_said_offline"),
     ]
 
     operations = [
@@ -56,9 +56,14 @@ class Migration(migrations.Migration):
             ],
             options={"default_permissions": ()},
         ),
-        migrations.AddField(
-            model_name="device",
-            name="tags",
-            field=models.ManyToManyField(related_name="+", through="devices.DeviceTag", to="devices.tag"),
+        # The state alone: the rows are in DeviceTag, and SQLite would remake the table of devices, without its triggers.
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.AddField(
+                    model_name="device",
+                    name="tags",
+                    field=models.ManyToManyField(related_name="+", through="devices.DeviceTag", to="devices.tag"),
+                ),
+            ]
         ),
     ]

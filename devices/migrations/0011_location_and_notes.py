@@ -7,7 +7,7 @@ from devices.database.reversible import KeepValues
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("devices", "0009_tags"),
+        ("devices", "0010_tags"),
     ]
 
     operations = [

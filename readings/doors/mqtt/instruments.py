@@ -1,0 +1,21 @@
+"""Prometheus metrics of the MQTT listener and subscriber of this process."""
+
+from prometheus_client import Counter, Gauge
+
+CONNECTIONS = Gauge("telemetry_mqtt_connections", "MQTT connections that are open and authenticated.")
+MESSAGES = Counter(
+    "telemetry_mqtt_messages_total",
+    "MQTT messages that were finished, by what became of them: stored, refused, status, ignored, given_up.",
+    ["outcome"],
+)
+REFUSED_CONNECTIONS = Counter(
+    "telemetry_mqtt_refused_connections_total", "MQTT connections that were refused, by reason.", ["reason"]
+)
+DROPPED_CONNECTIONS = Counter(
+    "telemetry_mqtt_dropped_connections_total", "MQTT connections that the server ended, by reason.", ["reason"]
+)
+RETRIES = Counter(
+    "telemetry_mqtt_retries_total",
+    "Attempts to store MQTT messages that failed for now (overload, database away). They are tried again.",
+)
+WAITING_BYTES = Gauge("telemetry_mqtt_waiting_bytes", "Bytes of MQTT messages that are not stored yet.")

@@ -1,0 +1,296 @@
+"""The MQTT listener, in this process, with raw bytes and a write path that the test controls."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import OperationalError
+
+from devices.access.callers import Caller, Role
+from devices.models import Device
+from readings.doors.mqtt import clients as clients_module
+from readings.doors.mqtt.clients import Clients
+from readings.doors.mqtt.connection import Connection
+from readings.log.entries import StoredReading
+from readings.log.recording import Recorded
+
+pytestmark = pytest.mark.once
+
+HELLO = b"\x10\x17\0\4MQTT\4\xc2\0\x3c\0\1a\0\2m1\0\4" + b"key1"
+HELLO_5 = b"\x10\x18\0\4MQTT\5\xc2\0\x3c\0\0\1a\0\2m1\0\4" + b"key1"
+ADMITTED = b"\x20\2\0\0"
+
+
+def sized(packet):
+    """The packet with its length set right."""
+    return packet[:1] + bytes([len(packet) - 2]) + packet[2:]
+
+
+def publish(payload=b'{"co2":1}', topic=b"telemetry/m1/readings", packet_id=1, first=0x32, properties=b""):
+    identifier = packet_id.to_bytes(2, "big") if first & 6 else b""
+    return sized(bytes([first, 0]) + len(topic).to_bytes(2, "big") + topic + identifier + properties + payload)
+
+
+class FakeWay:
+    """Stores in memory, while `allowed` is set; `failures` are raised first."""
+
+    def __init__(self):
+        self.stored, self.noted, self.failures = [], [], []
+        self.allowed = asyncio.Event()
+        self.allowed.set()
+
+    async def caller(self, key):
+        if key == "key1":
+            return Caller(role=Role.DEVICE, device=Device(device_id="m1"))
+        return Caller(role=Role.ADMIN) if key == "admin" else None
+
+    async def record(self, readings, *, received_at):
+        await self.allowed.wait()
+        if self.failures:
+            raise self.failures.pop()
+        self.stored += readings
+        return [
+            Recorded(StoredReading(r.id or uuid4(), r.device_id, 1, r.timestamp, None, None, None, r.extra))
+            for r in readings
+        ]
+
+    async def note(self, refusal, *, now, count=1):
+        self.noted.append(refusal)
+
+
+@asynccontextmanager
+async def listening():
+    way = FakeWay()
+    clients: Any = Clients(way, admit=lambda address, descriptor: address, release=lambda name: None)
+    clients.said = []
+
+    async def say(status, at):
+        clients.said.append(status)
+
+    async def look():
+        pass
+
+    clients.say, clients.look = say, look
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(clients), "127.0.0.1", 0)
+    clients.writers = []
+    clients.port = server.sockets[0].getsockname()[1]
+    try:
+        yield clients, way
+    finally:
+        for writer in clients.writers:
+            writer.close()
+        server.close()
+        await clients.drain()
+
+
+async def opened(clients, hello=b""):
+    reader, writer = await asyncio.open_connection("127.0.0.1", clients.port)
+    clients.writers.append(writer)
+    writer.write(sized(hello or HELLO))
+    return reader, writer
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+def run(scenario):
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_puback_is_sent_after_the_commit_and_in_order():
+    async def scenario():
+        async with listening() as (clients, way):
+            reader, writer = await opened(clients)
+            assert await reader.readexactly(4) == ADMITTED
+            way.allowed.clear()
+            writer.write(publish(packet_id=1) + publish(packet_id=2) + b"\xc0\0")
+            assert await reader.readexactly(2) == b"\xd0\0"  # the ping is answered, the messages are not
+            way.allowed.set()
+            assert await reader.readexactly(8) == b"\x40\2\0\1\x40\2\0\2"
+            assert len(way.stored) == 2
+            writer.close()
+
+    run(scenario)
+
+
+def test_what_is_refused_for_now_is_acknowledged_when_it_is_stored():
+    async def scenario():
+        async with listening() as (clients, way):
+            reader, writer = await opened(clients)
+            way.failures = [OperationalError("the connection is lost"), OperationalError("the connection is lost")]
+            writer.write(publish())
+            assert await reader.readexactly(8) == ADMITTED + b"\x40\2\0\1"
+            assert len(way.stored) == 1
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_poison_message_is_acknowledged_with_its_reason_and_noted():
+    async def scenario():
+        async with listening() as (clients, way):
+            reader, writer = await opened(clients, HELLO_5)
+            await reader.readexactly(2 + (await reader.readexactly(2))[1] - 2)
+            writer.write(publish(b"{", properties=b"\0"))
+            acknowledged = await reader.readexactly(5)
+            assert (acknowledged[0], acknowledged[4]) == (0x40, 0x99)
+            assert [post.code for post in way.noted] == ["malformed"]
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_full_queue_slows_reading_and_drops_nothing():
+    async def scenario():
+        async with listening() as (clients, way):
+            reader, writer = await opened(clients)
+            way.allowed.clear()
+            writer.write(b"".join(publish(packet_id=number) for number in range(1, 1001)))
+            await until(lambda: any(c.paused for c in clients.open))
+            assert next(iter(clients.open)).unfinished == 100
+            way.allowed.set()
+            assert len(await reader.readexactly(4 + 4 * 1000)) == 4004
+            assert len(way.stored) == 1000
+            assert clients.backlog.used == 0
+            writer.close()
+
+    run(scenario)
+
+
+def test_messages_with_qos_0_before_a_disconnect_are_stored():
+    async def scenario():
+        async with listening() as (clients, way):
+            _, writer = await opened(clients)
+            writer.write(publish(first=0x30) * 300 + b"\xe0\0")
+            writer.close()
+            await until(lambda: len(way.stored) == 300)
+
+    run(scenario)
+
+
+def test_a_will_is_published_when_the_connection_is_lost_and_not_after_disconnect():
+    async def scenario():
+        async with listening() as (clients, _):
+            will = b"\x10\0\0\4MQTT\4\xc6\0\x3c\0\1a\0\x13telemetry/m1/status\0\7offline\0\2m1\0\4key1"
+            reader, writer = await opened(clients, will)
+            await reader.readexactly(4)
+            writer.write(b"\xe0\0")
+            assert await reader.read() == b""
+            assert clients.said == []
+            reader, writer = await opened(clients, will)
+            await reader.readexactly(4)
+            writer.transport.abort()
+            await until(lambda: [status.online for status in clients.said] == [False])
+
+    run(scenario)
+
+
+def test_the_same_client_id_takes_over_and_its_will_does_not_make_it_offline():
+    async def scenario():
+        async with listening() as (clients, _):
+            will = b"\x10\0\0\4MQTT\4\xc6\0\x3c\0\1a\0\x13telemetry/m1/status\0\7offline\0\2m1\0\4key1"
+            reader, _writer = await opened(clients, will)
+            await reader.readexactly(4)
+            second, writer = await opened(clients, will)
+            await second.readexactly(4)
+            assert await reader.read() == b""
+            writer.write(b"\xc0\0")
+            assert await second.readexactly(2) == b"\xd0\0"
+            assert clients.said == []
+            writer.write(b"\xe0\0")
+            await second.read()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("packets", "answer"),
+    [
+        (b"\xc0\0", b""),  # MQTT-3.1.0-1
+        (sized(b"\x10\0\0\4MQTT\4\xc2\0\x3c\0\1a\0\2m1\0\3bad"), b"\x20\2\0\4"),
+        (sized(b"\x10\0\0\4MQTT\4\xc2\0\x3c\0\1a\0\2m2\0\4key1"), b"\x20\2\0\4"),
+        (sized(b"\x10\0\0\4MQTT\4\x82\0\x3c\0\1a\0\5admin"), b"\x20\2\0\5"),
+        (sized(b"\x10\0\0\4MQTT\4\x02\0\x3c\0\1a"), b"\x20\2\0\4"),
+        (sized(b"\x10\0\0\4MQTT\4\xc0\0\x3c\0\0\0\2m1\0\4key1"), b"\x20\2\0\2"),  # MQTT-3.1.3-8
+        (sized(b"\x10\0\0\6MQIsdp\3\2\0\x3c\0\1a"), b"\x20\2\0\1"),
+        (sized(HELLO) * 2, ADMITTED),  # MQTT-3.1.0-2
+        (sized(HELLO) + publish(first=0x34), ADMITTED),  # QoS 2
+        (b"\x10\xff\xff\xff\x7f", b""),
+    ],
+)
+def test_what_is_against_the_protocol_or_the_key_ends_the_connection(packets, answer):
+    async def scenario():
+        async with listening() as (clients, _):
+            reader, writer = await asyncio.open_connection("127.0.0.1", clients.port)
+            writer.write(packets)
+            assert await reader.read() == answer
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_subscriber_hears_why_a_message_was_refused():
+    async def scenario():
+        async with listening() as (clients, _):
+            reader, writer = await opened(clients)
+            await reader.readexactly(4)
+            writer.write(sized(b"\x82\0\0\1\0\x14telemetry/m1/refused\0\0\1#\0"))
+            assert await reader.readexactly(6) == b"\x90\4\0\1\0\x80"
+            writer.write(publish(b"{", first=0x30))
+            assert b'"code":"malformed"' in await reader.readuntil(b"}")
+            writer.close()
+
+    run(scenario)
+
+
+def test_deadlines_end_silent_and_slow_clients():
+    async def scenario():
+        async with listening() as (clients, _):
+            silent, writer = await asyncio.open_connection("127.0.0.1", clients.port)
+            clients.writers.append(writer)
+            kept, writer = await opened(clients)
+            await kept.readexactly(4)
+            await until(lambda: len(clients.open) == 2)
+            for connection in list(clients.open):
+                connection.check(connection.since + 9)
+            assert len(clients.open) == 2
+            for connection in list(clients.open):
+                connection.check(connection.heard_at + 91)
+            assert await silent.read() == await kept.read() == b""
+            writer.close()
+
+    run(scenario)
+
+
+def test_draining_acknowledges_what_was_received():
+    async def scenario():
+        async with listening() as (clients, way):
+            reader, writer = await opened(clients)
+            await reader.readexactly(4)
+            way.allowed.clear()
+            writer.write(publish())
+            await until(lambda: bool(clients.tasks))
+            draining = asyncio.create_task(clients.drain())
+            await asyncio.sleep(0.02)
+            way.allowed.set()
+            assert await reader.read() == b"\x40\2\0\1"
+            await draining
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_device_has_a_bounded_number_of_connections(monkeypatch):
+    monkeypatch.setattr(clients_module, "CONNECTIONS_PER_DEVICE", 0)
+
+    async def scenario():
+        async with listening() as (clients, _):
+            reader, _ = await opened(clients, HELLO_5)
+            assert (await reader.read())[3] == 0x97
+
+    run(scenario)

@@ -1,0 +1,96 @@
+"""The pages of alarms and their rules. Their scripts load and change both over the API."""
+
+from typing import Any
+
+import msgspec
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+
+from devices.metrics import COLUMNS
+from devices.models import Device, DeviceState
+from devices.times import rfc3339
+from readings.alarms.api.views import ACKNOWLEDGE, MANAGE_RULES, VIEW_RULES
+from readings.alarms.documents import time_or_none
+from readings.alarms.models import Alarm, Channel, DeviceMute, Rule
+from readings.models import Metric
+from realtime.access.credentials import ALARMS_PERMISSION
+from realtime.pages.accounts import for_accounts_with
+
+# Devices whose metrics the form of a rule offers: those that were heard from last.
+METRICS_OF = 200
+# Muted devices that the page of alarms knows.
+MUTED_LISTED = 1_000
+# Devices that the form offers before one types.
+DEVICES_OFFERED = 20
+
+
+@for_accounts_with(ALARMS_PERMISSION)
+def alarms_page(request: HttpRequest) -> HttpResponse:
+    """`/alarms/`: the open alarms, live, and the resolved ones; filters, acknowledging and muting."""
+    user: Any = request.user
+    rules = Rule.objects.existing().order_by("name", "id") if user.has_perm(VIEW_RULES) else Rule.objects.none()
+    muted = DeviceMute.objects.filter(until__gt=timezone.now()).order_by("-until", "device_id")
+    page = {
+        "rules": [
+            {"id": rule.pk, "name": rule.name, "text": rule.text, "muted_until": time_or_none(rule.muted_until)}
+            for rule in rules
+        ],
+        "muted": [[mute.device_id, rfc3339(mute.until)] for mute in muted[:MUTED_LISTED]],
+        "units": Metric.objects.catalogue().units(),
+        "acknowledges": user.has_perm(ACKNOWLEDGE),
+        "links": user.has_perm("readings.view_reading"),
+    }
+    context = {
+        "page": page,
+        "active": any(rule.is_active for rule in rules),
+        "channels": user.has_perm(MANAGE_RULES) and Channel.objects.exists(),
+    }
+    return render(request, "realtime/alarms.html", context)
+
+
+@for_accounts_with(ALARMS_PERMISSION)
+def alarm_counts(request: HttpRequest) -> HttpResponse:
+    """`/alarms/-/open`: how many alarms are open, and of each device with open alarms [how many, highest severity].
+
+    `{"open": 3, "devices": {"mote-1": [2, "critical"], …}}`. The pages ask after each change, because frames of the
+    live socket name at most 100 alarms. With `?devices=false` without `devices`.
+    """
+    if request.GET.get("devices") == "false":
+        found: dict[str, Any] = {"open": Alarm.objects.open().count()}
+    else:
+        devices = Alarm.objects.open().by_device()
+        found = {"open": sum(count for count, _ in devices.values()), "devices": devices}
+    return HttpResponse(msgspec.json.encode(found), content_type="application/json")
+
+
+@for_accounts_with(VIEW_RULES)
+def rules_page(request: HttpRequest) -> HttpResponse:
+    """`/alarms/rules/`: all rules with a switch for each; for those who may, with links to change and delete them."""
+    user: Any = request.user
+    open_alarms = Alarm.objects.open().order_by().values_list("rule_id").annotate(Count("id"))
+    page = {
+        "open": dict(open_alarms) if user.has_perm(ALARMS_PERMISSION) else {},
+        "units": Metric.objects.catalogue().units(),
+        "manages": user.has_perm(MANAGE_RULES),
+        "mutes": user.has_perm(ACKNOWLEDGE),
+    }
+    return render(request, "realtime/rules.html", {"page": page})
+
+
+@for_accounts_with(MANAGE_RULES)
+def rule_page(request: HttpRequest, rule_id: int | None = None) -> HttpResponse:
+    """`/alarms/rules/new` and `/alarms/rules/<rule_id>/`: a rule as a sentence, and what it would have done."""
+    rule = None if rule_id is None else get_object_or_404(Rule.objects.existing(), pk=rule_id)
+    states = DeviceState.objects.filter(last_seq__gt=0).order_by("-last_seen_at", "device_id")
+    metrics = {metric for state in states[:METRICS_OF] for metric in state.latest_metrics()}
+    devices = Device.objects.filter(state__last_seq__gt=0).order_by("device_id").values_list("device_id", "name")
+    page = {
+        "id": rule_id,
+        "metrics": sorted(metrics | {*COLUMNS}, key=lambda metric: (metric not in COLUMNS, metric)),
+        "devices": [list(device) for device in devices[:DEVICES_OFFERED]],
+        "channels": [{"id": channel.pk, "name": channel.name} for channel in Channel.objects.order_by("id")],
+        "units": Metric.objects.catalogue().units(),
+    }
+    return render(request, "realtime/rule.html", {"page": page, "rule": rule})

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { groupsOf, joined, seriesOf, statisticsOf } from "../../static/realtime/explore/comparison.js";
+import { matches } from "../../static/realtime/explore/picker.js";
+import { Catalogue } from "../../static/realtime/metrics.js";
+
+const catalogue = new Catalogue({ temperature: ["", "°C", null, 10, null, null], dew_point: ["", "°C", null, 5, null, null], humidity: ["", "%", null, 20, null, null] });
+const of = (...values) => ({ count: values.length, min: Math.min(...values), max: Math.max(...values), sum: values.reduce((a, b) => a + b), avg: values.reduce((a, b) => a + b) / values.length });
+const bucket = (start, ...values) => ({ start, metrics: { temperature: of(...values) } });
+
+test("metrics with one unit share a chart, and each without a unit has its own", () => {
+  const groups = groupsOf(["valve", "humidity", "temperature", "pump", "dew_point"], catalogue);
+  assert.deepEqual(groups.map(({ metrics }) => metrics), [["dew_point", "temperature"], ["humidity"], ["pump"], ["valve"]]);
+});
+
+test("lines of several devices share their moments, and a device without values has an empty line", () => {
+  const loaded = { start: 0, end: 300, bucketSeconds: 60, devices: [{ id: "a", buckets: [bucket(0, 1, 3), bucket(60, 5)] }, { id: "b", buckets: [] }, { id: "c", buckets: [bucket(60, 7)] }] };
+  const series = seriesOf({ metrics: ["temperature"] }, loaded);
+  assert.deepEqual(series.map(({ key, color }) => [key, color]), [["a temperature", 0], ["b temperature", 1], ["c temperature", 2]]);
+  const join = () => [[30, 90], [3, 5], [1, 5], [2, 5], [undefined, 7], [undefined, 7], [undefined, 7]];
+  const data = joined(series, join);
+  assert.equal(data.length, 1 + 3 * 3);
+  assert.deepEqual([data[3], data[6], data[9]], [[2, 5], [undefined, undefined], [undefined, 7]]);
+});
+
+test("the statistics of a period are those of its buckets together", () => {
+  assert.deepEqual(statisticsOf([bucket(0, 1, 3), bucket(60, 8)], "temperature"), { count: 3, min: 1, max: 8, avg: 4 });
+  assert.equal(statisticsOf([bucket(0, 1)], "constructor"), null);
+});
+
+test("a search finds every word in the id or the label, without what is chosen", () => {
+  const items = [["bed-1", "North bed"], ["bed-2", "South bed"], ["door", "door"]];
+  assert.deepEqual(matches(items, "bed north", []), [items[0]]);
+  assert.deepEqual(matches(items, "", ["bed-1"]), [items[1], items[2]]);
+});

@@ -1,0 +1,122 @@
+"""`/explore/`, and the views that are saved of it: `/api/v1/views`."""
+
+import json
+import re
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from devices.tests.fixtures import problem, staff_client
+from readings.models import Metric
+from readings.tests.logs import make_devices
+from realtime import saved_views
+from realtime.models import View
+
+pytestmark = pytest.mark.django_db
+
+VIEWS = "/api/v1/views"
+QUERY = "device_id=mote-1&device_id=mote-2&metrics=temperature%2Cco2&range=7d"
+
+
+@pytest.fixture
+def viewer(db):
+    return staff_client("viewer", "readings.view_reading")
+
+
+def facts_of(response):
+    assert response.status_code == 200
+    found = re.search(r'<script id="facts" type="application/json">(.*?)</script>', response.content.decode())
+    assert found
+    return json.loads(found[1])
+
+
+def save(admin, name="Greenhouses", query=QUERY):
+    return admin.post(VIEWS, {"name": name, "query": query})
+
+
+def test_the_page_has_devices_the_catalogue_and_the_views(admin, viewer, device):
+    save(admin)
+    Metric.objects.filter(name="co2").update(unit="ppm!")
+
+    facts = facts_of(viewer.get("/explore/"))
+
+    assert facts["devices"] == [["mote-1", "North window"]]
+    assert facts["metrics"]["co2"][:3] == ["CO₂", "ppm!", 0]
+    assert [(view["name"], view["query"]) for view in facts["views"]] == [("Greenhouses", QUERY)]
+    assert (facts["may_save"], facts["may_delete"]) == (False, False)
+    operator = staff_client("operator", "readings.view_reading", "realtime.add_view", "realtime.delete_view")
+    assert facts_of(operator.get("/explore/"))["may_save"]
+
+
+def test_the_page_takes_the_same_queries_however_many_devices_there_are(viewer, device):
+    def queries():
+        with CaptureQueriesContext(connection) as captured:
+            viewer.get("/explore/")
+        return len(captured)
+
+    few = queries()
+    make_devices(50)
+    assert queries() == few <= 9
+
+
+def test_a_view_is_saved_listed_and_deleted_and_the_changes_are_logged(admin):
+    saved = save(admin)
+    assert saved.status_code == 201
+    view = saved.json()
+    assert (view["name"], view["query"], view["created_by"]) == ("Greenhouses", QUERY, "API key")
+    save(admin, "Another", "device_id=x")
+
+    listed = admin.get(VIEWS).json()
+    assert [one["name"] for one in listed["results"]] == ["Another", "Greenhouses"]
+    assert listed["results"][1] == view
+
+    assert admin.delete(f"{VIEWS}/{view['id']}").status_code == 204
+    problem(admin.delete(f"{VIEWS}/{view['id']}"), 404)
+    assert [one["name"] for one in admin.get(VIEWS).json()["results"]] == ["Another"]
+    assert [(e.object_repr, e.action_flag) for e in LogEntry.objects.order_by("id")] == [
+        ("Greenhouses", 1), ("Another", 1), ("Greenhouses", 3),
+    ]  # fmt: skip
+
+
+def test_a_name_is_taken_once(admin):
+    save(admin)
+    assert problem(save(admin, query="device_id=other"), 409)["code"] == "name_taken"
+    assert View.objects.get().query == QUERY
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "code"),
+    [
+        ({"query": QUERY}, "name", "required"),
+        ({"name": "x"}, "query", "required"),
+        ({"name": "", "query": QUERY}, "name", "blank"),
+        ({"name": "x" * 101, "query": QUERY}, "name", "max_length"),
+        ({"name": "two\nlines", "query": QUERY}, "name", "control_character"),
+        ({"name": "x", "query": "metrics=temperature"}, "query", "no_devices"),
+        ({"name": "x", "query": "device_id=a b"}, "query", "invalid_device_id"),
+        ({"name": "x", "query": "device_id=a&metrics=Temp"}, "query", "invalid_name"),
+        ({"name": "x", "query": "device_id=a&next=//evil"}, "query", "unknown_parameter"),
+        ({"name": "x", "query": "nothing"}, "query", "invalid_query"),
+        ({"name": "x", "query": "device_id=a&start=" + "9" * 12_000}, "query", "max_length"),
+        ({"name": "x", "query": QUERY, "shared": True}, "shared", "unknown_field"),
+    ],
+)
+def test_a_wrong_view_is_refused_by_field(admin, given, field, code):
+    error = problem(admin.post(VIEWS, given), 422)["errors"][0]
+    assert (error["field"], error["code"]) == (field, code)
+    assert not View.objects.exists()
+
+
+def test_the_number_of_views_is_bounded(admin, monkeypatch):
+    monkeypatch.setattr(saved_views, "VIEWS_MAX", 1)
+    save(admin)
+    assert problem(save(admin, "One more"), 422)["errors"][0]["code"] == "too_many_views"
+
+
+def test_the_list_takes_one_query(admin, django_assert_num_queries):
+    save(admin)
+    save(admin, "Another")
+    with django_assert_num_queries(1):
+        admin.get(VIEWS)

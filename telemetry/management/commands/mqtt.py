@@ -1,0 +1,39 @@
+import asyncio
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from readings.alarms.upkeep.heartbeat import heart
+from telemetry.databases.ending import end_database_work
+from telemetry.gateway.ingest_lane import Shared
+from telemetry.server.files import raise_file_limit
+from telemetry.server.mqtt import CannotListen, Listener
+
+
+class Command(BaseCommand):
+    help = (
+        "Listens for MQTT on MQTT_PORT and MQTT_TLS_PORT. `up` includes it; beside `serve` run it as its own process."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        raise_file_limit()
+        heart.start()
+        try:
+            asyncio.run(self.listen())
+        except CannotListen as error:
+            raise CommandError(str(error)) from error
+        end_database_work()
+
+    async def listen(self) -> None:
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        listener = Listener(Shared())
+        addresses = await listener.start()
+        if not addresses:
+            raise CannotListen("MQTT is off: set MQTT_PORT or MQTT_TLS_PORT, and list mqtt in DOORS.")
+        self.stdout.write(f"Listening for MQTT on {', '.join(addresses)}.")
+        self.stdout.flush()
+        await stopped.wait()
+        await listener.stop()
