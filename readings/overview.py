@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Sum
+from django.db.models import F, QuerySet, Sum
 
 from devices.models import Device, DeviceState, Tag
 from devices.status import Status
@@ -52,9 +52,8 @@ def overview(*, now: datetime) -> Overview:
     logs = DeviceState.objects.aggregate(length=Sum("last_seq"), waiting=Sum(F("last_seq") - F("rolled_up_seq")))
     readings = logs["length"] or 0
     maintained = last_round()
-    common: list[Any] = list(
-        Tag.objects.with_counts().filter(device_count__gt=0).order_by("-device_count", "key")[:TAGS_LISTED]
-    )
+    counted: QuerySet[Any] = Tag.objects.with_counts()
+    common = list(counted.filter(device_count__gt=0).order_by("-device_count", "key")[:TAGS_LISTED])
     offline = Device.objects.filter(is_active=True).select_related("state").with_status(now=now)
     return Overview(
         devices=sum(statuses.values()) + inactive,

@@ -133,7 +133,7 @@ class QuerySerializer(StrictSerializer):
         lists = {name for name, field in self.fields.items() if isinstance(field, serializers.ListField)}
         # A view that has read the repeated parameters itself gives a dict.
         if not isinstance(data, QueryDict):
-            return data
+            return dict(data)
         return {name: data.getlist(name) if name in lists else value for name, value in data.items()}
 
 
