@@ -163,14 +163,14 @@ class TagFilterField(serializers.ListField):
 
 @extend_schema_field({"type": "array", "items": {"type": "string"}, "description": OF_DEVICE})
 class NamesOfTagsField(serializers.Field[Any, Any, Any, Any]):
-    """The tags of a device in an answer; requires `with_tags` on its queryset."""
+    """The tags of a device in an answer. Of many devices, `with_tags` on their queryset loads them together."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(source="*", read_only=True, **kwargs)
 
     def to_representation(self, device: Device) -> list[str]:
         tags: QuerySet[Tag] = device.tags.all()
-        return [tag.name for tag in tags]
+        return [tag.name for tag in sorted(tags, key=lambda tag: tag.key)]
 
 
 class PlaceSerializer(StrictSerializer):
@@ -240,7 +240,7 @@ class DeviceFiltersSerializer(QuerySerializer):
 class DeviceSerializer(serializers.ModelSerializer[Device]):
     """`may_view_readings` in the context decides whether `latest` is shown; otherwise it is null.
 
-    `is_device`: the notes, which are for people, are null. The queryset needs `with_tags`.
+    `is_device`: the notes, which are for people, are null.
     """
 
     last_seen_at = serializers.DateTimeField(source="state.last_seen_at", allow_null=True, read_only=True)

@@ -103,7 +103,7 @@ class DeviceViewSet(DeviceScope):
     open_to = {"retrieve": (Role.DEVICE,)}
 
     def get_queryset(self) -> DeviceQuerySet:
-        return super().get_queryset().select_related("state").with_status(now=timezone.now()).with_tags()
+        return super().get_queryset().select_related("state").with_status(now=timezone.now())
 
     def get_serializer_context(self) -> dict[str, Any]:
         caller = caller_of(self.request)
@@ -130,7 +130,7 @@ class DeviceViewSet(DeviceScope):
     @extend_schema(operation_id="device_list", summary="List devices", parameters=[DeviceFiltersSerializer])
     def list(self, request: Request) -> Response:
         """Returns pages in the order of the device ids. `next` is the URL of the next page, or null."""
-        page = self.paginate_queryset(self.filtered(self.get_queryset()))
+        page = self.paginate_queryset(self.filtered(self.get_queryset()).with_tags())
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(

@@ -49,7 +49,7 @@ export class TagPage {
       const page = document.createElement("a");
       page.href = `${this.alarms.dataset.page}?tag=${encodeURIComponent(this.tags[0])}`;
       page.textContent = "Look at them and acknowledge them";
-      list.append(Object.assign(document.createElement("li"), { className: "more" }));
+      list.append(Object.assign(document.createElement("li"), { className: "all" }));
       list.lastChild.append(page);
     } else if (results.length > LISTED) {
       list.append(Object.assign(document.createElement("li"), { className: "muted", textContent: `and ${whole(results.length - LISTED)} more` }));
