@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
 from devices.metrics import COLUMNS
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, Tag
 from devices.times import rfc3339
 from readings.alarms.api.views import ACKNOWLEDGE, MANAGE_RULES, VIEW_RULES
 from readings.alarms.documents import time_or_none
@@ -90,6 +90,7 @@ def rule_page(request: HttpRequest, rule_id: int | None = None) -> HttpResponse:
         "id": rule_id,
         "metrics": sorted(metrics | {*COLUMNS}, key=lambda metric: (metric not in COLUMNS, metric)),
         "devices": [list(device) for device in devices[:DEVICES_OFFERED]],
+        "tags": list(Tag.objects.by_name().values_list("name", flat=True)),
         "channels": [{"id": channel.pk, "name": channel.name} for channel in Channel.objects.order_by("id")],
         "units": Metric.objects.catalogue().units(),
     }

@@ -1,4 +1,4 @@
-// Chooses devices by typing: the server proposes, Enter adds, a button removes.
+// Chooses devices, or tags, by typing: the server proposes, Enter adds, a button removes.
 
 import { make } from "./row.js";
 import { ask } from "./requests.js";
@@ -6,10 +6,16 @@ import { ask } from "./requests.js";
 const WAIT_MS = 200;
 const PROPOSED = 20;
 
+async function devicesLike(text) {
+  const query = new URLSearchParams({ search: text, limit: PROPOSED });
+  const found = await ask("GET", `/api/v1/devices?${query}`);
+  return found.results.map(({ device_id: id, name }) => [id, name]);
+}
+
 export class DeviceChooser {
-  // `chosen`: the ids at the beginning. `onChange()` is called when they change.
-  constructor({ input, options, box, chosen, offered, onChange }) {
-    Object.assign(this, { input, options, box, onChange });
+  // `chosen`: the ids at the beginning. `onChange()` is called when they change. `search(text)`: [[id, name]] to propose.
+  constructor({ input, options, box, chosen, offered, onChange, search = devicesLike }) {
+    Object.assign(this, { input, options, box, onChange, search });
     this.ids = [...chosen];
     this.propose(offered);
     input.addEventListener("input", () => this.typed());
@@ -31,9 +37,8 @@ export class DeviceChooser {
     clearTimeout(this.timer);
     if (this.known.has(this.input.value)) return this.add();
     this.timer = setTimeout(async () => {
-      const query = new URLSearchParams({ search: this.input.value, limit: PROPOSED });
-      const found = await ask("GET", `/api/v1/devices?${query}`).catch(() => null); // one can still type the whole id
-      if (found) this.propose(found.results.map(({ device_id: id, name }) => [id, name]));
+      const found = await this.search(this.input.value).catch(() => null); // one can still type the whole id
+      if (found) this.propose(found);
     }, WAIT_MS);
   }
 

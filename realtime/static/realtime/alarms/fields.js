@@ -77,5 +77,5 @@ const EMPTIED = { threshold: { above: null, below: null }, silence: { metric: nu
 // The blanks that a field of the API is about.
 export const BLANKS = {
   metric: "metric", above: "above", below: "below", for: "for", clear_margin: "margin", clear_for: "clear", seconds: "seconds",
-  tolerance: "tolerance", change: "change", per: "per", name: "name", text: "text", devices: "devices", severity: "severity",
+  tolerance: "tolerance", change: "change", per: "per", name: "name", text: "text", devices: "devices", tags: "tags", severity: "severity",
 };

@@ -14,6 +14,7 @@ import { plural } from "../plural.js";
 
 const WINDOW_SECONDS = 7 * 86_400;
 const POINTS = 350;
+const TAGS_PROPOSED = 20;
 
 const page = JSON.parse(document.getElementById("page").textContent);
 const element = (id) => document.getElementById(id);
@@ -32,15 +33,37 @@ const chooser = new DeviceChooser({
   input: element("device-input"), options: element("device-options"), box: element("devices-chosen"), chosen: [],
   offered: page.devices, onChange: changed,
 });
+const tagChooser = new DeviceChooser({
+  input: element("tag-input"), options: element("tag-options"), box: element("tags-chosen"), chosen: [],
+  offered: tagsLike(""), onChange: changed, search: async (text) => tagsLike(text),
+});
 const previewing = new Previewing(
   (rule) => ask("POST", "/api/v1/alarm-rules/preview", { body: { rule } }),
   showPreview,
 );
 
+function tagsLike(text) {
+  const wanted = text.toLowerCase();
+  return page.tags.filter((name) => name.toLowerCase().includes(wanted)).slice(0, TAGS_PROPOSED).map((name) => [name, name]);
+}
+
+// Whom the rule is about: the devices that it names, or that have all of its tags; without both, all devices.
+function scope() {
+  const whom = element("whom").value;
+  return { devices: whom === "some" ? chooser.ids : [], tags: whom === "tagged" ? tagChooser.ids : [] };
+}
+
+// Whether something is still to be chosen: "" or what to say.
+function unchosen() {
+  const whom = element("whom").value;
+  if (whom === "some" && !chooser.ids.length) return "Choose a device.";
+  return whom === "tagged" && !tagChooser.ids.length ? "Choose a tag." : "";
+}
+
 // The rule, or null while a blank is empty.
 function current() {
   const { rule, missing } = ruleOf(fields);
-  return missing.length ? null : { ...rule, devices: element("whom").value === "some" ? chooser.ids : [] };
+  return missing.length ? null : { ...rule, ...scope() };
 }
 
 function fill() {
@@ -55,6 +78,7 @@ function showParts() {
   const unit = page.units[fields.metric] ?? "";
   for (const place of form.querySelectorAll(".unit-of-metric")) place.textContent = unit;
   element("devices-part").hidden = element("whom").value !== "some";
+  element("tags-part").hidden = element("whom").value !== "tagged";
 }
 
 // "threshold", or "side:above": whether a blank has this value.
@@ -74,8 +98,8 @@ function changed() {
   showParts();
   const rule = current();
   if (!named) element("name").value = rule ? capital(condition({ ...rule, above: rule.above ?? null, below: rule.below ?? null }, page.units)).slice(0, 100) : "";
-  const wanted = rule && (element("whom").value === "all" || rule.devices.length) ? rule : null;
-  if (wanted === null) say(element("whom").value === "some" && !chooser.ids.length ? "Choose a device." : "Fill in the blanks to see what the rule would have done.");
+  const wanted = rule && !unchosen() ? rule : null;
+  if (wanted === null) say(unchosen() || "Fill in the blanks to see what the rule would have done.");
   previewing.want(wanted);
 }
 
@@ -114,7 +138,9 @@ function offerDevices() {
   const select = element("shown");
   const before = select.value;
   const some = preview.byDevice.slice(0, 100).map(([id, alarms]) => new Option(`${id}: ${alarms.length} ${plural(alarms.length, "alarm", "alarms")}`, id));
-  const others = (preview.rule.devices.length ? preview.rule.devices : page.devices.map(([id]) => id)).filter((id) => !preview.byDevice.some(([other]) => other === id));
+  // Of a rule by tags, only the server knows the devices without alarms.
+  const ofRule = preview.rule.tags.length ? [] : preview.rule.devices.length ? preview.rule.devices : page.devices.map(([id]) => id);
+  const others = ofRule.filter((id) => !preview.byDevice.some(([other]) => other === id));
   select.replaceChildren(...some, ...others.slice(0, 20).map((id) => new Option(`${id}: no alarm`, id)));
   if ([...select.options].some(({ value }) => value === before)) select.value = before;
   element("picture").hidden = select.options.length === 0;
@@ -130,7 +156,7 @@ async function draw() {
     loading?.abort();
     const { signal } = (loading = new AbortController());
     try {
-      drawn = [deviceId, await load(deviceId, bounds, POINTS, signal)];
+      drawn = [deviceId, await load(deviceId, bounds, POINTS, null, signal)];
     } catch (error) {
       if (signal.aborted) return;
       drawn = null;
@@ -161,8 +187,8 @@ function showPoint(point) {
 function showWrong(wrong) {
   wrongInPreview = false;
   const of = new Map(wrong.map(([field, detail]) => [BLANKS[field.split(".")[0]] ?? "", detail]));
-  for (const box of form.querySelectorAll("[data-blank], #name, #text, #device-input")) {
-    const name = box.dataset.blank ?? (box.id === "device-input" ? "devices" : box.id);
+  for (const box of form.querySelectorAll("[data-blank], #name, #text, #device-input, #tag-input")) {
+    const name = box.dataset.blank ?? { "device-input": "devices", "tag-input": "tags" }[box.id] ?? box.id;
     box.toggleAttribute("aria-invalid", of.has(name));
     if (of.has(name)) box.setAttribute("aria-invalid", "true");
   }
@@ -180,20 +206,20 @@ const channelBoxes = () => [...element("channels").querySelectorAll("input")];
 
 async function save() {
   const { rule: said, missing } = ruleOf(fields);
-  const devices = element("whom").value === "some" ? chooser.ids : [];
   if (missing.length) {
     form.querySelector(`[data-blank="${missing[0]}"]`).focus();
     showWrong([[Object.keys(BLANKS).find((field) => BLANKS[field] === missing[0]), "Fill in this blank with a number."]]);
     return;
   }
-  if (element("whom").value === "some" && !devices.length) {
-    element("device-input").focus();
-    showWrong([["devices", "Choose a device, or let the rule apply to all devices."]]);
+  if (unchosen()) {
+    const field = element("whom").value === "some" ? "devices" : "tags";
+    element(field === "devices" ? "device-input" : "tag-input").focus();
+    showWrong([[field, `${unchosen().slice(0, -1)}, or let the rule apply to all devices.`]]);
     return;
   }
   const channels = channelBoxes().filter(({ checked }) => checked).map(({ value }) => Number(value));
   const repeat = channels.length && element("repeat").value ? Number(element("repeat").value) : null;
-  const body = { ...(rule ? cleared(said) : said), name: element("name").value, text: element("text").value, devices, channels, repeat };
+  const body = { ...(rule ? cleared(said) : said), name: element("name").value, text: element("text").value, ...scope(), channels, repeat };
   if (rule) delete body.kind;
   element("save").disabled = true;
   showWrong([]);
@@ -216,9 +242,11 @@ function take(given) {
   if (fields.metric && !page.metrics.includes(fields.metric)) element("metric").add(new Option(metricName(fields.metric), fields.metric));
   element("name").value = rule.name;
   element("text").value = rule.text;
-  element("whom").value = rule.devices.length ? "some" : "all";
+  element("whom").value = rule.tags.length ? "tagged" : rule.devices.length ? "some" : "all";
   chooser.ids = [...rule.devices];
   chooser.draw();
+  tagChooser.ids = [...rule.tags];
+  tagChooser.draw();
   for (const box of channelBoxes()) box.checked = rule.channels.includes(Number(box.value));
   const repeat = element("repeat");
   if (rule.repeat && ![...repeat.options].some(({ value }) => value === String(rule.repeat))) repeat.add(new Option(`every ${duration(rule.repeat)}`, rule.repeat));

@@ -82,11 +82,40 @@ def test_its_open_alarms_and_its_devices_are_live(server, page):
     post(server, "mote-03", temperature=35)  # another greenhouse
     page.goto(f"{server.url}/live/?tag=greenhouse-2")
     expect(page.locator("#rows .fleet-row").first.locator(".values")).to_contain_text("35")
-    expect(page.locator("#alarms h2")).to_have_text("1 open alarm", timeout=30_000)
-    expect(page.locator("#alarms li")).to_contain_text("Too warm mote-02")
+    expect(page.locator("#tag-alarms h2")).to_have_text("1 open alarm", timeout=30_000)
+    expect(page.locator("#tag-alarms li").first).to_contain_text("Too warm mote-02")
 
     call(server, "POST", "devices", {"device_id": "mote-99", "tags": ["greenhouse-2"]})
     post(server, "mote-99", temperature=21)
     expect(page.locator("#chips button").first).to_have_text("All11", timeout=15_000)
     post(server, "mote-05", temperature=22.5)
     expect(page.locator("#rows .fleet-row").nth(1)).to_contain_text("22.5")
+
+
+def test_a_rule_for_devices_with_tags_is_made_and_changed_in_its_form(server, page):
+    page.goto(f"{server.url}/alarms/rules/new")
+    page.select_option("#whom", "tagged")
+    expect(page.locator("#preview-words")).to_have_text("Choose a tag.")
+    for tag in ("greenhouse-0", "roof"):
+        page.fill("#tag-input", tag)
+        page.press("#tag-input", "Enter")
+    page.fill("#form [data-blank=above]", "40")
+    page.fill("#name", "Hot roof")
+    assert barriers(page) == []
+    page.click("#save")
+    page.wait_for_url("**/alarms/rules/")
+    expect(page.get_by_text("devices tagged greenhouse-0 and roof")).to_be_visible()
+
+    (rule,) = [rule for rule in rules(server) if rule["name"] == "Hot roof"]
+    assert (rule["tags"], rule["devices"]) == (["greenhouse-0", "roof"], [])
+    page.goto(f"{server.url}/alarms/rules/{rule['id']}/")
+    expect(page.locator("#whom")).to_have_value("tagged")
+    page.get_by_role("button", name="Remove roof").click()
+    page.click("#save")
+    page.wait_for_url("**/alarms/rules/")
+    assert [found["tags"] for found in rules(server) if found["id"] == rule["id"]] == [["greenhouse-0"]]
+
+
+def rules(server: Server) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{server.url}/api/v1/alarm-rules", headers=ADMIN).json()["results"]
+    return found
