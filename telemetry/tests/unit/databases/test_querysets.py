@@ -16,9 +16,9 @@ from devices.status import Status
 from devices.tests.fixtures import client_with
 from readings.alarms.models import Rule
 from readings.alarms.tests.rules import alarm_of
-from readings.models import Reading
+from readings.models import Metric, Reading
 from readings.tests.logs import NOON, at
-from realtime.models import Ticket
+from realtime.models import Ticket, View
 
 pytestmark = pytest.mark.django_db
 
@@ -61,12 +61,20 @@ def calls() -> dict[str, Callable[[Any], Any]]:
         "ReadingQuerySet.by_ids": lambda readings: readings.by_ids([reading.id]),
         "RejectionQuerySet.of_device": lambda rejections: rejections.of_device(device),
         "RejectionQuerySet.of_nobody": lambda rejections: rejections.of_nobody(),
+        "RejectionQuerySet.refusals": lambda rejections: rejections.refusals().filter(caller="nobody"),
+        "MetricQuerySet.in_order": lambda metrics: metrics.in_order()[:1],
+        "MetricQuerySet.plain": lambda metrics: metrics.plain(),
+        "MetricQuerySet.catalogue": lambda metrics: metrics.catalogue().described,
+        "ViewQuerySet.by_name": lambda views: views.by_name(),
         "RuleQuerySet.existing": lambda rules: rules.existing(),
         "RuleQuerySet.active": lambda rules: rules.active(),
         "AlarmQuerySet.open": lambda alarms: alarms.open(),
         "AlarmQuerySet.resolved": lambda alarms: alarms.resolved(),
         "AlarmQuerySet.opened_in": lambda alarms: alarms.opened_in(NOON, at(1)),
         "AlarmQuerySet.newest_first": lambda alarms: alarms.newest_first()[:1],
+        "AlarmQuerySet.newest_of_devices": lambda alarms: alarms.newest_of_devices(1),
+        "AlarmQuerySet.most_severe_first": lambda alarms: alarms.most_severe_first()[:1],
+        "AlarmQuerySet.by_device": lambda alarms: alarms.by_device(),
         "AlarmQuerySet.before": lambda alarms: alarms.before(at(1), UUID(int=0)),
     }
 
@@ -80,7 +88,10 @@ QUERY_SETS = {
 
 @pytest.fixture
 def stored(mote):
-    """A device with a reading, a refused post and two alarms of a rule, and a refused post of an unknown sender."""
+    """A device with a reading, a refused post and two alarms of a rule, and a refused post of an unknown sender.
+
+    Also a view, and two metrics of which one is described.
+    """
     Rule.objects.all().delete()
     resolved = alarm_of("mote-1", at=at(1), resolved_at=at(2))
     alarm_of("mote-1", rule=resolved.rule)
@@ -89,6 +100,10 @@ def stored(mote):
     client_with(mote[1]).post("/api/v1/ingest", {"temperature": 21.5})
     client_with(mote[1]).post("/api/v1/ingest", {"temperature": "warm"})
     client_with(None).post("/api/v1/ingest", {"temperature": 1})
+    Metric.objects.all().delete()
+    Metric.objects.create(name="co2", unit="ppm")
+    Metric.objects.create(name="gas")
+    View.objects.create(name="Mine", query="device_id=mote-1", created_at=timezone.now())
     AccessVersion.objects.get_or_create(defaults={"version": 1})
 
 
