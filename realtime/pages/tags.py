@@ -33,10 +33,10 @@ def tags_of_fleet(request: HttpRequest) -> dict[str, Any]:
 
 @for_accounts_with(VIEW_TAGS)
 def tags(request: HttpRequest) -> HttpResponse:
-    """`/live/-/tags`: `tags_of_fleet` as JSON, which open pages ask for again. 304 if it is as the browser has it."""
+    """`/live/-/tags`: `tags_of_fleet` as JSON, which open pages ask for again. 304 if it is as the page has it."""
     body = msgspec.json.encode(tags_of_fleet(request))
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     same = request.headers.get("If-None-Match") == etag
     answer: HttpResponse = HttpResponseNotModified() if same else HttpResponse(body, content_type="application/json")
-    answer["ETag"], answer["Cache-Control"] = etag, "no-cache, private"
+    answer["ETag"], answer["Cache-Control"] = etag, "private, no-store"
     return answer

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from devices.tests.fixtures import problem
-from readings.history import parameters, views
+from readings.history import answers, parameters
 from readings.statistics import aggregation, large_answers, statement
 from readings.tests.logs import NOON, at, new, store
 
@@ -19,7 +19,7 @@ MAX = 60
 def small_limits(monkeypatch):
     monkeypatch.setattr(aggregation, "AGGREGATE_VALUES_MAX", MAX)
     monkeypatch.setattr(parameters, "AGGREGATE_VALUES_MAX", MAX)
-    monkeypatch.setattr(views, "LARGE_ANSWER_VALUES", 20)
+    monkeypatch.setattr(answers, "LARGE_ANSWER_VALUES", 20)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_large_answer_is_what_a_small_one_is(admin, device, monkeypatch):
     for query in (window(90), window(10, fill="null")):
         large = admin.get(AGGREGATE, query).json()
         with monkeypatch.context() as patch:
-            patch.setattr(views, "LARGE_ANSWER_VALUES", 10_000)
+            patch.setattr(answers, "LARGE_ANSWER_VALUES", 10_000)
             assert admin.get(AGGREGATE, query).json() == large
 
 
@@ -136,5 +136,5 @@ def test_a_large_page_is_what_small_ones_are(admin, device, monkeypatch):
     store([new(timestamp=at(n), temperature=float(n), extra={"a": n}) for n in range(20)])
     parameters = {"limit": 20, "order": "asc"}
     small = admin.get("/api/v1/devices/mote-1/history", parameters).json()
-    monkeypatch.setattr(views, "LARGE_PAGE_READINGS", 5)
+    monkeypatch.setattr(answers, "LARGE_PAGE_READINGS", 5)
     assert admin.get("/api/v1/devices/mote-1/history", parameters).json() == small

@@ -67,11 +67,14 @@ export class Tags {
 
   // Asks for changed tags again and again, while somebody looks. `devices()` gives those on the page.
   watch(devices) {
+    let known = ""; // the ETag, because no cache keeps the answer
     setInterval(async () => {
       if (document.hidden) return;
-      const answer = await fetch("/live/-/tags", { headers: { Accept: "application/json" } }).catch(() => null);
+      const headers = { Accept: "application/json", ...(known && { "If-None-Match": known }) };
+      const answer = await fetch("/live/-/tags", { headers }).catch(() => null);
       const found = answer?.ok && !answer.redirected ? await answer.json().catch(() => null) : null;
       if (!found) return;
+      known = answer.headers.get("ETag") ?? "";
       const changed = this.take(found, devices());
       if (changed.length) this.onChange(changed);
     }, AGAIN_MS);
