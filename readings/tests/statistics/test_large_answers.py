@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from devices.tests.fixtures import problem
-from readings.history import answers, parameters
+from readings.history import answers, parameters, views
 from readings.statistics import aggregation, large_answers, statement
 from readings.tests.logs import NOON, at, new, store
 
@@ -136,5 +136,5 @@ def test_a_large_page_is_what_small_ones_are(admin, device, monkeypatch):
     store([new(timestamp=at(n), temperature=float(n), extra={"a": n}) for n in range(20)])
     parameters = {"limit": 20, "order": "asc"}
     small = admin.get("/api/v1/devices/mote-1/history", parameters).json()
-    monkeypatch.setattr(answers, "LARGE_PAGE_READINGS", 5)
+    monkeypatch.setattr(views, "LARGE_PAGE_READINGS", 5)
     assert admin.get("/api/v1/devices/mote-1/history", parameters).json() == small
