@@ -39,7 +39,7 @@ class QuickFlush(flush.Command):
             with transaction.atomic(), connection.cursor() as cursor:
                 for table in tables_with_rows():
                     cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
-        Metric.objects.bulk_create(self.metrics)
+        Metric.objects.bulk_create(self.metrics, ignore_conflicts=True)
 
 
 def install() -> QuickFlush:
