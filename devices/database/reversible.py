@@ -94,16 +94,20 @@ class KeepValues(Operation):
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         model = from_state.apps.get_model(app_label, self.model_name)
-        if not has_rows(schema_editor, model):
-            return
         table, key = model._meta.db_table, key_of(model)
+        # A row without values needs none to be kept, and may be deleted by the reverse of an earlier migration.
+        given = " OR ".join(f"{name} IS NOT NULL" for name in self.columns)
+        with schema_editor.connection.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {table} WHERE {given} LIMIT 1")  # noqa: S608
+            if cursor.fetchone() is None:
+                return
         names = [key, *self.columns, *self.unchanged]
         types = {field.column: field.db_type(schema_editor.connection) for field in model._meta.local_fields}
         columns = ", ".join(f"{name} {types[name]}" for name in names)
         reference = f"FOREIGN KEY ({key}) REFERENCES {table} ({key}) ON DELETE CASCADE"
         schema_editor.execute(f"CREATE TABLE {self.table} ({columns}, PRIMARY KEY ({key}), {reference})")
         copied = ", ".join(names)
-        schema_editor.execute(f"INSERT INTO {self.table} ({copied}) SELECT {copied} FROM {table}")  # noqa: S608
+        schema_editor.execute(f"INSERT INTO {self.table} ({copied}) SELECT {copied} FROM {table} WHERE {given}")  # noqa: S608
 
     def describe(self) -> str:
         return f"Keep {', '.join(self.columns)} of {self.model_name} when this is reversed"

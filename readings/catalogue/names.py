@@ -13,6 +13,7 @@ from django.apps import apps as installed
 from django.apps.registry import Apps
 from django.db import connection
 
+from devices.metrics import PLAIN
 from devices.plurals import counted
 from readings.catalogue.common import COMMON
 from readings.models import Metric
@@ -58,6 +59,14 @@ def add_common(apps: Apps = installed, **_: Any) -> None:
         return
     rows = (metric(name=name, **msgspec.structs.asdict(description)) for name, description in COMMON.items())
     metric.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def remove_undescribed(apps: Apps) -> None:
+    """Removes the common metrics and those without a description, as far as nobody has changed them."""
+    metrics = apps.get_model("readings", "Metric").objects
+    metrics.filter(**msgspec.structs.asdict(PLAIN)).delete()
+    for name, description in COMMON.items():
+        metrics.filter(name=name, **msgspec.structs.asdict(description)).delete()
 
 
 def add(names: Iterable[str]) -> int:

@@ -22,6 +22,13 @@ def add_names(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     metrics.bulk_create(metrics.model(name=name) for name in sorted(names)[:room])
 
 
+def remove_what_nobody_described(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """The reverse of `add_names`: only what people wrote has to be kept."""
+    from readings.catalogue.names import remove_undescribed
+
+    remove_undescribed(apps)
+
+
 class Migration(migrations.Migration):
     dependencies = [
         ("devices", "0008_alarm_positions"),
@@ -121,5 +128,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.RunPython(add_names, migrations.RunPython.noop),
+        migrations.RunPython(add_names, remove_what_nobody_described),
     ]

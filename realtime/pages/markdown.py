@@ -92,14 +92,18 @@ def rendered(file: str, address: str) -> Document:
 
 
 def with_links(children: Sequence[Token]) -> Iterator[Token]:
-    """The tokens of a line with links resolved to this server; a link to a file not served becomes plain text."""
+    """The tokens of a line with links resolved to this server; a link to a file not served becomes plain text.
+
+    Pictures are left out.
+    """
     kept: list[bool] = []
     for child in children:
         if child.type == "link_open":
             target = resolved(str(child.attrGet("href")))
             child.attrSet("href", target)
             kept.append(target.startswith(("/", "#", "http://", "https://")))
-        if child.type not in ("link_open", "link_close") or kept[-1]:
+        # Pictures of the documents are for the repository's pages; this server does not have them.
+        if child.type != "image" and (child.type not in ("link_open", "link_close") or kept[-1]):
             yield child
         if child.type == "link_close":
             kept.pop()

@@ -116,6 +116,12 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
                 errors |= {"429": "The caller already has QUESTIONS_PER_CALLER requests running; see Retry-After."}
             if path.endswith("/devices") and "requestBody" in operation:
                 errors |= {"409": "A device with this id already exists."}
+            if operation["operationId"] in ("tag_create", "tag_change", "tag_delete"):
+                errors |= {"409": "There is a tag with this name, or an alarm rule names the tag."}
+            if path.endswith("/views") and "requestBody" in operation:
+                errors |= {"409": "There is a view with this name."}
+            if path.endswith(("/v1/aggregate", "/v1/history")):
+                errors |= {"404": "There is no device with one of these ids."}
             if path.endswith("/rotate-key"):
                 errors |= {"409": "An earlier key is still within its overlap, and `force` is not true."}
             for status, description in errors.items():

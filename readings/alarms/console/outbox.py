@@ -3,17 +3,33 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from readings.alarms.console.channels import MANAGE_RULES
-from readings.alarms.models import Delivery
+from readings.alarms.models import Channel, Delivery
+
+
+class ChannelFilter(admin.SimpleListFilter):
+    """One parameter, `receiver`; Django's filter of a foreign key would also take look-ups beyond it."""
+
+    title = "channel"
+    parameter_name = "receiver"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(pk), name) for pk, name in Channel.objects.order_by("name", "id").values_list("id", "name")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        chosen = self.value()
+        known = {value for value, _ in self.lookup_choices}
+        return queryset.filter(channel_id=int(chosen)) if chosen in known else queryset
 
 
 class DeliveryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     heading = "Messages"
     list_display = ("written", "message_type", "rule", "alarms", "channel", "state", "tries", "next_try", "error")
     list_display_links = None
-    list_filter = ("state", "channel")
+    list_filter = ("state", ChannelFilter)
     list_select_related = ("message__rule", "channel")
     list_per_page = 100
     actions = None

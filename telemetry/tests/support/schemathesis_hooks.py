@@ -21,6 +21,22 @@ BEYOND_THE_SCHEMA = {
     "margin_too_large",
     "kind_fixed",
     "unknown_device",
+    "unknown_channel",
+    "unknown_tag",
+    "in_the_past",  # a mute
+    "invalid_email",  # the target of a channel, whose form depends on its kind, as the next ones
+    "invalid_address",
+    "invalid_apprise_url",
+    "apprise_failed",
+    "hidden_target",
+    "user_in_address",
+    "no_secret",  # of a channel that is no webhook
+    "too_far",  # a mute
+    "devices_and_tags",  # of one rule
+    "coordinate_missing",  # latitude without longitude
+    "no_range",  # low above high
+    "no_devices",  # of a comparison, by ids or by tags
+    "invalid_query",  # a view's query string
     "reserved_name",
 }
 READ, CHANGED = "mote-1", "mote-2"

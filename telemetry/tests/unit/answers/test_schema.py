@@ -110,12 +110,16 @@ def test_influxdbs_operations_answer_with_its_documents(schema):
                     assert member in answer["content"]["application/json"]["schema"]["properties"], (path, status)
 
 
-def test_a_new_device_and_a_rotation_may_conflict(schema):
+def test_new_names_a_rotation_and_a_tag_in_use_may_conflict(schema):
     conflicting = {(path, method) for path, method, op in operations(schema) if "409" in op["responses"]}
 
     assert conflicting == {
         ("/api/v1/devices", "POST"),
         ("/api/v1/devices/{device_id}/rotate-key", "POST"),
+        ("/api/v1/tags", "POST"),
+        ("/api/v1/tags/{name}", "PATCH"),
+        ("/api/v1/tags/{name}", "DELETE"),
+        ("/api/v1/views", "POST"),
     }
 
 
