@@ -32,7 +32,7 @@ test-all: test
 
 # Runs the quick tests on another Python, in a separate virtual environment: make test-on PYTHON=/usr/bin/python3
 test-on:
-	@.ci/test-on $(PYTHON) $(ARGS)
+	@.ci/test-on $(PYTHON)
 
 fuzz: $(VENV)/dev.installed
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} FUZZ_BODIES=$${FUZZ_BODIES:-10000} \
