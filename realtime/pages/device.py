@@ -56,7 +56,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "device": device,
         "facts": facts,
         "ranges": RANGES,
-        "snippets": connection_code(request, key=None),
+        "snippets": connection_code(request, key=None, device_id=device.device_id),
         "tags": device.tags.order_by("key") if request.user.has_perm(VIEW_TAGS) else (),
         "map_url": map_url(device),
     }
