@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from readings.alarms.console.channels import ChannelAdmin
 from readings.alarms.console.outbox import DeliveryAdmin
 from readings.alarms.models import Alarm, Channel, Delivery, Rule
-from readings.alarms.scopes import tags_of
+from readings.alarms.rules.scopes import tags_of
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time

@@ -8,7 +8,7 @@ from typing import Any
 from readings.alarms.evaluation.evaluator import Evaluation, Evaluator
 from readings.alarms.models import Alarm, Kind, Rule
 from readings.alarms.parameters import complete
-from readings.alarms.rules import create_rule
+from readings.alarms.rules.changing import create_rule
 from readings.alarms.signals import AlarmChange, alarms_changed
 from readings.tests.logs import NOON
 

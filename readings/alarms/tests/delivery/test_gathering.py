@@ -8,7 +8,7 @@ from django.db import transaction
 from readings.alarms.delivery.gathering import end_evaluation
 from readings.alarms.evaluation.evaluator import Evaluator
 from readings.alarms.models import Alarm, Delivery, DeviceMute, Message, MessageAlarm, Rule
-from readings.alarms.rules import change_rule, delete_rule
+from readings.alarms.rules.changing import change_rule, delete_rule
 from readings.alarms.tests.delivery.channels import channel
 from readings.alarms.tests.delivery.receivers import Hook, deliver, hook_channel
 from readings.alarms.tests.rules import evaluate, make_rule
