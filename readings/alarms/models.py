@@ -15,6 +15,7 @@ from readings.alarms.outbox_models import (
     MessageAlarm,
     MessageType,
     RuleChannel,
+    TagMute,
 )
 from readings.alarms.querysets import AlarmQuerySet, RuleQuerySet
 from readings.log.ids import uuid7
@@ -40,6 +41,7 @@ __all__ = [
     "RuleSet",
     "RuleTag",
     "Severity",
+    "TagMute",
 ]
 
 NAME_LENGTH = 100
