@@ -195,7 +195,10 @@ SPECTACULAR_SETTINGS = {
     # The order in which the documentation shows them.
     "TAGS": [
         {"name": name}
-        for name in ("ingest", "doors", "devices", "alarms", "alarm-rules", "channels", "realtime", "health")
+        for name in (
+            *("ingest", "doors", "devices", "tags", "tokens", "alarms", "alarm-rules", "channels", "realtime"),
+            "health",
+        )
     ],
 }
 

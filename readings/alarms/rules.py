@@ -12,7 +12,7 @@ import msgspec
 from django.db import connection, transaction
 from django.db.models import F
 
-from devices.changes import log_added, log_changed, log_deleted
+from devices.changes import Author, log_added, log_changed, log_deleted
 from readings.alarms.conditions.states import OpenAlarm, State
 from readings.alarms.conditions.threshold import Threshold
 from readings.alarms.delivery.gathering import Notices
@@ -79,7 +79,7 @@ def create_rule(
     tags: Sequence[str] = (),
     channel_ids: Sequence[int] = (),
     now: datetime,
-    by: int | None = None,
+    by: Author | None = None,
 ) -> Rule:
     """Creates a rule from the fields of its model. It applies to these devices; to all, if there are none.
 
@@ -113,7 +113,7 @@ def change_rule(
     tags: Sequence[str] | None = None,
     channel_ids: Sequence[int] | None = None,
     now: datetime,
-    by: int | None = None,
+    by: Author | None = None,
 ) -> Rule:
     """Changes these fields, and the devices, tags and channels unless None.
 
@@ -158,7 +158,7 @@ def change_rule(
     return rule
 
 
-def delete_rule(rule: Rule, *, now: datetime, by: int | None = None) -> None:
+def delete_rule(rule: Rule, *, now: datetime, by: Author | None = None) -> None:
     """Resolves the open alarms of the rule. Its row stays as long as alarms name it. Deleted before: does nothing."""
     with transaction.atomic():
         raise_version()

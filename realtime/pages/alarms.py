@@ -8,8 +8,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
+from devices.access.callers import viewer_of
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState, Tag
+from devices.querysets import of_visible_devices
 from devices.times import rfc3339
 from readings.alarms.api.views import ACKNOWLEDGE, MANAGE_RULES, VIEW_RULES
 from readings.alarms.documents import time_or_none
@@ -30,8 +32,12 @@ DEVICES_OFFERED = 20
 def alarms_page(request: HttpRequest) -> HttpResponse:
     """`/alarms/`: the open alarms, live, and the resolved ones; filters, acknowledging and muting."""
     user: Any = request.user
-    rules = Rule.objects.existing().order_by("name", "id") if user.has_perm(VIEW_RULES) else Rule.objects.none()
-    muted = DeviceMute.objects.filter(until__gt=timezone.now()).order_by("-until", "device_id")
+    viewer = viewer_of(user)
+    rules = Rule.objects.existing().visible_to(viewer).order_by("name", "id")
+    if not user.has_perm(VIEW_RULES):
+        rules = rules.none()
+    muted = DeviceMute.objects.filter(of_visible_devices(viewer), until__gt=timezone.now())
+    muted = muted.order_by("-until", "device_id")
     page = {
         "rules": [
             {"id": rule.pk, "name": rule.name, "text": rule.text, "muted_until": time_or_none(rule.muted_until)}
@@ -45,7 +51,7 @@ def alarms_page(request: HttpRequest) -> HttpResponse:
     context = {
         "page": page,
         "active": any(rule.is_active for rule in rules),
-        "channels": user.has_perm(MANAGE_RULES) and Channel.objects.exists(),
+        "channels": user.has_perm(MANAGE_RULES) and viewer.limit is None and Channel.objects.exists(),
     }
     return render(request, "realtime/alarms.html", context)
 
@@ -57,10 +63,11 @@ def alarm_counts(request: HttpRequest) -> HttpResponse:
     `{"open": 3, "devices": {"mote-1": [2, "critical"], …}}`. The pages ask after each change, because frames of the
     live socket name at most 100 alarms. With `?devices=false` without `devices`.
     """
+    alarms = Alarm.objects.open().visible_to(viewer_of(request.user))
     if request.GET.get("devices") == "false":
-        found: dict[str, Any] = {"open": Alarm.objects.open().count()}
+        found: dict[str, Any] = {"open": alarms.count()}
     else:
-        devices = Alarm.objects.open().by_device()
+        devices = alarms.by_device()
         found = {"open": sum(count for count, _ in devices.values()), "devices": devices}
     return HttpResponse(msgspec.json.encode(found), content_type="application/json")
 
@@ -69,17 +76,19 @@ def alarm_counts(request: HttpRequest) -> HttpResponse:
 def rules_page(request: HttpRequest) -> HttpResponse:
     """`/alarms/rules/`: all rules with a switch for each; for those who may, with links to change and delete them."""
     user: Any = request.user
-    open_alarms = Alarm.objects.open().order_by().values_list("rule_id").annotate(Count("id"))
+    viewer = viewer_of(user)
+    open_alarms = Alarm.objects.open().visible_to(viewer).order_by().values_list("rule_id").annotate(Count("id"))
     page = {
         "open": dict(open_alarms) if user.has_perm(ALARMS_PERMISSION) else {},
         "units": Metric.objects.catalogue().units(),
-        "manages": user.has_perm(MANAGE_RULES),
-        "mutes": user.has_perm(ACKNOWLEDGE),
+        # Rules concern all devices.
+        "manages": user.has_perm(MANAGE_RULES) and viewer.limit is None,
+        "mutes": user.has_perm(ACKNOWLEDGE) and viewer.limit is None,
     }
     return render(request, "realtime/rules.html", {"page": page})
 
 
-@for_accounts_with(MANAGE_RULES)
+@for_accounts_with(MANAGE_RULES, fleet_wide=True)
 def rule_page(request: HttpRequest, rule_id: int | None = None) -> HttpResponse:
     """`/alarms/rules/new` and `/alarms/rules/<rule_id>/`: a rule as a sentence, and what it would have done."""
     rule = None if rule_id is None else get_object_or_404(Rule.objects.existing(), pk=rule_id)

@@ -59,6 +59,7 @@ class ChannelViewSet(GenericViewSet[Channel]):
     lookup_url_kwarg = "channel_id"
     admin_permissions = dict.fromkeys(("channels", "create", "partial_update", "destroy", "test"), MANAGE_RULES)
     open_to: dict[str, tuple[Role, ...]] = {}
+    fleet_wide = ("channels", "create", "partial_update", "destroy", "test")
 
     @openapi.channel_list
     def channels(self, request: Request) -> Response:

@@ -46,6 +46,9 @@ class FakeWay:
             return Caller(role=Role.DEVICE, device=Device(device_id="m1"))
         return Caller(role=Role.ADMIN) if key == "admin" else None
 
+    async def ask(self, question, *arguments):
+        return question(*arguments)
+
     async def record(self, readings, *, received_at):
         await self.allowed.wait()
         if self.failures:
