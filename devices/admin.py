@@ -21,8 +21,9 @@ from devices.console import new_keys
 from devices.console.activation import Activation
 from devices.console.rotation import KeyRotation
 from devices.console.tags import ADD_TAGS, DeviceForm, TagFilter, Tagging, chip
+from devices.console.tokens import TokenAdmin
 from devices.metrics import COLUMNS, Catalogue, shown
-from devices.models import Device, Tag
+from devices.models import ApiToken, Device, Tag
 from devices.plurals import counted
 from devices.querysets import DeviceQuerySet
 from devices.status import Status
@@ -36,6 +37,9 @@ OF_READINGS = ("latest_values", "live")
 VALUES_SHOWN = 3
 VALUES_IN_TOOLTIP = 20
 EXPORTED_AT_ONCE = 20_000
+
+
+admin.site.register(ApiToken, TokenAdmin)
 
 
 class StatusFilter(admin.SimpleListFilter):

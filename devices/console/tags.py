@@ -32,6 +32,8 @@ CHOICES = 200
 class TagNamesFormField(forms.CharField):
     """Names separated by commas; `clean` returns them as a list. The order of the names is no change."""
 
+    most = TAGS_OF_DEVICE_MAX
+
     def __init__(self, **kwargs: Any) -> None:
         help_text = "Names separated by commas, such as greenhouse-3, roof. A new name makes a new tag."
         super().__init__(label="Tags", required=False, help_text=help_text, **kwargs)
@@ -41,8 +43,8 @@ class TagNamesFormField(forms.CharField):
         names = list(distinct(split_names(super().clean(value))).values())
         for name in names:
             validate_tag_name(name)
-        if len(names) > TAGS_OF_DEVICE_MAX:
-            raise ValidationError(f"A device may have {TAGS_OF_DEVICE_MAX} tags.", code="too_many_tags")
+        if len(names) > self.most:
+            raise ValidationError(f"There may be {self.most} tags here.", code="too_many_tags")
         return names
 
     def has_changed(self, initial: Any, data: Any) -> bool:

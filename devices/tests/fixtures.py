@@ -54,11 +54,16 @@ def staff_client(username: str, *permissions: str, enforce_csrf: bool = False) -
 
 
 def token_client(*scopes: str, tags: Sequence[str] = (), name: str = "token") -> APIClient:
-    """A client with an API token with these scopes, limited to these tags, which must exist, if there are any."""
+    """A client with such an API token."""
+    return client_with(new_token(*scopes, tags=tags, name=name))
+
+
+def new_token(*scopes: str, tags: Sequence[str] = (), name: str = "token") -> str:
+    """An API token with these scopes, limited to these tags, which must exist, if there are any."""
     by = Author(service_account(API_KEY), API_KEY, Via.API_KEY)
     chosen = [Scope(scope) for scope in scopes]
     _, token = create_token(name=name, scopes=chosen, tags=tags, now=timezone.now(), by=by)
-    return client_with(token)
+    return token
 
 
 def problem(response: Any, status: int) -> dict[str, Any]:

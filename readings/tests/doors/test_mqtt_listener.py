@@ -10,6 +10,8 @@ from django.db import OperationalError
 
 from devices.access.callers import Caller, Role
 from devices.models import Device
+from devices.scopes import Scope
+from devices.token_querysets import ValidToken
 from readings.doors.mqtt import clients as clients_module
 from readings.doors.mqtt.clients import Clients
 from readings.doors.mqtt.connection import Connection
@@ -33,6 +35,12 @@ def publish(payload=b'{"co2":1}', topic=b"telemetry/m1/readings", packet_id=1, f
     return sized(bytes([first, 0]) + len(topic).to_bytes(2, "big") + topic + identifier + properties + payload)
 
 
+TOKENS = {
+    "gate": ValidToken(1, "Gateway", frozenset([Scope.INGEST]), None),
+    "read": ValidToken(2, "Reader", frozenset([Scope.READ]), None),
+}
+
+
 class FakeWay:
     """Stores in memory, while `allowed` is set; `failures` are raised first."""
 
@@ -44,6 +52,8 @@ class FakeWay:
     async def caller(self, key):
         if key == "key1":
             return Caller(role=Role.DEVICE, device=Device(device_id="m1"))
+        if key in TOKENS:
+            return Caller(role=Role.TOKEN, token=TOKENS[key])
         return Caller(role=Role.ADMIN) if key == "admin" else None
 
     async def ask(self, question, *arguments):
@@ -218,6 +228,7 @@ def test_the_same_client_id_takes_over_and_its_will_does_not_make_it_offline():
         (sized(b"\x10\0\0\4MQTT\4\xc2\0\x3c\0\1a\0\2m1\0\3bad"), b"\x20\2\0\4"),
         (sized(b"\x10\0\0\4MQTT\4\xc2\0\x3c\0\1a\0\2m2\0\4key1"), b"\x20\2\0\4"),
         (sized(b"\x10\0\0\4MQTT\4\x82\0\x3c\0\1a\0\5admin"), b"\x20\2\0\5"),
+        (sized(b"\x10\0\0\4MQTT\4\x82\0\x3c\0\1a\0\4read"), b"\x20\2\0\5"),  # a token without `ingest`
         (sized(b"\x10\0\0\4MQTT\4\x02\0\x3c\0\1a"), b"\x20\2\0\4"),
         (sized(b"\x10\0\0\4MQTT\4\xc0\0\x3c\0\0\0\2m1\0\4key1"), b"\x20\2\0\2"),  # MQTT-3.1.3-8
         (sized(b"\x10\0\0\6MQIsdp\3\2\0\x3c\0\1a"), b"\x20\2\0\1"),

@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from devices.models import AccountTag, ApiToken, Device, DeviceTag, Tag
-from devices.tests.fixtures import staff_client, token_client
+from devices.tests.fixtures import new_token, staff_client, token_client
 from readings.alarms.tests.rules import alarm_of
 from readings.tests.logs import new, store
 from realtime.stream import checker, revocations
@@ -31,19 +31,19 @@ def fleet_of_two(db):
 
 
 def by_token():
-    return {"x_api_key": token_client("read", tags=["own-tag"])._credentials["HTTP_X_API_KEY"]}
+    """The headers of the handshake, and the query string of the address."""
+    return {"x_api_key": new_token("read", tags=["own-tag"])}, ""
 
 
 def by_session():
     client = staff_client("viewer", "readings.view_reading", "alarms.view_alarm")
     AccountTag.objects.create(user=User.objects.get(username="viewer"), tag=Tag.objects.get(key="own-tag"))
-    return {"cookie": f"sessionid={client.cookies['sessionid'].value}", **OWN}
+    return {"cookie": f"sessionid={client.cookies['sessionid'].value}", **OWN}, ""
 
 
 def by_ticket():
     client = token_client("read", tags=["own-tag"])
-    by_ticket.address = f"?ticket={client.post('/api/v1/realtime/tickets', {}).json()['ticket']}"
-    return OWN
+    return OWN, f"?ticket={client.post('/api/v1/realtime/tickets', {}).json()['ticket']}"
 
 
 @sync_to_async
@@ -56,8 +56,7 @@ def stored(*device_ids):
 async def test_the_fleet_socket_has_positions_readings_and_alarms_of_its_devices(fleet_of_two, credential, unlooked):
     await sync_to_async(lambda: (alarm_of("other"), alarm_of("own")))()
     await stored("other", "own")
-    headers = await sync_to_async(credential)()
-    address = by_ticket.address if credential is by_ticket else ""
+    headers, address = await sync_to_async(credential)()
     async with watching(address, **headers) as socket:
         assert (await socket.frame(alarms=True))["type"] == "subscribed"
         alarms = await socket.frame(alarms=True)
@@ -73,14 +72,14 @@ async def test_the_fleet_socket_has_positions_readings_and_alarms_of_its_devices
 @pytest.mark.parametrize("credential", [by_token, by_session])
 @in_a_loop
 async def test_the_socket_of_another_device_is_refused(fleet_of_two, credential):
-    headers = await sync_to_async(credential)()
+    headers, _ = await sync_to_async(credential)()
     assert (await fate("other", **headers)).startswith("4404")
     assert await fate("own", **headers) == "subscribed"
 
 
 @in_a_loop
 async def test_a_revoked_token_closes_its_socket_before_what_is_committed_next(fleet_of_two, unlooked):
-    async with watching("own", **await sync_to_async(by_token)()) as socket:
+    async with watching("own", **(await sync_to_async(by_token)())[0]) as socket:
         await socket.frame()
         await sync_to_async(ApiToken.objects.all().delete)()
         await stored("own")
@@ -90,12 +89,12 @@ async def test_a_revoked_token_closes_its_socket_before_what_is_committed_next(f
 
 @in_a_loop
 async def test_a_device_that_loses_the_tag_is_gone_from_the_sockets(fleet_of_two, unlooked):
-    headers = await sync_to_async(by_token)()
+    headers, _ = await sync_to_async(by_token)()
     async with watching("own", **headers) as device, watching("", **headers) as fleet:
         await device.frame()
         while (await fleet.frame())["type"] != "positions":
             pass
-        await sync_to_async(DeviceTag.objects.filter(device="own").delete)()
+        await sync_to_async(DeviceTag.objects.filter(device_id="own").delete)()
         await stored("own")
         assert ((await device.frame())["code"], await device.close_code()) == ("revoked", 4401)
         assert ((await fleet.frame())["code"], await fleet.close_code()) == ("scope_changed", 1013)
@@ -103,7 +102,7 @@ async def test_a_device_that_loses_the_tag_is_gone_from_the_sockets(fleet_of_two
 
 @in_a_loop
 async def test_a_device_that_gets_the_tag_makes_the_fleet_socket_connect_again(fleet_of_two, unlooked):
-    async with watching("", **await sync_to_async(by_token)()) as fleet:
+    async with watching("", **(await sync_to_async(by_token)())[0]) as fleet:
         while (await fleet.frame())["type"] != "positions":
             pass
         tag = await Tag.objects.aget(key="own-tag")
@@ -114,10 +113,10 @@ async def test_a_device_that_gets_the_tag_makes_the_fleet_socket_connect_again(f
 
 @in_a_loop
 async def test_another_token_and_another_tag_leave_the_sockets_open(fleet_of_two, unlooked):
-    async with watching("", **await sync_to_async(by_token)()) as fleet:
+    async with watching("", **(await sync_to_async(by_token)())[0]) as fleet:
         while (await fleet.frame())["type"] != "positions":
             pass
         await sync_to_async(lambda: token_client("read", name="second"))()
-        await sync_to_async(DeviceTag.objects.filter(device="other").delete)()
+        await sync_to_async(DeviceTag.objects.filter(device_id="other").delete)()
         await stored("own")
         assert await fleet.seqs(1) == [1]

@@ -1,6 +1,7 @@
 """Who is limited to a tag sees no other device: every route of the URL configuration, and every list in the console."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ class World:
         client_with(key).post("/api/v1/ingest", {"temperature": 21.5})
         note = {"caller": "device", "address": "", "status": 422, "code": "x", "detail": f"Said {device_id}"}
         keep({refused_post(device_id=device_id, **note): Times(timezone.now())})  # type: ignore[arg-type]
-        DeviceMute.objects.create(device=device, until=timezone.now() + timezone.timedelta(hours=1))
+        DeviceMute.objects.create(device=device, until=timezone.now() + timedelta(hours=1))
         return device
 
     def address(self, path: str) -> str:
@@ -94,7 +95,7 @@ class World:
 
     def object_of(self, path: str) -> Any:
         model = path.split("/")[2] if path.startswith("admin/") else ""
-        objects = {
+        objects: dict[str, Any] = {
             "device": Device,
             "reading": Reading,
             "rejection": Rejection,

@@ -1,9 +1,21 @@
 """Tokens that are limited to tags: what they may change and post."""
 
-import pytest
+from typing import Any
 
-from devices.models import Device, Tag
-from devices.tests.fixtures import problem, token_client
+import pytest
+from asgiref.sync import async_to_sync
+from django.http import HttpRequest
+from django.utils import timezone
+
+from devices.access.callers import caller_for_key
+from devices.keys import hash_key
+from devices.models import ApiToken, Device, Tag
+from devices.tests.fixtures import new_token, problem, token_client
+from readings.doors.mqtt.clients import valid_keys
+from readings.doors.mqtt.credentials import identity_of
+from readings.doors.mqtt.storing import Message, Sender, Storing
+from readings.doors.mqtt.topics import meaning_of
+from readings.ingest.way import OwnWay
 from readings.models import Reading
 
 pytestmark = pytest.mark.django_db
@@ -101,7 +113,8 @@ def test_it_posts_for_its_devices_and_others_are_unknown_to_it(fleet_of_two):
     answer = poster.post("/api/v1/ingest/batch", mixed)
     assert answer.status_code == 207
     assert [rejection["index"] for rejection in answer.json()["rejected"]] == [0, 2]
-    assert list(Reading.objects.order_by("seq").values_list("device_id", "seq")) == [("a", 1), ("a", 2), ("a", 3)]
+    stored: Any = Reading.objects.order_by("seq").values_list("device_id", "seq")
+    assert list(stored) == [("a", 1), ("a", 2), ("a", 3)]
 
 
 def test_without_a_limit_it_posts_for_every_device(fleet_of_two):
@@ -110,7 +123,7 @@ def test_without_a_limit_it_posts_for_every_device(fleet_of_two):
         assert poster.post("/api/v1/ingest", {"device_id": device_id, "temperature": 1}).status_code == 201
 
 
-LINES = b"weather,device=a temperature=1\nweather,device=c temperature=2\nweather,device=b temperature=3"
+LINES = "weather,device=a temperature=1\nweather,device=c temperature=2\nweather,device=b temperature=3"
 
 
 @pytest.mark.parametrize(
@@ -148,3 +161,43 @@ def test_a_lorawan_device_is_registered_by_its_eui_in_lower_case(fleet_of_two, s
         assert gateway.post("/api/v1/doors/ttn", event).json() == {"stored": 1}
     assert tags_of("70b3d57ed0000001") == ["own"]
     assert Reading.objects.filter(device_id="70b3d57ed0000001").count() == 2
+
+
+def test_a_token_is_a_gateway_of_mqtt_whose_end_is_noticed(fleet_of_two):
+    token = new_token("ingest", tags=["own"])
+    caller = caller_for_key(token, now=timezone.now())
+    assert caller is not None
+    identity = identity_of(caller, token, "")
+    assert (identity.own, identity.key_hash) == (None, hash_key(token))
+
+    standing = valid_keys([hash_key(token)], version=None, now=timezone.now())
+    assert standing is not None
+    assert standing[1] == {hash_key(token)}
+    ApiToken.objects.all().delete()
+    standing = valid_keys([hash_key(token)], version=None, now=timezone.now())
+    assert standing is not None
+    assert standing[1] == set()
+
+
+def test_over_mqtt_a_limited_token_writes_and_speaks_for_its_devices(fleet_of_two):
+    now = timezone.now()
+    caller = caller_for_key(new_token("ingest", tags=["own"]), now=now)
+    said = []
+
+    async def say(status, at):
+        said.append(status.device_id)
+
+    def message(topic, payload):
+        return Message(topic, meaning_of(topic), payload, now)
+
+    async def finished():
+        storing = Storing(OwnWay(HttpRequest()), Sender(None, "token", "gateway", "", caller), say)
+        names = ("telemetry/a", "telemetry/b")
+        readings = [message(f"{name}/readings", b'{"temperature": 1}') for name in names]
+        return await storing.finish([*readings, *(message(f"{name}/status", b"offline") for name in names)])
+
+    outcomes = async_to_sync(finished)()
+    refused = [outcome.refused[0] if outcome.refused else None for outcome in outcomes]
+    assert refused == [None, "b", None, "b"]
+    assert list(Reading.objects.values_list("device_id", flat=True)) == ["a"]
+    assert said == ["a"]
