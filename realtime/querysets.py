@@ -21,16 +21,28 @@ class ViewQuerySet(models.QuerySet["View"]):
 
 class TicketManager(models.Manager["Ticket"]):
     def issue(
-        self, *, device: Device | None, key_hash: str | None = None, user: User | None = None, now: datetime
+        self,
+        *,
+        device: Device | None,
+        key_hash: str | None = None,
+        user: User | None = None,
+        token_id: int | None = None,
+        now: datetime,
     ) -> tuple[str, datetime]:
         """Creates a ticket; returns its token and its expiry. Also deletes expired tickets.
 
-        `key_hash` or `user` is the issuer, whose rights the ticket passes on; both None: a key from the settings.
+        `key_hash`, `user` or `token_id` is the issuer, whose rights the ticket passes on; all None: a key from the
+        settings.
         """
         self.filter(expires_at__lte=now).delete()
         token = secrets.token_urlsafe(24)
         ticket = self.create(
-            token_hash=hash_key(token), device=device, key_hash=key_hash, user=user, expires_at=now + LIFETIME
+            token_hash=hash_key(token),
+            device=device,
+            key_hash=key_hash,
+            user=user,
+            token_id=token_id,
+            expires_at=now + LIFETIME,
         )
         return token, ticket.expires_at
 

@@ -1,13 +1,13 @@
 """The endpoints of views: what the page `/explore/` shows, saved under a name."""
 
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -17,8 +17,10 @@ from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.openapi import DATE_TIME, JSON, STRING, array, record
 from devices.api.serializers import StrictCharField, StrictSerializer
-from devices.changes import API_KEY, author, log_added, log_deleted
+from devices.changes import author, log_added, log_deleted
 from devices.metrics import is_metric_name
+from devices.models import Device
+from devices.querysets import Viewer, sees_every_device
 from devices.times import rfc3339
 from devices.validators import is_device_id
 from readings.catalogue.serializers import SINGLE_LINE
@@ -57,6 +59,16 @@ def view_document(view: View) -> dict[str, Any]:
         "created_by": view.created_by,
         "created_at": created_at,
     }
+
+
+def visible_views(viewer: Viewer) -> list[View]:
+    """The views by name; of a limited viewer those that name only devices that it may see."""
+    views = list(View.objects.by_name())
+    if sees_every_device(viewer):
+        return views
+    named = {view.pk: set(parse_qs(view.query).get("device_id", ())) for view in views}
+    visible = set(Device.objects.visible_to(viewer).values_list("device_id", flat=True))
+    return [view for view in views if named[view.pk] <= visible]
 
 
 @extend_schema_field({"type": "string", "minLength": 1, "maxLength": VIEW_NAME_LENGTH, "pattern": SINGLE_LINE})
@@ -106,7 +118,8 @@ class ViewViewSet(GenericViewSet[View]):
     )
     def views(self, request: Request) -> Response:
         """All views by name. There are at most 500, so that they are one page."""
-        return Response({"results": [view_document(view) for view in View.objects.by_name()], "next": None})
+        views = visible_views(caller_of(request))
+        return Response({"results": [view_document(view) for view in views], "next": None})
 
     @extend_schema(
         operation_id="view_create",
@@ -118,15 +131,22 @@ class ViewViewSet(GenericViewSet[View]):
         """Saves what `/explore/` shows with this query string."""
         given = NewViewSerializer(data=request.data)
         given.is_valid(raise_exception=True)
+        caller = caller_of(request)
+        if not sees_every_device(caller):
+            named = set(parse_qs(given.validated_data["query"])["device_id"])
+            visible = Device.objects.visible_to(caller).filter(device_id__in=named)
+            if unknown := sorted(named.difference(visible.values_list("device_id", flat=True))):
+                raise ValidationError(
+                    {"query": ErrorDetail(f"There is no device {unknown[0]}.", code="unknown_device")}
+                )
         if View.objects.count() >= VIEWS_MAX:
             detail = f"There may be {VIEWS_MAX} views."
             raise ValidationError({"": ErrorDetail(detail, code="too_many_views")})
-        user = caller_of(request).user
-        by = user.get_username() if user else API_KEY
+        by = author(caller)
         try:
             with transaction.atomic():
-                view = View.objects.create(**given.validated_data, created_by=by, created_at=timezone.now())
-                log_added([view], by=author(caller_of(request)))
+                view = View.objects.create(**given.validated_data, created_by=by.name, created_at=timezone.now())
+                log_added([view], by=by)
         except IntegrityError as error:
             if View.objects.filter(name=given.validated_data["name"]).exists():
                 raise NameTaken from error
@@ -137,6 +157,8 @@ class ViewViewSet(GenericViewSet[View]):
     def destroy(self, request: Request, view_id: int) -> Response:
         """Deletes the view; links with its query keep working."""
         view = self.get_object()
+        if view not in visible_views(caller_of(request)):
+            raise NotFound
         with transaction.atomic():
             log_deleted([view], by=author(caller_of(request)))
             view.delete()
