@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
