@@ -57,35 +57,34 @@ class Device:
     """Publishes readings, each with an id, and remembers which were acknowledged."""
 
     def __init__(self, name: str, key: str, port: int, certificate: Path | None = None) -> None:
-        self.name, self.sent, self.acknowledged = name, dict[int, str](), set[str]()
-        self.lock, self.connected = threading.Lock(), threading.Event()
+        self.name, self.sent = name, dict[int, str]()
+        self.numbers, self.connected = list[int](), threading.Event()
         self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, name)
         self.client.username_pw_set(name, key)
         if certificate is not None:
             self.client.tls_set(str(certificate))
         self.client.on_connect = lambda *_: self.connected.set()
-        self.client.on_publish = self.on_publish
+        self.client.on_publish = lambda _client, _userdata, number, *_: self.numbers.append(number)
         self.client.reconnect_delay_set(1, 1)
         self.client.max_inflight_messages_set(100)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         assert self.connected.wait(10)
 
-    def on_publish(self, client: Any, userdata: Any, number: int, *_: Any) -> None:
-        with self.lock:
-            self.acknowledged.add(self.sent[number])
+    @property
+    def acknowledged(self) -> set[str]:
+        return {self.sent[number] for number in list(self.numbers)}
 
     def publish(self, count: int) -> None:
         for _ in range(count):
             identifier = str(uuid.uuid4())
-            with self.lock:
-                document = json.dumps({"id": identifier, "co2": 1})
-                self.sent[self.client.publish(f"telemetry/{self.name}/readings", document, qos=1).mid] = identifier
+            document = json.dumps({"id": identifier, "co2": 1})
+            self.sent[self.client.publish(f"telemetry/{self.name}/readings", document, qos=1).mid] = identifier
 
     def wait_for(self, count: int, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
-        while len(self.acknowledged) < count:
-            assert time.monotonic() < deadline, f"{len(self.acknowledged)} of {count} were acknowledged"
+        while len(self.numbers) < count:
+            assert time.monotonic() < deadline, f"{len(self.numbers)} of {count} were acknowledged"
             time.sleep(0.02)
 
     def close(self) -> None:
