@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import msgspec
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
@@ -16,7 +15,7 @@ from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.states import Advance
 from readings import instruments
-from readings.log import metric_names
+from readings.log import metric_names, reader
 from readings.log.entries import Appended, NewReading, Refusal, StoredReading
 from readings.log.ids import uuid7s
 from readings.log.metric_names import Names
@@ -116,7 +115,7 @@ def append(
     ends = DeviceState.objects.lock({reading.device_id for reading in readings})
     names = metric_names.of(ends.values())
     given = [reading.id for reading in readings if reading.id is not None]
-    known: dict[UUID, StoredReading] = Reading.objects.by_ids(given) if given else {}
+    known = reader.by_ids(given)
     fresh = iter(uuid7s(len(readings) - len(given)))
     outcomes: list[Recorded] = []
     new: dict[str, list[StoredReading]] = defaultdict(list)

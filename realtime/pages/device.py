@@ -10,8 +10,9 @@ from django.utils import timezone
 from devices.models import Device
 from readings.alarms.api.views import ACKNOWLEDGE, VIEW_RULES
 from readings.alarms.evaluation.active_rules import load_rules
+from readings.log import reader
 from readings.log.entries import reading_document
-from readings.models import Metric, Reading, Rejection
+from readings.models import Metric, Rejection
 from readings.statistics.aggregation import earliest
 from realtime.access.credentials import ALARMS_PERMISSION, WATCH_PERMISSION
 from realtime.pages.accounts import for_accounts_with
@@ -82,7 +83,7 @@ def alarms_of(device: Device, *, rules: bool) -> dict[str, Any]:
 
 def recent_of(device: Device) -> list[dict[str, Any]]:
     """The readings that are newest by their own time, as in live frames."""
-    newest = Reading.objects.filter(device=device).by_time(descending=True)[:RECENT_SHOWN]
+    newest = reader.page(reader.Window(device.device_id), limit=RECENT_SHOWN, descending=True)
     return [reading_document(reading) | {"timestamp": moment(reading.timestamp)} for reading in newest]
 
 
