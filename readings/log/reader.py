@@ -11,9 +11,10 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, OuterRef, Subquery, Sum
 
 from devices.metrics import COLUMNS
+from devices.models import DeviceState
 from readings.log.entries import StoredReading
 from readings.models import Reading
 from readings.querysets import INSERT_COLUMNS, ReadingQuerySet
@@ -90,6 +91,13 @@ def values(window: Window, metric: str, *, limit: int) -> list[tuple[int, dateti
 def count(device_id: str) -> int:
     """The number of stored readings of the device. Takes time in proportion to it."""
     return Reading.objects.filter(device_id=device_id).count()
+
+
+def about_stored() -> int:
+    """About how many readings are stored, from the ends of each log: it counts what retention left out in between."""
+    oldest = Reading.objects.filter(device_id=OuterRef("device_id")).order_by("seq").values("seq")[:1]
+    logs = DeviceState.objects.filter(last_seq__gt=0).annotate(length=F("last_seq") - Subquery(oldest) + 1)
+    return int(logs.aggregate(total=Sum("length"))["total"] or 0)
 
 
 def by_ids(ids: Sequence[UUID]) -> dict[UUID, StoredReading]:
