@@ -19,9 +19,9 @@ from readings.tests.logs import NOON, at, make_devices, new, store, store_at
 
 pytestmark = pytest.mark.django_db
 
-# What else names the table: it writes, deletes, or adds to the rollups what is not in them yet.
+# What else names the table: it writes, deletes, verifies, or adds to the rollups what is not in them yet.
 WRITERS = {"readings/log/recording.py", "readings/upkeep/rollups.py", "readings/upkeep/retention.py"}
-WRITERS |= {"readings/upkeep/erasure.py"}
+WRITERS |= {"readings/upkeep/erasure.py", "readings/upkeep/verification.py"}
 READERS = {"readings/log/reader.py", "readings/log/sources.py", "readings/querysets.py"}
 # The words in which PostgreSQL quotes rows in its errors.
 REDACTION = {"telemetry/monitoring/redaction.py"}
