@@ -15,7 +15,7 @@ from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.states import Advance
 from readings import instruments
-from readings.log import metric_names
+from readings.log import metric_names, reader
 from readings.log.entries import Appended, NewReading, Refusal, StoredReading
 from readings.log.ids import uuid7s
 from readings.log.metric_names import Names
@@ -118,7 +118,7 @@ def append(
     # By the number of the id, because hashing a UUID takes several times as long.
     known: dict[int, StoredReading] = {}
     if given:
-        known = {identifier.int: stored for identifier, stored in Reading.objects.by_ids(given).items()}
+        known = {identifier.int: stored for identifier, stored in reader.by_ids(given).items()}
     fresh = iter(uuid7s(len(readings) - len(given)))
     outcomes: list[Recorded] = []
     new: dict[str, list[StoredReading]] = defaultdict(list)
