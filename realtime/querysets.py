@@ -4,19 +4,61 @@ from typing import TYPE_CHECKING, Self
 
 from django.contrib.auth.models import User
 from django.db import models, transaction
+from django.db.models import Q
 
+from devices.access.roles import HAS_ROLE
 from devices.keys import hash_key
 from devices.models import Device
+from realtime.access.credentials import PERMISSIONS, WATCH_PERMISSION
 
 if TYPE_CHECKING:
-    from realtime.models import Ticket, View  # noqa: F401  the second is named in a base class
+    from realtime.models import Share, Ticket, View
 
 LIFETIME = timedelta(seconds=30)
+# Of a link's token: 32 characters in a URL.
+TOKEN_BYTES = 24
+HINT_CHARACTERS = 4
 
 
 class ViewQuerySet(models.QuerySet["View"]):
     def by_name(self) -> Self:
         return self.order_by("name", "id")
+
+
+class ShareQuerySet(models.QuerySet["Share"]):
+    def valid(self, *, now: datetime) -> Self:
+        """Only links that have not expired, and whose maker may still view readings."""
+        watching = User.objects.with_perm(WATCH_PERMISSION, backend=PERMISSIONS).filter(HAS_ROLE)
+        return self.filter(Q(user=None) | Q(user__in=watching.values("pk")), expires_at__gt=now)
+
+    def by_age(self) -> Self:
+        return self.order_by("id")
+
+
+SharesByQuerySet = models.Manager.from_queryset(ShareQuerySet)
+
+
+class ShareManager(SharesByQuerySet["Share"]):
+    def for_token(self, token: str, *, now: datetime) -> "Share | None":
+        """The valid link with this token, with its view and its maker; None if there is none."""
+        shares = self.valid(now=now).select_related("view", "user")
+        return shares.filter(token_hash=hash_key(token)).first()
+
+    def issue(
+        self, view: "View", *, user: User | None, by: str, expires_at: datetime, now: datetime
+    ) -> "tuple[Share, str]":
+        """Creates a link to the view; returns it and its token."""
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        share = self.create(
+            view=view,
+            token_hash=hash_key(token),
+            hint=token[:HINT_CHARACTERS],
+            user=user,
+            created_by=by,
+            created_at=now,
+            expires_at=expires_at,
+        )
+        return share, token
 
 
 class TicketManager(models.Manager["Ticket"]):

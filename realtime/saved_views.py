@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers, status
-from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -18,17 +18,20 @@ from devices.access.permissions import CallerPermission
 from devices.api.openapi import DATE_TIME, JSON, STRING, array, record
 from devices.api.serializers import StrictCharField, StrictSerializer
 from devices.changes import API_KEY, author, log_added, log_deleted
+from devices.database.turns import Turn, one_at_a_time
 from devices.metrics import is_metric_name
+from devices.tags import INVALID, TAGS_IN_FILTER_MAX, is_tag_name
 from devices.times import rfc3339
 from devices.validators import is_device_id
 from readings.catalogue.serializers import SINGLE_LINE
+from readings.history.parameters import DEVICES_MAX
 from readings.models import validate_single_line
-from realtime.models import QUERY_LENGTH, VIEW_NAME_LENGTH, View
+from realtime.models import QUERY_LENGTH, VIEW_NAME_LENGTH, Share, View
 
 VIEW_VIEWS, ADD_VIEWS, DELETE_VIEWS = "realtime.view_view", "realtime.add_view", "realtime.delete_view"
 # The list is one page, and part of the page `/explore/`.
 VIEWS_MAX = 500
-PARAMETERS = ("device_id", "metrics", "range", "start", "end")
+PARAMETERS = ("device_id", "tag", "metrics", "range", "start", "end")
 
 VIEW = record(
     {
@@ -79,10 +82,19 @@ class QueryField(StrictCharField):
                 raise serializers.ValidationError(detail, code="unknown_parameter")
             if name == "device_id" and not is_device_id(value):
                 raise serializers.ValidationError(f"{value[:80]!r} is not a device id.", code="invalid_device_id")
+            if name == "tag" and not is_tag_name(value):
+                raise serializers.ValidationError(f"{value[:80]!r} is not a tag. {INVALID}", code="invalid_tag")
             if name == "metrics" and not all(map(is_metric_name, value.split(","))):
                 raise serializers.ValidationError(f"{value[:80]!r} are not metrics.", code="invalid_name")
-        if not any(name == "device_id" for name, _ in pairs):
-            raise serializers.ValidationError("The view has no device.", code="no_devices")
+        devices, tags = (len({value for name, value in pairs if name == kind}) for kind in ("device_id", "tag"))
+        if not devices and not tags:
+            raise serializers.ValidationError("The view has no device and no tag.", code="no_devices")
+        if devices > DEVICES_MAX:
+            detail = f"The view has {devices} devices; the maximum is {DEVICES_MAX}."
+            raise serializers.ValidationError(detail, code="too_many_devices")
+        if tags > TAGS_IN_FILTER_MAX:
+            detail = f"The view has {tags} tags; the maximum is {TAGS_IN_FILTER_MAX}."
+            raise serializers.ValidationError(detail, code="too_many_tags")
         return urlencode(pairs)
 
 
@@ -118,13 +130,14 @@ class ViewViewSet(GenericViewSet[View]):
         """Saves what `/explore/` shows with this query string."""
         given = NewViewSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        if View.objects.count() >= VIEWS_MAX:
-            detail = f"There may be {VIEWS_MAX} views."
-            raise ValidationError({"": ErrorDetail(detail, code="too_many_views")})
         user = caller_of(request).user
         by = user.get_username() if user else API_KEY
         try:
             with transaction.atomic():
+                one_at_a_time(Turn.VIEWS)  # otherwise concurrent requests could pass the maximum together
+                if View.objects.count() >= VIEWS_MAX:
+                    detail = f"There may be {VIEWS_MAX} views."
+                    raise ValidationError({"": ErrorDetail(detail, code="too_many_views")})
                 view = View.objects.create(**given.validated_data, created_by=by, created_at=timezone.now())
                 log_added([view], by=author(caller_of(request)))
         except IntegrityError as error:
@@ -135,9 +148,16 @@ class ViewViewSet(GenericViewSet[View]):
 
     @extend_schema(operation_id="view_delete", summary="Delete a view", parameters=[VIEW_ID], responses={204: None})
     def destroy(self, request: Request, view_id: int) -> Response:
-        """Deletes the view; links with its query keep working."""
-        view = self.get_object()
+        """Deletes the view and ends its share links; the address of `/explore/` with its query keeps working."""
         with transaction.atomic():
-            log_deleted([view], by=author(caller_of(request)))
+            view = self.locked(view_id)
+            log_deleted([*Share.objects.filter(view=view).by_age(), view], by=author(caller_of(request)))
             view.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def locked(self, view_id: int) -> View:
+        """The view, locked until the transaction ends, so that two requests do not delete it. Raises NotFound."""
+        try:
+            return View.objects.select_for_update().get(pk=view_id)
+        except View.DoesNotExist as error:
+            raise NotFound from error

@@ -12,7 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from devices.api.fields import DeviceIdField
-from devices.api.serializers import QuerySerializer
+from devices.api.serializers import QuerySerializer, TagFilterField
 from devices.metrics import EXTRA_METRICS_MAX, is_metric_name
 from readings.statistics.aggregation import AGGREGATE_VALUES_MAX
 from readings.statistics.buckets import BUCKETS_MAX, POINTS_DEFAULT, InvalidBucket, parse_bucket
@@ -231,11 +231,12 @@ class DevicesQuery(QuerySerializer):
         child=DeviceIdField(),
         required=False,
         max_length=DEVICES_MAX,
-        help_text=f"The id of a device. Repeat it for several, at most {DEVICES_MAX}.",
+        help_text=f"The id of a device. Repeat it for several; at most {DEVICES_MAX} devices, those of `tag` included.",
     )
+    tag = TagFilterField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if not attrs.get("device_id"):
-            detail = serializers.ErrorDetail("Name devices: device_id=…, once for each.", code="no_devices")
-            raise serializers.ValidationError({"device_id": detail})
+        if not attrs.get("device_id") and not attrs.get("tag"):
+            text = "Name devices: device_id=…, once for each, or tag=… for all devices that have it."
+            raise serializers.ValidationError({"device_id": serializers.ErrorDetail(text, code="no_devices")})
         return attrs

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
@@ -13,6 +13,9 @@ from django.utils.crypto import constant_time_compare
 
 from devices.access.roles import HAS_ROLE
 from devices.models import AccessVersion, Device
+
+if TYPE_CHECKING:
+    from realtime.querysets import ShareQuerySet
 
 WATCH_PERMISSION = "readings.view_reading"
 ALARMS_PERMISSION = "alarms.view_alarm"
@@ -25,12 +28,14 @@ class Credential:
     """The credential of a socket: at most one field is set.
 
     `key_hash` is the hash of a device's key, `session_key` that of a signed-in session, `user_id` the id of the
-    account that issued a ticket. None set: a key from the settings, which is valid as long as the process runs.
+    account that issued a ticket, `share_hash` the hash of the token of a link to a view. None set: a key from the
+    settings, which is valid as long as the process runs.
     """
 
     key_hash: str | None = None
     session_key: str | None = None
     user_id: int | None = None
+    share_hash: str | None = None
 
 
 def users_of_sessions(session_keys: Collection[str], *, now: datetime) -> dict[str, User]:
@@ -63,6 +68,7 @@ class Rights(NamedTuple):
     alarms: bool
 
 
+SHARED = Rights(readings=True, alarms=False)
 ALL_RIGHTS, NO_RIGHTS = Rights(readings=True, alarms=True), Rights(readings=False, alarms=False)
 
 
@@ -86,12 +92,13 @@ def standing(credentials: Collection[Credential], *, version: int | None, now: d
 
 
 def next_end(credentials: Collection[Credential], *, now: datetime) -> datetime | None:
-    """The earliest time at which one of these credentials expires; None if none has an expiry. Two queries."""
+    """The earliest time at which one of these credentials expires; None if none has an expiry. Three queries."""
     hashes = {c.key_hash for c in credentials if c.key_hash is not None}
     sessions = {c.session_key for c in credentials if c.session_key is not None}
     retiring = Device.objects.filter(retiring_key_hash__in=hashes, retiring_key_expires_at__gt=now)
     signed_in = Session.objects.filter(session_key__in=sessions, expire_date__gt=now)
     ends = (
+        shares(credentials, now=now).aggregate(end=Min("expires_at"))["end"],
         retiring.aggregate(end=Min("retiring_key_expires_at"))["end"],
         signed_in.aggregate(end=Min("expire_date"))["end"],
     )
@@ -119,7 +126,11 @@ def rights_of(credentials: Collection[Credential], *, now: datetime) -> dict[Cre
         accounts_with(permission, user_ids) for permission in (WATCH_PERMISSION, ALARMS_PERMISSION)
     )
 
+    shared = set(shares(credentials, now=now).values_list("token_hash", flat=True))
+
     def rights(c: Credential) -> Rights:
+        if c.share_hash is not None:
+            return SHARED if c.share_hash in shared else NO_RIGHTS
         if c.key_hash is not None:
             return ALL_RIGHTS if c.key_hash in known else NO_RIGHTS
         user_id = c.user_id
@@ -140,3 +151,11 @@ def accounts_with(permission: str, user_ids: Collection[int]) -> set[int]:
         return set()
     accounts = User.objects.with_perm(permission, backend=PERMISSIONS)
     return set(accounts.filter(HAS_ROLE, pk__in=user_ids).values_list("pk", flat=True))
+
+
+def shares(credentials: Collection[Credential], *, now: datetime) -> "ShareQuerySet":
+    """The valid links to views among these credentials. No query if there is none."""
+    from realtime.models import Share
+
+    hashes = {c.share_hash for c in credentials if c.share_hash is not None}
+    return Share.objects.valid(now=now).filter(token_hash__in=hashes) if hashes else Share.objects.none()

@@ -13,6 +13,7 @@ VIEW = (
 OPERATE = (
     *("add_device", "change_device", "delete_device", "view_logentry", "view_maintenanceround"),
     *("add_tag", "change_tag", "delete_tag", "acknowledge_alarm", "change_metric", "add_view", "delete_view"),
+    *("view_share", "add_share", "delete_share"),
 )
 ROLES = {
     "Viewers": VIEW,
