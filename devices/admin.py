@@ -17,6 +17,7 @@ from devices.access.permissions import VIEW_READINGS
 from devices.api.csv_cells import harmless
 from devices.console import new_keys
 from devices.console.activation import Activation
+from devices.console.registration import Registration
 from devices.console.rotation import KeyRotation
 from devices.console.tags import ADD_TAGS, DeviceForm, TagFilter, Tagging, chip
 from devices.metrics import COLUMNS, Catalogue, shown
@@ -60,7 +61,7 @@ class DeviceChangeList(ChangeList):
 
 
 @admin.register(Device)
-class DeviceAdmin(KeyRotation, Activation, Tagging):
+class DeviceAdmin(KeyRotation, Activation, Registration, Tagging):
     """Pages to add, find, rotate, deactivate and export devices. Devices cannot be deleted, because their log stays."""
 
     list_display = (

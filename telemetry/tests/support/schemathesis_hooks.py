@@ -39,6 +39,14 @@ BEYOND_THE_SCHEMA = {
     "invalid_query",  # a view's query string
     "reserved_name",
 }
+
+
+@schemathesis.serializer("text/csv")
+def table(context: Any, value: Any) -> bytes:
+    """A body of CSV as it is."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+
+
 READ, CHANGED = "mote-1", "mote-2"
 
 
@@ -61,6 +69,9 @@ def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool
     if failure.code == "ST201" and (case.path_parameters or {}).get("device_id") in (READ, CHANGED):
         violations = [line for line in failure.message.splitlines() if line.strip().startswith("- ")]
         return not violations or not all(map(is_undone, violations))
+    if failure.code in ("ST201", "ST202") and case.operation.path.endswith("/device-imports"):
+        # What a table may have is no JSON Schema.
+        return False
     if failure.code in ("ST201", "ST202") and is_door(case.operation.path):
         # A door takes any media type and skips what it cannot store; the grammar of lines is no JSON Schema.
         return False
