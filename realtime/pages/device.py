@@ -1,5 +1,6 @@
 """The pages of one device. The permission to watch is enough to open them."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -9,7 +10,10 @@ from django.utils import timezone
 
 from devices.models import Device
 from readings.alarms.api.views import ACKNOWLEDGE, VIEW_RULES
+from readings.alarms.delivery.muting import muted_until
+from readings.alarms.documents import time_or_none
 from readings.alarms.evaluation.active_rules import load_rules
+from readings.alarms.models import TagMute
 from readings.log.entries import reading_document
 from readings.models import Metric, Reading, Rejection
 from readings.statistics.aggregation import earliest
@@ -32,7 +36,8 @@ for_watchers = for_accounts_with(WATCH_PERMISSION)
 @for_watchers
 def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     """`/live/<device_id>/`: charts of any period, live, alarms, recent readings, refused posts, connection help."""
-    devices = Device.objects.select_related("state").with_status(now=timezone.now())
+    now = timezone.now()
+    devices = Device.objects.select_related("state").with_status(now=now)
     device: Any = get_object_or_404(devices, device_id=device_id)  # with the annotation `status`
     facts = {
         "device_id": device.device_id,
@@ -50,13 +55,15 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     user: Any = request.user
     if user.has_perm(ALARMS_PERMISSION):
         facts["alarms"] = alarms_of(device, rules=user.has_perm(VIEW_RULES)) | {
-            "acknowledges": user.has_perm(ACKNOWLEDGE)
+            "acknowledges": user.has_perm(ACKNOWLEDGE),
+            "muted_until": time_or_none(muted_until(device, now=now)),
+            "muted_tags": muted_tags(device, now=now) if user.has_perm(VIEW_TAGS) else {},
         }
     context = {
         "device": device,
         "facts": facts,
         "ranges": RANGES,
-        "snippets": connection_code(request, key=None),
+        "snippets": connection_code(request, key=None, device_id=device.device_id),
         "tags": device.tags.order_by("key") if request.user.has_perm(VIEW_TAGS) else (),
         "map_url": map_url(device),
     }
@@ -78,6 +85,14 @@ def alarms_of(device: Device, *, rules: bool) -> dict[str, Any]:
     active = [found.rule for found in load_rules().of_device(device.device_id)] if rules else []
     names = ("id", "kind", "severity", "metric", "above", "below", "text")
     return {"rules": [{name: getattr(rule, name) for name in names} for rule in active]}
+
+
+def muted_tags(device: Device, *, now: datetime) -> dict[str, str | None]:
+    """Until when the tags of the device are muted, by name; None: not now. Two queries."""
+    tags = list(device.tags.order_by("key"))
+    muted = TagMute.objects.filter(tag__in=tags, until__gt=now).values_list("tag_id", "until")
+    until = dict(muted)
+    return {tag.name: time_or_none(until.get(tag.pk)) for tag in tags}
 
 
 def recent_of(device: Device) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from devices.access.throttling import InvalidRate, parse_rate
 from devices.models import RETENTION_DAYS_MAX
+from readings.doors.mqtt.subscriber.addresses import InvalidAddress, broker_address
+from readings.doors.mqtt.subscriber.patterns import InvalidPattern, patterns_of
 from readings.doors.switches import CHOICES, NONE
 from telemetry.configuration.private_files import excess, files_of
 from telemetry.gateway.proxies import UNIX, parse_network
@@ -95,6 +97,7 @@ def choices() -> Iterator[CheckMessage]:
     if settings.MQTT_TLS_PORT > 0 and not settings.MQTT_TLS_CERT:
         hint = "Set MQTT_TLS_CERT to a certificate in PEM format, and MQTT_TLS_KEY to its key."
         yield Error("MQTT_TLS_PORT is set without MQTT_TLS_CERT.", hint, id="telemetry.E053")
+    yield from broker()
     if unknown := [name for name in settings.DOORS if name not in CHOICES]:
         hint = f"Use names from: {', '.join(CHOICES)}."
         yield Error(f"DOORS lists {', '.join(map(repr, unknown))}, which is no door.", hint, id="telemetry.E040")
@@ -105,6 +108,21 @@ def choices() -> Iterator[CheckMessage]:
         parse_rate(settings.DEVICE_RATE_LIMIT)
     except InvalidRate as error:
         yield Error(f"DEVICE_RATE_LIMIT: {error}", "Leave it empty for no limit.", id="telemetry.E016")
+
+
+def broker() -> Iterator[CheckMessage]:
+    if not settings.MQTT_BROKER_URL:
+        return
+    try:
+        broker_address(settings.MQTT_BROKER_URL)
+    except InvalidAddress as error:  # without the address: it contains a password
+        hint = "Write it as mqtt://user:password@host:1883 or mqtts://host; leave it empty for no broker."
+        yield Error(f"MQTT_BROKER_URL is not valid. {error}", hint, id="telemetry.E054")
+    try:
+        patterns_of(settings.MQTT_BROKER_TOPICS)
+    except InvalidPattern as error:
+        hint = "Separate topics with commas: zigbee2mqtt/{device},sensors/{device}/{metric}"
+        yield Error(f"MQTT_BROKER_TOPICS: {error}", hint, id="telemetry.E055")
 
 
 def addresses() -> Iterator[CheckMessage]:

@@ -1,4 +1,4 @@
-"""Listens for MQTT on MQTT_PORT and MQTT_TLS_PORT, in the event loop of the process."""
+"""MQTT in the event loop of the process: listens on MQTT_PORT and MQTT_TLS_PORT, and subscribes to MQTT_BROKER_URL."""
 
 import asyncio
 import logging
@@ -9,6 +9,9 @@ from django.conf import settings
 
 from readings.doors.mqtt.clients import Clients
 from readings.doors.mqtt.connection import Connection
+from readings.doors.mqtt.subscriber.addresses import broker_address
+from readings.doors.mqtt.subscriber.patterns import patterns_of
+from readings.doors.mqtt.subscriber.subscriber import Subscriber
 from readings.doors.switches import Door, is_open
 from telemetry.gateway.ingest_lane import LaneSharing, Shared
 from telemetry.server import connections
@@ -31,6 +34,7 @@ class Listener:
         self.addresses: dict[str, int] = {}
         self.clients = Clients(LaneSharing(shared), admit=self.admit, release=self.release)
         self.servers: list[asyncio.Server] = []
+        self.subscriber: Subscriber | None = None
 
     def admit(self, address: str, descriptor: int) -> str | None:
         if files_are_scarce(descriptor):
@@ -68,18 +72,33 @@ class Listener:
             found.append(f"{settings.HOST}:{port}")
         return found
 
+    def subscribe(self) -> str:
+        """Starts to subscribe to the broker; returns its address. "" if there is none."""
+        if not settings.MQTT_BROKER_URL or not is_open(Door.MQTT):
+            return ""
+        self.subscriber = Subscriber(
+            self.clients.way,
+            self.clients.say,
+            address=broker_address(settings.MQTT_BROKER_URL),
+            patterns=patterns_of(settings.MQTT_BROKER_TOPICS),
+        )
+        self.subscriber.start()
+        return str(self.subscriber.address)
+
     async def stop(self) -> None:
         """Accepts nothing more, stores and acknowledges what was received, and closes."""
         for server in self.servers:
             server.close()
-        await self.clients.drain()
+        subscribers = [self.subscriber.stop()] if self.subscriber else []
+        await asyncio.gather(self.clients.drain(), *subscribers)
 
     async def start_beside(self, tell: Callable[[str], None]) -> None:
-        """Like `start`, beside the server for HTTP: a port that is taken is told, and is no error."""
+        """Like `start` and `subscribe`, beside the server for HTTP: a port that is taken is told, and is no error."""
         try:
             await self.start()
         except CannotListen as error:
             tell(f"{error} Running without MQTT. Choose another port with MQTT_PORT, or 0 for none.")
+        self.subscribe()
 
 
 def ports() -> list[tuple[int, ssl.SSLContext | None]]:

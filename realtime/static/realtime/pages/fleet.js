@@ -31,7 +31,7 @@ const outage = new Outage({
 const list = new List(element("rows"), () => new Row(catalogue, outage, choice), (visible) => sparklines.want(visible));
 const marks = new Marks(marked);
 const tags = new Tags(element("tags"), { onChoose: chooseTag, onChange: (devices) => devices.forEach(retagged) });
-const tagPage = new TagPage({ title: element("title"), trail: element("trail"), alarms: element("tag-alarms") });
+const tagPage = new TagPage({ title: element("title"), trail: element("trail"), alarms: element("tag-alarms"), mutes: element("tag-mutes") });
 const chips = new Map();
 const changed = new Set();
 let alarmSwitch = null; // only for accounts that may see alarms

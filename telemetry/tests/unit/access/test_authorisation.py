@@ -116,6 +116,9 @@ channel-test      POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200
 device-mute       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
 device-mute       PUT    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 ACKNOWLEDGE
 device-mute       DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 ACKNOWLEDGE
+tag-mute          GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
+tag-mute          PUT    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 ACKNOWLEDGE
+tag-mute          DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 ACKNOWLEDGE
 realtime-tickets  POST   401 401 401 201 404 201 401 401 403 201 201 201 403 201 403 401 403 403 readings.view_reading
 """
 CALLERS = (
@@ -176,6 +179,7 @@ BODIES = {
     ("alarm-rule-preview", "POST"): {"rule": RULE},
     ("alarm-rule-mute", "PUT"): {"until": "+2h"},
     ("device-mute", "PUT"): {"until": "+2h"},
+    ("tag-mute", "PUT"): {"until": "+2h"},
     ("channel-list", "POST"): {"name": "Desk", "kind": "webhook", "target": "http://127.0.0.1:9/hook"},
     ("channel-detail", "PATCH"): {"name": "Attic"},
 }
@@ -305,6 +309,7 @@ def stored(admin):
         "alarm-rules",
         "channels",
         "devices/mote-1/mute",
+        "tags/greenhouse-3/mute",
         "metrics",
         "views",
     )

@@ -89,6 +89,16 @@ alarms_delivery_add         302  302  302   302   302   403   403   403  403 ala
 alarms_delivery_change      302  302  302   302   302   403   200   200  200 alarms.manage_rules
 alarms_delivery_history     302  302  302   302   302   403   200   200  200 alarms.manage_rules+admin.view_logentry
 alarms_delivery_delete      302  302  302   302   302   403   403   403  403 alarms.manage_rules
+alarms_devicemute_changelist 302  302  302   302   302   403   200   200  200 alarms.view_alarm
+alarms_devicemute_add       302  302  302   302   302   403   403   403  403 alarms.view_alarm
+alarms_devicemute_change    302  302  302   302   302   403   302   302  302 alarms.view_alarm
+alarms_devicemute_history   302  302  302   302   302   403   302   302  302 alarms.view_alarm+admin.view_logentry
+alarms_devicemute_delete    302  302  302   302   302   403   403   403  403 alarms.view_alarm
+alarms_tagmute_changelist   302  302  302   302   302   403   200   200  200 alarms.view_alarm
+alarms_tagmute_add          302  302  302   302   302   403   403   403  403 alarms.view_alarm
+alarms_tagmute_change       302  302  302   302   302   403   302   302  302 alarms.view_alarm
+alarms_tagmute_history      302  302  302   302   302   403   302   302  302 alarms.view_alarm+admin.view_logentry
+alarms_tagmute_delete       302  302  302   302   302   403   403   403  403 alarms.view_alarm
 admin_logentry_changelist   302  302  302   302   302   403   200   200  200 admin.view_logentry
 admin_logentry_add          302  302  302   302   302   403   403   403  403 admin.add_logentry
 admin_logentry_change       302  302  302   302   302   403   200   200  200 admin.view_logentry+devices.view_device
@@ -157,6 +167,8 @@ def object_of(model):
         return User.objects.get_or_create(username="colleague", is_superuser=False)[0].pk
     if model == "tag":
         return Tag.objects.get().pk
+    if model.endswith("mute"):
+        return 1
     if model in ("channel", "delivery"):
         return (channel() if model == "channel" else delivery()).pk
     if model in ("alarm", "rule"):

@@ -36,12 +36,21 @@ DELETES_REFUSED_POSTS = {("readings", name) for name in ("0001", "0002", "0003",
 REFUSE = {("devices", "0001"), ("readings", "0001")}
 
 
+# A reverse takes along every migration that depends on the one named. So these few reverse all: the first of each app
+# that is not refused, and those above the ones whose reverse deletes something.
+FARTHEST = {("alarms", "0001"), ("devices", "0003"), ("readings", "0008"), ("realtime", "0003"), ("telemetry", "0001")}
+
+
 def migrations():
-    """(app, name, name of the one before in the app, or "zero") of each of our migrations."""
+    """(app, name, name of the one before in the app, or "zero") of the migrations to reverse."""
     graph = MigrationLoader(None).graph
+    told = FARTHEST | DELETES_TICKETS | DELETES_REFUSED_POSTS & {("readings", "0002"), ("devices", "0002")} | REFUSE
     for app in OURS:
         names = [name for label, name in graph.forwards_plan(graph.leaf_nodes(app)[0]) if label == app]
-        yield from ((app, name, before) for before, name in zip(["zero", *names], names, strict=False))
+        for before, name in zip(["zero", *names], names, strict=False):
+            # The newest too, alone: it is what an operator goes back from.
+            if (app, name[:4]) in told or name == names[-1]:
+                yield app, name, before
 
 
 MIGRATIONS = list(migrations())

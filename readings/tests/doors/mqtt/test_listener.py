@@ -3,18 +3,14 @@
 import asyncio
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.db import OperationalError
 
-from devices.access.callers import Caller, Role
-from devices.models import Device
 from readings.doors.mqtt import clients as clients_module
 from readings.doors.mqtt.clients import Clients
 from readings.doors.mqtt.connection import Connection
-from readings.log.entries import StoredReading
-from readings.log.recording import Recorded
+from readings.tests.doors.mqtt.ways import FakeWay, run, until
 
 pytestmark = pytest.mark.once
 
@@ -31,33 +27,6 @@ def sized(packet):
 def publish(payload=b'{"co2":1}', topic=b"telemetry/m1/readings", packet_id=1, first=0x32, properties=b""):
     identifier = packet_id.to_bytes(2, "big") if first & 6 else b""
     return sized(bytes([first, 0]) + len(topic).to_bytes(2, "big") + topic + identifier + properties + payload)
-
-
-class FakeWay:
-    """Stores in memory, while `allowed` is set; `failures` are raised first."""
-
-    def __init__(self):
-        self.stored, self.noted, self.failures = [], [], []
-        self.allowed = asyncio.Event()
-        self.allowed.set()
-
-    async def caller(self, key):
-        if key == "key1":
-            return Caller(role=Role.DEVICE, device=Device(device_id="m1"))
-        return Caller(role=Role.ADMIN) if key == "admin" else None
-
-    async def record(self, readings, *, received_at):
-        await self.allowed.wait()
-        if self.failures:
-            raise self.failures.pop()
-        self.stored += readings
-        return [
-            Recorded(StoredReading(r.id or uuid4(), r.device_id, 1, r.timestamp, None, None, None, r.extra))
-            for r in readings
-        ]
-
-    async def note(self, refusal, *, now, count=1):
-        self.noted.append(refusal)
 
 
 @asynccontextmanager
@@ -90,16 +59,6 @@ async def opened(clients, hello=b""):
     clients.writers.append(writer)
     writer.write(sized(hello or HELLO))
     return reader, writer
-
-
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-def run(scenario):
-    asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 def test_puback_is_sent_after_the_commit_and_in_order():
