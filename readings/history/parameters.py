@@ -177,10 +177,15 @@ class AggregateQuery(WindowSerializer):
     points = serializers.IntegerField(
         default=POINTS_DEFAULT, min_value=1, max_value=BUCKETS_MAX, help_text="Maximum number of buckets with `auto`."
     )
-    tz = TimeZoneField(required=False, help_text="Time zone of day-sized buckets. Default: UTC.")
+    tz = TimeZoneField(required=False, help_text="Time zone of day-sized buckets, and of `time=local`. Default: UTC.")
     fill = serializers.ChoiceField(["null"], required=False, help_text="`null`: also return empty buckets.")
     format = serializers.ChoiceField(
         ["json", "csv"], required=False, help_text="`csv`: a line for each bucket and metric."
+    )
+    time = serializers.ChoiceField(
+        ["utc", "local"],
+        default="utc",
+        help_text="In CSV only. `local`: as at `history`, in the time zone `tz`.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -216,6 +216,14 @@ def test_csv_has_a_line_for_each_device_bucket_and_metric(admin, motes):
     ]
 
 
+def test_csv_may_have_local_times_for_spreadsheets(admin, motes):
+    query = HOUR | {"device_id": "mote-2", "bucket": "30m", "format": "csv", "tz": "Asia/Kathmandu"}
+    assert rows_of(admin.get(AGGREGATE, query | {"time": "local"}))[1][1] == "2026-05-09 17:45:00.000"
+    assert rows_of(admin.get(AGGREGATE, query))[1][1] == "2026-05-09T12:00:00.000000Z"
+    error = problem(admin.get(AGGREGATE, HOUR | {"device_id": "mote-2", "time": "local"}), 422)["errors"][0]
+    assert (error["field"], error["code"]) == ("time", "needs_csv")
+
+
 def test_csv_of_the_whole_window_begins_with_it_and_leaves_absent_numbers_empty(admin, motes):
     rows = rows_of(admin.get(AGGREGATE, HOUR | {"device_id": "mote-2", "metrics": "humidity"}, HTTP_ACCEPT="text/csv"))
     assert rows[1:] == [["mote-2", "2026-05-09T12:00:00.000000Z", "humidity", "0", "", "", "", "0.0"]]

@@ -119,10 +119,14 @@ function describe() {
   element("window").title = `${utc(start * 1000)} to ${utc(end * 1000)}`;
   const window = [["start", new Date(start * 1000).toISOString()], ["end", new Date(end * 1000).toISOString()], ["format", "csv"]];
   const shown = selection.parameters(shownMetrics());
-  for (const [id, path, more] of [["csv", "history", ["shape", "long"]], ["csv-buckets", "aggregate", ["bucket", loaded?.bucket ?? "auto"]]]) {
-    element(id).toggleAttribute("hidden", selection.isEmpty);
-    element(id).href = `/api/v1/${path}?${new URLSearchParams([...shown, ...window, more])}`;
-  }
+  element("downloads").hidden = selection.isEmpty;
+  const local = element("csv-local").checked ? [["time", "local"], ["tz", Intl.DateTimeFormat().resolvedOptions().timeZone]] : [];
+  const files = [
+    ["csv", "history", [["shape", "long"], ["order", "asc"]]],
+    ["csv-wide", "history", [["shape", "wide"], ["order", "asc"]]],
+    ["csv-buckets", "aggregate", [["bucket", loaded?.bucket ?? "auto"]]],
+  ];
+  for (const [id, path, more] of files) element(id).href = `/api/v1/${path}?${new URLSearchParams([...shown, ...window, ...more, ...local])}`;
 }
 
 function tick() {
@@ -147,6 +151,11 @@ element("full").addEventListener("click", () => {
   else element("charts").requestFullscreen();
 });
 between(element("between"), period);
+element("csv-local").addEventListener("change", describe);
+element("downloads").addEventListener("focusout", ({ currentTarget, relatedTarget }) => {
+  if (relatedTarget && !currentTarget.contains(relatedTarget)) currentTarget.open = false;
+});
+element("downloads").addEventListener("keydown", ({ key, currentTarget }) => key === "Escape" && (currentTarget.open = false));
 savedViews(element("views"), facts.views, {
   query: () => new URL(location).searchParams.toString(), maySave: facts.may_save, mayDelete: facts.may_delete,
   shares: facts.shares,
