@@ -40,7 +40,7 @@ class CSVParser(BaseParser):
 
     media_type = CSV
 
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> bytes:
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         return bytes(stream.read())
 
 

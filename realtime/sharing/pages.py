@@ -18,10 +18,10 @@ from devices.api.json import encoded_with
 from devices.times import rfc3339
 from readings.history.answers import json_response
 from readings.history.fleet_views import device_document, encoded_devices
-from readings.history.parameters import POINTS_DEFAULT
 from readings.history.views import asked_of
 from readings.models import Metric
 from readings.statistics.aggregation import Answer
+from readings.statistics.buckets import POINTS_DEFAULT
 from realtime.models import Share
 from realtime.sharing.content import devices_of, metrics_of, shown_by
 

@@ -10,10 +10,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from devices.keys import hash_key
 from devices.models import Device
 from devices.tests.fixtures import new_client, problem, staff_client
+from readings.history.views import asked_of
 from readings.tests.logs import make_devices, new, store
 from realtime.models import Share, View
+from realtime.sharing import pages
 from realtime.tests.sharing.links import link
 
 pytestmark = pytest.mark.django_db
@@ -82,13 +85,13 @@ def test_a_view_of_a_tag_shows_the_devices_that_have_it_now(admin, readings):
 
 @pytest.mark.parametrize(("points", "expected"), [("60", 60), ("0", 1), ("9" * 5, 1000), ("x", 500), ("", 500)])
 def test_only_the_number_of_points_can_be_asked_for(readings, monkeypatch, points, expected):
-    from realtime.sharing import pages
+    given: list[dict[str, object]] = []
 
-    given = []
-    asked_of = pages.asked_of
-    monkeypatch.setattr(
-        pages, "asked_of", lambda devices, request, query: (given.append(query), asked_of(devices, request, query))[1]
-    )
+    def noting(devices, request, query):
+        given.append(query)
+        return asked_of(devices, request, query)
+
+    monkeypatch.setattr(pages, "asked_of", noting)
     shown(link(), points=points)
     assert given[0]["points"] == expected
 
@@ -96,9 +99,9 @@ def test_only_the_number_of_points_can_be_asked_for(readings, monkeypatch, point
 def test_a_link_that_ended_shows_nothing(readings):
     ended = link(seconds=-1)
     withdrawn = link()
-    Share.objects.filter(token_hash=Share.objects.for_token(withdrawn, now=timezone.now()).token_hash).delete()
+    Share.objects.filter(token_hash=hash_key(withdrawn)).delete()
     of_deleted = link()
-    View.objects.last().delete()
+    View.objects.order_by("-id")[:1].get().delete()
     for token in (ended, withdrawn, of_deleted, "x" * 32):
         page = new_client().get(f"/share/{token}/")
         assert page.status_code == 404
