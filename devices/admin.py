@@ -82,7 +82,7 @@ class DeviceAdmin(KeyRotation, Activation, Registration, Tagging):
     list_per_page = 100
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions = ("export", "add_tag", "remove_tag", "rotate", "deactivate", "activate")
+    actions = ("export", "labels", "add_tag", "remove_tag", "rotate", "deactivate", "activate")
     form = DeviceForm
     readonly_fields = ("status", "last_seen", "last_seq", "key_hint", "retiring_key_expires_at", "created_at")
     place = ("tag_names", "location", ("latitude", "longitude"), "notes")

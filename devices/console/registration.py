@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
@@ -15,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from devices.api.tag_errors import ADD_TAGS
 from devices.console import new_keys
+from devices.models import Device
 from devices.plurals import counted
 from devices.registration.api import keys_as_csv
 from devices.registration.labels import labels_with_addresses, labels_with_keys
@@ -22,6 +24,7 @@ from devices.registration.registering import register_table
 from devices.registration.table import COLUMNS, DEVICES_MAX, FAULTS_LISTED, InvalidTable, checked
 
 BYTES_MAX = 2 * 1024 * 1024
+LABELS_AT_ONCE = 1_000
 EXAMPLE = """\
 device_id,name,tags,report_interval,location,latitude,longitude
 bed-1,Bed 1,"greenhouse-3, tomatoes",60,"Row 1, left",52.5201,13.4050
@@ -123,6 +126,24 @@ class Registration(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
             "title": f"Labels of {counted(len(labels), 'device', 'devices')}",
             "labels": labels,
             "of_addresses": of_addresses,
+            "has_keys": True,
+        }
+        return TemplateResponse(request, "admin/devices/device/labels.html", context)
+
+    @admin.action(description="Print labels", permissions=["view"])
+    def labels(self, request: HttpRequest, devices: QuerySet[Device]) -> HttpResponseBase | None:
+        """A sheet of labels of the chosen devices, with the addresses of their pages: keys are not known any more."""
+        chosen = list(devices.order_by("device_id").values_list("device_id", flat=True)[: LABELS_AT_ONCE + 1])
+        if len(chosen) > LABELS_AT_ONCE:
+            self.message_user(request, f"Choose at most {LABELS_AT_ONCE} devices at a time.", messages.ERROR)
+            return None
+        labels = labels_with_addresses(chosen, server=f"{request.scheme}://{request.get_host()}")
+        context = self.admin_site.each_context(request) | {
+            "opts": self.opts,
+            "title": f"Labels of {counted(len(labels), 'device', 'devices')}",
+            "labels": labels,
+            "of_addresses": True,
+            "has_keys": False,
         }
         return TemplateResponse(request, "admin/devices/device/labels.html", context)
 

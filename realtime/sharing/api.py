@@ -66,9 +66,9 @@ class NewShareSerializer(StrictSerializer):
     def validate_expires_at(self, value: Any) -> Any:
         now = self.context["now"]
         if value <= now:
-            raise serializers.ValidationError("This time is past.", code="past")
+            raise serializers.ValidationError("This time is past.", code="in_the_past")
         if value > now + LIFETIME_MAX:
-            raise serializers.ValidationError(f"A link ends in at most {LIFETIME_MAX.days} days.", code="too_late")
+            raise serializers.ValidationError(f"A link ends in at most {LIFETIME_MAX.days} days.", code="too_far")
         return value
 
 

@@ -95,6 +95,18 @@ def test_the_list_of_devices_leads_there(operator):
     assert PAGE not in viewer.get("/admin/devices/device/").content.decode()
 
 
+def test_labels_of_devices_that_exist_have_their_addresses(device, other_device, monkeypatch):
+    client = staff_client("viewer", "devices.view_device")
+    form = {"action": "labels", "_selected_action": [device.pk], "index": "0"}
+    page = client.post("/admin/devices/device/", form, format="multipart").content.decode()
+    assert code("http://testserver/live/mote-1/") in page
+    assert "mote-2" not in page
+    assert "Labels with keys" not in page
+    monkeypatch.setattr(registration, "LABELS_AT_ONCE", 1)
+    answer = client.post("/admin/devices/device/", form | {"select_across": "1"}, format="multipart", follow=True)
+    assert "Choose at most 1 devices" in answer.content.decode()
+
+
 def test_a_label_with_a_key_is_json():
     text = provisioning("https://telemetry.example.org", "bed-1", "tlm_x")
     assert json.loads(text) == {"server": "https://telemetry.example.org", "device_id": "bed-1", "api_key": "tlm_x"}

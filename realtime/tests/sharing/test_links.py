@@ -57,8 +57,8 @@ def test_a_link_ends_in_30_days_unless_it_is_told(admin, shares, settings):
 @pytest.mark.parametrize(
     ("given", "field", "code"),
     [
-        ({"expires_at": "-1h"}, "expires_at", "past"),
-        ({"expires_at": "+367d"}, "expires_at", "too_late"),
+        ({"expires_at": "-1h"}, "expires_at", "in_the_past"),
+        ({"expires_at": "+367d"}, "expires_at", "too_far"),
         ({"expires_at": "soon"}, "expires_at", "invalid_time"),
         ({"expires_at": None}, "expires_at", "null"),
         ({"scopes": ["read"]}, "scopes", "unknown_field"),

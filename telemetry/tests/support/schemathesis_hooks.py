@@ -23,7 +23,7 @@ BEYOND_THE_SCHEMA = {
     "unknown_device",
     "unknown_channel",
     "unknown_tag",
-    "in_the_past",  # a mute
+    "in_the_past",  # a mute, a link to a view
     "invalid_email",  # the target of a channel, whose form depends on its kind, as the next ones
     "invalid_address",
     "invalid_apprise_url",
@@ -31,7 +31,8 @@ BEYOND_THE_SCHEMA = {
     "hidden_target",
     "user_in_address",
     "no_secret",  # of a channel that is no webhook
-    "too_far",  # a mute
+    "too_far",  # a mute, a link to a view
+    "too_many_shares",  # of one view
     "devices_and_tags",  # of one rule
     "coordinate_missing",  # latitude without longitude
     "no_range",  # low above high
