@@ -1,7 +1,7 @@
 """The endpoints of views: what the page `/explore/` shows, saved under a name."""
 
-from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -17,10 +17,12 @@ from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.openapi import DATE_TIME, JSON, STRING, array, record
 from devices.api.serializers import StrictCharField, StrictSerializer
-from devices.changes import API_KEY, author, log_added, log_deleted
+from devices.changes import author, log_added, log_deleted
 from devices.database.turns import Turn, one_at_a_time
 from devices.metrics import is_metric_name
-from devices.tags import INVALID, TAGS_IN_FILTER_MAX, is_tag_name
+from devices.models import Device, Tag
+from devices.querysets import Viewer, sees_every_device
+from devices.tags import INVALID, TAGS_IN_FILTER_MAX, distinct, is_tag_name
 from devices.times import rfc3339
 from devices.validators import is_device_id
 from readings.catalogue.serializers import SINGLE_LINE
@@ -60,6 +62,49 @@ def view_document(view: View) -> dict[str, Any]:
         "created_by": view.created_by,
         "created_at": created_at,
     }
+
+
+class Named(NamedTuple):
+    """What the query string of a view names: ids of devices, and keys and names of tags."""
+
+    devices: set[str]
+    tags: dict[str, str]
+
+
+def named_by(query: str) -> Named:
+    found = parse_qs(query)
+    return Named(set(found.get("device_id", ())), distinct(found.get("tag", ())))
+
+
+def visible_views(viewer: Viewer) -> list[View]:
+    """The views by name; of a limited viewer those that name only devices and tags that it may see."""
+    return seen_by(viewer, list(View.objects.by_name()))
+
+
+def sees_view(viewer: Viewer, view: View) -> bool:
+    return bool(seen_by(viewer, [view]))
+
+
+def seen_by(viewer: Viewer, views: list[View]) -> list[View]:
+    if sees_every_device(viewer):
+        return views
+    devices = set(Device.objects.visible_to(viewer).values_list("device_id", flat=True))
+    tags = set(Tag.objects.visible_to(viewer).values_list("key", flat=True))
+    named = {view.pk: named_by(view.query) for view in views}
+    return [view for view in views if named[view.pk].devices <= devices and named[view.pk].tags.keys() <= tags]
+
+
+def check_visible(viewer: Viewer, query: str) -> None:
+    """Raises ValidationError if a limited viewer names a device or a tag that it may not see."""
+    if sees_every_device(viewer):
+        return
+    named = named_by(query)
+    seen = Device.objects.visible_to(viewer).filter(device_id__in=named.devices)
+    if unknown := sorted(named.devices.difference(seen.values_list("device_id", flat=True))):
+        raise ValidationError({"query": ErrorDetail(f"There is no device {unknown[0]}.", code="unknown_device")})
+    tags = set(Tag.objects.visible_to(viewer).filter(key__in=list(named.tags)).values_list("key", flat=True))
+    if missing := [name for key, name in named.tags.items() if key not in tags]:
+        raise ValidationError({"query": ErrorDetail(f"There is no tag {missing[0]!r}.", code="unknown_tag")})
 
 
 @extend_schema_field({"type": "string", "minLength": 1, "maxLength": VIEW_NAME_LENGTH, "pattern": SINGLE_LINE})
@@ -118,7 +163,8 @@ class ViewViewSet(GenericViewSet[View]):
     )
     def views(self, request: Request) -> Response:
         """All views by name. There are at most 500, so that they are one page."""
-        return Response({"results": [view_document(view) for view in View.objects.by_name()], "next": None})
+        views = visible_views(caller_of(request))
+        return Response({"results": [view_document(view) for view in views], "next": None})
 
     @extend_schema(
         operation_id="view_create",
@@ -130,16 +176,17 @@ class ViewViewSet(GenericViewSet[View]):
         """Saves what `/explore/` shows with this query string."""
         given = NewViewSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        user = caller_of(request).user
-        by = user.get_username() if user else API_KEY
+        caller = caller_of(request)
+        check_visible(caller, given.validated_data["query"])
+        by = author(caller)
         try:
             with transaction.atomic():
                 one_at_a_time(Turn.VIEWS)  # otherwise concurrent requests could pass the maximum together
                 if View.objects.count() >= VIEWS_MAX:
                     detail = f"There may be {VIEWS_MAX} views."
                     raise ValidationError({"": ErrorDetail(detail, code="too_many_views")})
-                view = View.objects.create(**given.validated_data, created_by=by, created_at=timezone.now())
-                log_added([view], by=author(caller_of(request)))
+                view = View.objects.create(**given.validated_data, created_by=by.name, created_at=timezone.now())
+                log_added([view], by=by)
         except IntegrityError as error:
             if View.objects.filter(name=given.validated_data["name"]).exists():
                 raise NameTaken from error
@@ -151,6 +198,8 @@ class ViewViewSet(GenericViewSet[View]):
         """Deletes the view and ends its share links; the address of `/explore/` with its query keeps working."""
         with transaction.atomic():
             view = self.locked(view_id)
+            if not sees_view(caller_of(request), view):
+                raise NotFound
             log_deleted([*Share.objects.filter(view=view).by_age(), view], by=author(caller_of(request)))
             view.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -14,13 +14,14 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from devices.api.tag_errors import ADD_TAGS
+from devices.access.callers import Caller, viewer_of
+from devices.changes import account
 from devices.console import new_keys
 from devices.models import Device
 from devices.plurals import counted
 from devices.registration.api import keys_as_csv
 from devices.registration.labels import labels_with_addresses, labels_with_keys
-from devices.registration.registering import register_table
+from devices.registration.registering import may_add, register_table
 from devices.registration.table import COLUMNS, DEVICES_MAX, FAULTS_LISTED, InvalidTable, checked
 
 BYTES_MAX = 2 * 1024 * 1024
@@ -85,24 +86,22 @@ class Registration(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
             "example": EXAMPLE,
         }
         if posted and form.is_valid():
-            user: Any = request.user
-            table, may_add_tags = form.table(), user.has_perm(ADD_TAGS)
+            table, caller = form.table(), viewer_of(request.user)
             try:
                 if "check" in request.POST:
-                    number = len(checked(table, may_add_tags=may_add_tags))
+                    number = len(checked(table, caller, may_add_tags=may_add(caller)))
                     messages.success(request, f"The table has {counted(number, 'device', 'devices')} and no fault.")
                 else:
-                    return self.registered(request, table, may_add_tags=may_add_tags)
+                    return self.registered(request, table, caller)
             except InvalidTable as error:
                 context |= {"faults": error.faults[:FAULTS_LISTED], "fault_count": len(error.faults)}
         return TemplateResponse(request, "admin/devices/device/add_several.html", context)
 
-    def registered(self, request: HttpRequest, table: bytes, *, may_add_tags: bool) -> HttpResponse:
+    def registered(self, request: HttpRequest, table: bytes, caller: Caller) -> HttpResponse:
         """Registers the devices; returns the redirect to their keys, stored in the same transaction."""
-        assert request.user.pk is not None
         now = timezone.now()
         with transaction.atomic():
-            devices = register_table(table, may_add_tags=may_add_tags, by=request.user.pk, now=now)
+            devices = register_table(table, caller, by=account(request.user), now=now)
             return new_keys.keep(request, [(device.device_id, key) for device, key in devices], now=now)
 
     def keys_csv_view(self, request: HttpRequest, page: str) -> HttpResponseBase:

@@ -19,10 +19,9 @@ from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.openapi import COUNT, JSON, STRING, array, record
 from devices.api.serializers import QuerySerializer
-from devices.api.tag_errors import ADD_TAGS
 from devices.changes import author
 from devices.models import Device
-from devices.registration.registering import register_table
+from devices.registration.registering import may_add, register_table
 from devices.registration.table import COLUMNS, DEVICES_MAX, FAULTS_LISTED, InvalidTable, checked
 
 CSV = "text/csv"
@@ -91,11 +90,10 @@ class DeviceImportViewSet(GenericViewSet[Device]):
         options.is_valid(raise_exception=True)
         caller = caller_of(request)
         body: Any = request.data
-        may_add_tags = caller.may(ADD_TAGS)
         try:
             if options.validated_data["check"] == "true":
-                return Response({"devices": len(checked(body or b"", may_add_tags=may_add_tags))})
-            devices = register_table(body or b"", may_add_tags=may_add_tags, by=author(caller), now=timezone.now())
+                return Response({"devices": len(checked(body or b"", caller, may_add_tags=may_add(caller)))})
+            devices = register_table(body or b"", caller, by=author(caller), now=timezone.now())
         except InvalidTable as error:
             raise InvalidTableError(error) from error
         keys = [(device.device_id, key) for device, key in devices]

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from devices.api.serializers import NewDeviceSerializer, StrictIntegerField
 from devices.models import RETENTION_DAYS_MAX, Device, Tag
+from devices.querysets import Viewer
+from devices.tagging import OutsideLimit, check_limit
 from devices.tags import TAGS_MAX, distinct, split_names
 
 DEVICES_MAX = 1_000
@@ -59,9 +61,10 @@ class RowSerializer(NewDeviceSerializer):
     retention_days = StrictIntegerField(min_value=0, max_value=RETENTION_DAYS_MAX, allow_null=True, required=False)
 
 
-def checked(body: bytes, *, may_add_tags: bool) -> list[NewDevice]:
+def checked(body: bytes, viewer: Viewer, *, may_add_tags: bool) -> list[NewDevice]:
     """The devices of the table, at most DEVICES_MAX. Raises InvalidTable with every fault.
 
+    `viewer`: who registers them; one who is limited to tags must give each device one of these, and no others.
     `may_add_tags`: a tag that does not exist is no fault.
     """
     faults: list[Fault] = []
@@ -75,6 +78,7 @@ def checked(body: bytes, *, may_add_tags: bool) -> list[NewDevice]:
     repeated(devices, faults)
     taken(devices, faults)
     unknown_tags(devices, faults, may_add=may_add_tags)
+    outside_limit(devices, faults, viewer)
     if faults:
         raise InvalidTable(sorted(faults, key=lambda fault: (fault.line, fault.column)))
     return devices
@@ -236,3 +240,16 @@ def unknown_tags(devices: Sequence[NewDevice], faults: list[Fault], *, may_add: 
     elif missing and Tag.objects.count() + len(missing) > TAGS_MAX:
         line = next(device.line for device in devices if missing[0] in distinct(device.tags))
         faults.append(Fault(line, "tags", "too_many_tags", f"There may be {TAGS_MAX:,} tags."))
+
+
+def outside_limit(devices: Sequence[NewDevice], faults: list[Fault], viewer: Viewer) -> None:
+    if viewer.limit is None:
+        return
+    tags = list(Tag.objects.named(name for device in devices for name in device.tags))
+    wrong = {fault.line for fault in faults if fault.column == "tags"}
+    for device in devices:
+        try:
+            check_limit(viewer, [], [tag for tag in tags if tag.key in distinct(device.tags)])
+        except OutsideLimit as error:
+            if device.line not in wrong:
+                faults.append(Fault(device.line, "tags", "outside_limit", str(error)))

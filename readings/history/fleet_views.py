@@ -8,6 +8,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from devices.access.authentication import caller_of
 from devices.access.callers import Role
 from devices.access.permissions import VIEW_READINGS
 from devices.api.json import encoded_with
@@ -38,7 +39,7 @@ class FleetReadingsViewSet(DeviceScope):
         query = DevicesQuery(data=named)
         query.is_valid(raise_exception=True)
         rest = {name: value for name, value in parameters.items() if name not in REPEATED}
-        return named_devices(self.get_queryset(), **query.validated_data), rest
+        return named_devices(self.get_queryset(), caller_of(self.request), **query.validated_data), rest
 
     @openapi.fleet_aggregate
     def aggregate(self, request: Request) -> HttpResponseBase:

@@ -10,7 +10,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from devices.changes import COMMAND_LINE, log_added, service_account
+from devices.changes import command, log_added
 from devices.database.errors import is_undone
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
@@ -88,7 +88,7 @@ def store(
             with transaction.atomic(durable=True):
                 if register:
                     registered = [Device.objects.register(device_id=device_id)[0] for device_id in register]
-                    log_added(registered, by=service_account(COMMAND_LINE))
+                    log_added(registered, by=command())
                 outcomes, appended, changed = append(readings, received_at=received_at)
                 committing = True
         except IntegrityError:

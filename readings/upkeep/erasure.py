@@ -9,7 +9,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.db.models import Q
 
-from devices.changes import COMMAND_LINE, log_changed, service_account
+from devices.changes import COMMAND_LINE, command, log_changed, service_account
 from devices.models import Device, DeviceState
 from readings.models import Reading, Rejection, Rollup
 from readings.upkeep.locks import exclusively
@@ -108,7 +108,7 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
                 state.latest_seq = state.latest_id = state.latest_at = state.raw_from = None
                 state.latest, state.names_seq, state.alarms_newest = "{}", 0, "{}"
                 state.save(update_fields=STATE_OF_READINGS)
-                log_changed([device], ERASED_READINGS, by=service_account(COMMAND_LINE))
+                log_changed([device], ERASED_READINGS, by=command())
         if rest:
             yield rest
 

@@ -7,17 +7,16 @@ import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from devices.access.callers import Caller, Role
+from devices.access.callers import viewer_of
 from devices.models import Device, Tag
 from devices.querysets import DeviceQuerySet
 from devices.tags import TAGS_IN_FILTER_MAX, is_tag_name, key_of
 from devices.validators import is_device_id
 from readings.history.parameters import DEVICES_MAX
 from readings.models import Metric
-from realtime.models import View
 from realtime.pages.device import RANGES, for_watchers
 from realtime.pages.tags import VIEW_TAGS
-from realtime.saved_views import ADD_VIEWS, DELETE_VIEWS, view_document
+from realtime.saved_views import ADD_VIEWS, DELETE_VIEWS, view_document, visible_views
 
 # Devices, and tags, that a search finds.
 FOUND_MAX = 12
@@ -36,7 +35,7 @@ def explore_page(request: HttpRequest) -> HttpResponse:
     facts = {
         "devices": [*named(request), *tagged(request)],
         "metrics": Metric.objects.catalogue().documents(),
-        "views": [view_document(view) for view in View.objects.by_name()],
+        "views": [view_document(view) for view in visible_views(viewer_of(user))],
         "may_save": user.has_perm(ADD_VIEWS),
         "may_delete": user.has_perm(DELETE_VIEWS),
         "shares": {
@@ -72,8 +71,7 @@ def explore_devices(request: HttpRequest) -> HttpResponse:
 
 def visible(request: HttpRequest) -> DeviceQuerySet:
     """The devices that the account may see."""
-    user: Any = request.user
-    return Device.objects.all().visible_to(Caller(role=Role.ADMIN, user=user))
+    return Device.objects.all().visible_to(viewer_of(request.user))
 
 
 def pairs(devices: Iterable[Device]) -> list[list[str]]:
@@ -95,7 +93,8 @@ def tags_with(request: HttpRequest, words: Iterable[str]) -> list[list[Any]]:
     user: Any = request.user
     if not user.has_perm(VIEW_TAGS):
         return []
-    matching = Tag.objects.with_counts()
+    viewer = viewer_of(user)
+    matching = Tag.objects.visible_to(viewer).with_counts(viewer)
     for word in words:
         matching = matching.filter(key__contains=key_of(word.lstrip("#")))
     tags: list[Any] = list(matching.by_name()[:FOUND_MAX])

@@ -19,11 +19,11 @@ from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.openapi import DATE_TIME, JSON, STRING, array, record
 from devices.api.serializers import StrictSerializer
-from devices.changes import API_KEY, author, log_added, log_deleted
+from devices.changes import author, log_added, log_deleted
 from devices.times import rfc3339
 from readings.history.parameters import MomentField
 from realtime.models import Share, View
-from realtime.saved_views import VIEW_ID
+from realtime.saved_views import VIEW_ID, sees_view
 
 VIEW_SHARES, ADD_SHARES, DELETE_SHARES = "realtime.view_share", "realtime.add_share", "realtime.delete_share"
 # The list is one page, and part of the page `/explore/`.
@@ -118,9 +118,16 @@ class ShareViewSet(GenericViewSet[Share]):
             if Share.objects.filter(view=view).count() >= SHARES_OF_VIEW_MAX:
                 detail = f"A view has at most {SHARES_OF_VIEW_MAX} links. Delete one first."
                 raise ValidationError({"": ErrorDetail(detail, code="too_many_shares")})
-            by = caller.user.get_username() if caller.user else API_KEY
-            share, token = Share.objects.issue(view, user=caller.user, by=by, expires_at=expires_at, now=now)
-            log_added([share], by=author(caller))
+            by = author(caller)
+            share, token = Share.objects.issue(
+                view,
+                by=by.name,
+                expires_at=expires_at,
+                now=now,
+                user=caller.user,
+                token_id=caller.token.id if caller.token else None,
+            )
+            log_added([share], by=by)
         document = {"url": share_url(request, token)} | share_document(share)
         return Response(document, status=status.HTTP_201_CREATED)
 
@@ -129,6 +136,7 @@ class ShareViewSet(GenericViewSet[Share]):
     )
     def destroy(self, request: Request, view_id: int, share_id: int) -> Response:
         """Whoever has the link cannot see the view any more; an open page is closed within a second."""
+        self.found(view_id)
         if not self.deleted(request, view_id, pk=share_id):
             raise NotFound
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -143,11 +151,15 @@ class ShareViewSet(GenericViewSet[Share]):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def found(self, view_id: int, *, lock: bool = False) -> View:
+        """The view, if the caller may see it."""
         views = View.objects.select_for_update() if lock else View.objects.all()
         try:
-            return views.get(pk=view_id)
+            view = views.get(pk=view_id)
         except View.DoesNotExist as error:
             raise NotFound from error
+        if not sees_view(caller_of(self.request), view):
+            raise NotFound
+        return view
 
     def deleted(self, request: Request, view_id: int, **which: int) -> bool:
         """Deletes these links of the view, and logs it; returns whether there was any."""

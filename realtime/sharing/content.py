@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from urllib.parse import parse_qsl
 
 from devices.access.callers import Caller, Role
-from devices.models import Device
+from devices.models import ApiToken, Device
 from devices.querysets import DeviceQuerySet
 from devices.tags import TAGS_IN_FILTER_MAX
 from readings.history.parameters import DEVICES_MAX
@@ -66,13 +66,23 @@ def fixed_window(start: str, end: str, *, now: datetime) -> tuple[datetime, date
     return window if window[0] < window[1] else None
 
 
-def devices_of(share: Share, shown: Shown) -> list[Device]:
+def maker_of(share: Share, *, now: datetime) -> Caller:
+    """Who made the link, which must be valid: the caller whose devices it shows."""
+    if share.token_id is None:
+        return Caller(role=Role.ADMIN, user=share.user)
+    return Caller(role=Role.TOKEN, token=ApiToken.objects.by_id([share.token_id], now=now).get(share.token_id))
+
+
+def devices_of(share: Share, shown: Shown, *, now: datetime) -> list[Device]:
     """The devices that the view names, then those of its tags, at most DEVICES_MAX, with their states.
 
     Devices and tags that do not exist any more are left out, because the reader of a link can do nothing about them.
     """
     devices: DeviceQuerySet = Device.objects.select_related("state")
-    devices = devices.visible_to(Caller(role=Role.ADMIN, user=share.user))
+    maker = maker_of(share, now=now)
+    if maker.role is Role.TOKEN and maker.token is None:  # it has ended since the look-up
+        return []
+    devices = devices.visible_to(maker)
     named = {device.device_id: device for device in devices.filter(device_id__in=shown.devices)}
     chosen = [named[device_id] for device_id in shown.devices if device_id in named]
     if shown.tags:

@@ -82,7 +82,7 @@ def statistics(request: Request, token: str) -> HttpResponseBase:
     if share is None:
         raise NotFound("The link has expired, or it was withdrawn.")
     shown = shown_by(share.view.query, now=now)
-    devices = devices_of(share, shown)
+    devices = devices_of(share, shown, now=now)
     metrics = metrics_of(shown, devices)
     start, end = shown.window(now=now)
     described = Metric.objects.catalogue().documents()

@@ -12,7 +12,7 @@ from devices.models import Device, Tag
 from devices.registration import table
 from devices.registration.api import TABLE
 from devices.registration.table import COLUMNS, RowSerializer
-from devices.tests.fixtures import client_with, problem, staff_client
+from devices.tests.fixtures import client_with, problem, staff_client, token_client
 
 pytestmark = pytest.mark.django_db
 
@@ -130,11 +130,23 @@ def test_an_account_that_may_not_add_tags_can_use_those_that_exist(device):
     assert post(client, "device_id,tags\na,ROOF").status_code == 201
 
 
+def test_a_limited_token_gives_its_own_tags_and_always_one_of_them(device):
+    for name in ("Roof", "Cellar"):
+        Tag.objects.create(name=name, key=name.lower(), colour="grey")
+    client = token_client("manage", tags=["Roof"])
+    assert faults(client, 'device_id,tags\na,roof\nb,\nc,"roof,cellar"\nd,"roof,attic"') == [
+        (3, "tags", "outside_limit"),
+        (4, "tags", "outside_limit"),
+        (5, "tags", "unknown_tag"),
+    ]
+    assert post(client, "device_id,tags\na,roof").status_code == 201
+
+
 def test_a_device_registered_meanwhile_is_a_fault(admin, device, monkeypatch):
     from devices.registration import registering
 
     monkeypatch.setattr(
-        registering, "checked", lambda body, may_add_tags: [table.NewDevice(2, {"device_id": "mote-1"}, [])]
+        registering, "checked", lambda body, viewer, may_add_tags: [table.NewDevice(2, {"device_id": "mote-1"}, [])]
     )
     assert faults(admin, "") == [(2, "device_id", "device_id_taken")]
 

@@ -5,11 +5,13 @@ import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from devices.database.turns import Turn
-from devices.tests.fixtures import problem, staff_client
+from devices.models import AccountTag, Tag
+from devices.tests.fixtures import problem, staff_client, token_client
 from readings.models import Metric
 from readings.tests.logs import make_devices
 from realtime import saved_views
@@ -91,6 +93,27 @@ def test_the_page_finds_devices_and_tags_by_every_word(admin, device, other_devi
     assert found(client, device_id=["mote-2", "unknown", "not an id"])["devices"] == [["mote-2", ""]]
     assert found(client) == {"devices": [], "tags": [], "more": False}
     assert found(staff_client("other", "readings.view_reading"), search="north")["tags"] == []
+
+
+def test_a_limited_caller_finds_its_own_devices_tags_and_views_alone(admin, device, other_device):
+    for device_id, name in (("mote-1", "roof"), ("mote-2", "cellar")):
+        admin.patch(f"/api/v1/devices/{device_id}", {"tags": [name]})
+    save(admin, "Both", "device_id=mote-1&device_id=mote-2")
+    save(admin, "Cellar", "tag=cellar")
+    save(admin, "Roof", "tag=ROOF&device_id=mote-1")
+    client = staff_client("limited", "readings.view_reading", "devices.view_tag")
+    AccountTag.objects.create(user=User.objects.get(username="limited"), tag=Tag.objects.get(key="roof"))
+
+    assert found(client, search="") == {"devices": [["mote-1", "North window"]], "tags": [["roof", 1]], "more": False}
+    assert [view["name"] for view in facts_of(client.get("/explore/?tag=cellar"))["views"]] == ["Roof"]
+    manager = token_client("manage", tags=["roof"])
+    assert [view["name"] for view in manager.get(VIEWS).json()["results"]] == ["Roof"]
+    for query, code in (("device_id=mote-2", "unknown_device"), ("tag=cellar", "unknown_tag")):
+        assert problem(save(manager, "New", query), 422)["errors"][0]["code"] == code
+    assert save(manager, "New", "tag=roof").status_code == 201
+    for kind in ("aggregate", "history"):
+        assert problem(manager.get(f"/api/v1/{kind}?tag=cellar"), 422)["errors"][0]["code"] == "unknown_tag"
+    assert [one["device_id"] for one in manager.get("/api/v1/aggregate?tag=roof").json()["devices"]] == ["mote-1"]
 
 
 def test_the_page_of_a_tag_has_the_names_of_its_devices(admin, viewer, device, other_device):

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -181,7 +182,7 @@ def test_the_arduino_code_for_mqtt_connects_again_and_publishes_every_minute(tmp
     if not shutil.which("g++"):
         pytest.skip("no C++ compiler (Debian: apt-get install g++)")
     (tmp_path / "mqtt_sketch.h").write_text(code("MQTT with Arduino"))
-    command = ["g++", "-Wall", "-Werror", f"-I{ARDUINO}", f"-I{tmp_path}", ARDUINO / "mqtt_board.cpp"]
+    command: list[Any] = ["g++", "-Wall", "-Werror", f"-I{ARDUINO}", f"-I{tmp_path}", ARDUINO / "mqtt_board.cpp"]
     subprocess.run([*command, "-o", tmp_path / "board"], check=True)
     printed = subprocess.run([tmp_path / "board"], capture_output=True, text=True, check=True).stdout.splitlines()
     connect = "connect m1 m1 tlm_secret telemetry/m1/status 1 0 offline"

@@ -11,13 +11,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.keys import hash_key
-from devices.models import Device
-from devices.tests.fixtures import new_client, problem, staff_client
+from devices.models import AccountTag, ApiToken, Device, Tag
+from devices.tests.fixtures import new_client, problem, staff_client, token_client
 from readings.history.views import asked_of
 from readings.tests.logs import make_devices, new, store
 from realtime.models import Share, View
 from realtime.sharing import pages
-from realtime.tests.sharing.links import link
+from realtime.tests.sharing.links import link, view
 
 pytestmark = pytest.mark.django_db
 
@@ -112,7 +112,7 @@ def test_a_link_that_ended_shows_nothing(readings):
 @pytest.mark.parametrize("change", [{"is_active": False}, {"is_staff": False}])
 def test_a_link_ends_with_the_right_of_who_made_it(readings, change):
     staff_client("maker", "readings.view_reading")
-    maker = User.objects.get()
+    maker = User.objects.get(username="maker")
     token = link(user=maker)
     assert shown(token) == {"mote-1": ["temperature"]}
     User.objects.update(**change)
@@ -121,6 +121,32 @@ def test_a_link_ends_with_the_right_of_who_made_it(readings, change):
     assert shown(token)
     maker.user_permissions.clear()
     problem(new_client().get(f"/share/{token}/statistics"), 404)
+
+
+def test_a_link_of_a_limited_token_shows_its_devices_alone_and_ends_with_it(admin, readings):
+    admin.patch("/api/v1/devices/mote-1", {"tags": ["roof"]})
+    both = view("device_id=mote-1&device_id=mote-2&metrics=temperature", name="Both")
+    own = view(name="Own")
+    manager = token_client("manage", tags=["roof"])
+    problem(manager.post(f"/api/v1/views/{both.pk}/shares", {}), 404)
+    token = manager.post(f"/api/v1/views/{own.pk}/shares", {}).json()["url"].split("/")[-2]
+    View.objects.filter(pk=own.pk).update(query=both.query)
+    assert shown(token) == {"mote-1": ["temperature"]}
+
+    ApiToken.objects.update(expires_at=timezone.now())
+    problem(new_client().get(f"/share/{token}/statistics"), 404)
+    ApiToken.objects.all().delete()
+    assert not Share.objects.exists()
+
+
+def test_a_link_of_a_limited_account_shows_its_devices_alone(admin, readings):
+    admin.patch("/api/v1/devices/mote-2", {"tags": ["roof"]})
+    staff_client("maker", "readings.view_reading")
+    maker = User.objects.get(username="maker")
+    token = link("device_id=mote-1&device_id=mote-2&metrics=temperature", user=maker)
+    assert shown(token).keys() == {"mote-1", "mote-2"}
+    AccountTag.objects.create(user=maker, tag=Tag.objects.get())
+    assert shown(token).keys() == {"mote-2"}
 
 
 def test_the_statistics_take_the_same_queries_however_many_devices_there_are(readings):

@@ -12,7 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.urls import reverse
 from django.utils import timezone
 
-from devices.models import Device, Tag
+from devices.models import ApiToken, Device, Tag
 from readings.alarms.tests.delivery.channels import channel, delivery
 from readings.alarms.tests.rules import alarm_of
 from readings.ingest.refused_posts import Times, keep, refused_post
@@ -46,6 +46,12 @@ devices_device_keys_csv     302  302  302   302   302   410   410   410  410 dev
 devices_device_labels       302  302  302   302   302   410   410   410  410 devices.change_device
 devices_device_history      302  302  302   302   302   403   200   200  200 devices.view_device+admin.view_logentry
 devices_device_delete       302  302  302   302   302   403   403   403  403 devices.delete_device
+devices_apitoken_changelist 302 302 302   302   302   403   200   200  200 devices.view_apitoken
+devices_apitoken_add        302  302  302   302   302   403   200   200  200 devices.add_apitoken
+devices_apitoken_change     302  302  302   302   302   403   200   200  200 devices.view_apitoken
+devices_apitoken_history    302  302  302   302   302   403   200   200  200 devices.view_apitoken+admin.view_logentry
+devices_apitoken_delete     302  302  302   302   302   403   200   200  200 devices.delete_apitoken
+devices_apitoken_token      302  302  302   302   302   403   410   410  410 devices.add_apitoken
 devices_tag_changelist      302  302  302   302   302   403   200   200  200 devices.view_tag
 devices_tag_add             302  302  302   302   302   403   200   200  200 devices.add_tag
 devices_tag_change          302  302  302   302   302   403   200   200  200 devices.view_tag
@@ -146,7 +152,7 @@ def url(name, world):
     if name == "view_on_site":
         content_type = ContentType.objects.get_for_model(Device)
         return reverse("admin:view_on_site", args=[content_type.pk, world.mote.pk])
-    if name == "alarms_channel_secret":
+    if name in ("alarms_channel_secret", "devices_apitoken_token"):
         return reverse(f"admin:{name}", args=["nothing-kept"])
     if name in (
         "devices_device_new_keys",
@@ -165,8 +171,11 @@ def object_of(model):
         return Group.objects.get_or_create(name="operators")[0].pk
     if model == "user":
         return User.objects.get_or_create(username="colleague", is_superuser=False)[0].pk
+    if model == "apitoken":
+        made = {"token_hash": "x", "scopes": "read", "created_at": timezone.now()}
+        return ApiToken.objects.get_or_create(name="Mine", defaults=made)[0].pk
     if model == "tag":
-        return Tag.objects.get().pk
+        return Tag.objects.get(key="greenhouse-3").pk
     if model.endswith("mute"):
         return 1
     if model in ("channel", "delivery"):

@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from devices.access.callers import Caller, Role
 from devices.models import AccessVersion, Device, DeviceState, DeviceTag, Tag
+from devices.querysets import OfTags
 from devices.status import Status
-from devices.tests.fixtures import client_with
+from devices.tests.fixtures import client_with, token_client
 from readings.alarms.models import Rule
 from readings.alarms.tests.rules import alarm_of
 from readings.models import Metric, Reading
@@ -42,8 +43,16 @@ def calls() -> dict[str, Callable[[Any], Any]]:
     """Calls of all our QuerySet methods that would find the one device, or its one reading or refused post."""
     now, reading, device = timezone.now(), Reading.objects.get(), Device.objects.get(device_id="mote-1")
     earlier = reading.timestamp.replace(year=2001)
+    viewer = OfTags(frozenset(Tag.objects.values_list("pk", flat=True)))
     return {
         "DeviceQuerySet.visible_to": lambda devices: devices.visible_to(Caller(role=Role.DEVICE, device=device)),
+        "TagQuerySet.visible_to": lambda tags: tags.visible_to(viewer),
+        "ReadingQuerySet.visible_to": lambda readings: readings.visible_to(viewer),
+        "RejectionQuerySet.visible_to": lambda rejections: rejections.visible_to(viewer),
+        "RuleQuerySet.visible_to": lambda rules: rules.visible_to(viewer),
+        "AlarmQuerySet.visible_to": lambda alarms: alarms.visible_to(viewer)[:1],
+        "TokenQuerySet.valid": lambda tokens: tokens.valid(now=now),
+        "TokenQuerySet.by_name": lambda tokens: tokens.by_name(),
         "DeviceQuerySet.tagged": lambda devices: devices.tagged(["Roof"]),
         "DeviceQuerySet.with_tags": lambda devices: devices.with_tags(),
         "TagQuerySet.named": lambda tags: tags.named(["ROOF", "cellar"]),
@@ -108,7 +117,8 @@ def stored(mote):
     Metric.objects.create(name="gas")
     now = timezone.now()
     view = View.objects.create(name="Mine", query="device_id=mote-1", created_at=now)
-    Share.objects.issue(view, user=None, by="", expires_at=now + timedelta(hours=1), now=now)
+    Share.objects.issue(view, by="", expires_at=now + timedelta(hours=1), now=now)
+    token_client("read")
     AccessVersion.objects.get_or_create(defaults={"version": 1})
 
 

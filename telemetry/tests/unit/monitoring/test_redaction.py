@@ -18,6 +18,8 @@ TICKET = "Gq3-_ticketticketticketticket"
 
 LINES = [
     f"the key is {KEY}",
+    f"an API token: {KEY.replace('tlm', 'tlt')}",
+    f"GET /admin/set-password/MQ/{TICKET}/ 302",
     f"a settings key, {ADMIN_KEY}",
     f"a gateway's, {FLEET_KEY}!",
     f"GET /api/v1/realtime/subscribe/mote-1?after=3&ticket={TICKET} HTTP/1.1",

@@ -26,8 +26,8 @@ def add(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("telemetry", "0005_roles_use_tags"),
-        ("realtime", "0004_shares"),
+        ("telemetry", "0006_roles_make_tokens_and_accounts"),
+        ("realtime", "0005_shares"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
     ]

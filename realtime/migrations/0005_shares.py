@@ -9,7 +9,7 @@ from django.db.migrations.state import StateApps
 from devices.database.reversible import CreateKeptModel
 
 # As in devices.0006_access_version, whose function raises the version on PostgreSQL.
-DECISIVE = ("token_hash", "user_id", "expires_at")
+DECISIVE = ("token_hash", "user_id", "token_id", "expires_at")
 CREATE = """
 CREATE CONSTRAINT TRIGGER realtime_share_access AFTER UPDATE OR DELETE ON realtime_share DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION devices_raise_access_version({arguments})
@@ -46,8 +46,8 @@ def count_no_more(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> N
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("realtime", "0003_views"),
-        ("devices", "0006_access_version"),
+        ("realtime", "0004_tickets_of_tokens"),
+        ("devices", "0012_api_tokens"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -61,6 +61,15 @@ class Migration(migrations.Migration):
                 ("created_by", models.CharField(max_length=150)),
                 ("created_at", models.DateTimeField()),
                 ("expires_at", models.DateTimeField()),
+                (
+                    "token",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="devices.apitoken",
+                    ),
+                ),
                 (
                     "user",
                     models.ForeignKey(
