@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from datetime import datetime, tzinfo
 from functools import partial
 from typing import Any
 
@@ -90,12 +91,17 @@ def metrics_of(devices: Iterable[Device]) -> list[str]:
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A query of statistics of devices. `metrics`: how many the answer may have, of all devices together."""
+    """A query of statistics of devices.
+
+    `metrics`: how many the answer may have, of all devices together. `local`: the time zone of the times in CSV; None:
+    they are in UTC, as in JSON.
+    """
 
     question: Question
     states: Sequence[DeviceState]
     metrics: int
     fill: bool
+    local: tzinfo | None = None
 
     def answered(self, render: Callable[[dict[str, Answer], bool], HttpResponseBase]) -> HttpResponseBase:
         """`render` makes the response of the answers by device id; its second argument says whether they are large.
@@ -130,7 +136,7 @@ class Asked(msgspec.Struct, frozen=True):
         encoded = bytearray(STATISTICS_HEADER.encode())
         for state in self.states:
             for bucket in self.buckets(answers[state.device_id]):
-                encoded += csv_of(state.device_id, bucket).encode()
+                encoded += csv_of(state.device_id, bucket, self.local).encode()
                 pauses.pause()
         return attachment(HttpResponse(bytes(encoded), content_type=CSV), name)
 
@@ -139,9 +145,10 @@ def resolution(answer: Answer) -> dict[str, str]:
     return {"resolution": "1h"} if answer.widened else {}
 
 
-def csv_of(device_id: str, bucket: BucketStatistics) -> str:
+def csv_of(device_id: str, bucket: BucketStatistics, local: tzinfo | None) -> str:
     lines = []
+    start = bucket.start if local is None else local_time(datetime.fromisoformat(bucket.start), tz=local)
     for name, found in bucket.metrics.items():
         numbers = ("" if number is None else repr(number) for number in (found.min, found.max, found.avg, found.sum))
-        lines.append(f"{device_id},{bucket.start},{name},{found.count},{','.join(numbers)}\r\n")
+        lines.append(f"{device_id},{start},{name},{found.count},{','.join(numbers)}\r\n")
     return "".join(lines)

@@ -105,8 +105,17 @@ def asked_of(devices: Sequence[Device], request: Request, parameters: Mapping[st
     query = parsed(AggregateQuery, parameters, raw_from=raw_from, metric_count=count, devices=len(devices))
     metrics = query.get("metrics")
     question = Question(query["start"], query["end"], metrics, query.get("bucket"))
-    asked = Asked(question, states, len(metrics) * len(devices) if metrics else count, "fill" in query)
-    return asked, wants_csv(request, query)
+    csv, local = wants_csv(request, query), query["time"] == "local"
+    if local and not csv:
+        raise ValidationError({"time": ErrorDetail("time=local needs format=csv.", code="needs_csv")})
+    asked = Asked(
+        question=question,
+        states=states,
+        metrics=len(metrics) * len(devices) if metrics else count,
+        fill="fill" in query,
+        local=query["tz"] if local else None,
+    )
+    return asked, csv
 
 
 def statistics(device_id: str, answer: Answer, asked: Asked, *, large: bool) -> HttpResponseBase:

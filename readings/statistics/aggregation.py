@@ -141,7 +141,8 @@ def aggregate_each(question: Question, states: Sequence[DeviceState], *, large: 
         outdated: list[str] = []
         for chosen, alike in plans(question, waiting):
             try:
-                for device_id, answer in answered(question, chosen, alike, count=count, large=large).items():
+                found = answered(question, chosen, alike, count=count, devices=len(states), large=large)
+                for device_id, answer in found.items():
                     answers[device_id] = answer
                     count += sum(map(len, answer.by_bucket.values()))
             except Outdated:
@@ -165,9 +166,11 @@ def plans(question: Question, states: Sequence[DeviceState]) -> Iterator[tuple[P
 
 
 def answered(
-    question: Question, chosen: Plan, states: Sequence[DeviceState], *, count: int, large: bool
+    question: Question, chosen: Plan, states: Sequence[DeviceState], *, count: int, devices: int, large: bool
 ) -> dict[str, Answer]:
-    """The answers for devices with this plan, by device id. `count`: the values of the other devices' answers.
+    """The answers for devices with this plan, by device id.
+
+    `count`: the values of the answers so far. `devices`: how many devices are asked for, with any plan.
 
     Raises TooManyValues and Outdated.
     """
@@ -179,7 +182,7 @@ def answered(
         bucket[name].add(*values)
         count += len(bucket) - before
         if count > AGGREGATE_VALUES_MAX:
-            raise TooManyValues(f"more than {AGGREGATE_VALUES_MAX} values", fill=False, devices=len(states))
+            raise TooManyValues(f"more than {AGGREGATE_VALUES_MAX} values", fill=False, devices=devices)
         if large:
             pauses.pause()
     return {state.device_id: Answer(by_bucket, chosen.widened) for state, by_bucket in zip(states, found, strict=True)}

@@ -82,6 +82,8 @@ class World:
                 "name": "hidden-tag",
                 "metric_name": "temperature",
                 "token_id": 1,
+                "share_id": 1,
+                "token": "x" * 32,
                 "channel_id": 1,
                 "key": "no-key",
                 "page": "mqtt",
@@ -131,7 +133,12 @@ CALLERS = {
     "an account": limited_account,
 }
 ROUTES = [route for route in routes() if "<drf_format_suffix" not in route.path and "(?P<url>" not in route.path]
-QUERY = {"aggregate": "device_id=hidden-1", "history": "device_id=hidden-1"}
+QUERY = {
+    "aggregate": "device_id=hidden-1",
+    "history": "device_id=hidden-1",
+    "explore": "device_id=hidden-1&tag=hidden-tag",
+    "explore-devices": "search=&device_id=hidden-1",
+}
 # Pages that show what was given, or documents about no device.
 OPEN = ("schema", "docs", "redoc", "guide", "metrics")
 
