@@ -154,10 +154,10 @@ def samples_of(device: Device, metric: str, *, start: datetime, end: datetime, b
         readings.order_by("timestamp", "seq").values_list("seq", "timestamp", column)[: budget.readings + 1]
     )
     budget.readings -= len(rows)
-    series = Series([metric], {})
+    series = Series({})
     for seq, at, value in sorted(rows):
         series.add(seq, at, metric, float(value))
-    return [value.sample for value in series.values[metric]]
+    return [value.sample for value in series.values.get(metric, ())]
 
 
 def silences(condition: Silence, device: Device, *, start: datetime, end: datetime, budget: Budget) -> list[Event]:
