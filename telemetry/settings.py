@@ -51,6 +51,13 @@ MQTT_PORT: int = env.number("MQTT_PORT", default=1883)
 MQTT_TLS_PORT: int = env.number("MQTT_TLS_PORT", default=0)
 MQTT_TLS_CERT: str = env.str("MQTT_TLS_CERT", default="")
 MQTT_TLS_KEY: str = env.str("MQTT_TLS_KEY", default="")
+# Port of `manage.py mqtt` for /metrics and /health/live; 0: none.
+MQTT_METRICS_PORT: int = env.number("MQTT_METRICS_PORT", default=0)
+# A broker to subscribe to (readings.doors.mqtt.subscriber): mqtt://user:password@host:1883; empty: none.
+MQTT_BROKER_URL: str = env.str("MQTT_BROKER_URL", default="")
+MQTT_BROKER_TOPICS: list[str] = [
+    topic.strip() for topic in env.list("MQTT_BROKER_TOPICS", default=["telemetry/#", "tele/#"])
+]
 # The tags of InfluxDB lines that name the device, for gateways; of those that a line has, the first here counts.
 INFLUX_DEVICE_TAGS: list[str] = [
     name.strip() for name in env.list("INFLUX_DEVICE_TAGS", default=["device", "device_id", "host", "entity_id"])
@@ -95,6 +102,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "servestatic",
+    "corsheaders",
     "axes",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -110,6 +118,7 @@ MIDDLEWARE = [
     "telemetry.gateway.request_limits.KnownCallers",
     "telemetry.middleware.compression.Compression",
     "telemetry.middleware.content_security_policy.ContentSecurityPolicy",
+    "corsheaders.middleware.CorsMiddleware",
     "telemetry.middleware.problems.Problems",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
@@ -195,7 +204,10 @@ SPECTACULAR_SETTINGS = {
     # The order in which the documentation shows them.
     "TAGS": [
         {"name": name}
-        for name in ("ingest", "doors", "devices", "alarms", "alarm-rules", "channels", "realtime", "health")
+        for name in (
+            *("ingest", "doors", "devices", "tags", "tokens", "alarms", "alarm-rules", "channels", "realtime"),
+            "health",
+        )
     ],
 }
 
@@ -245,6 +257,15 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 ABSOLUTE_URL_OVERRIDES = {"devices.device": lambda device: f"/live/{device.device_id}/"}
 
 CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
+# Pages of these origins may call the API with a key or token, and without cookies. Not where devices post, which are no
+# browsers: ingest and the doors.
+CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
+CORS_URLS_REGEX = r"^/api/v1/(?!ingest|doors/|[^/]+/telemetry)"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_HEADERS = ("accept", "authorization", "content-type", "x-api-key", "x-request-id")
+CORS_EXPOSE_HEADERS = ("retry-after", "x-request-id")
+# Seconds for which browsers remember what a preflight request said.
+CORS_PREFLIGHT_MAX_AGE = 600
 CSRF_FAILURE_VIEW = "telemetry.middleware.problems.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IN_PRODUCTION
 X_FRAME_OPTIONS = "DENY"
