@@ -13,14 +13,18 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
+from devices.access.callers import viewer_of
 from devices.access.permissions import VIEW_READINGS
 from devices.api.csv_cells import harmless
+from devices.changes import account
 from devices.console import new_keys
 from devices.console.activation import Activation
+from devices.console.registration import Registration
 from devices.console.rotation import KeyRotation
 from devices.console.tags import ADD_TAGS, DeviceForm, TagFilter, Tagging, chip
+from devices.console.tokens import TokenAdmin
 from devices.metrics import COLUMNS, Catalogue, shown
-from devices.models import Device, Tag
+from devices.models import ApiToken, Device, Tag
 from devices.plurals import counted
 from devices.querysets import DeviceQuerySet
 from devices.status import Status
@@ -34,6 +38,9 @@ OF_READINGS = ("latest_values", "live")
 VALUES_SHOWN = 3
 VALUES_IN_TOOLTIP = 20
 EXPORTED_AT_ONCE = 20_000
+
+
+admin.site.register(ApiToken, TokenAdmin)
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -60,7 +67,7 @@ class DeviceChangeList(ChangeList):
 
 
 @admin.register(Device)
-class DeviceAdmin(KeyRotation, Activation, Tagging):
+class DeviceAdmin(KeyRotation, Activation, Registration, Tagging):
     """Pages to add, find, rotate, deactivate and export devices. Devices cannot be deleted, because their log stays."""
 
     list_display = (
@@ -81,7 +88,7 @@ class DeviceAdmin(KeyRotation, Activation, Tagging):
     list_per_page = 100
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions = ("export", "add_tag", "remove_tag", "rotate", "deactivate", "activate")
+    actions = ("export", "labels", "add_tag", "remove_tag", "rotate", "deactivate", "activate")
     form = DeviceForm
     readonly_fields = ("status", "last_seen", "last_seq", "key_hint", "retiring_key_expires_at", "created_at")
     place = ("tag_names", "location", ("latitude", "longitude"), "notes")
@@ -157,7 +164,8 @@ class DeviceAdmin(KeyRotation, Activation, Tagging):
         if "device_id" in form.base_fields:
             form.base_fields["device_id"].help_text = DEVICE_ID_HELP
         user: Any = request.user
-        form.may_add_tags = user.has_perm(ADD_TAGS)
+        form.viewer = viewer = viewer_of(user)
+        form.may_add_tags = user.has_perm(ADD_TAGS) and viewer.limit is None
         return form
 
     def save_model(self, request: HttpRequest, obj: Device, form: Any, change: bool) -> None:
@@ -239,7 +247,7 @@ class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
     list_per_page = 200
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tag]:
-        return Tag.objects.with_counts()
+        return Tag.objects.with_counts(viewer_of(request.user))
 
     @admin.display(description="tag", ordering="key")
     def label(self, tag: Tag) -> str:
@@ -255,18 +263,16 @@ class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
         return f"{tag.created_at:%Y-%m-%d %H:%M:%S}"
 
     def save_model(self, request: HttpRequest, obj: Tag, form: Any, change: bool) -> None:
-        assert request.user.pk is not None
         wanted = form.cleaned_data
         if change:
             tag = Tag.objects.select_for_update(no_key=True).get(pk=obj.pk)
-            change_tag(tag, name=wanted["name"], colour=wanted["colour"], by=request.user.pk)
+            change_tag(tag, name=wanted["name"], colour=wanted["colour"], by=account(request.user))
         else:
-            tag = create_tag(wanted["name"], colour=wanted["colour"], by=request.user.pk)
+            tag = create_tag(wanted["name"], colour=wanted["colour"], by=account(request.user))
         obj.__dict__.update(tag.__dict__)
 
     def delete_model(self, request: HttpRequest, obj: Tag) -> None:
-        assert request.user.pk is not None
-        delete_tag(obj, by=request.user.pk)
+        delete_tag(obj, by=account(request.user))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Tag]) -> None:
         for tag in Tag.objects.filter(pk__in=queryset.values("pk")).order_by("key"):

@@ -3,3 +3,9 @@ from django.apps import AppConfig
 
 class DevicesConfig(AppConfig):
     name = "devices"
+
+    def ready(self) -> None:
+        from devices.tagging import also_uses_tags
+        from devices.tokens import limited_to
+
+        also_uses_tags(limited_to)

@@ -1,4 +1,4 @@
-"""API keys: a recognisable prefix and 192 random bits; the database stores only their SHA-256.
+"""API keys and tokens: a recognisable prefix and 192 random bits; the database stores only their SHA-256.
 
 A fast hash is safe here, because the keys are random and cannot be found with a dictionary.
 """
@@ -7,6 +7,8 @@ import hashlib
 import secrets
 
 PREFIX = "tlm_"
+# Of API tokens. Keys of devices never begin with it, so that one look at a key says where to look it up.
+TOKEN_PREFIX = "tlt_"  # noqa: S105
 RANDOM_BYTES = 24
 HINT_CHARACTERS = len(PREFIX) + 4
 
@@ -14,6 +16,11 @@ HINT_CHARACTERS = len(PREFIX) + 4
 def generate_key() -> str:
     """A new key of 36 characters. It is shown to its owner once and never stored."""
     return PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
+
+
+def generate_token() -> str:
+    """A new API token of 36 characters. It is shown once and never stored."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
 
 
 def hash_key(key: str) -> str:

@@ -1,7 +1,7 @@
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from uuid import UUID
 
 from django.conf import settings
@@ -46,6 +46,9 @@ WHERE device.is_active AND device.retiring_key_expires_at > %s
 """
 
 
+REGISTERED_AT_ONCE = 200
+
+
 class DeviceIdTaken(Exception):
     """A device with this id already exists."""
 
@@ -60,11 +63,28 @@ class Viewer(Protocol):
     @property
     def device(self) -> "Device | None": ...
 
+    @property
+    def limit(self) -> frozenset[int] | None: ...
+
+
+def sees_every_device(viewer: Viewer) -> bool:
+    return viewer.device is None and viewer.limit is None
+
 
 class DeviceQuerySet(models.QuerySet["Device"]):
     def visible_to(self, viewer: Viewer) -> Self:
-        """Only devices that the viewer may see: a device sees itself. The one place that decides it."""
-        return self if viewer.device is None else self.filter(pk=viewer.device.pk)
+        """Only devices that the viewer may see. The one place that decides it.
+
+        A device sees itself; a viewer that is limited to tags sees the devices that have at least one of them.
+        """
+        from devices.models import DeviceTag
+
+        if viewer.device is not None:
+            return self.filter(pk=viewer.device.pk)
+        if viewer.limit is None:
+            return self
+        having: models.QuerySet[Any] = DeviceTag.objects.filter(tag_id__in=viewer.limit)
+        return self.filter(device_id__in=having.values("device_id"))
 
     def search(self, text: str) -> Self:
         return self.filter(Q(device_id__icontains=text) | Q(name__icontains=text))
@@ -158,6 +178,23 @@ class DeviceManager(DevicesByQuerySet["Device"]):
             raise
         return device, key
 
+    def register_all(self, fields: Sequence[dict[str, Any]]) -> list[tuple["Device", str]]:
+        """As `register`, many devices in a few statements, in this order. `fields`: its arguments for each device.
+
+        Raises IntegrityError if one of the ids is taken; the caller's transaction is then over.
+        """
+        from devices.models import DeviceState
+
+        keys = [generate_key() for _ in fields]
+        new = [
+            self.model(**values, api_key_hash=hash_key(key), key_hint=key_hint(key))
+            for values, key in zip(fields, keys, strict=True)
+        ]
+        devices = self.bulk_create(new, batch_size=REGISTERED_AT_ONCE)
+        states = [DeviceState(device=device) for device in devices]
+        DeviceState.objects.bulk_create(states, batch_size=REGISTERED_AT_ONCE)
+        return list(zip(devices, keys, strict=True))
+
     def for_key(self, key: str, *, now: datetime) -> "Device | None":
         """The active device whose current key, or unexpired retiring key, this is; None if there is none."""
         digest = hash_key(key)
@@ -180,7 +217,40 @@ class DeviceManager(DevicesByQuerySet["Device"]):
             }
 
 
+def of_visible_devices(viewer: Viewer, column: str = "device_id") -> Q:
+    """Matches rows whose `column` has the id of a device that the viewer may see."""
+    from devices.models import Device
+
+    if sees_every_device(viewer):
+        return Q()
+    return Q(**{f"{column}__in": Device.objects.visible_to(viewer).values("device_id")})
+
+
+class OfTags(NamedTuple):
+    """A viewer that sees the devices with at least one of these tags."""
+
+    limit: frozenset[int]
+    device: None = None
+
+
+def visible_ids(device_ids: Collection[str], limit: frozenset[int]) -> set[str]:
+    """Those of the devices that a viewer limited to these tags may see. One query."""
+    from devices.models import Device
+
+    visible = Device.objects.visible_to(OfTags(limit)).filter(device_id__in=device_ids)
+    return set(visible.values_list("device_id", flat=True))
+
+
 class TagQuerySet(models.QuerySet["Tag"]):
+    def visible_to(self, viewer: Viewer) -> Self:
+        """The tags of devices that the viewer may see, and those that limit the viewer."""
+        from devices.models import DeviceTag
+
+        if sees_every_device(viewer):
+            return self
+        of_devices: models.QuerySet[Any] = DeviceTag.objects.filter(of_visible_devices(viewer))
+        return self.filter(Q(pk__in=of_devices.values("tag_id")) | Q(pk__in=viewer.limit or ()))
+
     def named(self, names: Iterable[str]) -> Self:
         """The tags with these names, in any case of letters."""
         return self.filter(key__in=list(distinct(names)))
@@ -188,11 +258,12 @@ class TagQuerySet(models.QuerySet["Tag"]):
     def by_name(self) -> Self:
         return self.order_by("key")
 
-    def with_counts(self) -> Self:
-        """Annotates `device_count`, the number of devices with the tag."""
+    def with_counts(self, viewer: Viewer | None = None) -> Self:
+        """Annotates `device_count`, the number of devices with the tag; of those that the viewer may see, if given."""
         from devices.models import DeviceTag
 
-        having: models.QuerySet[Any] = DeviceTag.objects.filter(tag=OuterRef("pk")).order_by().values("tag")
+        visible = Q() if viewer is None else of_visible_devices(viewer)
+        having: models.QuerySet[Any] = DeviceTag.objects.filter(visible, tag=OuterRef("pk")).order_by().values("tag")
         counted = Subquery(having.annotate(number=Count("device_id")).values("number"), output_field=IntegerField())
         return self.annotate(device_count=Coalesce(counted, 0))
 

@@ -9,8 +9,9 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.db.models import Count
 
-from devices.changes import log_added, log_changed, log_deleted
+from devices.changes import Author, log_added, log_changed, log_deleted
 from devices.models import Device, DeviceTag, Tag
+from devices.querysets import Viewer
 from devices.tags import TAGS_MAX, TAGS_OF_DEVICE_MAX, distinct, key_of, normalised, usual_colour
 
 # Called in the transaction, after the tags of these devices have changed. The devices' rows are locked.
@@ -62,7 +63,32 @@ class TagInUse(Exception):
         super().__init__(f"The tag {tag.name!r} cannot be deleted, because it is used by: {shown}.")
 
 
-def tags_named(names: Iterable[str], *, may_create: bool, by: int) -> list[Tag]:
+class OutsideLimit(Exception):
+    """The author is limited to tags, and the change concerns other tags or takes a device out of them."""
+
+
+def check_limit(viewer: Viewer, before: Iterable[Tag], after: Iterable[Tag]) -> None:
+    """Raises OutsideLimit if a limited viewer may not change the tags of a device in this way.
+
+    It can neither give nor take a tag that is not its own, and the device keeps at least one of its own.
+    """
+    if viewer.limit is None:
+        return
+    had, has = {tag.pk: tag for tag in before}, {tag.pk: tag for tag in after}
+    changed = {**had, **has}
+    for pk in sorted(had.keys() ^ has.keys()):
+        if pk not in viewer.limit:
+            raise OutsideLimit(f"You are limited to some tags, and the tag {changed[pk].name!r} is none of them.")
+    if not has.keys() & viewer.limit:
+        own = Tag.objects.filter(pk__in=viewer.limit).by_name().values_list("name", flat=True)
+        raise OutsideLimit(f"You are limited to some tags. The device needs at least one of them: {', '.join(own)}.")
+
+
+def tags_of(device: Device) -> list[Tag]:
+    return list(Tag.objects.filter(pk__in=DeviceTag.objects.filter(device=device).values("tag_id")))
+
+
+def tags_named(names: Iterable[str], *, may_create: bool, by: Author) -> list[Tag]:
     """The tags with these names, which must be valid, in the order of their names; makes those that are missing.
 
     `by`: the account under which the list of changes has them. Raises UnknownTags unless `may_create`, and TooManyTags.
@@ -87,7 +113,7 @@ def tags_named(names: Iterable[str], *, may_create: bool, by: int) -> list[Tag]:
     return [found[key] for key in wanted]
 
 
-def create_tag(name: str, *, colour: str | None, by: int) -> Tag:
+def create_tag(name: str, *, colour: str | None, by: Author) -> Tag:
     """A new tag. Raises TagTaken and TooManyTags."""
     if Tag.objects.count() >= TAGS_MAX:
         raise TooManyTags(f"There may be {TAGS_MAX:,} tags.")
@@ -100,7 +126,7 @@ def create_tag(name: str, *, colour: str | None, by: int) -> Tag:
     return tag
 
 
-def change_tag(tag: Tag, *, name: str | None = None, colour: str | None = None, by: int) -> None:
+def change_tag(tag: Tag, *, name: str | None = None, colour: str | None = None, by: Author) -> None:
     """Changes what is not None. Devices and rules keep the tag. Raises TagTaken."""
     wanted = {"name": None if name is None else normalised(name), "colour": colour}
     changed = [field for field, value in wanted.items() if value is not None and getattr(tag, field) != value]
@@ -115,7 +141,7 @@ def change_tag(tag: Tag, *, name: str | None = None, colour: str | None = None, 
     log_changed([tag], changed, by=by)
 
 
-def delete_tag(tag: Tag, *, by: int) -> None:
+def delete_tag(tag: Tag, *, by: Author) -> None:
     """Deletes the tag, and takes it from its devices. Raises TagInUse, and Tag.DoesNotExist if it is gone already."""
     tag = Tag.objects.select_for_update().get(pk=tag.pk)
     if needed_by := [use for user in users for use in user(tag)]:
@@ -124,13 +150,15 @@ def delete_tag(tag: Tag, *, by: int) -> None:
     tag.delete()
 
 
-def set_tags(device: Device, tags: Sequence[Tag], *, now: datetime) -> bool:
+def set_tags(device: Device, tags: Sequence[Tag], *, now: datetime, viewer: Viewer | None = None) -> bool:
     """Gives the device these tags and no others; returns whether that changes them. The device's row must be locked.
 
-    Raises TooManyTags.
+    Raises TooManyTags, and OutsideLimit if `viewer`, who changes them, is limited to other tags.
     """
     if len(tags) > TAGS_OF_DEVICE_MAX:
         raise TooManyTags(f"A device may have {TAGS_OF_DEVICE_MAX} tags.")
+    if viewer is not None and viewer.limit is not None:
+        check_limit(viewer, tags_of(device), tags)
     of_device = DeviceTag.objects.filter(device=device)
     before = set(of_device.values_list("tag_id", flat=True))
     wanted = {tag.pk for tag in tags}

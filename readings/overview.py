@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models import F, QuerySet, Sum
 
 from devices.models import Device, DeviceState, Tag
+from devices.querysets import Viewer, of_visible_devices, sees_every_device
 from devices.status import Status
 from readings.models import MaintenanceRound, Rejection
 from readings.upkeep.clock import description
@@ -16,6 +17,8 @@ from readings.upkeep.rounds import is_late, last_round
 
 RATE_SECONDS = 60
 LISTED = 5
+# Offline devices, so that each of them is one click away; the fleet page has those beyond.
+OFFLINE_LISTED = 200
 TAGS_LISTED = 20
 
 
@@ -24,9 +27,10 @@ class Overview:
     """The figures of the first page.
 
     `readings`: number of readings ever stored. `waiting`: how many of them are in no hourly rollup yet.
-    `per_minute`: readings per minute, None until there has been a round of maintenance. `storage`: bytes.
+    `per_minute`: readings per minute, None until there has been a round of maintenance, and for a limited viewer.
+    `storage`: of the whole database, in bytes.
     `clock`: what is wrong with the clock, "" if nothing is (`readings.upkeep.clock`).
-    `gone`: the offline devices that were last heard from most recently, at most LISTED.
+    `gone`: the offline devices, those that were last heard from most recently first, at most OFFLINE_LISTED.
     `tags`: those with the most devices, at most TAGS_LISTED, in the order of their names, with `device_count`.
     `refused`: the latest refused posts, at most LISTED.
     """
@@ -46,29 +50,34 @@ class Overview:
     refused: list[Rejection]
 
 
-def overview(*, now: datetime) -> Overview:
-    statuses = Device.objects.counts_by_status(now=now)
-    inactive = Device.objects.filter(is_active=False).count()
-    logs = DeviceState.objects.aggregate(length=Sum("last_seq"), waiting=Sum(F("last_seq") - F("rolled_up_seq")))
+def overview(viewer: Viewer, *, now: datetime) -> Overview:
+    """The figures of the devices that the viewer may see."""
+    devices = Device.objects.visible_to(viewer)
+    statuses = devices.counts_by_status(now=now)
+    inactive = devices.filter(is_active=False).count()
+    logs = DeviceState.objects.filter(of_visible_devices(viewer)).aggregate(
+        length=Sum("last_seq"), waiting=Sum(F("last_seq") - F("rolled_up_seq"))
+    )
     readings = logs["length"] or 0
     maintained = last_round()
-    counted: QuerySet[Any] = Tag.objects.with_counts()
+    counted: QuerySet[Any] = Tag.objects.visible_to(viewer).with_counts(viewer)
     common = list(counted.filter(device_count__gt=0).order_by("-device_count", "key")[:TAGS_LISTED])
-    offline = Device.objects.filter(is_active=True).select_related("state").with_status(now=now)
+    offline = devices.filter(is_active=True).select_related("state").with_status(now=now)
     return Overview(
         devices=sum(statuses.values()) + inactive,
         inactive=inactive,
         statuses=statuses,
         readings=readings,
         waiting=logs["waiting"] or 0,
-        per_minute=readings_per_minute(readings, now=now),
+        # Rounds of maintenance know only the logs of all devices.
+        per_minute=readings_per_minute(readings, now=now) if sees_every_device(viewer) else None,
         storage=storage_bytes(),
         maintained=maintained,
         maintenance_is_late=is_late(maintained, now=now),
         clock=description(maintained) if maintained else "",
-        gone=list(offline.of_status(Status.OFFLINE).order_by("-state__last_seen_at", "device_id")[:LISTED]),
+        gone=list(offline.of_status(Status.OFFLINE).order_by("-state__last_seen_at", "device_id")[:OFFLINE_LISTED]),
         tags=sorted(common, key=lambda tag: tag.key),
-        refused=list(Rejection.objects.refusals().order_by("-last_at", "-id")[:LISTED]),
+        refused=list(Rejection.objects.visible_to(viewer).refusals().order_by("-last_at", "-id")[:LISTED]),
     )
 
 

@@ -10,6 +10,7 @@ from django.db import connections, models
 from django.db.models import F, Func, Q, Value
 
 from devices.metrics import COLUMNS, PLAIN, Catalogue
+from devices.querysets import Viewer, of_visible_devices
 from readings.log.entries import StoredReading
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ INSERT_COLUMNS = ("id", "device_id", "seq", "timestamp", "temperature", "humidit
 
 
 class ReadingQuerySet(models.QuerySet["Reading"]):
+    def visible_to(self, viewer: Viewer) -> Self:
+        """The readings of devices that the viewer may see."""
+        return self.filter(of_visible_devices(viewer))
+
     def in_window(self, start: datetime | None, end: datetime | None) -> Self:
         """Readings in `[start, end)`. None leaves this side open."""
         readings = self
@@ -157,6 +162,10 @@ class MetricQuerySet(models.QuerySet["Metric"]):
 
 
 class RejectionQuerySet(models.QuerySet["Rejection"]):
+    def visible_to(self, viewer: Viewer) -> Self:
+        """Those of devices that the viewer may see; a limited viewer sees none of unknown senders."""
+        return self.filter(of_visible_devices(viewer))
+
     def of_device(self, device: "Device") -> Self:
         """Refused posts of a device, the latest first; includes unknown keys that begin like one of its keys."""
         alike = Q(caller="nobody", device_id="", key_hint__in=device.key_hints)

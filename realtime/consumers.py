@@ -119,6 +119,7 @@ class Consumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
             admission.version,
             sees_alarms=admission.sees_alarms,
             only_alarms=only_alarms,
+            scope=admission.scope,
         )
 
     async def message(self) -> Ping | Resume | None:

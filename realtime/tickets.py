@@ -59,6 +59,10 @@ class TicketViewSet(DeviceScope):
         key = key_in(api_key=request.headers.get("X-API-Key"), authorization=request.headers.get("Authorization"))
         key_hash = hash_key(key) if caller.role is Role.DEVICE and key else None
         ticket, expires_at = Ticket.objects.issue(
-            device=device, key_hash=key_hash, user=caller.user, now=timezone.now()
+            device=device,
+            key_hash=key_hash,
+            user=caller.user,
+            token_id=caller.token.id if caller.token else None,
+            now=timezone.now(),
         )
         return Response({"ticket": ticket, "expires_at": rfc3339(expires_at)}, status=status.HTTP_201_CREATED)

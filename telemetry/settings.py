@@ -102,6 +102,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "servestatic",
+    "corsheaders",
     "axes",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -117,6 +118,7 @@ MIDDLEWARE = [
     "telemetry.gateway.request_limits.KnownCallers",
     "telemetry.middleware.compression.Compression",
     "telemetry.middleware.content_security_policy.ContentSecurityPolicy",
+    "corsheaders.middleware.CorsMiddleware",
     "telemetry.middleware.problems.Problems",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
@@ -202,7 +204,10 @@ SPECTACULAR_SETTINGS = {
     # The order in which the documentation shows them.
     "TAGS": [
         {"name": name}
-        for name in ("ingest", "doors", "devices", "alarms", "alarm-rules", "channels", "realtime", "health")
+        for name in (
+            *("ingest", "doors", "devices", "tags", "tokens", "alarms", "alarm-rules", "channels", "realtime"),
+            "health",
+        )
     ],
 }
 
@@ -252,6 +257,15 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 ABSOLUTE_URL_OVERRIDES = {"devices.device": lambda device: f"/live/{device.device_id}/"}
 
 CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
+# Pages of these origins may call the API with a key or token, and without cookies. Not where devices post, which are no
+# browsers: ingest and the doors.
+CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
+CORS_URLS_REGEX = r"^/api/v1/(?!ingest|doors/|[^/]+/telemetry)"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_HEADERS = ("accept", "authorization", "content-type", "x-api-key", "x-request-id")
+CORS_EXPOSE_HEADERS = ("retry-after", "x-request-id")
+# Seconds for which browsers remember what a preflight request said.
+CORS_PREFLIGHT_MAX_AGE = 600
 CSRF_FAILURE_VIEW = "telemetry.middleware.problems.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IN_PRODUCTION
 X_FRAME_OPTIONS = "DENY"

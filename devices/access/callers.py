@@ -1,27 +1,34 @@
 """The caller of a request: the result of authentication, for both HTTP and WebSocket."""
 
 import hmac
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
 
 from devices.access.roles import has_role
-from devices.models import Device
+from devices.access_models import limits_of_accounts
+from devices.keys import TOKEN_PREFIX, hash_key
+from devices.models import ApiToken, Device
+from devices.scopes import Scope, includes
+from devices.token_querysets import ValidToken
 
 
 class Role(StrEnum):
     ADMIN = "admin"
     DEVICE = "device"
     FLEET = "fleet"
+    TOKEN = "token"  # noqa: S105
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """`device` is set only for the role DEVICE; `user` is set for a signed-in account, which has the role ADMIN.
+    """`device` is set only for the role DEVICE, `token` only for TOKEN; `user` for a signed-in account, role ADMIN.
 
     The role ADMIN alone gives an account no rights: its Django permissions do (see `may`).
     """
@@ -29,14 +36,44 @@ class Caller:
     role: Role
     device: Device | None = None
     user: User | None = None
+    token: ValidToken | None = None
 
     def may(self, permission: str) -> bool:
-        """Whether the caller is an administrator with this Django permission, such as "devices.view_device"."""
+        """Whether the caller has this Django permission, such as "devices.view_device"; devices and gateways none."""
+        if self.token is not None:
+            return includes(self.token.scopes, permission)
         if self.role is not Role.ADMIN:
             return False
         if self.user is None:
             return True
         return self.user.has_perm(permission) and has_role(self.user)
+
+    def has_scope(self, scope: Scope) -> bool:
+        return self.token is not None and scope in self.token.scopes
+
+    @cached_property
+    def limit(self) -> frozenset[int] | None:
+        """The tags that limit the caller to the devices that have one of them; None: it sees every device.
+
+        Of an account, the first use is a query.
+        """
+        if self.token is not None:
+            return self.token.limit
+        return None if self.user is None else limit_of_account(self.user)
+
+
+def limit_of_account(user: User) -> frozenset[int] | None:
+    """The tags that limit the account; None: it sees every device, as a superuser does. Looked up once for `user`."""
+    if user.is_superuser:
+        return None
+    known: dict[str, frozenset[int] | None] = user.__dict__
+    if "device_limit" not in known:
+        known["device_limit"] = limits_of_accounts([user.pk]).get(user.pk)
+    return known["device_limit"]
+
+
+def is_token(key: str) -> bool:
+    return key.startswith(TOKEN_PREFIX)
 
 
 def shared_key_caller(key: str) -> Caller | None:
@@ -51,11 +88,23 @@ def shared_key_caller(key: str) -> Caller | None:
 
 
 def caller_for_key(key: str, *, now: datetime) -> Caller | None:
-    """The caller for a key; None if the key is unknown, revoked or expired, or if its device is inactive."""
+    """The caller for a key or token; None if it is unknown, revoked or expired, or if its device is inactive."""
     if (shared := shared_key_caller(key)) is not None:
         return shared
-    device = Device.objects.for_key(key, now=now)
-    return Caller(role=Role.DEVICE, device=device) if device else None
+    digest = hash_key(key)
+    return callers_for_hashes(() if is_token(key) else [digest], [digest] if is_token(key) else (), now=now).get(digest)
+
+
+def callers_for_hashes(keys: Collection[str], tokens: Collection[str], *, now: datetime) -> dict[str, Caller]:
+    """The callers for these hashes of keys of devices and of tokens, by hash; one query for each kind there is."""
+    found: dict[str, Caller] = {}
+    if keys:
+        for digest, device in Device.objects.for_key_hashes(keys, now=now).items():
+            found[digest] = Caller(role=Role.DEVICE, device=device)
+    if tokens:
+        for digest, token in ApiToken.objects.for_hashes(tokens, now=now).items():
+            found[digest] = Caller(role=Role.TOKEN, token=token)
+    return found
 
 
 def caller_for_user(user: AbstractBaseUser | AnonymousUser | None) -> Caller | None:
@@ -63,3 +112,10 @@ def caller_for_user(user: AbstractBaseUser | AnonymousUser | None) -> Caller | N
     if not isinstance(user, User) or not user.is_active:
         return None
     return Caller(role=Role.ADMIN, user=user)
+
+
+def viewer_of(user: AbstractBaseUser | AnonymousUser) -> Caller:
+    """The caller for the account of a page, which `for_accounts_with` or the console has admitted."""
+    caller = caller_for_user(user)
+    assert caller is not None
+    return caller

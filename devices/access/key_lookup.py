@@ -4,11 +4,10 @@ import asyncio
 
 from django.utils import timezone
 
-from devices.access.callers import Caller, Role, shared_key_caller
+from devices.access.callers import Caller, callers_for_hashes, is_token, shared_key_caller
 from devices.database.runner import DatabaseRunner, own_copy
 from devices.database.work_kinds import Work
 from devices.keys import hash_key
-from devices.models import Device
 
 # Maximum number of key hashes in one query.
 BATCH_MAX = 500
@@ -20,7 +19,8 @@ class KeyResolver:
     """Key look-up of one event loop. Results are not cached, so a revoked key is refused immediately."""
 
     def __init__(self) -> None:
-        self.waiting: dict[str, asyncio.Future[Device | None]] = {}
+        self.tokens: set[str] = set()  # those waiting hashes that are of API tokens
+        self.waiting: dict[str, asyncio.Future[Caller | None]] = {}
         self.running: asyncio.Task[None] | None = None
         self.runner = DatabaseRunner(
             "key-resolver", work=Work.INGEST, threads=1, seconds=LOOK_UP_SECONDS, waiting_max=1
@@ -33,15 +33,16 @@ class KeyResolver:
         digest = hash_key(key)
         if digest not in self.waiting:
             self.waiting[digest] = asyncio.get_running_loop().create_future()
+            if is_token(key):
+                self.tokens.add(digest)
         found = self.waiting[digest]
         if self.running is None:
             self.running = asyncio.create_task(self.run())
         # Shielded, because other requests may wait for the same key.
         try:
-            device = await asyncio.shield(found)
+            return await asyncio.shield(found)
         except Exception as error:
             raise own_copy(error) from error.__cause__
-        return Caller(role=Role.DEVICE, device=device) if device else None
 
     async def run(self) -> None:
         """Looks up the waiting keys in batches of at most BATCH_MAX until none is left."""
@@ -50,7 +51,9 @@ class KeyResolver:
                 digests = list(self.waiting)[:BATCH_MAX]
                 asked = {digest: self.waiting.pop(digest) for digest in digests}
                 try:
-                    found = await self.runner.run(Device.objects.for_key_hashes, digests, now=timezone.now())
+                    keys, tokens = [d for d in digests if d not in self.tokens], self.tokens.intersection(digests)
+                    self.tokens -= tokens
+                    found = await self.runner.run(callers_for_hashes, keys, tokens, now=timezone.now())
                 except Exception as error:  # of any kind: the waiting requests must receive it
                     for future in asked.values():
                         if not future.done():

@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.urls import register_converter
 from django.urls.converters import StringConverter
 
@@ -20,5 +22,15 @@ class TagNameConverter(StringConverter):
         return value
 
 
+class TokenIdConverter(StringConverter):
+    """`<token_id:token_id>` in a path: a positive integer of at most 18 digits, which every database can hold."""
+
+    regex = "[1-9][0-9]{0,17}"
+
+    def to_python(self, value: str) -> Any:
+        return int(value)
+
+
+register_converter(TokenIdConverter, "token_id")
 register_converter(TagNameConverter, "tag_name")
 register_converter(DeviceIdConverter, "device_id")

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 
-from devices.tagging import TooManyTags, UnknownTags
+from devices.tagging import OutsideLimit, TooManyTags, UnknownTags
 
 # Whoever may change devices, but has not this permission, can give only tags that exist.
 ADD_TAGS = "devices.add_tag"
@@ -20,3 +20,5 @@ def tag_errors(field: str = "tags") -> Iterator[None]:
         raise ValidationError({field: ErrorDetail(str(error), code="unknown_tag")}) from error
     except TooManyTags as error:
         raise ValidationError({field: ErrorDetail(str(error), code="too_many_tags")}) from error
+    except OutsideLimit as error:
+        raise PermissionDenied(str(error), code="outside_limit") from error

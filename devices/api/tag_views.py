@@ -16,6 +16,7 @@ from devices.api.serializers import StrictSerializer, TagNameField
 from devices.api.tag_errors import ADD_TAGS
 from devices.changes import author
 from devices.models import Tag
+from devices.querysets import TagQuerySet
 from devices.tagging import TagInUse, TagTaken, TooManyTags, change_tag, create_tag, delete_tag
 from devices.tags import Colour, key_of
 
@@ -60,6 +61,12 @@ class TagViewSet(GenericViewSet[Tag]):
         "destroy": "devices.delete_tag",
     }
     open_to: dict[str, tuple[Role, ...]] = {}
+    fleet_wide = ("create", "partial_update", "destroy")
+
+    def get_queryset(self) -> TagQuerySet:
+        tags = super().get_queryset()
+        assert isinstance(tags, TagQuerySet)
+        return tags.visible_to(caller_of(self.request))
 
     @extend_schema(
         operation_id="tag_list",
@@ -67,8 +74,12 @@ class TagViewSet(GenericViewSet[Tag]):
         responses={(200, JSON): record({"results": array(TAG), "next": {"type": "null"}})},
     )
     def tags(self, request: Request) -> Response:
-        """All tags in the order of their names, with the number of devices. There are at most 1,000: one page."""
-        return Response({"results": [tag_document(tag) for tag in Tag.objects.with_counts().by_name()], "next": None})
+        """All tags in the order of their names, with the number of devices. There are at most 1,000: one page.
+
+        A caller that is limited to tags sees those of its devices, and counts only its devices.
+        """
+        tags = self.get_queryset().with_counts(caller_of(request)).by_name()
+        return Response({"results": [tag_document(tag) for tag in tags], "next": None})
 
     @extend_schema(
         operation_id="tag_create", summary="Create a tag", request=NewTagSerializer, responses={(201, JSON): TAG}
@@ -109,7 +120,7 @@ class TagViewSet(GenericViewSet[Tag]):
 
     @extend_schema(operation_id="tag_delete", summary="Delete a tag", responses={204: None})
     def destroy(self, request: Request, name: str) -> Response:
-        """Takes it from its devices. 409 (`tag_in_use`) while an alarm rule names it."""
+        """Takes it from its devices. 409 (`tag_in_use`) while an alarm rule names it, or limits a token or account."""
         try:
             with transaction.atomic():
                 delete_tag(self.found(name), by=author(caller_of(request)))
@@ -120,7 +131,7 @@ class TagViewSet(GenericViewSet[Tag]):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def found(self, name: str, *, lock: bool = False) -> Tag:
-        tags = Tag.objects.select_for_update(no_key=True) if lock else Tag.objects.all()
+        tags = Tag.objects.select_for_update(no_key=True) if lock else self.get_queryset()
         try:
             return tags.get(key=key_of(name))
         except Tag.DoesNotExist as error:
@@ -128,6 +139,6 @@ class TagViewSet(GenericViewSet[Tag]):
 
     def document(self, pk: int) -> dict[str, Any]:
         try:
-            return tag_document(Tag.objects.with_counts().get(pk=pk))
+            return tag_document(Tag.objects.with_counts(caller_of(self.request)).get(pk=pk))
         except Tag.DoesNotExist as error:  # deleted meanwhile
             raise NotFound from error

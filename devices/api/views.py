@@ -27,7 +27,7 @@ from devices.api.serializers import (
     RotationSerializer,
 )
 from devices.api.tag_errors import ADD_TAGS, tag_errors
-from devices.changes import DEACTIVATED, ROTATED, author, log_added, log_changed
+from devices.changes import DEACTIVATED, ROTATED, Author, author, log_added, log_changed
 from devices.models import Device, RotationUnderWay
 from devices.querysets import DeviceIdTaken, DeviceQuerySet
 from devices.tagging import set_tags, tags_named
@@ -140,7 +140,10 @@ class DeviceViewSet(DeviceScope):
         responses={201: DeviceWithKeySerializer},
     )
     def create(self, request: Request) -> Response:
-        """Returns the device with its `api_key`, which is shown only once. Tags that do not exist yet are made."""
+        """Returns the device with its `api_key`, which is shown only once. Tags that do not exist yet are made.
+
+        A token or account that is limited to tags must give the device one of them.
+        """
         values = NewDeviceSerializer(data=request.data)
         values.is_valid(raise_exception=True)
         fields = dict(values.validated_data)
@@ -151,7 +154,8 @@ class DeviceViewSet(DeviceScope):
             with transaction.atomic():
                 device, key = Device.objects.register(**fields)
                 log_added([device], by=by)
-                self.set_tags(device, names, by=by)
+                if names or caller_of(request).limit is not None:
+                    self.set_tags(device, names, by=by)
                 return self.with_key(device, key, status_code=status.HTTP_201_CREATED)
         except DeviceIdTaken as error:
             raise Conflict from error
@@ -216,11 +220,14 @@ class DeviceViewSet(DeviceScope):
         except Device.DoesNotExist as error:  # erased after the look-up
             raise NotFound from error
 
-    def set_tags(self, device: Device, names: Sequence[str], *, by: int) -> bool:
+    def set_tags(self, device: Device, names: Sequence[str], *, by: Author) -> bool:
         """Gives the device these tags; returns whether that changes them. Raises ValidationError."""
         with tag_errors():
-            tags = tags_named(names, may_create=caller_of(self.request).may(ADD_TAGS), by=by)
-            return set_tags(device, tags, now=timezone.now())
+            caller = caller_of(self.request)
+            # A tag that a limited caller would make is none of those that limit it.
+            may_create = caller.may(ADD_TAGS) and caller.limit is None
+            tags = tags_named(names, may_create=may_create, by=by)
+            return set_tags(device, tags, now=timezone.now(), viewer=caller)
 
     def locked(self, device_id: str) -> Device:
         """The device as it is now, locked until the transaction ends, so that what changes is known."""

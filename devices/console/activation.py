@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from devices.changes import ACTIVATED, DEACTIVATED, log_changed
+from devices.changes import ACTIVATED, DEACTIVATED, account, log_changed
 from devices.keys import hash_key
 from devices.models import Device
 from devices.plurals import counted
@@ -47,8 +47,7 @@ class Activation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptab
             if changed and confirmed != digest(changed):
                 return self.ask(request, changed, active=active, again=confirmed is not None)
             Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_active=active)
-            assert request.user.pk is not None
-            log_changed(changed, ACTIVATED if active else DEACTIVATED, by=request.user.pk)
+            log_changed(changed, ACTIVATED if active else DEACTIVATED, by=account(request.user))
         word = "Activated" if active else "Deactivated"
         self.message_user(request, f"{word} {len(changed)} of the chosen devices.", messages.SUCCESS)
         return None

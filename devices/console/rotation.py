@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from devices.access.rotation import KeysReplaced, fingerprint, rotate_keys
-from devices.changes import ROTATED, log_changed
+from devices.changes import ROTATED, account, log_changed
 from devices.console import new_keys
 from devices.models import Device, RotationUnderWay
 from devices.plurals import counted
@@ -87,7 +87,7 @@ class KeyRotation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
 
     def rotate_key_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
         """Asks how long the old key keeps working, then leads to the new key."""
-        device = get_object_or_404(Device, pk=pk)
+        device = get_object_or_404(self.get_queryset(request), pk=pk)
         if not self.has_change_permission(request, device):
             raise PermissionDenied
         form = RotationForm(request.POST or None, initial={"replaced": fingerprint([device])})
@@ -116,8 +116,7 @@ class KeyRotation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
                     now=timezone.now(),
                     force=wanted["force"],
                 )
-                assert request.user.pk is not None
-                log_changed(devices, ROTATED, by=request.user.pk)
+                log_changed(devices, ROTATED, by=account(request.user))
                 return new_keys.keep(request, [(device.device_id, key) for device, key in keys], now=timezone.now())
         except KeysReplaced:
             form.add_error("replaced", "The key was rotated already. Start again to get another key.")

@@ -14,12 +14,13 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from devices.changes import log_changed
+from devices.access.callers import viewer_of
+from devices.changes import account, log_changed
 from devices.console.activation import NAMED, digest
 from devices.models import Device, Tag
 from devices.plurals import counted
-from devices.querysets import DeviceQuerySet
-from devices.tagging import TooManyTags, add_tag, remove_tag, set_tags, tags_named
+from devices.querysets import DeviceQuerySet, Viewer
+from devices.tagging import OutsideLimit, TooManyTags, add_tag, check_limit, remove_tag, set_tags, tags_named, tags_of
 from devices.tags import TAGS_MAX, TAGS_OF_DEVICE_MAX, distinct, key_of, split_names, validate_tag_name
 
 ADD_TAGS = "devices.add_tag"
@@ -31,6 +32,8 @@ CHOICES = 200
 class TagNamesFormField(forms.CharField):
     """Names separated by commas; `clean` returns them as a list. The order of the names is no change."""
 
+    most = TAGS_OF_DEVICE_MAX
+
     def __init__(self, **kwargs: Any) -> None:
         help_text = "Names separated by commas, such as greenhouse-3, roof. A new name makes a new tag."
         super().__init__(label="Tags", required=False, help_text=help_text, **kwargs)
@@ -40,8 +43,8 @@ class TagNamesFormField(forms.CharField):
         names = list(distinct(split_names(super().clean(value))).values())
         for name in names:
             validate_tag_name(name)
-        if len(names) > TAGS_OF_DEVICE_MAX:
-            raise ValidationError(f"A device may have {TAGS_OF_DEVICE_MAX} tags.", code="too_many_tags")
+        if len(names) > self.most:
+            raise ValidationError(f"There may be {self.most} tags here.", code="too_many_tags")
         return names
 
     def has_changed(self, initial: Any, data: Any) -> bool:
@@ -49,9 +52,13 @@ class TagNamesFormField(forms.CharField):
 
 
 class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
-    """The fields of a device with its tags. `may_add_tags`: whether a new name makes a new tag."""
+    """The fields of a device with its tags. `may_add_tags`: whether a new name makes a new tag.
+
+    `viewer`: who fills in the form, and may be limited to tags.
+    """
 
     may_add_tags = False
+    viewer: Viewer | None = None
     tag_names = TagNamesFormField()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -69,6 +76,12 @@ class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
             )
         if missing and Tag.objects.count() + len(missing) > TAGS_MAX:
             raise ValidationError(f"There may be {TAGS_MAX:,} tags.", code="too_many_tags")
+        if self.viewer is not None and self.viewer.limit is not None:
+            before = tags_of(self.instance) if self.instance.created_at is not None else []
+            try:
+                check_limit(self.viewer, before, list(Tag.objects.named(names)))
+            except OutsideLimit as error:
+                raise ValidationError(str(error), code="outside_limit") from error
         return names
 
     def clean(self) -> dict[str, Any]:
@@ -85,7 +98,8 @@ class TagFilter(admin.SimpleListFilter):
     parameter_name = "tag"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        tags: Any = Tag.objects.with_counts().by_name()[:CHOICES]
+        viewer = viewer_of(request.user)
+        tags: Any = Tag.objects.visible_to(viewer).with_counts(viewer).by_name()[:CHOICES]
         return [(tag.name, f"{tag.name} ({tag.device_count})") for tag in tags]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:
@@ -117,7 +131,7 @@ class Tagging(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable 
         """Gives the device these tags, in the transaction of the form. The form has checked the names."""
         user: Any = request.user
         Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        tags = tags_named(names, may_create=user.has_perm(ADD_TAGS), by=user.pk)
+        tags = tags_named(names, may_create=user.has_perm(ADD_TAGS), by=account(user))
         set_tags(device, tags, now=timezone.now())
 
     @admin.action(description="Add a tag", permissions=["change"])
@@ -142,12 +156,13 @@ class Tagging(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable 
                 try:
                     # With a savepoint, so that a tag which is made for too many devices is not kept.
                     with transaction.atomic():
-                        (tag,) = tags_named([ask.cleaned_data["tag"]], may_create=adding, by=user.pk)
+                        (tag,) = tags_named([ask.cleaned_data["tag"]], may_create=adding, by=account(user))
+                        check_all(viewer_of(user), locked, tag, adding=adding)
                         change = add_tag if adding else remove_tag
                         changed = change(locked, tag, now=timezone.now())
                         sentence = f"Added the tag {tag}." if adding else f"Removed the tag {tag}."
-                        log_changed(changed, sentence, by=user.pk)
-                except TooManyTags as error:
+                        log_changed(changed, sentence, by=account(user))
+                except (OutsideLimit, TooManyTags) as error:
                     ask.add_error("tag", str(error))
                 else:
                     word, to = ("Added", "to") if adding else ("Removed", "from")
@@ -159,7 +174,9 @@ class Tagging(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable 
             "opts": self.opts,
             "title": f"{word} {counted(len(locked), 'device', 'devices')}",
             "form": ask,
-            "suggestions": Tag.objects.by_name().values_list("name", flat=True)[:CHOICES] if adding else (),
+            "suggestions": Tag.objects.visible_to(viewer_of(user)).by_name().values_list("name", flat=True)[:CHOICES]
+            if adding
+            else (),
             "again": confirmed is not None and not same,
             "named": locked[:NAMED],
             "more": len(locked) - NAMED,
@@ -171,6 +188,16 @@ class Tagging(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable 
         return TemplateResponse(request, "admin/devices/device/tagging.html", context)
 
 
+def check_all(viewer: Viewer, devices: Sequence[Device], tag: Tag, *, adding: bool) -> None:
+    """Raises OutsideLimit if a limited viewer may not give these devices the tag, or take it from them."""
+    if viewer.limit is None:
+        return
+    for device in devices:
+        before = tags_of(device)
+        others = [other for other in before if other != tag]
+        check_limit(viewer, before, [*others, tag] if adding else others)
+
+
 class TagQuestion(forms.Form):
     """Which tag. One to add may be new if the account may add tags; one to remove must exist."""
 
@@ -178,11 +205,12 @@ class TagQuestion(forms.Form):
 
     def __init__(self, data: Any = None, *, adding: bool, user: Any) -> None:
         super().__init__(data)
-        self.may_be_new = adding and user.has_perm(ADD_TAGS)
+        viewer = viewer_of(user)
+        self.may_be_new = adding and user.has_perm(ADD_TAGS) and viewer.limit is None
         if adding:
             self.fields["tag"].widget.attrs |= {"list": "tag-names", "autocomplete": "off", "autofocus": True}
         else:
-            names = Tag.objects.by_name().values_list("name", flat=True)
+            names = Tag.objects.visible_to(viewer).by_name().values_list("name", flat=True)
             self.fields["tag"].widget = forms.Select(choices=[("", "Choose a tag"), *((name, name) for name in names)])
 
     def clean_tag(self) -> str:

@@ -1,13 +1,22 @@
 """Keys and clients for the tests of all packages. The fixtures made of them are in the root `conftest.py`."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
 from django.test.client import ClientHandler
+from django.utils import timezone
 from rest_framework.test import APIClient
 
+from devices.access.callers import Caller, Role
+from devices.changes import API_KEY, Author, Via, service_account
+from devices.scopes import Scope
+from devices.tokens import create_token
+
 ADMIN_KEY = "admin-key-of-the-tests-0123456789"
+# Who sees every device.
+EVERYTHING = Caller(role=Role.ADMIN)
 FLEET_KEY = "fleet-key-of-the-tests-0123456789"
 
 
@@ -42,6 +51,19 @@ def staff_client(username: str, *permissions: str, enforce_csrf: bool = False) -
     client = new_client(enforce_csrf=enforce_csrf)
     client.force_login(user)
     return client
+
+
+def token_client(*scopes: str, tags: Sequence[str] = (), name: str = "token") -> APIClient:
+    """A client with such an API token."""
+    return client_with(new_token(*scopes, tags=tags, name=name))
+
+
+def new_token(*scopes: str, tags: Sequence[str] = (), name: str = "token") -> str:
+    """An API token with these scopes, limited to these tags, which must exist, if there are any."""
+    by = Author(service_account(API_KEY), API_KEY, Via.API_KEY)
+    chosen = [Scope(scope) for scope in scopes]
+    _, token = create_token(name=name, scopes=chosen, tags=tags, now=timezone.now(), by=by)
+    return token
 
 
 def problem(response: Any, status: int) -> dict[str, Any]:

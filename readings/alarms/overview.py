@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from devices.querysets import Viewer
 from readings.alarms.models import Alarm
 
 LISTED = 5
@@ -14,7 +15,7 @@ class OpenAlarms(NamedTuple):
     listed: list[Alarm]
 
 
-def open_alarms() -> OpenAlarms:
-    """Two queries."""
-    alarms = Alarm.objects.open()
+def open_alarms(viewer: Viewer) -> OpenAlarms:
+    """Of the devices that the viewer may see. Two queries."""
+    alarms = Alarm.objects.open().visible_to(viewer)
     return OpenAlarms(alarms.count(), list(alarms.most_severe_first().select_related("rule", "device")[:LISTED]))

@@ -3,8 +3,10 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Case, Count, DateTimeField, F, Func, Max, UUIDField, Value, When, Window
+from django.db.models import Case, Count, DateTimeField, F, Func, Max, Q, UUIDField, Value, When, Window
 from django.db.models.functions import RowNumber
+
+from devices.querysets import Viewer, of_visible_devices, sees_every_device
 
 if TYPE_CHECKING:
     from readings.alarms.models import Alarm, Rule  # noqa: F401  named in the base classes
@@ -36,6 +38,15 @@ def severity_level() -> Case:
 
 
 class RuleQuerySet(models.QuerySet["Rule"]):
+    def visible_to(self, viewer: Viewer) -> Self:
+        """The rules that apply to a device that the viewer may see."""
+        from readings.alarms.models import RuleDevice
+
+        if sees_every_device(viewer):
+            return self
+        applied: models.QuerySet[Any] = RuleDevice.objects.filter(of_visible_devices(viewer))
+        return self.filter(Q(for_all_devices=True) | Q(pk__in=applied.values("rule_id")))
+
     def existing(self) -> Self:
         """Rules that were not deleted."""
         return self.filter(deleted_at=None)
@@ -45,6 +56,10 @@ class RuleQuerySet(models.QuerySet["Rule"]):
 
 
 class AlarmQuerySet(models.QuerySet["Alarm"]):
+    def visible_to(self, viewer: Viewer) -> Self:
+        """The alarms of devices that the viewer may see."""
+        return self.filter(of_visible_devices(viewer))
+
     def open(self) -> Self:
         return self.filter(resolved_at=None)
 

@@ -45,6 +45,7 @@ class MetricViewSet(GenericViewSet[Metric]):
     lookup_url_kwarg = "metric_name"
     admin_permissions = {"metrics": "readings.view_metric", "partial_update": "readings.change_metric"}
     open_to: dict[str, tuple[Role, ...]] = {}
+    fleet_wide = ("partial_update",)
 
     @extend_schema(
         operation_id="metric_list",

@@ -18,9 +18,11 @@ from rest_framework.request import Request
 
 from devices.access.authentication import caller_of
 from devices.access.callers import Role
+from devices.scopes import Scope
 from devices.validators import is_device_id
 from readings.doors import openapi
 from readings.doors.json_bodies import Documents, decode_body, gathered
+from readings.doors.registering import registered_among
 from readings.doors.switches import Door
 from readings.doors.times import Receipt, nanoseconds
 from readings.doors.translation import UNDECODED, Skipped, Translation, translate
@@ -91,7 +93,7 @@ class LoRaWANViewSet(DoorViewSet):
         own = own_device_id(caller_of(request))
         if own is not None and posted.dev_eui.lower() != own.lower():
             raise PermissionDenied("This key may write only for its own device.", code="other_device")
-        recorded = await self.record(posted, own, received_at) if posted.outcomes else None
+        recorded = await self.recorded(posted, own, received_at) if posted.outcomes else None
         refusal = recorded.refusal if recorded else None
         self.count([recorded] if recorded else [], refused=0)
         if refusal is not None:
@@ -102,16 +104,20 @@ class LoRaWANViewSet(DoorViewSet):
             await self.note_skipped([(posted.dev_eui, value) for _, value in posted.skipped], status=200)
         return JSONResponse({"stored": int(recorded is not None and not recorded.duplicate)}, status=200)
 
-    async def record(self, posted: "Event", own: str | None, received_at: datetime) -> Recorded:
+    async def recorded(self, posted: "Event", own: str | None, received_at: datetime) -> Recorded:
         """Stores the reading for the device whose id is the DevEUI, in any of the spellings that people register."""
         (outcome,) = posted.outcomes
         if isinstance(outcome, Refusal):
             return Recorded(refusal=outcome)
         eui = posted.dev_eui
         recorded = Recorded(refusal=UNKNOWN_DEVICE)
-        for device_id in (own,) if own else dict.fromkeys((eui, eui.lower(), eui.upper())):
+        spellings = [own] if own else list(dict.fromkeys((eui, eui.lower(), eui.upper())))
+        if caller_of(self.request).has_scope(Scope.REGISTER):
+            known = await self.way.ask(registered_among, spellings)
+            spellings = known or [eui.lower()]
+        for device_id in spellings:
             reading = msgspec.structs.replace(outcome, device_id=device_id)
-            (recorded,) = await self.way.record([reading], received_at=received_at)
+            (recorded,) = await self.record([reading], received_at=received_at)
             if recorded.refusal is None or recorded.refusal.code != UNKNOWN_DEVICE.code:
                 posted.dev_eui = device_id
                 break

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
+from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -10,10 +12,12 @@ from rest_framework.request import Request
 from devices.access.authentication import caller_of
 from readings import instruments
 from readings.doors.keys import key_in_headers
+from readings.doors.registering import record_seen
 from readings.doors.skipped_values import TITLES, skipped_posts
 from readings.doors.switches import Door, is_open
 from readings.doors.translation import Skipped
 from readings.ingest.posting import PostingViewSet
+from readings.log.entries import NewReading
 from readings.log.recording import Recorded
 
 
@@ -25,7 +29,7 @@ class DoorClosed(NotFound):
 
 
 class DoorViewSet(PostingViewSet):
-    """Endpoints of another protocol. `authenticate` finds who calls; that is also where API tokens belong."""
+    """Endpoints of another protocol. `authenticate` finds who calls."""
 
     door: Door
 
@@ -33,9 +37,14 @@ class DoorViewSet(PostingViewSet):
         return key_in_headers(request.META)
 
     async def authenticate(self, request: Request) -> None:
+        request.user, request.auth = AnonymousUser(), None
         if not is_open(self.door):
             raise DoorClosed(self.door)
         await super().authenticate(request)
+
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+        """As in `PostingViewSet`; a token with the scope `register` first registers the devices that are unknown."""
+        return await record_seen(caller_of(self.request), self.way, readings, received_at=received_at)
 
     async def note_skipped(self, skipped: Iterable[tuple[str, Skipped]], *, status: int) -> None:
         """Counts and notes values that were not stored: device id and value. `status`: of the answer."""

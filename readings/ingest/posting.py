@@ -1,5 +1,7 @@
 """What all endpoints that store readings share: keys, the rate limit, and notes of what was refused."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -20,8 +22,10 @@ from devices.access.throttling import DeviceThrottle, TooManyPosts
 from readings.ingest.async_viewset import AsyncViewSet
 from readings.ingest.decoding import Posted
 from readings.ingest.refused_posts import refused_post
+from readings.ingest.token_limits import record_for
 from readings.ingest.way import OwnWay, Way
-from readings.log.recording import UNKNOWN_DEVICE
+from readings.log.entries import NewReading
+from readings.log.recording import UNKNOWN_DEVICE, Recorded
 
 REASONS_NOTED = 5
 
@@ -126,6 +130,10 @@ class PostingViewSet(AsyncViewSet):
             unknown_device=unknown_device,
         )
         await self.way.note(refusal, now=timezone.now())
+
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+        """Stores the readings that the caller may write; returns the outcome of each, in order."""
+        return await record_for(caller_of(self.request), self.way, readings, received_at=received_at)
 
     def caller_name(self) -> str:
         """The name under which limits count this request: the device, or the gateway's key."""

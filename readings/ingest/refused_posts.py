@@ -28,11 +28,11 @@ WRITE_SECONDS = 1.0
 # Maximum time to write the refused posts, in seconds; then they are dropped.
 ANSWER_SECONDS = 5.0
 # Who sent a post: a device with its own key, a gateway with a fleet key, the administrator's key, or an unknown key.
-CallerRole = Literal["device", "fleet", "admin", "nobody"]
+CallerRole = Literal["device", "fleet", "token", "admin", "nobody"]
 # Maximum number of different refusals that wait to be written, per sender and per role; more are dropped. The limit per
 # sender protects the refusals of the others. The sender is the device, or the IP address for other roles.
-WAITING_OF_A_SENDER: dict[CallerRole, int] = {"device": 20, "fleet": 100, "admin": 20, "nobody": 20}
-WAITING_OF_A_CALLER: dict[CallerRole, int] = {"device": 400, "fleet": 400, "admin": 20, "nobody": 200}
+WAITING_OF_A_SENDER: dict[CallerRole, int] = {"device": 20, "fleet": 100, "token": 100, "admin": 20, "nobody": 20}
+WAITING_OF_A_CALLER: dict[CallerRole, int] = {"device": 400, "fleet": 400, "token": 400, "admin": 20, "nobody": 200}
 # Maximum number of stored rows per share, 2,320 in total. "unknown": posts of gateways for devices that do not exist;
 # "skipped": values that a door did not store, which some programs send with each reading.
 KEPT_OF_A_DEVICE = 20

@@ -70,7 +70,7 @@ class IngestViewSet(PostingViewSet):
         if isinstance(reading, Refusal):
             raise refused(reading)
         calling_device.set(reading.device_id)
-        (recorded,) = await self.way.record([reading], received_at=received_at)
+        (recorded,) = await self.record([reading], received_at=received_at)
         if recorded.reading is None:
             assert recorded.refusal is not None
             raise refused(recorded.refusal)
@@ -83,7 +83,7 @@ class IngestViewSet(PostingViewSet):
     async def batch(self, request: Request) -> JSONResponse:
         outcomes, received_at = await self.readings(request, decode_batch)
         readings = [outcome for outcome in outcomes if isinstance(outcome, NewReading)]
-        recorded = await self.way.record(readings, received_at=received_at) if readings else []
+        recorded = await self.record(readings, received_at=received_at)
         answered = partial(batch_result, outcomes, recorded, received_at)
         heavy = len(outcomes) > LIGHT_READINGS_MAX
         answer = await cpu_pool.run(self.caller_name(), answered) if heavy else answered()

@@ -24,6 +24,7 @@ from readings.log.entries import NewReading
 from readings.log.recording import Recorded, announce, store
 
 P = TypeVar("P", bound=Posted)
+T = TypeVar("T")
 # Converts a body, and the code of `telemetry.gateway.bodies.BodyRefused` ("" for a complete body), to readings.
 Decode = Callable[[bytes, str], P]
 
@@ -54,17 +55,25 @@ class Body(Protocol):
         ...
 
 
-class Way(Protocol):
+class Recording(Protocol):
+    """The part of a `Way` that stores."""
+
+    async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
+        """The result of a short piece of database work. Raises DatabaseError."""
+        ...
+
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+        """Stores the readings and sends the signal; returns the outcome of each, in order."""
+        ...
+
+
+class Way(Recording, Protocol):
     async def caller(self, key: str) -> Caller | None:
         """The caller for a key; None if the key is not valid. Raises DatabaseError."""
         ...
 
     async def body(self) -> Body:
         """Waits for the complete body and returns it."""
-        ...
-
-    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
-        """Stores the readings and sends the signal; returns the outcome of each, in order."""
         ...
 
     async def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
@@ -80,6 +89,9 @@ class OwnWay:
 
     async def caller(self, key: str) -> Caller | None:
         return await sync_to_async(caller_for_key)(key, now=timezone.now())
+
+    async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
+        return await sync_to_async(question)(*arguments)
 
     async def body(self) -> Body:
         return DjangoBody(self.request)

@@ -9,13 +9,13 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from devices.changes import COMMAND_LINE, log_added, service_account
+from devices.changes import command, log_added
 from devices.database.errors import is_undone
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.states import Advance
 from readings import instruments
-from readings.log import metric_names
+from readings.log import metric_names, reader
 from readings.log.entries import Appended, NewReading, Refusal, StoredReading
 from readings.log.ids import uuid7s
 from readings.log.metric_names import Names
@@ -87,7 +87,7 @@ def store(
             with transaction.atomic(durable=True):
                 if register:
                     registered = [Device.objects.register(device_id=device_id)[0] for device_id in register]
-                    log_added(registered, by=service_account(COMMAND_LINE))
+                    log_added(registered, by=command())
                 outcomes, appended, changed = append(readings, received_at=received_at)
                 committing = True
         except IntegrityError:
@@ -118,7 +118,7 @@ def append(
     # By the number of the id, because hashing a UUID takes several times as long.
     known: dict[int, StoredReading] = {}
     if given:
-        known = {identifier.int: stored for identifier, stored in Reading.objects.by_ids(given).items()}
+        known = {identifier.int: stored for identifier, stored in reader.by_ids(given).items()}
     fresh = iter(uuid7s(len(readings) - len(given)))
     outcomes: list[Recorded] = []
     new: dict[str, list[StoredReading]] = defaultdict(list)

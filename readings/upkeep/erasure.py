@@ -9,9 +9,10 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.db.models import Q
 
-from devices.changes import COMMAND_LINE, log_changed, service_account
+from devices.changes import COMMAND_LINE, command, log_changed, service_account
 from devices.models import Device, DeviceState
-from readings.models import Reading, Rejection, Rollup
+from readings.log import reader
+from readings.models import Rejection, Rollup
 from readings.upkeep.locks import exclusively
 
 # Deletes what an app above this package stores about a device; the second argument is `with_device` of `erase`.
@@ -60,7 +61,7 @@ class Holdings(msgspec.Struct, frozen=True):
 
 def holdings(device: Device) -> Holdings:
     return Holdings(
-        Reading.objects.filter(device=device).count(),
+        reader.count(device.device_id),
         Rollup.objects.filter(device=device).count(),
         len(refused_posts_of(device)),
     )
@@ -108,7 +109,7 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
                 state.latest_seq = state.latest_id = state.latest_at = state.raw_from = None
                 state.latest, state.names_seq, state.alarms_newest = "{}", 0, "{}"
                 state.save(update_fields=STATE_OF_READINGS)
-                log_changed([device], ERASED_READINGS, by=service_account(COMMAND_LINE))
+                log_changed([device], ERASED_READINGS, by=command())
         if rest:
             yield rest
 

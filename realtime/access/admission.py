@@ -15,6 +15,7 @@ from realtime.access.credentials import (
     WATCH_PERMISSION,
     Credential,
     Rights,
+    devices_seen,
     rights_of,
     users_of_sessions,
 )
@@ -71,13 +72,15 @@ class Admission:
     """What an admitted socket watches, and by which credential.
 
     `device` has its state loaded; None means the whole fleet. `credential` was valid at `version` (of `AccessVersion`).
-    `sees_alarms`: it may also watch the alarms of the device, or of the whole fleet.
+    `sees_alarms`: it may also watch the alarms of the device, or of the whole fleet. `scope`: the ids of the devices
+    that it may see; None: every device.
     """
 
     device: Device | None
     credential: Credential
     version: int
     sees_alarms: bool
+    scope: frozenset[str] | None = None
 
 
 def admit(handshake: Handshake, device_id: str | None, *, only_alarms: bool = False, now: datetime) -> Admission:
@@ -100,13 +103,14 @@ def admit(handshake: Handshake, device_id: str | None, *, only_alarms: bool = Fa
             raise Refused(NOT_THE_FLEET)
         if device_id is not None and (device is None or ticket.device not in (None, device)):
             raise Refused(UNKNOWN_DEVICE)
+        check_within(rights, device)
         check_only(rights, only_alarms=only_alarms)
-        return Admission(device, ticket.credential, version, rights.alarms)
+        return Admission(device, ticket.credential, version, rights.alarms, rights.devices)
     if key is not None:
         caller = caller_for_key(key, now=now)
-        credential = Credential(key_hash=hash_key(key) if caller and caller.role is Role.DEVICE else None)
         if caller is None:
             raise Refused(UNKNOWN_KEY)
+        credential = credential_of(caller, key)
     else:
         caller = session_caller(handshake.session_key, now=now)
         credential = Credential(session_key=handshake.session_key)
@@ -116,7 +120,21 @@ def admit(handshake: Handshake, device_id: str | None, *, only_alarms: bool = Fa
     check_may_watch(caller, rights, device, fleet=device_id is None, only_alarms=only_alarms)
     if device_id is not None and device is None:
         raise Refused(UNKNOWN_DEVICE)
-    return Admission(device, credential, version, rights.alarms)
+    check_within(rights, device)
+    return Admission(device, credential, version, rights.alarms, rights.devices)
+
+
+def credential_of(caller: Caller, key: str) -> Credential:
+    """The credential of a socket that was opened with this key."""
+    if caller.token is not None:
+        return Credential(token_id=caller.token.id)
+    return Credential(key_hash=hash_key(key) if caller.role is Role.DEVICE else None)
+
+
+def check_within(rights: Rights, device: Device | None) -> None:
+    """Raises Refused if the device is none of those that the caller may see."""
+    if device is not None and rights.devices is not None and device.device_id not in rights.devices:
+        raise Refused(UNKNOWN_DEVICE)
 
 
 def session_caller(session_key: str | None, *, now: datetime) -> Caller | None:
@@ -127,7 +145,8 @@ def session_caller(session_key: str | None, *, now: datetime) -> Caller | None:
 def rights_of_caller(caller: Caller) -> Rights:
     if caller.role is Role.DEVICE:
         return ALL_RIGHTS
-    return Rights(caller.may(WATCH_PERMISSION), caller.may(ALARMS_PERMISSION))
+    devices = None if caller.limit is None else devices_seen([caller.limit])[caller.limit]
+    return Rights(caller.may(WATCH_PERMISSION), caller.may(ALARMS_PERMISSION), devices)
 
 
 def check_only(rights: Rights, *, only_alarms: bool) -> None:

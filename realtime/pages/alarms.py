@@ -9,8 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
+from devices.access.callers import viewer_of
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState, DeviceTag, Tag
+from devices.querysets import Viewer, of_visible_devices
 from devices.times import rfc3339
 from readings.alarms.api.views import ACKNOWLEDGE, MANAGE_RULES, VIEW_RULES
 from readings.alarms.documents import time_or_none
@@ -32,16 +34,20 @@ DEVICES_OFFERED = 20
 def alarms_page(request: HttpRequest) -> HttpResponse:
     """`/alarms/`: the open alarms, live, and the resolved ones; filters, acknowledging and muting."""
     user: Any = request.user
-    rules = Rule.objects.existing().order_by("name", "id") if user.has_perm(VIEW_RULES) else Rule.objects.none()
-    muted = DeviceMute.objects.filter(until__gt=timezone.now()).order_by("-until", "device_id")
+    viewer = viewer_of(user)
+    rules = Rule.objects.existing().visible_to(viewer).order_by("name", "id")
+    if not user.has_perm(VIEW_RULES):
+        rules = rules.none()
+    muted = DeviceMute.objects.filter(of_visible_devices(viewer), until__gt=timezone.now())
+    muted = muted.order_by("-until", "device_id")
     page = {
         "rules": [
             {"id": rule.pk, "name": rule.name, "text": rule.text, "muted_until": time_or_none(rule.muted_until)}
             for rule in rules
         ],
         "muted": [[mute.device_id, rfc3339(mute.until)] for mute in muted[:MUTED_LISTED]],
-        "tags": tags_offered() if user.has_perm(VIEW_TAGS) else [],
-        "muted_tags": muted_tags(now=timezone.now()) if user.has_perm(VIEW_TAGS) else [],
+        "tags": tags_offered(viewer) if user.has_perm(VIEW_TAGS) else [],
+        "muted_tags": muted_tags(viewer, now=timezone.now()) if user.has_perm(VIEW_TAGS) else [],
         "catalogue": Metric.objects.catalogue().documents(),
         "acknowledges": user.has_perm(ACKNOWLEDGE),
         "links": user.has_perm("readings.view_reading"),
@@ -49,23 +55,25 @@ def alarms_page(request: HttpRequest) -> HttpResponse:
     context = {
         "page": page,
         "active": any(rule.is_active for rule in rules),
-        "channels": user.has_perm(MANAGE_RULES) and Channel.objects.exists(),
+        "channels": user.has_perm(MANAGE_RULES) and viewer.limit is None and Channel.objects.exists(),
     }
     return render(request, "realtime/alarms.html", context)
 
 
-def tags_offered() -> list[list[str]]:
-    """`[[name, colour]]` of the tags that devices have: those of devices with open alarms first. One query."""
+def tags_offered(viewer: Viewer) -> list[list[str]]:
+    """`[[name, colour]]` of the tags of devices that the viewer may see, those with open alarms first. One query."""
     open_alarms = Alarm.objects.open().filter(device_id=OuterRef("device_id"))
-    having = DeviceTag.objects.filter(tag=OuterRef("pk"))
+    having = DeviceTag.objects.filter(of_visible_devices(viewer), tag=OuterRef("pk"))
     tags = Tag.objects.filter(Exists(having)).annotate(alarmed=Exists(having.filter(Exists(open_alarms))))
     return [list(tag) for tag in tags.order_by("-alarmed", "key").values_list("name", "colour")]
 
 
-def muted_tags(*, now: datetime) -> list[list[str]]:
-    """`[[device id, name of a muted tag, until]]`, at most MUTED_LISTED. Two queries."""
+def muted_tags(viewer: Viewer, *, now: datetime) -> list[list[str]]:
+    """`[[device id, name of a muted tag, until]]` of visible devices, at most MUTED_LISTED. Two queries."""
     until = {mute.tag_id: mute for mute in TagMute.objects.filter(until__gt=now).select_related("tag")}
-    having = DeviceTag.objects.filter(tag_id__in=list(until)).order_by("device_id", "tag_id")
+    having = DeviceTag.objects.filter(of_visible_devices(viewer), tag_id__in=list(until)).order_by(
+        "device_id", "tag_id"
+    )
     muted = (
         (str(device_id), until[tag_id])
         for device_id, tag_id in having.values_list("device_id", "tag_id")[:MUTED_LISTED]
@@ -80,10 +88,11 @@ def alarm_counts(request: HttpRequest) -> HttpResponse:
     `{"open": 3, "devices": {"mote-1": [2, "critical"], …}}`. The pages ask after each change, because frames of the
     live socket name at most 100 alarms. With `?devices=false` without `devices`.
     """
+    alarms = Alarm.objects.open().visible_to(viewer_of(request.user))
     if request.GET.get("devices") == "false":
-        found: dict[str, Any] = {"open": Alarm.objects.open().count()}
+        found: dict[str, Any] = {"open": alarms.count()}
     else:
-        devices = Alarm.objects.open().by_device()
+        devices = alarms.by_device()
         found = {"open": sum(count for count, _ in devices.values()), "devices": devices}
     return HttpResponse(msgspec.json.encode(found), content_type="application/json")
 
@@ -92,17 +101,19 @@ def alarm_counts(request: HttpRequest) -> HttpResponse:
 def rules_page(request: HttpRequest) -> HttpResponse:
     """`/alarms/rules/`: all rules with a switch for each; for those who may, with links to change and delete them."""
     user: Any = request.user
-    open_alarms = Alarm.objects.open().order_by().values_list("rule_id").annotate(Count("id"))
+    viewer = viewer_of(user)
+    open_alarms = Alarm.objects.open().visible_to(viewer).order_by().values_list("rule_id").annotate(Count("id"))
     page = {
         "open": dict(open_alarms) if user.has_perm(ALARMS_PERMISSION) else {},
         "catalogue": Metric.objects.catalogue().documents(),
-        "manages": user.has_perm(MANAGE_RULES),
-        "mutes": user.has_perm(ACKNOWLEDGE),
+        # Rules concern all devices.
+        "manages": user.has_perm(MANAGE_RULES) and viewer.limit is None,
+        "mutes": user.has_perm(ACKNOWLEDGE) and viewer.limit is None,
     }
     return render(request, "realtime/rules.html", {"page": page})
 
 
-@for_accounts_with(MANAGE_RULES)
+@for_accounts_with(MANAGE_RULES, fleet_wide=True)
 def rule_page(request: HttpRequest, rule_id: int | None = None) -> HttpResponse:
     """`/alarms/rules/new` and `/alarms/rules/<rule_id>/`: a rule as a sentence, and what it would have done."""
     rule = None if rule_id is None else get_object_or_404(Rule.objects.existing(), pk=rule_id)

@@ -8,14 +8,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
+from devices.access.callers import Caller, viewer_of
 from devices.models import Device
 from readings.alarms.api.views import ACKNOWLEDGE, VIEW_RULES
 from readings.alarms.delivery.muting import muted_until
 from readings.alarms.documents import time_or_none
 from readings.alarms.evaluation.active_rules import load_rules
 from readings.alarms.models import TagMute
+from readings.log import reader
 from readings.log.entries import reading_document
-from readings.models import Metric, Reading, Rejection
+from readings.models import Metric, Rejection
 from readings.statistics.aggregation import earliest
 from realtime.access.credentials import ALARMS_PERMISSION, WATCH_PERMISSION
 from realtime.pages.accounts import for_accounts_with
@@ -37,7 +39,7 @@ for_watchers = for_accounts_with(WATCH_PERMISSION)
 def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     """`/live/<device_id>/`: charts of any period, live, alarms, recent readings, refused posts, connection help."""
     now = timezone.now()
-    devices = Device.objects.select_related("state").with_status(now=now)
+    devices = Device.objects.visible_to(viewer_of(request.user)).select_related("state").with_status(now=now)
     device: Any = get_object_or_404(devices, device_id=device_id)  # with the annotation `status`
     facts = {
         "device_id": device.device_id,
@@ -68,7 +70,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
         "map_url": map_url(device),
     }
     if request.user.has_perm(REFUSED_PERMISSION):
-        context |= refused_of(device)
+        context |= refused_of(device, viewer_of(request.user))
     return render(request, "realtime/device.html", context)
 
 
@@ -97,26 +99,28 @@ def muted_tags(device: Device, *, now: datetime) -> dict[str, str | None]:
 
 def recent_of(device: Device) -> list[dict[str, Any]]:
     """The readings that are newest by their own time, as in live frames."""
-    newest = Reading.objects.filter(device=device).by_time(descending=True)[:RECENT_SHOWN]
+    newest = reader.page(reader.Window(device.device_id), limit=RECENT_SHOWN, descending=True)
     return [reading_document(reading) | {"timestamp": moment(reading.timestamp)} for reading in newest]
 
 
 @for_accounts_with(REFUSED_PERMISSION)
 def refused_posts(request: HttpRequest, device_id: str) -> HttpResponse:
     """`/live/<device_id>/refused/`: the HTML part that lists refused posts, which the page reloads."""
-    device = get_object_or_404(Device.objects.select_related("state"), device_id=device_id)
-    return render(request, "realtime/refused.html", refused_of(device))
+    viewer = viewer_of(request.user)
+    device = get_object_or_404(Device.objects.visible_to(viewer).select_related("state"), device_id=device_id)
+    return render(request, "realtime/refused.html", refused_of(device, viewer))
 
 
-def refused_of(device: Device) -> dict[str, Any]:
+def refused_of(device: Device, viewer: Caller) -> dict[str, Any]:
     """The template context with the device's newest refused posts, and the values that doors skipped.
 
-    As long as the device has no reading and no refused post, also those of unknown senders: one may be this device.
+    As long as the device has no reading and no refused post, also those of unknown senders: one may be this device. A
+    viewer that is limited to tags does not see them: they may be of any device.
     """
     newest = list(Rejection.objects.of_device(device))
     refused = [rejection for rejection in newest if not rejection.is_skipped][:REFUSED_SHOWN]
     skipped = [rejection for rejection in newest if rejection.is_skipped][:REFUSED_SHOWN]
     strangers: list[Rejection] = []
-    if not device.state.last_seq and not refused:
+    if not device.state.last_seq and not refused and viewer.limit is None:
         strangers = list(Rejection.objects.of_nobody()[:STRANGERS_SHOWN])
     return {"refused": refused, "skipped": skipped, "strangers": strangers}

@@ -30,6 +30,7 @@ PAGES = {
     "mqtt": ("MQTT", "mqtt.md"),
     "http-api": ("HTTP API", "http-api.md"),
     "fleet": ("Tags and many devices", "fleet.md"),
+    "access": ("Tokens and accounts", "access.md"),
     "explore": ("Compare devices", "explore.md"),
     "metrics": ("Metrics", "metrics.md"),
     "live": ("Live protocol", "live.md"),

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 
+from devices.access.callers import viewer_of
 from devices.models import DeviceTag, Tag
+from devices.querysets import of_visible_devices
 from realtime.pages.accounts import for_accounts_with
 
 VIEW_TAGS = "devices.view_tag"
@@ -21,13 +23,14 @@ def tags_of_fleet(request: HttpRequest) -> dict[str, Any]:
     if not user.has_perm(VIEW_TAGS):
         return {"tags": [], "tags_of": {}}
     given: dict[int, list[str]] = {}
-    for tag_id, device_id in DeviceTag.objects.order_by("device_id").values_list("tag_id", "device_id"):
+    having = DeviceTag.objects.filter(of_visible_devices(viewer_of(user))).order_by("device_id")
+    for tag_id, device_id in having.values_list("tag_id", "device_id"):
         given.setdefault(tag_id, []).append(str(device_id))
     tags = [tag for tag in Tag.objects.by_name() if tag.pk in given]
     tags_of: dict[str, list[int]] = {}
     for place, tag in enumerate(tags):
-        for having in given[tag.pk]:
-            tags_of.setdefault(having, []).append(place)
+        for tagged in given[tag.pk]:
+            tags_of.setdefault(tagged, []).append(place)
     return {"tags": [[tag.name, tag.colour] for tag in tags], "tags_of": tags_of}
 
 

@@ -15,7 +15,7 @@ from realtime.protocol import frames
 from realtime.protocol.groups import ALARMS_GROUP
 from realtime.stream.feed import Feed
 from realtime.stream.listener import Listener
-from realtime.stream.open_alarms import Found, KnownAlarm, OpenAlarms, open_alarms
+from realtime.stream.open_alarms import Found, KnownAlarm, OpenAlarms, Watched, concerns, open_alarms
 from realtime.stream.subscriptions import Subscription
 
 # Announcements that may wait for a check of credentials. The oldest are dropped, and found by the next comparison.
@@ -78,50 +78,50 @@ class Board:
 
 
 class AlarmBoards:
-    """The boards of a hub, by device id; None: the fleet's."""
+    """The boards of a hub, by what they show."""
 
     def __init__(self, feed: Feed, listener: Listener) -> None:
         self.feed = feed
         self.listener = listener
-        self.boards: dict[str | None, Board] = {}
+        self.boards: dict[Watched, Board] = {}
         self.ended: dict[str, None] = {}
         self.heard = 0  # announcements
         self.pending: deque[dict[str, Any]] = deque(maxlen=PENDING_MAX)
         self.delivering: asyncio.Task[None] | None = None
 
-    async def prepare(self, subscription: Subscription, device_id: str | None) -> None:
+    async def prepare(self, subscription: Subscription, watched: Watched) -> None:
         """Reads the board that the socket is going to watch, unless it is there. Raises DatabaseError, TimeoutError."""
         if not subscription.sees_alarms:
             return
         await self.listener.join(ALARMS_GROUP)
         for _ in range(LOAD_TRIES):
-            if device_id in self.boards:
+            if watched in self.boards:
                 break
             heard = self.heard
-            found = await self.ask([device_id])
-            if device_id not in self.boards and heard == self.heard:
-                self.boards[device_id] = Board(found.open[device_id])
+            found = await self.ask([watched])
+            if watched not in self.boards and heard == self.heard:
+                self.boards[watched] = Board(found.open[watched])
         else:  # changes are announced all the time: the next comparison finds what is missing
-            self.boards.setdefault(device_id, Board(found.open[device_id]))
-        self.boards[device_id].coming.add(subscription)
+            self.boards.setdefault(watched, Board(found.open[watched]))
+        self.boards[watched].coming.add(subscription)
         await self.feed.may_flush()
 
-    def enter(self, subscription: Subscription, device_id: str | None) -> None:
+    def enter(self, subscription: Subscription, watched: Watched) -> None:
         """Sends the open alarms; from now on the socket gets every change. Call `prepare` before."""
         if not subscription.sees_alarms:
             return
-        board = self.boards[device_id]
+        board = self.boards[watched]
         board.coming.discard(subscription)
         board.watchers.add(subscription)
         subscription.outgoing.put(board.frame())
         self.listener.keep(ALARMS_GROUP)
 
     def leave(self, subscription: Subscription) -> None:
-        for device_id, board in list(self.boards.items()):
+        for watched, board in list(self.boards.items()):
             board.watchers.discard(subscription)
             board.coming.discard(subscription)
             if not board.watchers and not board.coming:
-                del self.boards[device_id]
+                del self.boards[watched]
         if not self.boards:
             self.listener.leave(ALARMS_GROUP)
 
@@ -145,9 +145,8 @@ class AlarmBoards:
     def apply(self, event: str, alarm: KnownAlarm) -> None:
         if event != "acknowledged" and alarm.id in self.ended:
             return
-        for device_id in (None, alarm.device_id):
-            board = self.boards.get(device_id)
-            if board is not None and board.apply(event, alarm):
+        for watched, board in self.boards.items():
+            if concerns(watched, alarm.device_id) and board.apply(event, alarm):
                 board.send(frames.alarm(event, alarm.document, open_count=board.count))
         if event == "resolved":
             self.ended[alarm.id] = None
@@ -160,27 +159,23 @@ class AlarmBoards:
             return
         await asyncio.sleep(GRACE_SECONDS)
         found = await self.compared()
-        for device_id in await self.differing(found):
-            board = self.boards[device_id]
-            board.take(found[device_id])
+        for watched in await self.differing(found):
+            board = self.boards[watched]
+            board.take(found[watched])
             board.send(board.frame())
 
-    async def compared(self) -> dict[str | None, OpenAlarms]:
+    async def compared(self) -> dict[Watched, OpenAlarms]:
         """What the database has for each board; empty if changes were announced meanwhile, so that it may be old."""
         heard = self.heard
         found = await self.ask(list(self.boards))
         return {} if heard != self.heard or self.delivering else found.open
 
-    async def differing(self, found: dict[str | None, OpenAlarms]) -> list[str | None]:
+    async def differing(self, found: dict[Watched, OpenAlarms]) -> list[Watched]:
         await self.feed.may_flush()
         boards = self.boards
-        return [
-            device_id
-            for device_id, alarms in found.items()
-            if device_id in boards and boards[device_id].differs(alarms)
-        ]
+        return [watched for watched, alarms in found.items() if watched in boards and boards[watched].differs(alarms)]
 
-    async def ask(self, watched: Sequence[str | None]) -> Found:
+    async def ask(self, watched: Sequence[Watched]) -> Found:
         found = await in_database(open_alarms, watched)
         self.feed.heard = max(self.feed.heard, found.access_version)
         return found

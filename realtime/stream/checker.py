@@ -167,4 +167,5 @@ class Checker:
                 log.last_seen_at = position.last_seen_at
             frame = frames.status(log.device_id, log.status, log.last_seen_at)
             for subscription in self.feed.audience(log):
-                subscription.outgoing.put(frame)
+                if subscription.sees(log.device_id):
+                    subscription.outgoing.put(frame)

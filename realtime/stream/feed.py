@@ -197,7 +197,8 @@ class Feed:
         )
         self.forget(log)
         for subscription in self.audience(log):
-            subscription.outgoing.end(REPLACED)
+            if subscription.sees(log.device_id):
+                subscription.outgoing.end(REPLACED)
 
     def forget(self, log: Log) -> None:
         if self.logs.get(log.device_id) is log:

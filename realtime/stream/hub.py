@@ -54,6 +54,7 @@ class Hub:
         `log_id` is the log to which `after` refers; if the device now has another log, it is sent from its beginning.
         Raises Refused, DatabaseError, TimeoutError.
         """
+        subscription.device_id = device.device_id
         self.enter(subscription)
         subscription.behind[device.device_id] = Lag(0)  # holds live frames back until the start is known
         await self.alarms.prepare(subscription, device.device_id)
@@ -104,18 +105,20 @@ class Hub:
         `others_now`, a log without a position is sent from now on. Raises DatabaseError, TimeoutError.
         """
         self.enter(subscription)
-        await self.alarms.prepare(subscription, None)
-        self.alarms.enter(subscription, None)
+        await self.alarms.prepare(subscription, subscription.scope)
+        self.alarms.enter(subscription, subscription.scope)
         await self.listener.join(FLEET_GROUP)
         feed = self.feed
         await feed.reach(await self.checker.list_fleet())
         for log in feed.logs.values():
             log.flush(feed.fleet)
+            if not subscription.sees(log.device_id):
+                continue
             start = log.position if resuming is None else resuming.start(log.device_id, log.id, end=log.position)
             self.begin(subscription, log, start)
         feed.fleet.add(subscription)
         self.listener.keep(FLEET_GROUP)
-        ends = [log.end() for log in feed.logs.values()]
+        ends = [log.end() for log in feed.logs.values() if subscription.sees(log.device_id)]
         for first in range(0, max(len(ends), 1), frames.POSITIONS_PER_FRAME):
             await subscription.outgoing.room()
             until = first + frames.POSITIONS_PER_FRAME
@@ -125,8 +128,8 @@ class Hub:
     async def watch_alarms(self, subscription: Subscription) -> None:
         """Sends the open alarms of the whole fleet, then each change. Raises DatabaseError, TimeoutError."""
         self.enter(subscription)
-        await self.alarms.prepare(subscription, None)
-        self.alarms.enter(subscription, None)
+        await self.alarms.prepare(subscription, subscription.scope)
+        self.alarms.enter(subscription, subscription.scope)
 
     def begin(self, subscription: Subscription, log: Log, start: int) -> None:
         """Sets the subscription to continue after `start` in a log whose readings are all flushed."""

@@ -26,10 +26,21 @@ class OpenAlarms(NamedTuple):
     newest: list[KnownAlarm]
 
 
-class Found(NamedTuple):
-    """The open alarms by device id, None: of the whole fleet; and the revocations committed before they were read."""
+# The alarms of one device, by its id; of several devices; None: of the whole fleet.
+Watched = str | frozenset[str] | None
 
-    open: dict[str | None, OpenAlarms]
+
+def concerns(watched: Watched, device_id: str) -> bool:
+    """Whether an alarm of the device is one of those that are watched."""
+    if isinstance(watched, frozenset):
+        return device_id in watched
+    return watched in (None, device_id)
+
+
+class Found(NamedTuple):
+    """The open alarms by what is watched, and the revocations committed before they were read."""
+
+    open: dict[Watched, OpenAlarms]
     access_version: int
 
 
@@ -40,14 +51,18 @@ def known(document: Mapping[str, Any]) -> KnownAlarm:
     return KnownAlarm(*identity, acknowledged_at, frames.document(document))
 
 
-def open_alarms(watched: Collection[str | None]) -> Found:
-    """The open alarms of these devices, and of the whole fleet if None is among them. At most four queries."""
-    found: dict[str | None, OpenAlarms] = dict.fromkeys(watched, OpenAlarms(0, []))
+def open_alarms(watched: Collection[Watched]) -> Found:
+    """The open alarms of what is watched. At most four queries, and two for each set of several devices."""
+    found: dict[Watched, OpenAlarms] = dict.fromkeys(watched, OpenAlarms(0, []))
     alarms = Alarm.objects.open().select_related("rule", "device").newest_first()
     if None in found:
         newest = encoded(alarms[: frames.ALARMS_PER_FRAME])
         found[None] = OpenAlarms(Alarm.objects.open().count() if newest else 0, newest)
-    if device_ids := [device_id for device_id in found if device_id is not None]:
+    for devices in [watched for watched in found if isinstance(watched, frozenset)]:
+        of_devices = alarms.filter(device_id__in=devices)
+        newest = encoded(of_devices[: frames.ALARMS_PER_FRAME])
+        found[devices] = OpenAlarms(of_devices.order_by().count() if newest else 0, newest)
+    if device_ids := [device_id for device_id in found if isinstance(device_id, str)]:
         by_device: dict[str, list[Any]] = {}
         for alarm in alarms.filter(device_id__in=device_ids).newest_of_devices(frames.ALARMS_PER_FRAME):
             by_device.setdefault(str(alarm.device_id), []).append(alarm)

@@ -16,7 +16,7 @@ from django.utils import timezone
 from realtime.access.admission import NOT_AUTHENTICATED
 from realtime.access.credentials import standing
 from realtime.database import credentials_in_database
-from realtime.protocol.endings import Ending
+from realtime.protocol.endings import TRY_AGAIN_LATER, Ending
 from realtime.stream.subscriptions import Subscription
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,11 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.4
 
 REVOKED = Ending(NOT_AUTHENTICATED, "revoked", "The key, session or account of this socket is no longer valid.")
+
+
+OTHER_SCOPE = Ending(
+    TRY_AGAIN_LATER, "scope_changed", "The devices that this socket may see have changed. Connect again."
+)
 
 
 class Revocations:
@@ -89,8 +94,11 @@ class Revocations:
         self.until = found.until
         for subscription in self.subscriptions:
             if subscription.credential in asked:
-                if not subscription.may_watch(found.rights[subscription.credential]):
+                rights = found.rights[subscription.credential]
+                if not subscription.may_watch(rights):
                     subscription.outgoing.give_up(REVOKED)
+                elif subscription.has_other_scope(rights):
+                    subscription.outgoing.give_up(OTHER_SCOPE)
                 subscription.checked_at = found.version
             else:  # it was added during the check
                 self.until = now

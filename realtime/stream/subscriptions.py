@@ -34,7 +34,8 @@ class Subscription:
     """For each log the socket is either live and gets each new frame, or behind, with a `Lag`.
 
     `checked_at` is the `AccessVersion` at which its credential was last found valid. `sees_alarms`: the credential may
-    see alarms. `only_alarms`: the socket gets no readings.
+    see alarms. `only_alarms`: the socket gets no readings. `scope`: the ids of the devices that it may see; None: every
+    device.
     """
 
     def __init__(
@@ -45,12 +46,15 @@ class Subscription:
         *,
         sees_alarms: bool = False,
         only_alarms: bool = False,
+        scope: frozenset[str] | None = None,
     ) -> None:
         self.outgoing = outgoing
         self.credential = credential
         self.checked_at = checked_at
         self.sees_alarms = sees_alarms
         self.only_alarms = only_alarms
+        self.scope = scope
+        self.device_id: str | None = None  # None: it watches the fleet
         self.log: Log | None = None  # None: it watches the fleet, or nothing yet
         self.behind: dict[str, Lag] = {}
         self.replaying: asyncio.Task[None] | None = None
@@ -58,10 +62,21 @@ class Subscription:
     def may_watch(self, rights: Rights) -> bool:
         """Whether the socket may stay open with these rights. Notes whether it may still see alarms."""
         self.sees_alarms = self.sees_alarms and rights.alarms
+        if self.device_id is not None and rights.devices is not None and self.device_id not in rights.devices:
+            return False
         return rights.alarms if self.only_alarms else rights.readings
+
+    def sees(self, device_id: str) -> bool:
+        return self.scope is None or device_id in self.scope
+
+    def has_other_scope(self, rights: Rights) -> bool:
+        """Whether a socket of the whole fleet sees other devices than when it was opened."""
+        return self.device_id is None and rights.devices != self.scope
 
     def live(self, seq_range: SeqRange, frame: str) -> None:
         """Takes a live frame, which continues what the process has sent of this log before."""
+        if not self.sees(seq_range.device_id):
+            return
         lag = self.behind.get(seq_range.device_id)
         if lag is None:
             self.outgoing.put(frame)

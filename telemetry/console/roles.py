@@ -7,17 +7,33 @@ from django.apps.registry import Apps
 from django.db import transaction
 
 VIEW = (
-    *("view_device", "view_devicestate", "view_tag", "view_reading", "view_rejection", "view_alarm", "view_rule"),
+    *(
+        "view_logentry",
+        "view_device",
+        "view_devicestate",
+        "view_tag",
+        "view_reading",
+        "view_rejection",
+        "view_alarm",
+        "view_rule",
+    ),
     *("view_metric", "view_view"),
 )
 OPERATE = (
-    *("add_device", "change_device", "delete_device", "view_logentry", "view_maintenanceround"),
+    *("add_device", "change_device", "delete_device", "view_maintenanceround"),
     *("add_tag", "change_tag", "delete_tag", "acknowledge_alarm", "change_metric", "add_view", "delete_view"),
+    *("view_share", "add_share", "delete_share"),
+)
+# Tokens and accounts. Nobody can give an account, or take from one, permissions beyond the own ones
+# (`telemetry.console.accounts`).
+ADMINISTER = (
+    *("view_apitoken", "add_apitoken", "delete_apitoken"),
+    *("view_user", "add_user", "change_user", "delete_user", "view_group"),
 )
 ROLES = {
     "Viewers": VIEW,
     "Operators": (*VIEW, *OPERATE),
-    "Administrators": (*VIEW, *OPERATE, "manage_rules"),
+    "Administrators": (*VIEW, *OPERATE, "manage_rules", *ADMINISTER),
 }
 
 

@@ -20,18 +20,61 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.utils import timezone
 
+from devices.access.callers import viewer_of
 from devices.access.roles import has_role
+from devices.models import Device
 from readings.alarms.overview import open_alarms
 from readings.overview import overview
 from telemetry.console.lists import declared
+from telemetry.console.set_password import SetPasswordView
 from telemetry.console.sign_in import SignInForm
 
 CHANGES_LISTED = 8
+# Models whose rows concern no device in particular.
+COMMON = ("readings.Metric",)
 NOTHING_CHOSEN = "The selected items are not in this list."
 
 
 class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """The base class that `Console.register` adds to every registered admin class, including Django's own."""
+    """The base class that `Console.register` adds to every registered admin class, including Django's own.
+
+    An account that is limited to tags sees the rows of models whose queryset has `visible_to`, and of COMMON; of those
+    it may change devices alone.
+    """
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        found = super().get_queryset(request)
+        viewer = viewer_of(request.user)
+        if viewer.limit is None or self.model is LogEntry:  # whose admin has limited it already
+            return found
+        if hasattr(found, "visible_to"):
+            visible: QuerySet[Any] = found.visible_to(viewer)
+            return visible
+        return found if self.opts.label in COMMON else found.none()
+
+    def within_limit(self, request: HttpRequest, *, changing: bool = False) -> bool:
+        """Whether the limit of the account, if it has one, lets it see the model; `changing`: change it."""
+        if viewer_of(request.user).limit is None:
+            return True
+        if changing:
+            return self.opts.label == "devices.Device"
+        has_method = hasattr(self.model._default_manager.get_queryset(), "visible_to")
+        return has_method or self.model is LogEntry or self.opts.label in COMMON
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return super().has_module_permission(request) and self.within_limit(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) and self.within_limit(request)
+
+    def has_add_permission(self, request: HttpRequest, *more: Any) -> bool:
+        return super().has_add_permission(request, *more) and self.within_limit(request, changing=True)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and self.within_limit(request, changing=True)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and self.within_limit(request, changing=True)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return declared(super().get_changelist(request, **kwargs))
@@ -96,7 +139,8 @@ class Console(AdminSite):
         object_page = path(
             "r/<path:content_type_id>/<path:object_id>/", self.admin_view(self.view_on_site), name="view_on_site"
         )
-        return [object_page, *super().get_urls()]
+        set_password = path("set-password/<uidb64>/<token>/", SetPasswordView.as_view(), name="set_password")
+        return [object_page, set_password, *super().get_urls()]
 
     def view_on_site(self, request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:
         """Redirects to an object's own page if the account may view the object."""
@@ -106,11 +150,14 @@ class Console(AdminSite):
             raise Http404 from error
         if model is None or not self.is_registered(model):
             raise Http404
-        if not self.get_model_admin(model).has_view_permission(request):
+        model_admin = self.get_model_admin(model)
+        if not model_admin.has_view_permission(request):
             raise PermissionDenied
         try:
+            if not model_admin.get_queryset(request).filter(pk=object_id).exists():
+                raise Http404
             return shortcut(request, content_type_id, object_id)
-        except (ValidationError, OverflowError) as error:  # the id is not valid for this model
+        except (ValidationError, ValueError, OverflowError) as error:  # the id is not valid for this model
             raise Http404 from error
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
@@ -128,9 +175,9 @@ class Console(AdminSite):
         context: dict[str, Any] = dict(extra_context or {})
         user: Any = request.user
         if user.has_perms(["devices.view_device", "readings.view_reading"]):
-            context["fleet"] = overview(now=timezone.now())
+            context["fleet"] = overview(viewer_of(user), now=timezone.now())
         if user.has_perm("alarms.view_alarm"):
-            context["alarms"] = open_alarms()
+            context["alarms"] = open_alarms(viewer_of(user))
         if may_view_changes(request):
             context["changes"] = list(self.get_log_entries(request).order_by("-id")[:CHANGES_LISTED])
         return super().index(request, context)
@@ -142,6 +189,11 @@ class Console(AdminSite):
             return entries.none()
         if request.user.is_superuser:
             return entries
+        viewer = viewer_of(request.user)
+        if viewer.limit is not None:
+            visible = [str(pk) for pk in Device.objects.visible_to(viewer).values_list("pk", flat=True)]
+            kind = ContentType.objects.get_for_model(Device)
+            entries = entries.filter(content_type=kind, object_id__in=visible)
         viewed = [model for model, registered in self._registry.items() if registered.has_view_permission(request)]
         kinds = ContentType.objects.get_for_models(*viewed)
         return entries.filter(content_type__in=[kind.pk for kind in kinds.values()])

@@ -8,10 +8,10 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
@@ -20,7 +20,9 @@ from django.template.response import SimpleTemplateResponse
 
 from devices import cpu_pool
 from devices.access.callers import Caller
-from devices.access.key_lookup import KeyResolver
+from devices.access.key_lookup import LOOK_UP_SECONDS, KeyResolver
+from devices.database.runner import DatabaseRunner
+from devices.database.work_kinds import Work
 from readings import urls as readings_urls
 from readings.doors import urls as doors_urls
 from readings.ingest.posting import PostingViewSet
@@ -38,6 +40,8 @@ from telemetry.middleware.request_id import begin_request
 from telemetry.monitoring.redaction import HIDDEN
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Route(NamedTuple):
@@ -67,6 +71,8 @@ KEY_PATH = re.compile(rf"/api/v1/({doors_urls.KeyConverter.regex})/telemetry/*")
 HIDDEN_PATH = f"/api/v1/{HIDDEN}/telemetry"
 # An answer of at most this size is compressed on the event loop, which takes a millisecond.
 LIGHT_ANSWER_BYTES = 64 * 1024
+# Posts with a token that may wait for `Shared.tokens`; beyond that they are answered 503.
+TOKENS_WAITING_MAX = 500
 
 
 class Shared:
@@ -75,6 +81,10 @@ class Shared:
     def __init__(self) -> None:
         self.resolver = KeyResolver()
         self.committer = GroupCommitter()
+        # For what tokens need besides: which devices they may write for, and those that they register.
+        self.tokens = DatabaseRunner(
+            "tokens", work=Work.INGEST, threads=1, seconds=LOOK_UP_SECONDS, waiting_max=TOKENS_WAITING_MAX
+        )
         self.rejections = RejectionKeeper()
         self.large_batches = LargeBatches()
 
@@ -87,6 +97,9 @@ class LaneSharing:
 
     async def caller(self, key: str) -> Caller | None:
         return await self.shared.resolver.caller(key)
+
+    async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
+        return await self.shared.tokens.run(question, *arguments)
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
         if len(readings) <= LARGE_BATCH_READINGS_MIN:

@@ -71,10 +71,12 @@ def observe(request: HttpRequest, status: int, route: str, arrived_at: float) ->
 
 
 def caller_of(request: HttpRequest) -> str:
-    """`device`, `fleet`, `admin`, or `user:name` for a signed-in account; "" for an unknown caller."""
+    """`device`, `fleet`, `admin`, `token:name` or, for a signed-in account, `user:name`; "" for an unknown caller."""
     # Set by DRF's authentication.
     caller = getattr(request, "auth", None)
     if isinstance(caller, Caller):
+        if caller.token is not None:
+            return f"token:{caller.token.name}"
         return f"user:{caller.user.get_username()}" if caller.user else caller.role.value
     # Only if the session's account was loaded already: loading it here would be a query.
     user = getattr(request, "_cached_user", None)

@@ -23,10 +23,11 @@ METRICS_PERMISSION = "readings.view_maintenanceround"
 
 
 class MetricsPermission(BasePermission):
-    """The administrator's key, or a signed-in account with METRICS_PERMISSION."""
+    """The administrator's key, a token that may read, or an account with METRICS_PERMISSION; none limited to tags."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        return isinstance(request.auth, Caller) and request.auth.may(METRICS_PERMISSION)
+        caller = request.auth
+        return isinstance(caller, Caller) and caller.may(METRICS_PERMISSION) and caller.limit is None
 
 
 @extend_schema(exclude=True)

@@ -117,7 +117,11 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
             if path.endswith("/devices") and "requestBody" in operation:
                 errors |= {"409": "A device with this id already exists."}
             if operation["operationId"] in ("tag_create", "tag_change", "tag_delete"):
-                errors |= {"409": "There is a tag with this name, or an alarm rule names the tag."}
+                errors |= {
+                    "409": "There is a tag with this name, or an alarm rule, a token or an account uses the tag."
+                }
+            if operation["operationId"] == "token_create":
+                errors |= {"409": "There is a token with this name."}
             if path.endswith("/views") and "requestBody" in operation:
                 errors |= {"409": "There is a view with this name."}
             if path.endswith(("/v1/aggregate", "/v1/history")):

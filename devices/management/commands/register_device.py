@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from devices.api.serializers import NewDeviceSerializer
-from devices.changes import COMMAND_LINE, log_added, service_account
+from devices.changes import command, log_added
 from devices.models import Device
 from devices.querysets import DeviceIdTaken
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         try:
             with transaction.atomic():
                 device, key = Device.objects.register(**values.validated_data)
-                log_added([device], by=service_account(COMMAND_LINE))
+                log_added([device], by=command())
         except DeviceIdTaken as error:
             raise CommandError(f"A device with the id {options['device_id']} already exists.") from error
         self.stderr.write(f"Registered {device.device_id}. Its API key is shown only once:")

@@ -8,8 +8,8 @@ from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 from django.utils import timezone
 
-from devices.models import AccessVersion, Device
-from devices.tests.fixtures import staff_client
+from devices.models import AccessVersion, AccountTag, ApiToken, Device, DeviceTag, Tag
+from devices.tests.fixtures import staff_client, token_client
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,10 +51,17 @@ REVOCATIONS = {
     "a permission changed in SQL": lambda device: rename_permission_in_sql(),
     "a session emptied": lambda device: Session.objects.update(session_data=""),
     "a session ended": lambda device: Session.objects.all().delete(),
+    "a token expired": lambda device: ApiToken.objects.update(expires_at=timezone.now()),
+    "a token deleted": lambda device: ApiToken.objects.all().delete(),
+    "an account limited": lambda device: AccountTag.objects.create(user=viewer(), tag=Tag.objects.get()),
+    "a tag given to a device": lambda device: DeviceTag.objects.create(device=device, tag=Tag.objects.get()),
+    "a tag taken from a device": lambda device: DeviceTag.objects.all().delete(),
     "an account deleted": lambda device: viewer().delete(),
     "a device deleted": lambda device: (device.state.delete(), device.delete()),
 }
 NO_REVOCATIONS = {
+    "a token used": lambda device: ApiToken.objects.update(last_used_at=timezone.now()),
+    "a token made": lambda device: token_client("read", name="second"),
     "a device renamed": lambda device: Device.objects.update(name="South window"),
     "a device saved as it was": lambda device: device.save(),
     "a device registered": lambda device: Device.objects.register(device_id="mote-2"),
@@ -68,6 +75,8 @@ NO_REVOCATIONS = {
 def watched(device):
     """A device, and a signed-in account that may view it by its own permission and by its group."""
     staff_client("viewer", "readings.view_reading")
+    token_client("read")
+    Tag.objects.create(name="roof", key="roof", colour="grey")
     group = Group.objects.create(name="watchers")
     group.permissions.add(Permission.objects.get(codename="view_reading"))
     viewer().groups.add(group)

@@ -61,6 +61,7 @@ class ChannelViewSet(GenericViewSet[Channel]):
     lookup_url_kwarg = "channel_id"
     admin_permissions = dict.fromkeys(("channels", "create", "partial_update", "destroy", "test"), MANAGE_RULES)
     open_to: dict[str, tuple[Role, ...]] = {}
+    fleet_wide = ("channels", "create", "partial_update", "destroy", "test")
 
     @openapi.channel_list
     def channels(self, request: Request) -> Response:
@@ -170,6 +171,6 @@ class TagMuteViewSet(GenericViewSet[Tag]):
 
     def found(self, name: str) -> Tag:
         try:
-            return Tag.objects.named([name]).get()
+            return Tag.objects.visible_to(caller_of(self.request)).named([name]).get()
         except Tag.DoesNotExist as error:
             raise NotFound from error

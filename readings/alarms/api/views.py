@@ -11,12 +11,13 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from devices.access.authentication import caller_of
-from devices.access.callers import Role
+from devices.access.callers import Caller, Role
 from devices.access.permissions import CallerPermission
 from devices.api.tag_errors import tag_errors
 from devices.api.views import DeviceScope
-from devices.changes import API_KEY, author
+from devices.changes import author
 from devices.models import Device
+from devices.querysets import of_visible_devices, sees_every_device
 from devices.times import rfc3339
 from readings.alarms.acknowledging import acknowledge
 from readings.alarms.api import openapi
@@ -34,7 +35,7 @@ from readings.alarms.documents import alarm_document, rule_document
 from readings.alarms.models import Alarm, Rule, RuleChannel, RuleDevice, RuleTag
 from readings.alarms.parameters import condition_of
 from readings.alarms.preview import preview, previewed_document
-from readings.alarms.querysets import AlarmQuerySet
+from readings.alarms.querysets import AlarmQuerySet, RuleQuerySet
 from readings.alarms.rules.changing import RULES_MAX, change_rule, channels_of, create_rule, delete_rule
 from readings.alarms.rules.scopes import devices_of, tags_of
 from readings.statistics.large_answers import large_answer
@@ -95,11 +96,14 @@ class AlarmViewSet(GenericViewSet[Alarm]):
     admin_permissions = {"alarms": VIEW_ALARMS, "acknowledge": ACKNOWLEDGE}
     open_to: dict[str, tuple[Role, ...]] = {}
 
+    def get_queryset(self) -> AlarmQuerySet:
+        return Alarm.objects.visible_to(caller_of(self.request))
+
     @openapi.alarm_list
     def alarms(self, request: Request) -> Response:
         """The alarms, newest first, in pages; the open ones unless `state` says otherwise."""
         query = parsed(AlarmsQuery, request)
-        alarms = Alarm.objects.all()
+        alarms = self.get_queryset()
         if "device_id" in query:
             alarms = alarms.filter(device_id=query["device_id"])
         if query.get("tag"):
@@ -111,17 +115,26 @@ class AlarmViewSet(GenericViewSet[Alarm]):
         """Notes that somebody knows of the alarm. Repeated without another comment it changes nothing."""
         given = AcknowledgementSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        user = caller_of(request).user
-        by = user.get_username() if user else API_KEY
+        by = author(caller_of(request)).name
         try:
-            alarm = acknowledge(alarm_id, by=by, comment=given.validated_data.get("comment", ""), now=timezone.now())
+            pk = self.get_queryset().values_list("pk", flat=True).get(pk=alarm_id)
+            alarm = acknowledge(pk, by=by, comment=given.validated_data.get("comment", ""), now=timezone.now())
         except Alarm.DoesNotExist as error:
             raise NotFound from error
         return Response(alarm_document(alarm))
 
 
-def document_of(rule: Rule) -> dict[str, Any]:
-    return rule_document(rule, devices_of(rule), channels_of(rule), [tag.name for tag in tags_of(rule)])
+def document_of(rule: Rule, caller: Caller) -> dict[str, Any]:
+    devices = visible_of(devices_of(rule), caller)
+    return rule_document(rule, devices, channels_of(rule), [tag.name for tag in tags_of(rule)])
+
+
+def visible_of(device_ids: list[str], caller: Caller) -> list[str]:
+    """Those of the devices that the caller may see, in the same order."""
+    if sees_every_device(caller):
+        return device_ids
+    visible = Device.objects.visible_to(caller).filter(device_id__in=device_ids)
+    return list(visible.order_by("device_id").values_list("device_id", flat=True))
 
 
 class RuleViewSet(GenericViewSet[Rule]):
@@ -135,12 +148,21 @@ class RuleViewSet(GenericViewSet[Rule]):
         | dict.fromkeys(("mute", "unmute"), ACKNOWLEDGE)
     )
     open_to: dict[str, tuple[Role, ...]] = {}
+    # A rule concerns also devices that are registered later.
+    fleet_wide = ("create", "partial_update", "destroy", "preview", "mute", "unmute")
+
+    def get_queryset(self) -> RuleQuerySet:
+        return Rule.objects.existing().visible_to(caller_of(self.request))
 
     @openapi.rule_list
     def rules(self, request: Request) -> Response:
-        """All rules in the order of their ids. There are at most 500, so that they are one page."""
+        """All rules in the order of their ids. There are at most 500, so that they are one page.
+
+        A caller that is limited to tags sees the rules that apply to its devices, and of those that they name only its.
+        """
         named: dict[int, list[str]] = {}
         by_name = RuleDevice.objects.exclude(rule_id__in=RuleTag.objects.values("rule_id"))
+        by_name = by_name.filter(of_visible_devices(caller_of(request)))
         for rule_id, device_id in by_name.order_by("device_id").values_list("rule_id", "device_id"):
             named.setdefault(rule_id, []).append(str(device_id))
         tags: dict[int, list[str]] = {}
@@ -170,11 +192,11 @@ class RuleViewSet(GenericViewSet[Rule]):
         by = author(caller_of(request))
         with tag_errors():
             rule = create_rule(fields, device_ids, tags=tags, channel_ids=channel_ids, now=now, by=by)
-        return Response(document_of(rule), status=status.HTTP_201_CREATED)
+        return Response(document_of(rule, caller_of(request)), status=status.HTTP_201_CREATED)
 
     @openapi.rule
     def retrieve(self, request: Request, rule_id: int) -> Response:
-        return Response(document_of(self.get_object()))
+        return Response(document_of(self.get_object(), caller_of(request)))
 
     @openapi.rule_change
     def partial_update(self, request: Request, rule_id: int) -> Response:
@@ -195,7 +217,7 @@ class RuleViewSet(GenericViewSet[Rule]):
                 rule = change_rule(rule, fields, device_ids, tags=tags, channel_ids=channel_ids, now=now, by=by)
         except Rule.DoesNotExist as error:  # deleted after the look-up
             raise NotFound from error
-        return Response(document_of(rule))
+        return Response(document_of(rule, caller_of(request)))
 
     @openapi.rule_mute
     def mute(self, request: Request, rule_id: int) -> Response:

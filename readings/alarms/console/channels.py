@@ -16,7 +16,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from devices.changes import log_changed
+from devices.changes import account, log_changed
 from devices.console import new_keys
 from devices.plurals import counted
 from readings.alarms.delivery.channels import CHANNELS_MAX, change_channel, create_channel, delete_channel
@@ -199,8 +199,7 @@ class ChannelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
             return HttpResponseRedirect(self.page_of(channel))
         with transaction.atomic():
             channel = change_channel(channel, new=True)
-            assert request.user.pk is not None
-            log_changed([channel], ["secret"], by=request.user.pk)
+            log_changed([channel], ["secret"], by=account(request.user))
             return self.show_secret(request, channel)
 
     def show_secret(self, request: HttpRequest, channel: Channel) -> HttpResponse:

@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from devices.changes import Author, account
 from devices.plurals import counted
 from readings.alarms.delivery.muting import mute_device, mute_tag
 from readings.alarms.models import DeviceMute, TagMute
@@ -57,10 +58,10 @@ class MuteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptabl
     def end_mutes(self, request: HttpRequest, mutes: QuerySet[Any]) -> None:
         ended = list(mutes)
         for mute in ended:
-            self.end(mute, by=request.user.pk)
+            self.end(mute, by=account(request.user))
         self.message_user(request, f"{counted(len(ended), 'mute', 'mutes')} ended.", messages.SUCCESS)
 
-    def end(self, mute: Any, *, by: int | None) -> None:
+    def end(self, mute: Any, *, by: Author) -> None:
         raise NotImplementedError
 
 
@@ -74,7 +75,7 @@ class DeviceMuteAdmin(MuteAdmin):
     def name(self, mute: DeviceMute) -> str:
         return mute.device.name
 
-    def end(self, mute: DeviceMute, *, by: int | None) -> None:
+    def end(self, mute: DeviceMute, *, by: Author) -> None:
         mute_device(mute.device, None, by=by)
 
 
@@ -84,5 +85,5 @@ class TagMuteAdmin(MuteAdmin):
     search_fields = ("tag__name",)
     ordering = ("until", "tag_id")
 
-    def end(self, mute: TagMute, *, by: int | None) -> None:
+    def end(self, mute: TagMute, *, by: Author) -> None:
         mute_tag(mute.tag, None, by=by)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from devices.changes import log_added, log_changed, log_deleted
+from devices.changes import Author, log_added, log_changed, log_deleted
 from devices.times import rfc3339
 from readings.alarms.delivery.targets import checked_target
 from readings.alarms.outbox_models import Channel, ChannelKind, Delivery, DeliveryState
@@ -22,7 +22,7 @@ def new_secret() -> str:
     return f"whsec_{base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}"
 
 
-def create_channel(*, name: str, kind: str, target: str, now: datetime, by: int | None = None) -> Channel:
+def create_channel(*, name: str, kind: str, target: str, now: datetime, by: Author | None = None) -> Channel:
     """Creates a channel; one of the kind `webhook` gets a `secret`, which must be shown now. Raises InvalidTarget.
 
     `by`: the account under which the list of changes has it, here and below; None: the list does not have it.
@@ -39,7 +39,7 @@ def create_channel(*, name: str, kind: str, target: str, now: datetime, by: int 
 
 
 def change_channel(
-    channel: Channel, *, name: str | None = None, target: str | None = None, new: bool = False, by: int | None = None
+    channel: Channel, *, name: str | None = None, target: str | None = None, new: bool = False, by: Author | None = None
 ) -> Channel:
     """Changes the name and the target unless None; `new` gives a webhook another secret, which must be shown now.
 
@@ -64,7 +64,7 @@ def change_channel(
     return channel
 
 
-def delete_channel(channel: Channel, *, by: int | None = None) -> int:
+def delete_channel(channel: Channel, *, by: Author | None = None) -> int:
     """Deletes the channel, which rules then no longer have, and drops what waits for it; returns how many messages."""
     with transaction.atomic():
         dropped = Delivery.objects.filter(channel=channel, state=DeliveryState.WAITING).count()

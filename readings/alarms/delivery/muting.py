@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
-from devices.changes import log_changed
+from devices.changes import Author, log_changed
 from devices.models import Device, DeviceTag, Tag
 from readings.alarms.models import DeviceMute, Rule, TagMute
 
 MUTE_MAX = timedelta(days=366)
 
 
-def mute_device(device: Device, until: datetime | None, *, by: int | None = None) -> None:
+def mute_device(device: Device, until: datetime | None, *, by: Author | None = None) -> None:
     """Mutes the device until then; None ends the mute. `by`: the account for the list of changes."""
     with transaction.atomic():
         if until is None:
@@ -29,7 +29,7 @@ def mute_device(device: Device, until: datetime | None, *, by: int | None = None
             log_changed([device], muted_text(until), by=by)
 
 
-def mute_tag(tag: Tag, until: datetime | None, *, by: int | None = None) -> None:
+def mute_tag(tag: Tag, until: datetime | None, *, by: Author | None = None) -> None:
     """Mutes the devices that have the tag, as long as they have it, until then; None ends the mute.
 
     Raises Tag.DoesNotExist if it was deleted.
@@ -46,7 +46,7 @@ def mute_tag(tag: Tag, until: datetime | None, *, by: int | None = None) -> None
             log_changed([tag], muted_text(until), by=by)
 
 
-def mute_rule(rule: Rule, until: datetime | None, *, by: int | None = None) -> None:
+def mute_rule(rule: Rule, until: datetime | None, *, by: Author | None = None) -> None:
     """Mutes the rule until then; None ends the mute. Raises Rule.DoesNotExist if it was deleted."""
     with transaction.atomic():
         rule = Rule.objects.existing().select_for_update().get(pk=rule.pk)

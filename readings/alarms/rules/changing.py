@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from devices.changes import log_added, log_changed, log_deleted
+from devices.changes import Author, log_added, log_changed, log_deleted
 from readings.alarms.models import Channel, Reason, Rule, RuleChannel, RuleDevice, RuleTag
 from readings.alarms.rules.lifecycle import begin, judge_anew, raise_version, stand_down
 from readings.alarms.rules.scopes import devices_of, lock_tags, name_devices, name_tags, tagged_devices, tags_of
@@ -33,7 +33,7 @@ def create_rule(
     tags: Sequence[str] = (),
     channel_ids: Sequence[int] = (),
     now: datetime,
-    by: int | None = None,
+    by: Author | None = None,
 ) -> Rule:
     """Creates a rule from the fields of its model. It applies to these devices; to all, if there are none.
 
@@ -67,7 +67,7 @@ def change_rule(
     tags: Sequence[str] | None = None,
     channel_ids: Sequence[int] | None = None,
     now: datetime,
-    by: int | None = None,
+    by: Author | None = None,
 ) -> Rule:
     """Changes these fields, and the devices, tags and channels unless None.
 
@@ -112,7 +112,7 @@ def change_rule(
     return rule
 
 
-def delete_rule(rule: Rule, *, now: datetime, by: int | None = None) -> None:
+def delete_rule(rule: Rule, *, now: datetime, by: Author | None = None) -> None:
     """Resolves the open alarms of the rule. Its row stays as long as alarms name it. Deleted before: does nothing."""
     with transaction.atomic():
         raise_version()

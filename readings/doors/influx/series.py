@@ -26,8 +26,6 @@ class Series(msgspec.Struct, frozen=True):
 def series_of(encoded: str, device_id: str | None, device_tags: tuple[str, ...]) -> Series:
     """The series of a line. `device_id`: the device of the key; None if the line names its device in one of
     `device_tags`; of those that the line has, the first in `device_tags` counts. Raises InvalidLine.
-
-    A token that may write for some devices only, or register new ones, would be checked here and in `recording.append`.
     """
     cached = len(encoded) <= CACHED_CHARACTERS
     return (known_series if cached else known_series.__wrapped__)(encoded, device_id, device_tags)

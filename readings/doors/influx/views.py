@@ -111,7 +111,7 @@ class InfluxViewSet(DoorViewSet):
         posted = await body.decoded(partial(join_lines, **about), caller=self.caller_name(), form=LINES)
         self.posted = posted
         readings = [outcome for outcome in posted.outcomes if isinstance(outcome, NewReading)]
-        recorded = await self.way.record(readings, received_at=received_at) if readings else []
+        recorded = await self.record(readings, received_at=received_at)
         self.count(recorded, refused=len(posted.outcomes) - len(readings))
         heavy = len(posted.outcomes) > LIGHT_READINGS_MAX
         rejected_in = partial(rejected_of, posted, recorded)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from devices.access.throttling import limit_of, parse_rate
 from devices.database.runner import DatabaseRunner
 from devices.database.work_kinds import Work
-from devices.models import AccessVersion, Device, DeviceState
+from devices.models import AccessVersion, ApiToken, Device, DeviceState
 from readings.doors.mqtt import instruments
 from readings.doors.mqtt.backlog import Backlog
 from readings.doors.mqtt.codec.reasons import Reason
@@ -236,6 +236,10 @@ def valid_keys(
     for start in range(0, len(hashes), BATCH_MAX):
         part = hashes[start : start + BATCH_MAX]
         valid.update(Device.objects.for_key_hashes(part, now=now))
+        tokens = ApiToken.objects.valid(now=now).filter(token_hash__in=part).values_list("token_hash", "expires_at")
+        for token_hash, expires_at in tokens:
+            valid.add(token_hash)
+            ends.append(expires_at)
         retiring = Device.objects.filter(retiring_key_hash__in=part, retiring_key_expires_at__gt=now)
         ends += retiring.values_list("retiring_key_expires_at", flat=True)
     return current, frozenset(valid), min(filter(None, ends), default=None)

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import msgspec
@@ -313,7 +313,8 @@ class Connection(asyncio.BufferedProtocol):
             self.packet_max = connect.properties.get(Property.MAXIMUM_PACKET_SIZE, 0)
         self.phase = Phase.CONNECTED
         self.stream.limit = PACKET_BYTES_MAX
-        self.sender = Sender(identity.own, "device" if identity.own else "fleet", identity.name, self.address)
+        role: Any = identity.caller.role.value
+        self.sender = Sender(identity.own, role, identity.name, self.address, identity.caller)
         self.clients.connected(self)
         self.write(encoding.connack(self.level, Reason.SUCCESS, properties))
         self.read_on()

@@ -4,21 +4,27 @@ import msgspec
 
 from devices.access.authentication import INVALID_KEY
 from devices.access.callers import Caller, Role
-from devices.keys import PREFIX, hash_key
+from devices.access.permissions import MissingScope
+from devices.keys import PREFIX, TOKEN_PREFIX, hash_key
+from devices.scopes import Scope
 from readings.doors.mqtt.codec.packets import Connect
 from readings.doors.mqtt.codec.reasons import Reason
 from readings.doors.mqtt.way import Way
 
+PREFIXES = (PREFIX, TOKEN_PREFIX)
+
 
 class Identity(msgspec.Struct, frozen=True):
-    """`own`: the device of the key; None: a gateway. `key_hash`: of a device's key; None: a key from the settings.
+    """`own`: the device of the key; None: a gateway, which may have a token (`caller`).
 
-    `name`: under which connections with the same key are counted together.
+    `key_hash`: of a device's key or of a token; None: a key from the settings. `name`: under which connections with the
+    same key are counted together.
     """
 
     own: str | None
     key_hash: str | None
     name: str
+    caller: Caller
 
 
 class NotAdmitted(Exception):
@@ -37,7 +43,7 @@ async def identify(connect: Connect, way: Way) -> Identity:
     user_name = (connect.user_name or "").strip()
     password = (connect.password or b"").decode("utf-8", "surrogateescape").strip()
     # ThingsBoard's way is the key as user name, with any password or none.
-    keys = [user_name] if user_name.startswith(PREFIX) and not password.startswith(PREFIX) else []
+    keys = [user_name] if user_name.startswith(PREFIXES) and not password.startswith(PREFIXES) else []
     if password:
         keys.insert(0, password)
     elif user_name and not keys:
@@ -55,10 +61,13 @@ def identity_of(caller: Caller, key: str, user_name: str) -> Identity:
     if caller.role is Role.ADMIN:
         detail = "The administrator's key cannot post readings. Use a device's key or a fleet key."
         raise NotAdmitted(Reason.NOT_AUTHORIZED, "permission_denied", detail, status=403, caller=caller)
+    if caller.token is not None and not caller.has_scope(Scope.INGEST):
+        detail = str(MissingScope(Scope.INGEST, caller.token.scopes).detail)
+        raise NotAdmitted(Reason.NOT_AUTHORIZED, "missing_scope", detail, status=403, caller=caller)
     if caller.device is None:
-        return Identity(None, None, f"gateway {hash(key)}")
+        return Identity(None, hash_key(key) if caller.token else None, f"gateway {hash(key)}", caller)
     own = caller.device.device_id
     if user_name and user_name != own:
         detail = f"The user name is not the device of this key. Send the user name {own}, or the key as user name."
         raise NotAdmitted(Reason.BAD_CREDENTIALS, "other_device", detail, caller=caller)
-    return Identity(own, hash_key(key), own)
+    return Identity(own, hash_key(key), own, caller)

@@ -16,18 +16,22 @@ from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
 from devices import cpu_pool
+from devices.access.callers import Caller
 from devices.api.json import is_light
 from devices.cpu_pool import TooManyLargeBodies
 from devices.database.errors import trouble_of
+from devices.querysets import visible_ids
 from readings import instruments as log_instruments
 from readings.doors.mqtt import instruments
 from readings.doors.mqtt.codec.reasons import Reason
 from readings.doors.mqtt.payloads import Content, Status, content_of, known
 from readings.doors.mqtt.topics import Meaning, Topic
 from readings.doors.mqtt.way import Way
+from readings.doors.registering import record_seen
 from readings.doors.skipped_values import skipped_posts
 from readings.doors.switches import Door
 from readings.ingest.refused_posts import CallerRole, refused_post
+from readings.ingest.token_limits import OUTSIDE_LIMIT
 from readings.log.entries import NewReading, Refusal
 from readings.log.group_commit import Overloaded
 from readings.log.recording import INACTIVE_DEVICE, UNKNOWN_DEVICE, OutcomeUnknown, Recorded
@@ -91,12 +95,16 @@ class GivenUp(Exception):
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """Who sent the messages. `own`: the device of the key; None: a gateway. `address`: for refused posts."""
+    """Who sent the messages. `own`: the device of the key; None: a gateway. `address`: for refused posts.
+
+    `caller`: None before it is admitted.
+    """
 
     own: str | None
     role: CallerRole
     name: str
     address: str
+    caller: Caller | None = None
 
 
 class Storing:
@@ -156,11 +164,28 @@ class Storing:
         recorded: list[Recorded] = []
         if readings:
             received_at = max(message.received_at for message in messages)
-            recorded = await self.persist(partial(self.way.record, readings, received_at=received_at))
+            recorded = await self.persist(partial(self.record, readings, received_at=received_at))
         for message, content in zip(messages, contents, strict=True):
-            if content.status is not None:
+            if content.status is not None and await self.may_say(content):
                 await self.persist(partial(self.say, content.status, message.received_at))
         return recorded
+
+    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+        if (caller := self.sender.caller) is None:
+            return await self.way.record(readings, received_at=received_at)
+        return await record_seen(caller, self.way, readings, received_at=received_at)
+
+    async def may_say(self, content: Content) -> bool:
+        """Whether the sender may say the status in `content`; if not, it becomes a refusal."""
+        caller, status = self.sender.caller, content.status
+        assert status is not None
+        if caller is None or caller.token is None or caller.token.limit is None:
+            return True
+        if await self.persist(partial(self.way.ask, visible_ids, [status.device_id], caller.token.limit)):
+            return True
+        content.refusals.append((status.device_id, OUTSIDE_LIMIT))
+        content.status = None
+        return False
 
     async def persist(self, action: Callable[[], Awaitable[T]]) -> T:
         """The result of the action, which is tried again while it is refused for now. Raises GivenUp."""

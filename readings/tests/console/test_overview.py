@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from devices.models import Device, DeviceState
 from devices.status import Status
+from devices.tests.fixtures import EVERYTHING
+from readings import overview as overviews
 from readings.models import MaintenanceRound
 from readings.overview import overview
 from readings.tests.logs import make_devices, new, store
@@ -30,27 +32,35 @@ def test_it_counts_active_devices_by_status_and_inactive_ones_apart(now):
         seen = None if silent is None else now - timedelta(seconds=silent)
         DeviceState.objects.filter(device_id=device_id).update(last_seen_at=seen)
     Device.objects.filter(device_id="d").update(is_active=False)
-    found = overview(now=now)
+    found = overview(EVERYTHING, now=now)
     assert found.statuses == {Status.ONLINE: 1, Status.LATE: 1, Status.OFFLINE: 1, Status.NEVER: 1}
     assert (found.devices, found.inactive) == (5, 1)
     assert [device.device_id for device in found.gone] == ["c"]
 
 
+def test_every_offline_device_is_listed_up_to_a_bound(now, monkeypatch):
+    names = make_devices(12)
+    DeviceState.objects.update(last_seen_at=now - timedelta(days=1))
+    assert sorted(device.device_id for device in overview(EVERYTHING, now=now).gone) == names
+    monkeypatch.setattr(overviews, "OFFLINE_LISTED", 3)
+    assert len(overview(EVERYTHING, now=now).gone) == 3
+
+
 def test_readings_per_minute_is_by_how_much_the_logs_have_grown(device, now):
-    assert overview(now=now).per_minute is None
+    assert overview(EVERYTHING, now=now).per_minute is None
     note_round(now=now - timedelta(minutes=2), rolled_up=0, deleted=0, seconds=0.1)
     store([new(), new(), new()])
-    found = overview(now=now)
+    found = overview(EVERYTHING, now=now)
     assert (found.per_minute, found.readings, found.waiting) == (1.5, 3, 3)
 
 
 def test_storage_is_what_the_database_takes(now):
-    assert overview(now=now).storage > 10_000
+    assert overview(EVERYTHING, now=now).storage > 10_000
 
 
 def test_a_new_installation_has_half_an_hour_for_its_first_round(now):
-    assert not overview(now=now).maintenance_is_late
-    assert overview(now=now + timedelta(hours=1)).maintenance_is_late
+    assert not overview(EVERYTHING, now=now).maintenance_is_late
+    assert overview(EVERYTHING, now=now + timedelta(hours=1)).maintenance_is_late
 
 
 @pytest.mark.django_db(transaction=True)
@@ -59,10 +69,10 @@ def test_a_round_of_maintenance_leaves_a_note(device, now):
     maintain(now=now)
     note = MaintenanceRound.objects.get()
     assert (note.rolled_up, note.logs_length) == (2, 2)
-    found = overview(now=now + timedelta(seconds=5))
+    found = overview(EVERYTHING, now=now + timedelta(seconds=5))
     assert found.maintained == note
     assert not found.maintenance_is_late
-    assert overview(now=now + timedelta(hours=1)).maintenance_is_late
+    assert overview(EVERYTHING, now=now + timedelta(hours=1)).maintenance_is_late
 
 
 def test_the_last_rounds_alone_are_kept(monkeypatch, now):
@@ -75,7 +85,7 @@ def test_the_last_rounds_alone_are_kept(monkeypatch, now):
 def test_it_never_asks_the_readings_and_costs_the_same_however_many_there_are(device, now):
     def statements():
         with CaptureQueriesContext(connection) as captured:
-            overview(now=now)
+            overview(EVERYTHING, now=now)
         return [query["sql"] for query in captured.captured_queries]
 
     few = statements()

@@ -3,7 +3,7 @@
 import pytest
 from django.utils import timezone
 
-from devices.tests.fixtures import staff_client
+from devices.tests.fixtures import EVERYTHING, staff_client
 from readings import instruments
 from readings.doors import skipped_values
 from readings.doors.skipped_values import Lately, skipped_posts
@@ -101,4 +101,4 @@ def test_the_devices_page_lists_them_apart_and_the_overview_does_not(device):
     assert "No refused posts lately" in page.content.decode()
     assert "Values that were not stored" in page.content.decode()
     assert "InfluxDB, state: Text is not stored." in page.content.decode()
-    assert overview(now=timezone.now()).refused == []
+    assert overview(EVERYTHING, now=timezone.now()).refused == []

@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from devices.models import DeviceState
+from devices.tests.fixtures import EVERYTHING
 from readings.models import MaintenanceRound, Reading
 from readings.overview import overview
 from readings.tests.logs import NOON, at, new, store
@@ -111,7 +112,7 @@ def test_a_clock_that_stays_ahead_is_followed_after_a_day_and_said_so_all_day(ma
     for _ in range(23):
         machine.passes(HOUR)
         machine.maintains()
-        found = overview(now=machine.now)
+        found = overview(EVERYTHING, now=machine.now)
         assert "400 days" in found.clock
         assert measured() == pytest.approx(YEAR_AND_MORE, abs=1)
     assert kept() == 90
@@ -119,7 +120,7 @@ def test_a_clock_that_stays_ahead_is_followed_after_a_day_and_said_so_all_day(ma
 
     assert machine.maintains_for(2 * HOUR) == 89
     assert kept() == 1
-    assert overview(now=machine.now).clock == ""
+    assert overview(EVERYTHING, now=machine.now).clock == ""
     assert measured() == 0
 
 

@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 
 from devices.api.serializers import OVERLAP_SECONDS_DEFAULT
-from devices.changes import COMMAND_LINE, ROTATED, log_added, log_changed, service_account
+from devices.changes import ROTATED, command, log_added, log_changed
 from devices.database.errors import WORDS, trouble_of, words_of
 from devices.models import Device
 from readings.simulator.fleet import SimulationError, VirtualDevice, server_url, simulate
@@ -70,12 +70,12 @@ class Command(BaseCommand):
             device = Device.objects.filter(device_id=DEMO_DEVICE).first()
             if device is None:
                 device, key = Device.objects.register(device_id=DEMO_DEVICE, name="Demo", report_interval=5)
-                log_added([device], by=service_account(COMMAND_LINE))
+                log_added([device], by=command())
                 return key
             # Forced: at a third start within a day the key of the first one ends early, which affects only the demo.
             overlap = timedelta(seconds=OVERLAP_SECONDS_DEFAULT)
             key = device.rotate_key(overlap=overlap, now=timezone.now(), force=True)
-            log_changed([device], ROTATED, by=service_account(COMMAND_LINE))
+            log_changed([device], ROTATED, by=command())
             return key
 
     def print_summary(self, password: str | None, demo_key: str | None) -> None:

@@ -174,6 +174,7 @@ def test_the_same_client_id_takes_over_and_its_will_does_not_make_it_offline():
         (sized(b"\x10\0\0\4MQTT\4\xc2\0\x3c\0\1a\0\2m1\0\3bad"), b"\x20\2\0\4"),
         (sized(b"\x10\0\0\4MQTT\4\xc2\0\x3c\0\1a\0\2m2\0\4key1"), b"\x20\2\0\4"),
         (sized(b"\x10\0\0\4MQTT\4\x82\0\x3c\0\1a\0\5admin"), b"\x20\2\0\5"),
+        (sized(b"\x10\0\0\4MQTT\4\x82\0\x3c\0\1a\0\4read"), b"\x20\2\0\5"),  # a token without `ingest`
         (sized(b"\x10\0\0\4MQTT\4\x02\0\x3c\0\1a"), b"\x20\2\0\4"),
         (sized(b"\x10\0\0\4MQTT\4\xc0\0\x3c\0\0\0\2m1\0\4key1"), b"\x20\2\0\2"),  # MQTT-3.1.3-8
         (sized(b"\x10\0\0\6MQIsdp\3\2\0\x3c\0\1a"), b"\x20\2\0\1"),

@@ -5,8 +5,15 @@ from uuid import uuid4
 
 from devices.access.callers import Caller, Role
 from devices.models import Device
+from devices.scopes import Scope
+from devices.token_querysets import ValidToken
 from readings.log.entries import StoredReading
 from readings.log.recording import Recorded
+
+TOKENS = {
+    "gate": ValidToken(1, "Gateway", frozenset([Scope.INGEST]), None),
+    "read": ValidToken(2, "Reader", frozenset([Scope.READ]), None),
+}
 
 
 class FakeWay:
@@ -20,7 +27,12 @@ class FakeWay:
     async def caller(self, key):
         if key == "key1":
             return Caller(role=Role.DEVICE, device=Device(device_id="m1"))
+        if key in TOKENS:
+            return Caller(role=Role.TOKEN, token=TOKENS[key])
         return Caller(role=Role.ADMIN) if key == "admin" else None
+
+    async def ask(self, question, *arguments):
+        return question(*arguments)
 
     async def record(self, readings, *, received_at):
         await self.allowed.wait()

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.contrib.auth.models import Group, Permission, User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from devices.models import Device, Tag
-from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, staff_client
+from devices.models import AccountTag, Device, DeviceTag, Tag
+from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, staff_client, token_client
 
 CSRF_TOKEN = "t" * 32
 # Headers that our pages send with their session when they change something.
 CSRF = {"X-CSRFToken": CSRF_TOKEN, "Origin": "http://testserver"}
+CSRF_HEADERS: Any = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in CSRF.items()}
 
 
 class World:
@@ -27,6 +29,8 @@ class World:
         self.mote, self.key = Device.objects.register(device_id="mote-1", name="North window")
         _, self.other_key = Device.objects.register(device_id="mote-2")
         Tag.objects.create(name="greenhouse-3", key="greenhouse-3", colour="green")
+        self.elsewhere = Tag.objects.create(name="elsewhere", key="elsewhere", colour="grey")
+        DeviceTag.objects.create(device=Device.objects.get(device_id="mote-2"), tag=self.elsewhere)
         client_with(self.key).post("/api/v1/ingest", {"temperature": 21.5})
 
     def client(self, caller: str) -> APIClient:
@@ -81,7 +85,7 @@ class World:
         """A staff account with only the required permission, from a page of ours."""
         client = staff_client(name, *self.granted, enforce_csrf=True)
         client.cookies["csrftoken"] = CSRF_TOKEN
-        client.credentials(**{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in CSRF.items()})
+        client.credentials(**CSRF_HEADERS)
         return client
 
     def member(self) -> APIClient:
@@ -95,7 +99,7 @@ class World:
         user.groups.add(group)
         User.objects.filter(username="member").update(is_staff=False)
         client.cookies["csrftoken"] = CSRF_TOKEN
-        client.credentials(**{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in CSRF.items()})
+        client.credentials(**CSRF_HEADERS)
         return client
 
     def without(self) -> APIClient:
@@ -118,6 +122,29 @@ class World:
         """A staff account with every permission, deactivated after it signed in."""
         client = staff_client("closed", *self.granted, *self.others)
         User.objects.filter(username="closed").update(is_active=False)
+        return client
+
+    def reader(self) -> APIClient:
+        """An API token with the scope read, as the next ones with other scopes."""
+        return token_client("read", name="reader")
+
+    def manager(self) -> APIClient:
+        return token_client("manage", name="manager")
+
+    def ingester(self) -> APIClient:
+        return token_client("ingest", name="ingester")
+
+    def registrar(self) -> APIClient:
+        return token_client("ingest", "register", name="registrar")
+
+    def limited(self) -> APIClient:
+        """A token that may read, manage and ingest, limited to a tag that only another device has."""
+        return token_client("manage", "ingest", tags=["elsewhere"], name="limited")
+
+    def scoped(self) -> APIClient:
+        """As `staff`, limited to a tag that only another device has."""
+        client = self.staff("scoped")
+        AccountTag.objects.create(user=User.objects.get(username="scoped"), tag=self.elsewhere)
         return client
 
     def no_csrf(self) -> APIClient:

@@ -5,18 +5,21 @@ matrix in `test_authorisation_console`, the sockets in `test_authorisation_socke
 """
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
+from drf_spectacular.generators import SchemaGenerator
 from msgspec import json
 
+from devices.models import ApiToken
 from devices.tests.fixtures import ADMIN_KEY, problem, staff_client
 from readings.alarms.tests.delivery.channels import channel
 from readings.alarms.tests.rules import alarm_of
-from realtime.models import View
+from realtime.models import Share, View
 from telemetry.tests.support.clients.callers import World
 from telemetry.tests.support.routes import routes
 
@@ -26,6 +29,12 @@ pytestmark = [pytest.mark.django_db, pytest.mark.once]
 @pytest.fixture(autouse=True)
 def every_door(settings):
     settings.DOORS = ["influx", "lorawan", "thingsboard"]
+
+
+@pytest.fixture(autouse=True)
+def no_schema(monkeypatch):
+    """The OpenAPI document, which takes half a second to make, is empty here: it has tests of its own."""
+    monkeypatch.setattr(SchemaGenerator, "get_schema", lambda *_, **__: {})
 
 
 # Cells are statuses; `else` stands for all other methods that the view accepts. The end of a row is the permission that
@@ -68,10 +77,14 @@ lorawan-chirpstack POST  401 401 401 200 200 200 401 401 200 403 401 401 401 401
 thingsboard       POST   401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401
 device-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_device
 device-list       POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_device
+device-import     POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_device
 device-detail     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_device
 device-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
 device-detail     DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 devices.delete_device
 device-rotate-key POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
+token-list        GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_apitoken
+token-list        POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_apitoken
+token-detail      DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 devices.delete_apitoken
 tag-list          GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_tag
 tag-list          POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_tag
 tag-detail        GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_tag
@@ -83,9 +96,16 @@ device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200
 aggregate         GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 history           GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 explore           GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_reading
+explore-devices   GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_reading
 view-list         GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 realtime.view_view
 view-list         POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 realtime.add_view
 view-detail       DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 realtime.delete_view
+share-list        GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 realtime.view_share
+share-list        POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 realtime.add_share
+share-list        DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 realtime.delete_share
+share-detail      DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 realtime.delete_share
+share             GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+share-statistics  GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
 metric-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_metric
 metric-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 readings.change_metric
 device-alarms     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
@@ -112,13 +132,113 @@ tag-mute          PUT    401 401 401 403 403 403 401 401 403 200 200 200 403 200
 tag-mute          DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 ACKNOWLEDGE
 realtime-tickets  POST   401 401 401 201 404 201 401 401 403 201 201 201 403 201 403 401 403 403 readings.view_reading
 """
+# The same for API tokens, of each scope and limited to a tag that only another device has, and for an account with the
+# permission that is limited like that.
+TOKENS = """
+route             method re- ma- in- re- li- sc-
+                         ad- na- ge- gi- mi- op-
+                         er  ger st  st  ted ed
+start             GET    302 302 302 302 302 302
+start             else   302 302 302 302 302 302
+favicon           GET    302 302 302 302 302 302
+favicon           else   302 302 302 302 302 302
+health            GET    200 200 200 200 200 200
+health-live       GET    200 200 200 200 200 200
+health-ready      GET    200 200 200 200 200 200
+api-health        GET    200 200 200 200 200 200
+metrics           GET    200 200 403 403 403 403
+schema            GET    200 200 200 200 200 200
+docs              GET    200 200 200 200 200 200
+redoc             GET    200 200 200 200 200 200
+guide             GET    200 200 200 200 200 200
+live-fleet        GET    302 302 302 302 302 200
+live-sparklines   GET    302 302 302 302 302 400
+live-tags         GET    302 302 302 302 302 200
+live-refused      GET    302 302 302 302 302 404
+live-device       GET    302 302 302 302 302 404
+alarms            GET    302 302 302 302 302 200
+alarm-counts      GET    302 302 302 302 302 200
+alarm-rules       GET    302 302 302 302 302 200
+alarm-rule-new    GET    302 302 302 302 302 403
+alarm-rule        GET    302 302 302 302 302 403
+ingest            POST   403 403 201 201 422 401
+ingest-batch      POST   403 403 201 201 422 401
+influx-write      POST   403 403 204 204 204 401
+influx-write-v1   POST   403 403 204 204 204 401
+influx-query      POST   403 403 200 200 200 401
+influx-ping       GET    204 204 204 204 204 204
+lorawan-ttn       POST   403 403 200 200 200 401
+lorawan-chirpstack POST  403 403 200 200 200 401
+thingsboard       POST   401 401 401 401 401 401
+device-list       GET    200 200 403 403 200 200
+device-list       POST   403 201 403 403 403 403
+device-import     POST   403 201 403 403 422 422
+device-detail     GET    200 200 403 403 404 404
+device-detail     PATCH  403 200 403 403 404 404
+device-detail     DELETE 403 204 403 403 404 404
+device-rotate-key POST   403 200 403 403 404 404
+token-list        GET    403 403 403 403 403 403
+token-list        POST   403 403 403 403 403 403
+token-detail      DELETE 403 403 403 403 403 403
+tag-list          GET    200 200 403 403 200 200
+tag-list          POST   403 201 403 403 403 403
+tag-detail        GET    200 200 403 403 404 404
+tag-detail        PATCH  403 200 403 403 403 403
+tag-detail        DELETE 403 204 403 403 403 403
+device-history    GET    200 200 403 403 404 404
+device-aggregate  GET    200 200 403 403 404 404
+device-latest     GET    200 200 403 403 404 404
+aggregate         GET    200 200 403 403 404 404
+history           GET    200 200 403 403 404 404
+explore           GET    302 302 302 302 302 200
+explore-devices   GET    302 302 302 302 302 200
+view-list         GET    200 200 403 403 200 200
+view-list         POST   403 201 403 403 422 422
+view-detail       DELETE 403 204 403 403 204 204
+share-list        GET    200 200 403 403 200 200
+share-list        POST   403 201 403 403 201 201
+share-list        DELETE 403 204 403 403 204 204
+share-detail      DELETE 403 204 403 403 204 204
+share             GET    200 200 200 200 200 200
+share-statistics  GET    200 200 200 200 200 200
+metric-list       GET    200 200 403 403 200 200
+metric-detail     PATCH  403 200 403 403 403 403
+device-alarms     GET    200 200 403 403 404 404
+alarm-list        GET    200 200 403 403 200 200
+alarm-acknowledge POST   403 200 403 403 404 404
+alarm-rule-list   GET    200 200 403 403 200 200
+alarm-rule-list   POST   403 201 403 403 403 403
+alarm-rule-detail GET    200 200 403 403 200 200
+alarm-rule-detail PATCH  403 200 403 403 403 403
+alarm-rule-detail DELETE 403 204 403 403 403 403
+alarm-rule-preview POST  403 200 403 403 403 403
+alarm-rule-mute   PUT    403 200 403 403 403 403
+alarm-rule-mute   DELETE 403 204 403 403 403 403
+channel-list      GET    403 200 403 403 403 403
+channel-list      POST   403 201 403 403 403 403
+channel-detail    PATCH  403 200 403 403 403 403
+channel-detail    DELETE 403 200 403 403 403 403
+channel-test      POST   403 200 403 403 403 403
+device-mute       GET    200 200 403 403 404 404
+device-mute       PUT    403 200 403 403 404 404
+device-mute       DELETE 403 204 403 403 404 404
+tag-mute          GET    200 200 403 403 404 404
+tag-mute          PUT    403 200 403 403 404 404
+tag-mute          DELETE 403 204 403 403 404 404
+realtime-tickets  POST   201 201 403 403 404 404
+"""
+SESSIONS_AND_KEYS = 18
 CALLERS = (
     *("nobody", "wrong", "url", "own", "other", "retiring", "retired", "inactive", "fleet", "admin"),
     *("staff", "member", "without", "root", "visitor", "closed", "no_csrf", "foreign"),
+    *("reader", "manager", "ingester", "registrar", "limited", "scoped"),
 )
 
 ROUTES = {route.name: route for route in routes() if not route.path.startswith("admin/")}
-ROWS = [line.split() for line in MATRIX.strip().splitlines()[3:]]
+ROWS = [
+    [*left[: 2 + SESSIONS_AND_KEYS], *right[2:], *left[2 + SESSIONS_AND_KEYS :]]
+    for left, right in zip(*(map(str.split, table.strip().splitlines()[3:]) for table in (MATRIX, TOKENS)), strict=True)
+]
 NAMES = {
     "READ_METRICS": "readings.view_maintenanceround",
     "ACKNOWLEDGE": "alarms.acknowledge_alarm",
@@ -158,10 +278,12 @@ BODIES = {
     ("device-list", "POST"): {"device_id": "mote-3"},
     ("device-detail", "PATCH"): {"name": "Roof"},
     ("device-rotate-key", "POST"): {"overlap_seconds": 0},
+    ("token-list", "POST"): {"name": "Dashboard", "scopes": ["read"]},
     ("tag-list", "POST"): {"name": "roof"},
     ("tag-detail", "PATCH"): {"colour": "red"},
     ("realtime-tickets", "POST"): {"device_id": "mote-1"},
     ("view-list", "POST"): {"name": "North", "query": "device_id=mote-1"},
+    ("share-list", "POST"): {"expires_at": "+1h"},
     ("metric-detail", "PATCH"): {"unit": "K"},
     ("alarm-acknowledge", "POST"): {"comment": "seen"},
     ("alarm-rule-list", "POST"): RULE,
@@ -175,18 +297,32 @@ BODIES = {
 }
 # Bodies that are not JSON.
 # No line: with its own key a device writes for itself, whatever a line says.
-TEXTS = {"influx-write": b"# a comment", "influx-write-v1": b"# a comment", "influx-query": b"q=CREATE+DATABASE+x"}
+TEXTS = {
+    "device-import": b"device_id\nmote-3",
+    "influx-write": b"# a comment",
+    "influx-write-v1": b"# a comment",
+    "influx-query": b"q=CREATE+DATABASE+x",
+}
 
 
 def url(name):
     """The address of the route for `mote-1`, its alarm and the rule of that, a metric, a view and a tag."""
-    parts = re.findall(r":(\w+_(?:id|name)|key|name)>", ROUTES[name].path)
+    parts = re.findall(r":(\w+_(?:id|name)|key|name|token)>", ROUTES[name].path)
     # ThingsBoard's address has the key; those in headers do not count there.
     given: dict[str, object] = {"device_id": "mote-1", "key": "no-key-of-this-server"}
     given |= {"metric_name": "temperature", "name": "greenhouse-3"}
+    if "token_id" in parts:
+        made = {"token_hash": "x", "scopes": "read", "created_at": timezone.now()}
+        given["token_id"] = ApiToken.objects.get_or_create(name="Mine", defaults=made)[0].pk
     if "view_id" in parts:
         now = timezone.now()
         given["view_id"] = View.objects.get_or_create(name="Mine", defaults={"query": "x", "created_at": now})[0].pk
+    if "share_id" in parts or "token" in parts:
+        now = timezone.now()
+        view, _ = View.objects.get_or_create(name="Mine", defaults={"query": "x", "created_at": now})
+        until = now + timedelta(hours=1)
+        share, given["token"] = Share.objects.issue(view, by="", expires_at=until, now=now)
+        given["share_id"] = share.pk
     if "alarm_id" in parts or "rule_id" in parts:
         alarm = alarm_of("mote-1")
         given |= {"alarm_id": alarm.pk, "rule_id": alarm.rule_id, "channel_id": channel().pk}
@@ -198,13 +334,19 @@ def url(name):
 
 def ask(client, name, method):
     body = json.encode(BODIES[name, method]) if (name, method) in BODIES else TEXTS.get(name, b"")
-    return client.generic(method, url(name), body, content_type="application/json")
+    content_type = "text/csv" if name == "device-import" else "application/json"
+    return client.generic(method, url(name), body, content_type=content_type)
 
 
 def test_every_route_and_method_has_a_row():
     there_is = {(route.name, method) for route in ROUTES.values() for method in route.methods}
 
     assert there_is == {(name, method) for name, methods, *_ in ROWS for method in methods_of(name, methods)}
+
+
+def test_both_tables_have_the_same_rows():
+    left, right = ([line.split()[:2] for line in table.strip().splitlines()[3:]] for table in (MATRIX, TOKENS))
+    assert left == right
 
 
 def test_every_row_has_a_cell_for_every_caller():
@@ -288,8 +430,32 @@ def stored(admin):
         "tags/greenhouse-3/mute",
         "metrics",
         "views",
+        "tokens",
     )
     return [admin.get(f"/api/v1/{path}").json() for path in paths]
+
+
+SHARED = ("share", "share-statistics")
+
+
+@pytest.mark.parametrize("sent", ["X-API-Key", "Authorization"])
+def test_the_token_of_a_link_is_no_key_of_any_route(sent):
+    """A link to a view shows that view, and nothing else."""
+    world = World(None, EVERY_PERMISSION)
+    token = url("share").split("/")[-2]
+    client = world.nobody()
+    value = f"Bearer {token}" if sent == "Authorization" else token
+    client.credentials(**{f"HTTP_{sent.upper().replace('-', '_')}": value})
+    column = CALLERS.index("wrong")
+    wrong = []
+    for name, methods, *cells in ROWS:
+        for method in sorted(methods_of(name, methods) - {"HEAD"}) if name not in SHARED else ():
+            before = transaction.savepoint()
+            status = ask(client, name, method).status_code
+            transaction.savepoint_rollback(before)
+            if status != int(cells[column]):
+                wrong.append(f"{method} {name}: {status}, not {cells[column]}")
+    assert wrong == []
 
 
 def test_a_permission_that_is_taken_away_is_gone_at_once(device):

@@ -12,7 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.urls import reverse
 from django.utils import timezone
 
-from devices.models import Device, Tag
+from devices.models import ApiToken, Device, Tag
 from readings.alarms.tests.delivery.channels import channel, delivery
 from readings.alarms.tests.rules import alarm_of
 from readings.ingest.refused_posts import Times, keep, refused_post
@@ -29,6 +29,7 @@ route                       no-  own  admin visi- clos- with- staff mem- root
 index                       302  302  302   302   302   200   200   200  200
 login                       200  200  200   200   200   302   302   302  302
 logout                      302  302  302   302   302   405   405   405  405
+set_password                200  200  200   200   200   200   200   200  200
 password_change             302  302  302   302   302   200   200   200  200
 password_change_done        302  302  302   302   302   200   200   200  200
 jsi18n                      302  302  302   302   302   200   200   200  200
@@ -38,11 +39,20 @@ app_list                    302  302  302   302   302   200   200   200  200 dev
 nothing                     302  302  302   302   302   404   404   404  404
 devices_device_changelist   302  302  302   302   302   403   200   200  200 devices.view_device
 devices_device_add          302  302  302   302   302   403   200   200  200 devices.add_device
+devices_device_add_several  302  302  302   302   302   403   200   200  200 devices.add_device
 devices_device_change       302  302  302   302   302   403   200   200  200 devices.view_device
 devices_device_rotate_key   302  302  302   302   302   403   200   200  200 devices.change_device
 devices_device_new_keys     302  302  302   302   302   410   410   410  410 devices.change_device
+devices_device_keys_csv     302  302  302   302   302   410   410   410  410 devices.change_device
+devices_device_labels       302  302  302   302   302   410   410   410  410 devices.change_device
 devices_device_history      302  302  302   302   302   403   200   200  200 devices.view_device+admin.view_logentry
 devices_device_delete       302  302  302   302   302   403   403   403  403 devices.delete_device
+devices_apitoken_changelist 302 302 302   302   302   403   200   200  200 devices.view_apitoken
+devices_apitoken_add        302  302  302   302   302   403   200   200  200 devices.add_apitoken
+devices_apitoken_change     302  302  302   302   302   403   200   200  200 devices.view_apitoken
+devices_apitoken_history    302  302  302   302   302   403   200   200  200 devices.view_apitoken+admin.view_logentry
+devices_apitoken_delete     302  302  302   302   302   403   200   200  200 devices.delete_apitoken
+devices_apitoken_token      302  302  302   302   302   403   410   410  410 devices.add_apitoken
 devices_tag_changelist      302  302  302   302   302   403   200   200  200 devices.view_tag
 devices_tag_add             302  302  302   302   302   403   200   200  200 devices.add_tag
 devices_tag_change          302  302  302   302   302   403   200   200  200 devices.view_tag
@@ -103,6 +113,7 @@ admin_logentry_history      302  302  302   302   302   403   200   200  200 adm
 admin_logentry_delete       302  302  302   302   302   403   403   403  403 admin.delete_logentry
 auth_user_changelist        302  302  302   302   302   403   200   200  200 auth.view_user
 auth_user_add               302  302  302   302   302   403   403   403  200 auth.add_user
+auth_user_link              302  302  302   302   302   403   410   410  410 auth.add_user+auth.change_user
 auth_user_change            302  302  302   302   302   403   200   200  200 auth.view_user
 auth_user_password_change   302  302  302   302   302   403   200   200  200 auth.change_user
 auth_user_history           302  302  302   302   302   403   200   200  200 auth.view_user+admin.view_logentry
@@ -143,9 +154,15 @@ def url(name, world):
     if name == "view_on_site":
         content_type = ContentType.objects.get_for_model(Device)
         return reverse("admin:view_on_site", args=[content_type.pk, world.mote.pk])
-    if name == "alarms_channel_secret":
+    if name == "set_password":
+        return reverse("admin:set_password", args=["MQ", "no-token"])
+    if name in ("alarms_channel_secret", "devices_apitoken_token", "auth_user_link"):
         return reverse(f"admin:{name}", args=["nothing-kept"])
-    if name == "devices_device_new_keys":  # `without` may add devices, which is enough
+    if name in (
+        "devices_device_new_keys",
+        "devices_device_keys_csv",
+        "devices_device_labels",
+    ):  # `without` may add devices, which is enough
         return reverse(f"admin:{name}", args=["nothing-kept"])
     words = name.split("_")
     if len(words) > 2 and words[2] in ("change", "history", "delete", "rotate", "password", "test", "new"):
@@ -158,8 +175,11 @@ def object_of(model):
         return Group.objects.get_or_create(name="operators")[0].pk
     if model == "user":
         return User.objects.get_or_create(username="colleague", is_superuser=False)[0].pk
+    if model == "apitoken":
+        made = {"token_hash": "x", "scopes": "read", "created_at": timezone.now()}
+        return ApiToken.objects.get_or_create(name="Mine", defaults=made)[0].pk
     if model == "tag":
-        return Tag.objects.get().pk
+        return Tag.objects.get(key="greenhouse-3").pk
     if model.endswith("mute"):
         return 1
     if model in ("channel", "delivery"):

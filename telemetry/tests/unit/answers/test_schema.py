@@ -116,6 +116,7 @@ def test_new_names_a_rotation_and_a_tag_in_use_may_conflict(schema):
     assert conflicting == {
         ("/api/v1/devices", "POST"),
         ("/api/v1/devices/{device_id}/rotate-key", "POST"),
+        ("/api/v1/tokens", "POST"),
         ("/api/v1/tags", "POST"),
         ("/api/v1/tags/{name}", "PATCH"),
         ("/api/v1/tags/{name}", "DELETE"),

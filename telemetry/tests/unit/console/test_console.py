@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from devices.console.activation import digest
 from devices.models import Device, DeviceState
-from devices.tests.fixtures import client_with, new_client, staff_client
+from devices.tests.fixtures import EVERYTHING, client_with, new_client, staff_client
 from readings.alarms.tests.rules import alarm_of
 from readings.models import Rejection
 from readings.tests.logs import make_devices, new, store
@@ -239,7 +239,7 @@ def test_a_cut_list_of_offline_devices_leads_to_all_of_them(offline, more):
     found = re.findall(r'<a href="([^"]*)">All ([\d,]+) offline devices</a>', page(viewer))
 
     assert found == ([] if more is None else [("/live/?status=offline", more)])
-    rows = fleet_rows(now=timezone.now())
+    rows = fleet_rows(EVERYTHING, now=timezone.now())
     assert sum(active and status == "offline" for _, _, active, status, *_ in rows) == offline
 
 

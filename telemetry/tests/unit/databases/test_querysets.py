@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +13,14 @@ from django.utils import timezone
 
 from devices.access.callers import Caller, Role
 from devices.models import AccessVersion, Device, DeviceState, DeviceTag, Tag
+from devices.querysets import OfTags
 from devices.status import Status
-from devices.tests.fixtures import client_with
+from devices.tests.fixtures import client_with, token_client
 from readings.alarms.models import Rule
 from readings.alarms.tests.rules import alarm_of
 from readings.models import Metric, Reading
 from readings.tests.logs import NOON, at
-from realtime.models import Ticket, View
+from realtime.models import Share, Ticket, View
 
 pytestmark = pytest.mark.django_db
 
@@ -41,8 +43,16 @@ def calls() -> dict[str, Callable[[Any], Any]]:
     """Calls of all our QuerySet methods that would find the one device, or its one reading or refused post."""
     now, reading, device = timezone.now(), Reading.objects.get(), Device.objects.get(device_id="mote-1")
     earlier = reading.timestamp.replace(year=2001)
+    viewer = OfTags(frozenset(Tag.objects.values_list("pk", flat=True)))
     return {
         "DeviceQuerySet.visible_to": lambda devices: devices.visible_to(Caller(role=Role.DEVICE, device=device)),
+        "TagQuerySet.visible_to": lambda tags: tags.visible_to(viewer),
+        "ReadingQuerySet.visible_to": lambda readings: readings.visible_to(viewer),
+        "RejectionQuerySet.visible_to": lambda rejections: rejections.visible_to(viewer),
+        "RuleQuerySet.visible_to": lambda rules: rules.visible_to(viewer),
+        "AlarmQuerySet.visible_to": lambda alarms: alarms.visible_to(viewer)[:1],
+        "TokenQuerySet.valid": lambda tokens: tokens.valid(now=now),
+        "TokenQuerySet.by_name": lambda tokens: tokens.by_name(),
         "DeviceQuerySet.tagged": lambda devices: devices.tagged(["Roof"]),
         "DeviceQuerySet.with_tags": lambda devices: devices.with_tags(),
         "TagQuerySet.named": lambda tags: tags.named(["ROOF", "cellar"]),
@@ -66,6 +76,8 @@ def calls() -> dict[str, Callable[[Any], Any]]:
         "MetricQuerySet.plain": lambda metrics: metrics.plain(),
         "MetricQuerySet.catalogue": lambda metrics: metrics.catalogue().described,
         "ViewQuerySet.by_name": lambda views: views.by_name(),
+        "ShareQuerySet.valid": lambda shares: shares.valid(now=now),
+        "ShareQuerySet.by_age": lambda shares: shares.by_age(),
         "RuleQuerySet.existing": lambda rules: rules.existing(),
         "RuleQuerySet.active": lambda rules: rules.active(),
         "AlarmQuerySet.open": lambda alarms: alarms.open(),
@@ -90,7 +102,7 @@ QUERY_SETS = {
 def stored(mote):
     """A device with a reading, a refused post and two alarms of a rule, and a refused post of an unknown sender.
 
-    Also a view, and two metrics of which one is described.
+    Also a view with a link, and two metrics of which one is described.
     """
     Rule.objects.all().delete()
     resolved = alarm_of("mote-1", at=at(1), resolved_at=at(2))
@@ -103,7 +115,10 @@ def stored(mote):
     Metric.objects.all().delete()
     Metric.objects.create(name="co2", unit="ppm")
     Metric.objects.create(name="gas")
-    View.objects.create(name="Mine", query="device_id=mote-1", created_at=timezone.now())
+    now = timezone.now()
+    view = View.objects.create(name="Mine", query="device_id=mote-1", created_at=now)
+    Share.objects.issue(view, by="", expires_at=now + timedelta(hours=1), now=now)
+    token_client("read")
     AccessVersion.objects.get_or_create(defaults={"version": 1})
 
 
@@ -125,6 +140,7 @@ def test_what_is_the_managers_no_query_set_and_no_related_manager_has(mote):
     assert {"lock", "advance"} <= of_managers[DeviceState]
     assert {"insert", "logs_after"} <= of_managers[Reading]
     assert {"issue", "redeem"} <= of_managers[Ticket]
+    assert {"issue", "for_token"} <= of_managers[Share]
     for model, names in of_managers.items():
         rows = model._default_manager.all()
         assert [name for name in names - own_methods(type(rows)) if hasattr(rows, name)] == []

@@ -18,10 +18,14 @@ TICKET = "Gq3-_ticketticketticketticket"
 
 LINES = [
     f"the key is {KEY}",
+    f"an API token: {KEY.replace('tlm', 'tlt')}",
+    f"GET /admin/set-password/MQ/{TICKET}/ 302",
     f"a settings key, {ADMIN_KEY}",
     f"a gateway's, {FLEET_KEY}!",
     f"GET /api/v1/realtime/subscribe/mote-1?after=3&ticket={TICKET} HTTP/1.1",
     f"POST /api/v1/ingest?api_key={TICKET}",
+    f"GET /share/{TICKET}abc/statistics?points=60 200",
+    f"WebSocket /api/v1/realtime/share/{TICKET}abc 4401",
     f"< x-api-key: {TICKET}",
     f"< Authorization: Bearer {TICKET}",
     f"Cookie: csrftoken=abc; sessionid={TICKET}",

@@ -1,0 +1,1 @@
+"""Tests of API tokens and of what they are limited to."""
