@@ -27,27 +27,10 @@ MILLISECONDS_FROM = 100_000_000_000
 WORDS = {"on": True, "off": False, "true": True, "false": False, "open": True, "closed": False}
 STATUS_WORDS = {"online": True, "connected": True, "1": True, "offline": False, "disconnected": False, "0": False}
 # Members of Tasmota's documents, at any level, that are no measurements: times, units, addresses, its own settings.
-TASMOTA_NOTES = frozenset(
-    [
-        "Time",
-        "TempUnit",
-        "PressureUnit",
-        "SpeedUnit",
-        "Id",
-        "TotalStartTime",
-        "Uptime",
-        "Downtime",
-        "Sleep",
-        "SleepMode",
-        "MqttCount",
-        "AP",
-        "SSId",
-        "BSSId",
-        "Channel",
-        "Mode",
-        "LinkCount",
-    ]
-)
+TASMOTA_NOTES = {
+    *("Time", "TempUnit", "PressureUnit", "SpeedUnit", "Id", "TotalStartTime", "Uptime", "Downtime"),
+    *("Sleep", "SleepMode", "MqttCount", "AP", "SSId", "BSSId", "Channel", "Mode", "LinkCount"),
+}
 STATUS = Refusal("", "invalid_status", "A status is the text online or offline.")
 
 
