@@ -20,8 +20,8 @@ from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.times import rfc3339
 from readings.history.csv_export import Layout, csv_lines, local_time
-from readings.models import Metric, Reading
-from readings.querysets import ReadingQuerySet
+from readings.log.reader import Window
+from readings.models import Metric
 from readings.statistics.aggregation import (
     LARGE_ANSWER_VALUES,
     Answer,
@@ -53,10 +53,9 @@ def json_response(encoded: bytes) -> HttpResponse:
     return HttpResponse(encoded, content_type=JSONRenderer.media_type)
 
 
-def in_window(device: Device, query: dict[str, Any]) -> ReadingQuerySet:
+def window_of(device: Device, query: dict[str, Any]) -> Window:
     """The readings of a device that the parameters ask for."""
-    readings = Reading.objects.filter(device=device).in_window(query.get("start"), query.get("end"))
-    return readings.with_any_of(query["metrics"]) if "metrics" in query else readings
+    return Window(device.device_id, query.get("start"), query.get("end"), query.get("metrics"))
 
 
 def streamed_csv(request: Request, devices: Sequence[Device], query: dict[str, Any]) -> HttpResponseBase:
@@ -76,7 +75,7 @@ def streamed_csv(request: Request, devices: Sequence[Device], query: dict[str, A
         catalogue=Metric.objects.catalogue() if query["headers"] == "labels" else None,
     )
     compressor = Compressor() if accepts_gzip(request.headers.get("Accept-Encoding", "")) else None
-    logs = [in_window(device, query) for device in devices]
+    logs = [window_of(device, query) for device in devices]
     lines = csv_lines(logs, layout, descending=query["order"] == "desc", compressor=compressor)
     response = StreamingHttpResponse(lines, content_type=CSV)
     if compressor:

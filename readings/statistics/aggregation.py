@@ -16,7 +16,8 @@ from django.db import connection, transaction
 from devices.cpu_pool import Pauses
 from devices.models import DeviceState
 from devices.times import rfc3339
-from readings.models import Reading, Rollup
+from readings.log import reader
+from readings.models import Rollup
 from readings.statistics.averages import average
 from readings.statistics.planning import Plan, floor, plan
 from readings.statistics.statement import Question, Statement
@@ -190,8 +191,8 @@ def answered(
 def earliest(state: DeviceState) -> datetime | None:
     """The start of a device's statistics: the time of its oldest reading or, if retention deleted older readings, the
     oldest hour in the rollups. None if the device has no readings."""
-    readings = Reading.objects.filter(device_id=state.device_id).order_by("timestamp")
-    reading = readings.values_list("timestamp", flat=True).first()
+    found = reader.times(reader.Window(state.device_id), limit=1)
+    reading = found[0] if found else None
     if reading is None or state.raw_from is None:
         return reading
     hours = Rollup.objects.filter(device_id=state.device_id, seconds=HOURS.seconds, start__lt=floor(reading, HOURS))

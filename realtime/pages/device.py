@@ -15,8 +15,9 @@ from readings.alarms.delivery.muting import muted_until
 from readings.alarms.documents import time_or_none
 from readings.alarms.evaluation.active_rules import load_rules
 from readings.alarms.models import TagMute
+from readings.log import reader
 from readings.log.entries import reading_document
-from readings.models import Metric, Reading, Rejection
+from readings.models import Metric, Rejection
 from readings.statistics.aggregation import earliest
 from realtime.access.credentials import ALARMS_PERMISSION, WATCH_PERMISSION
 from realtime.pages.accounts import for_accounts_with
@@ -98,7 +99,7 @@ def muted_tags(device: Device, *, now: datetime) -> dict[str, str | None]:
 
 def recent_of(device: Device) -> list[dict[str, Any]]:
     """The readings that are newest by their own time, as in live frames."""
-    newest = Reading.objects.filter(device=device).by_time(descending=True)[:RECENT_SHOWN]
+    newest = reader.page(reader.Window(device.device_id), limit=RECENT_SHOWN, descending=True)
     return [reading_document(reading) | {"timestamp": moment(reading.timestamp)} for reading in newest]
 
 

@@ -76,6 +76,7 @@ def choices() -> Iterator[CheckMessage]:
         ("PORT", 1, 65_535, "telemetry.E008"),
         ("MQTT_PORT", 0, 65_535, "telemetry.E050"),
         ("MQTT_TLS_PORT", 0, 65_535, "telemetry.E051"),
+        ("MQTT_METRICS_PORT", 0, 65_535, "telemetry.E056"),
         ("MAX_BODY_BYTES", 1024, 1 << 30, "telemetry.E009"),
         ("CONNECTIONS_PER_ADDRESS", 0, 1_000_000, "telemetry.E029"),
         ("DEFAULT_REPORT_INTERVAL", 1, 31 * 86_400, "telemetry.E010"),
@@ -90,10 +91,11 @@ def choices() -> Iterator[CheckMessage]:
                 f"Use a number from {low} to {high}.",
                 id=identifier,
             )
-    taken = [port for port in (settings.PORT, settings.MQTT_PORT, settings.MQTT_TLS_PORT) if port]
+    ports = (settings.PORT, settings.MQTT_PORT, settings.MQTT_TLS_PORT, settings.MQTT_METRICS_PORT)
+    taken = [port for port in ports if port]
     if len(set(taken)) < len(taken):
         hint = "Choose different ports; MQTT_PORT=0 switches MQTT off."
-        yield Error("Two of PORT, MQTT_PORT and MQTT_TLS_PORT are the same.", hint, id="telemetry.E052")
+        yield Error("Two of PORT, MQTT_PORT, MQTT_TLS_PORT, MQTT_METRICS_PORT are the same.", hint, id="telemetry.E052")
     if settings.MQTT_TLS_PORT > 0 and not settings.MQTT_TLS_CERT:
         hint = "Set MQTT_TLS_CERT to a certificate in PEM format, and MQTT_TLS_KEY to its key."
         yield Error("MQTT_TLS_PORT is set without MQTT_TLS_CERT.", hint, id="telemetry.E053")

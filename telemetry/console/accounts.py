@@ -5,15 +5,26 @@ With Django's own pages, an account that may change accounts can make itself a s
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.forms import ModelForm
+from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.views.decorators.http import require_safe
 
 from devices.changes import SERVICE_ACCOUNTS
+from devices.console import new_keys
+from devices.console.tokens import LimitField
+from devices.models import AccountTag, Tag
+from telemetry.console.set_password import link_for
 
 
 def beyond(user: Any) -> QuerySet[Permission]:
@@ -59,7 +70,42 @@ GROUPS_HELP = (
     "Its roles: what the account may do. One group is enough to sign in. Viewers look at devices and readings; "
     "Operators also add, change and deactivate devices."
 )
+ROLE_HELP = (
+    "Viewers look at devices and readings; Operators also manage devices and acknowledge alarms; Administrators also "
+    "manage alarm rules, API tokens and accounts."
+)
 STAFF_HELP = "Lets the account sign in without a group. It then may do only what its own permissions name."
+
+LINK_PAGE = "admin:auth_user_link"
+
+
+def limit_names(user: User) -> list[str]:
+    """The names of the tags that limit the account. A superuser is not limited."""
+    if user.is_superuser:
+        return []
+    limits = AccountTag.objects.filter(user=user).order_by("tag__key")
+    return list(limits.values_list("tag__name", flat=True))
+
+
+class NewAccountForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """A new account. Without a role it cannot sign in."""
+
+    role = ModelChoiceField(Group.objects.none(), required=False, help_text=ROLE_HELP)
+    limit_names = LimitField()
+
+    class Meta:
+        model = User
+        fields = ("username", "email")
+        labels = {"username": "Name"}
+
+
+class AccountForm(UserChangeForm):  # type: ignore[type-arg]
+    limit_names = LimitField()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["limit_names"] = ", ".join(limit_names(self.instance))
+
 
 admin.site.unregister([User, Group])
 
@@ -68,10 +114,38 @@ admin.site.unregister([User, Group])
 class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
     """Accounts. An inactive account counts with the permissions that it would have if it were active."""
 
+    form = AccountForm
+    list_display = ("username", "email", "roles", "limits", "is_active", "last_login")
+    list_filter = ("is_active", "groups")
+    actions = ("make_link",)
+    add_fieldsets = ((None, {"fields": ("username", "email", "role", "limit_names")}),)
+    fieldsets = (
+        (None, {"fields": ("username", "email", "groups", "limit_names", "is_active", "password")}),
+        (
+            "More",
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    *("first_name", "last_name", "is_staff", "is_superuser", "user_permissions"),
+                    *("last_login", "date_joined"),
+                ),
+            },
+        ),
+    )
+
+    @admin.display(description="role")
+    def roles(self, user: User) -> str:
+        names = [group.name for group in user.groups.all()] + ["superuser"] * user.is_superuser
+        return ", ".join(names) or ("own permissions" if user.is_staff else "none")
+
+    @admin.display(description="limited to")
+    def limits(self, user: Any) -> str:
+        return ", ".join(limit_names(user)) or "every device"
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """Without the service accounts: to delete one would delete its changes from the list of changes."""
         accounts: QuerySet[User] = super().get_queryset(request)
-        return accounts.exclude(username__in=SERVICE_ACCOUNTS)
+        return accounts.exclude(username__in=SERVICE_ACCOUNTS).prefetch_related("groups")
 
     def within(self, user: Any, obj: Any) -> bool:
         if user.is_superuser:
@@ -79,22 +153,72 @@ class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
         held = beyond(user).filter(Q(user=obj) | Q(group__user=obj))
         return not obj.is_superuser and not held.exists()
 
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Hashes the password before the transaction begins, because on SQLite it blocks all other writers."""
-        if request.method == "POST" and self.has_add_permission(request) and self.has_change_permission(request):
-            form = self.get_form(request)(request.POST)
-            if form.is_valid():
-                usable = form.cleaned_data.get("set_usable_password", True)
-                hashed = make_password(form.cleaned_data["password1"] if usable else None)
-                request.hashed_password = hashed  # type: ignore[attr-defined]
-        return super().add_view(request, form_url, extra_context)
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Of a new account: its name, e-mail, role and limit. It sets its password itself, with a link."""
+        if obj is None:
+            kwargs["form"] = NewAccountForm
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        if obj is None:
+            form.base_fields["role"].queryset = groups_within(request.user).order_by("name")
+        return form
 
-    def save_form(self, request: Any, form: Any, change: bool) -> Any:
-        if change or not hasattr(request, "hashed_password"):
-            return super().save_form(request, form, change)
-        account = ModelForm.save(form, commit=False)  # not the form's own `save`, which hashes again
-        account.password = request.hashed_password
-        return account
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if not change:
+            obj.password = make_password(None)
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if not change and (role := form.cleaned_data["role"]) is not None:
+            form.instance.groups.set([role])
+        if "limit_names" in form.changed_data:
+            tags = Tag.objects.named(form.cleaned_data["limit_names"])
+            AccountTag.objects.filter(user=form.instance).delete()
+            AccountTag.objects.bulk_create([AccountTag(user=form.instance, tag=tag) for tag in tags])
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        # No buttons that skip the next page, because it shows the link.
+        buttons = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, (extra_context or {}) | buttons)
+
+    def response_add(self, request: HttpRequest, obj: User, post_url_continue: str | None = None) -> Any:
+        return self.show_link(request, obj)
+
+    def show_link(self, request: HttpRequest, user: User) -> HttpResponse:
+        """Leads to the page that shows a link to set the password."""
+        with transaction.atomic():
+            pair = (user.get_username(), link_for(user, request))
+            return new_keys.keep(request, [pair], now=timezone.now(), view=LINK_PAGE)
+
+    @admin.action(description="Make a link to set the password", permissions=["change"])
+    def make_link(self, request: HttpRequest, users: QuerySet[User]) -> HttpResponse | None:
+        chosen = list(users[:2])
+        if len(chosen) != 1 or not self.has_change_permission(request, chosen[0]):
+            message = "Choose one account that has no permission beyond yours."
+            self.message_user(request, message, messages.ERROR)
+            return None
+        self.log_change(request, chosen[0], "Made a link to set the password.")
+        return self.show_link(request, chosen[0])
+
+    def get_urls(self) -> list[URLPattern]:
+        shown = path(
+            "link/<slug:page>/", self.admin_site.admin_view(require_safe(self.link_view)), name="auth_user_link"
+        )
+        return [shown, *super().get_urls()]
+
+    def link_view(self, request: HttpRequest, page: str) -> HttpResponse:
+        if not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied
+        kept = new_keys.kept(request, page, now=timezone.now())
+        name, link = kept[0] if kept else ("", "")
+        context = self.admin_site.each_context(request) | {
+            "opts": self.opts,
+            "minutes": new_keys.SHOWN_SECONDS // 60,
+            "title": f"The account {name}" if kept else "No longer shown",
+            "name": name,
+            "link": link,
+        }
+        return TemplateResponse(request, "telemetry/account_link.html", context, status=200 if kept else 410)
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name in ("groups", "is_staff"):

@@ -26,6 +26,7 @@ from devices.models import Device
 from readings.alarms.overview import open_alarms
 from readings.overview import overview
 from telemetry.console.lists import declared
+from telemetry.console.set_password import SetPasswordView
 from telemetry.console.sign_in import SignInForm
 
 CHANGES_LISTED = 8
@@ -138,7 +139,8 @@ class Console(AdminSite):
         object_page = path(
             "r/<path:content_type_id>/<path:object_id>/", self.admin_view(self.view_on_site), name="view_on_site"
         )
-        return [object_page, *super().get_urls()]
+        set_password = path("set-password/<uidb64>/<token>/", SetPasswordView.as_view(), name="set_password")
+        return [object_page, set_password, *super().get_urls()]
 
     def view_on_site(self, request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:
         """Redirects to an object's own page if the account may view the object."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 import ssl
 from collections import deque
@@ -39,6 +40,11 @@ BATCH_MAX = 200
 DRAIN_SECONDS = 10.0
 TOO_LARGE = Refusal("", "too_large", f"A message may have at most {PACKET_BYTES_MAX // 1024} KiB.")
 NAME = "MQTT broker"
+
+
+def words_of(error: OSError) -> str:
+    """What the system says. asyncio's own text repeats the address."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
 
 
 class Pending(msgspec.Struct):
@@ -162,7 +168,7 @@ class Subscriber:
         except ssl.SSLError as error:
             return Ended(f"TLS failed: {error.reason or error}"), False
         except OSError as error:
-            return Ended(f"it cannot be reached: {error.strerror or error}"), False
+            return Ended(f"it cannot be reached: {words_of(error)}"), False
         self.opened = session
         try:
             return await session.closed, session.subscribed

@@ -181,6 +181,12 @@ def test_the_same_client_id_takes_over_and_its_will_does_not_make_it_offline():
         (sized(HELLO) * 2, ADMITTED),  # MQTT-3.1.0-2
         (sized(HELLO) + publish(first=0x34), ADMITTED),  # QoS 2
         (b"\x10\xff\xff\xff\x7f", b""),
+        (sized(HELLO) + b"\x32\xff\xff\xff\x7f\0\1t", ADMITTED),  # a message of 256 MB, by its header alone
+        (sized(HELLO) + publish(topic=b"telemetry/\xff"), ADMITTED),  # MQTT-1.5.3-1
+        (sized(HELLO) + publish(topic=b"telemetry/+/readings"), ADMITTED),  # MQTT-3.3.2-2
+        (sized(HELLO) + b"\x62\2\0\1", ADMITTED),  # MQTT-4.8.0-1
+        (sized(b"\x10\0\0\4MQTT\4\xc2\0\x3c\0\1a\0\2m1\0\3bad") + b"\xc0\0", b"\x20\2\0\4"),  # MQTT-3.1.4-5
+        (sized(HELLO) + b"\xe0\0" + b"\xc0\0", ADMITTED),  # MQTT-3.14.4-1
     ],
 )
 def test_what_is_against_the_protocol_or_the_key_ends_the_connection(packets, answer):
@@ -203,6 +209,36 @@ def test_a_subscriber_hears_why_a_message_was_refused():
             assert await reader.readexactly(6) == b"\x90\4\0\1\0\x80"
             writer.write(publish(b"{", first=0x30))
             assert b'"code":"malformed"' in await reader.readuntil(b"}")
+            writer.close()
+
+    run(scenario)
+
+
+def test_subscriptions_are_answered_in_their_order_and_with_their_identifiers():
+    """MQTT-3.8.4-1, 3.8.4-2, 3.9.3-1; 3.10.4-4 and 3.10.4-5: also for a filter that was not subscribed to."""
+
+    async def scenario():
+        async with listening() as (clients, _):
+            reader, writer = await opened(clients)
+            await reader.readexactly(4)
+            other, own = b"\0\4a/b/\0", b"\0\x0etelemetry/m1/#\0"
+            writer.write(sized(b"\x82\0\0\7" + other + own) + sized(b"\xa2\0\0\x08\0\1x") + b"\xc0\0")
+            assert await reader.readexactly(12) == b"\x90\4\0\7\x80\0" + b"\xb0\2\0\x08" + b"\xd0\0"
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_client_without_an_id_of_mqtt_5_learns_its_id():
+    """5: MQTT-3.1.3-7."""
+
+    async def scenario():
+        async with listening() as (clients, _):
+            hello = b"\x10\0\0\4MQTT\5\xc2\0\x3c\0\0\0\0\2m1\0\4key1"
+            reader, writer = await opened(clients, hello)
+            answer = await reader.readexactly((await reader.readexactly(2))[1])
+            assert answer[:2] == b"\0\0"
+            assert b"\x12\0\x20" in answer
             writer.close()
 
     run(scenario)

@@ -223,8 +223,8 @@ device-mute       GET    200 200 403 403 404 404
 device-mute       PUT    403 200 403 403 404 404
 device-mute       DELETE 403 204 403 403 404 404
 tag-mute          GET    200 200 403 403 404 404
-tag-mute          PUT    403 200 403 403 403 403
-tag-mute          DELETE 403 204 403 403 403 403
+tag-mute          PUT    403 200 403 403 404 404
+tag-mute          DELETE 403 204 403 403 404 404
 realtime-tickets  POST   201 201 403 403 404 404
 """
 SESSIONS_AND_KEYS = 18

@@ -29,6 +29,7 @@ route                       no-  own  admin visi- clos- with- staff mem- root
 index                       302  302  302   302   302   200   200   200  200
 login                       200  200  200   200   200   302   302   302  302
 logout                      302  302  302   302   302   405   405   405  405
+set_password                200  200  200   200   200   200   200   200  200
 password_change             302  302  302   302   302   200   200   200  200
 password_change_done        302  302  302   302   302   200   200   200  200
 jsi18n                      302  302  302   302   302   200   200   200  200
@@ -112,6 +113,7 @@ admin_logentry_history      302  302  302   302   302   403   200   200  200 adm
 admin_logentry_delete       302  302  302   302   302   403   403   403  403 admin.delete_logentry
 auth_user_changelist        302  302  302   302   302   403   200   200  200 auth.view_user
 auth_user_add               302  302  302   302   302   403   403   403  200 auth.add_user
+auth_user_link              302  302  302   302   302   403   410   410  410 auth.add_user+auth.change_user
 auth_user_change            302  302  302   302   302   403   200   200  200 auth.view_user
 auth_user_password_change   302  302  302   302   302   403   200   200  200 auth.change_user
 auth_user_history           302  302  302   302   302   403   200   200  200 auth.view_user+admin.view_logentry
@@ -152,7 +154,9 @@ def url(name, world):
     if name == "view_on_site":
         content_type = ContentType.objects.get_for_model(Device)
         return reverse("admin:view_on_site", args=[content_type.pk, world.mote.pk])
-    if name in ("alarms_channel_secret", "devices_apitoken_token"):
+    if name == "set_password":
+        return reverse("admin:set_password", args=["MQ", "no-token"])
+    if name in ("alarms_channel_secret", "devices_apitoken_token", "auth_user_link"):
         return reverse(f"admin:{name}", args=["nothing-kept"])
     if name in (
         "devices_device_new_keys",

@@ -211,8 +211,8 @@ class TestAccounts:
             assert "readonly" in text(manager, f"{page}/change/")
 
     def test_accounts_within_are_managed_as_before(self, manager):
-        added = {"username": "new", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
-        assert manager.post("/admin/auth/user/add/", added, format="multipart").status_code == 302
+        added = {"username": "new", "email": "new@example.org", "role": "", "limit_names": ""}
+        assert manager.post("/admin/auth/user/add/", added, format="multipart").status_code == 303
         user = User.objects.get(username="new")
         assert self.change(manager, user, is_active=None).status_code == 302
         assert not User.objects.get(pk=user.pk).is_active
@@ -223,8 +223,11 @@ class TestAccounts:
         )
 
     def test_a_new_account_is_given_nothing_by_a_forged_form(self, manager):
-        form = {"username": "new", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
-        forged = {"is_superuser": "on", "groups": [Group.objects.get(name="Operators").pk]}
+        form = {"username": "new", "email": "", "limit_names": ""}
+        beyond = Group.objects.get(name="Operators").pk
+        page = manager.post("/admin/auth/user/add/", form | {"role": beyond}, format="multipart")
+        assert (page.status_code, User.objects.filter(username="new").exists()) == (200, False)
+        forged = {"is_superuser": "on", "groups": [beyond]}
         manager.post("/admin/auth/user/add/", form | forged, format="multipart")
         user = User.objects.get(username="new")
         assert (user.is_superuser, user.groups.count()) == (False, 0)

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, make_password
@@ -13,6 +14,7 @@ from django.db import connection
 from devices.tests.fixtures import new_client
 from telemetry import password_hashing
 from telemetry.configuration.installation import OPERATOR, create_operator
+from telemetry.console.set_password import link_for
 from telemetry.password_hashing import HASHES_AT_ONCE, HASHES_WAITING, BoundedPBKDF2PasswordHasher, TooManyHashes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -162,9 +164,10 @@ def test_the_threads_that_hash_give_way():
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < password_hashing.NICENESS
 
 
-def test_a_new_account_is_hashed_before_its_transaction(monkeypatch):
-    root = new_client()
-    root.force_login(User.objects.create_superuser("root"))
+def test_the_password_of_a_link_is_hashed_outside_of_a_transaction(monkeypatch, rf):
+    user = User.objects.create_user("new", password=None)
+    link = urlsplit(link_for(user, rf.get("/"))).path
+    client = new_client()
     in_transactions = []
     encode = BoundedPBKDF2PasswordHasher.encode
 
@@ -173,14 +176,12 @@ def test_a_new_account_is_hashed_before_its_transaction(monkeypatch):
         return encode(*values)
 
     monkeypatch.setattr(BoundedPBKDF2PasswordHasher, "encode", noted)
-    form = {"username": "new", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
-    unusable = {"username": "other", "usable_password": "false"}
-    for sent in (form, unusable):
-        assert root.post("/admin/auth/user/add/", sent, format="multipart").status_code == 302
+    page = client.get(link)["Location"]
+    form = {"new_password1": PASSWORD, "new_password2": PASSWORD}
+    assert client.post(page, form, format="multipart").status_code == 302
 
     assert in_transactions == [False]
     assert User.objects.get(username="new").check_password(PASSWORD)
-    assert not User.objects.get(username="other").has_usable_password()
 
 
 def test_the_first_account_is_created_however_long_its_hash_takes(monkeypatch):
