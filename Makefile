@@ -11,7 +11,7 @@
 # make bench-pages    measures the fleet page in Chromium, on SQLite and on PostgreSQL with Redis
 # make bench-compare BEFORE=DIR  compares the CPU time of this checkout and another; needs PostgreSQL, redis-server, wrk
 # make recipes        runs the recipes of docs/recipes.md with the software that is installed: docs/CONTRIBUTING.md
-# make screenshots    takes pictures of every page into .cache/screenshots, and the four in docs/
+# make screenshots    takes pictures of every page into .cache/screenshots, and the seven in docs/
 
 VENV := .venv
 PYTHON ?= python3

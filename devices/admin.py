@@ -19,6 +19,7 @@ from devices.api.csv_cells import harmless
 from devices.changes import account
 from devices.console import new_keys
 from devices.console.activation import Activation
+from devices.console.registration import Registration
 from devices.console.rotation import KeyRotation
 from devices.console.tags import ADD_TAGS, DeviceForm, TagFilter, Tagging, chip
 from devices.console.tokens import TokenAdmin
@@ -66,7 +67,7 @@ class DeviceChangeList(ChangeList):
 
 
 @admin.register(Device)
-class DeviceAdmin(KeyRotation, Activation, Tagging):
+class DeviceAdmin(KeyRotation, Activation, Registration, Tagging):
     """Pages to add, find, rotate, deactivate and export devices. Devices cannot be deleted, because their log stays."""
 
     list_display = (
@@ -87,7 +88,7 @@ class DeviceAdmin(KeyRotation, Activation, Tagging):
     list_per_page = 100
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions = ("export", "add_tag", "remove_tag", "rotate", "deactivate", "activate")
+    actions = ("export", "labels", "add_tag", "remove_tag", "rotate", "deactivate", "activate")
     form = DeviceForm
     readonly_fields = ("status", "last_seen", "last_seq", "key_hint", "retiring_key_expires_at", "created_at")
     place = ("tag_names", "location", ("latitude", "longitude"), "notes")

@@ -5,9 +5,11 @@ from devices.api.change_views import ChangeViewSet
 from devices.api.tag_views import TagViewSet
 from devices.api.token_views import TokenViewSet
 from devices.api.views import DeviceViewSet
+from devices.registration.api import DeviceImportViewSet
 
 urlpatterns = [
     path("devices", DeviceViewSet.as_view({"get": "list", "post": "create"}), name="device-list"),
+    path("device-imports", DeviceImportViewSet.as_view({"post": "create"}), name="device-import"),
     path(
         "devices/<device_id:device_id>",
         DeviceViewSet.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),

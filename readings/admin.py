@@ -4,10 +4,12 @@ Pages of readings use no count and no offset, so their cost does not depend on t
 """
 
 from typing import Any
+from uuid import UUID
 
+import msgspec
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -16,8 +18,9 @@ from rest_framework.exceptions import ValidationError
 from devices.admin import DeviceAdmin
 from devices.metrics import shown
 from readings.history.parameters import CursorField
+from readings.log import reader
+from readings.log.entries import StoredReading
 from readings.models import Metric, Reading, Rejection
-from readings.querysets import ReadingQuerySet
 
 BEYOND = "beyond"
 OTHERS_SHOWN = 6  # all of them are on the page of the reading
@@ -44,21 +47,15 @@ class LogChangeList(ChangeList):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Reading]) -> list[str | Combinable]:
         return ["-timestamp", "-seq"] if self.query else ["device_id"]
 
-    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Reading]:
-        readings = super().get_queryset(request, exclude_parameters)
-        assert isinstance(readings, ReadingQuerySet)
-        if not self.query:
-            readings = readings.filter(seq=F("device__state__latest_seq"))
-            return readings.filter(device_id__gt=self.beyond) if self.beyond else readings
-        try:
-            timestamp, seq = CursorField().to_internal_value(self.beyond)
-        except ValidationError:
-            return readings
-        return readings.beyond(timestamp, seq, descending=True)
-
     def get_results(self, request: HttpRequest) -> None:
-        found = list(self.queryset[: self.list_per_page + 1])
-        self.result_list = found[: self.list_per_page]
+        """Reads through the log's reader; Django's own query set is not evaluated."""
+        limit = self.list_per_page + 1
+        if self.query:
+            window = reader.Window(self.query.strip())
+            found = reader.page(window, limit=limit, descending=True, beyond=self.position())
+        else:
+            found = reader.newest_of_each(after=self.beyond, limit=limit)
+        self.result_list = [as_model(reading) for reading in found[: self.list_per_page]]
         self.result_count = len(self.result_list)
         # Equal, so that the search form shows no number of results, because nothing was counted.
         self.full_result_count = self.result_count
@@ -70,6 +67,18 @@ class LogChangeList(ChangeList):
             self.next_page_query = self.get_query_string({BEYOND: position})
         if self.beyond:
             self.first_page_query = self.get_query_string(remove=[BEYOND])
+
+    def position(self) -> reader.Position | None:
+        """The position in the log of a device after which the page starts; None: its newest reading is the first."""
+        try:
+            position: reader.Position = CursorField().to_internal_value(self.beyond)
+        except ValidationError:
+            return None
+        return position
+
+
+def as_model(reading: StoredReading) -> Reading:
+    return Reading(**msgspec.structs.asdict(reading))
 
 
 @admin.register(Reading)
@@ -90,7 +99,15 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Reading], search_term: str
     ) -> tuple[QuerySet[Reading], bool]:
-        return (queryset.filter(device_id=search_term.strip()) if search_term else queryset), False
+        return queryset, False  # LogChangeList searches
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Reading | None:
+        try:
+            reading_id = UUID(object_id)
+        except ValueError:
+            return None
+        found = reader.by_ids([reading_id]).get(reading_id)
+        return None if found is None else as_model(found)
 
     @admin.display(description="measured (UTC)")
     def measured_at(self, reading: Reading) -> str:

@@ -14,7 +14,9 @@ else:
 
 
 class ExtraField(Base):
-    """A JSON object of metrics. It returns the same numbers of the same type from every database.
+    """A JSON object of metrics. It returns the same numbers of the same type in the same order from every database.
+
+    The order is that of the names, because PostgreSQL does not keep the order in which they were stored.
 
     PostgreSQL stores the numbers of a `jsonb` as decimals and writes the double 1e300 with 301 digits, which JSON reads
     as an integer. An integer is stored as one only up to LARGEST_EXACT_INTEGER, so every larger one is a double.
@@ -23,8 +25,15 @@ class ExtraField(Base):
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         if not isinstance(value, str):
             return super().from_db_value(value, expression, connection)
+        if value == "{}":
+            return {}
         decoded = msgspec.json.decode(value)
-        return {name: as_stored(number) for name, number in decoded.items()} if isinstance(decoded, dict) else decoded
+        if not isinstance(decoded, dict):
+            return decoded
+        # Without a call for each double, because a page has thousands.
+        return {
+            name: number if type(number := decoded[name]) is float else as_stored(number) for name in sorted(decoded)
+        }
 
     def deconstruct(self) -> Any:
         """Says that it is a JSONField, because that is how the database stores it."""

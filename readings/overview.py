@@ -17,6 +17,8 @@ from readings.upkeep.rounds import is_late, last_round
 
 RATE_SECONDS = 60
 LISTED = 5
+# Offline devices, so that each of them is one click away; the fleet page has those beyond.
+OFFLINE_LISTED = 200
 TAGS_LISTED = 20
 
 
@@ -28,7 +30,7 @@ class Overview:
     `per_minute`: readings per minute, None until there has been a round of maintenance, and for a limited viewer.
     `storage`: of the whole database, in bytes.
     `clock`: what is wrong with the clock, "" if nothing is (`readings.upkeep.clock`).
-    `gone`: the offline devices that were last heard from most recently, at most LISTED.
+    `gone`: the offline devices, those that were last heard from most recently first, at most OFFLINE_LISTED.
     `tags`: those with the most devices, at most TAGS_LISTED, in the order of their names, with `device_count`.
     `refused`: the latest refused posts, at most LISTED.
     """
@@ -73,7 +75,7 @@ def overview(viewer: Viewer, *, now: datetime) -> Overview:
         maintained=maintained,
         maintenance_is_late=is_late(maintained, now=now),
         clock=description(maintained) if maintained else "",
-        gone=list(offline.of_status(Status.OFFLINE).order_by("-state__last_seen_at", "device_id")[:LISTED]),
+        gone=list(offline.of_status(Status.OFFLINE).order_by("-state__last_seen_at", "device_id")[:OFFLINE_LISTED]),
         tags=sorted(common, key=lambda tag: tag.key),
         refused=list(Rejection.objects.visible_to(viewer).refusals().order_by("-last_at", "-id")[:LISTED]),
     )

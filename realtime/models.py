@@ -3,7 +3,7 @@ from django.db import models
 
 from devices.models import ApiToken, Device
 from realtime.access.credentials import Credential
-from realtime.querysets import TicketManager, ViewQuerySet
+from realtime.querysets import ShareManager, TicketManager, ViewQuerySet
 
 VIEW_NAME_LENGTH = 100
 # A hundred device ids of 64 characters and 35 names of metrics of 63, as parameters.
@@ -54,3 +54,35 @@ class View(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Share(models.Model):
+    """A link that shows one view, read-only, to whoever has it, until it expires or is deleted.
+
+    Only the token's hash is stored, as with keys; `hint` is how the link's token begins. `user` is the account, or
+    `token` the API token, that made the link (both None: the administrator's key). The link shows what its maker may
+    see, and ends when the maker may no longer view readings. Database triggers count a change in `AccessVersion`, so
+    that open sockets are checked.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    view = models.ForeignKey(View, on_delete=models.CASCADE, related_name="+")
+    token_hash = models.CharField(max_length=64, unique=True)
+    hint = models.CharField(max_length=8)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
+    token = models.ForeignKey(ApiToken, null=True, on_delete=models.CASCADE, related_name="+")
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    objects = ShareManager()
+
+    class Meta:
+        default_permissions = ("view", "add", "delete")
+
+    def __str__(self) -> str:
+        return f"{self.view} ({self.hint}…)"
+
+    @property
+    def credential(self) -> Credential:
+        return Credential(share_hash=self.token_hash)

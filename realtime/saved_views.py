@@ -1,6 +1,6 @@
 """The endpoints of views: what the page `/explore/` shows, saved under a name."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from django.db import IntegrityError, transaction
@@ -18,19 +18,22 @@ from devices.access.permissions import CallerPermission
 from devices.api.openapi import DATE_TIME, JSON, STRING, array, record
 from devices.api.serializers import StrictCharField, StrictSerializer
 from devices.changes import author, log_added, log_deleted
+from devices.database.turns import Turn, one_at_a_time
 from devices.metrics import is_metric_name
-from devices.models import Device
+from devices.models import Device, Tag
 from devices.querysets import Viewer, sees_every_device
+from devices.tags import INVALID, TAGS_IN_FILTER_MAX, distinct, is_tag_name
 from devices.times import rfc3339
 from devices.validators import is_device_id
 from readings.catalogue.serializers import SINGLE_LINE
+from readings.history.parameters import DEVICES_MAX
 from readings.models import validate_single_line
-from realtime.models import QUERY_LENGTH, VIEW_NAME_LENGTH, View
+from realtime.models import QUERY_LENGTH, VIEW_NAME_LENGTH, Share, View
 
 VIEW_VIEWS, ADD_VIEWS, DELETE_VIEWS = "realtime.view_view", "realtime.add_view", "realtime.delete_view"
 # The list is one page, and part of the page `/explore/`.
 VIEWS_MAX = 500
-PARAMETERS = ("device_id", "metrics", "range", "start", "end")
+PARAMETERS = ("device_id", "tag", "metrics", "range", "start", "end")
 
 VIEW = record(
     {
@@ -61,14 +64,47 @@ def view_document(view: View) -> dict[str, Any]:
     }
 
 
+class Named(NamedTuple):
+    """What the query string of a view names: ids of devices, and keys and names of tags."""
+
+    devices: set[str]
+    tags: dict[str, str]
+
+
+def named_by(query: str) -> Named:
+    found = parse_qs(query)
+    return Named(set(found.get("device_id", ())), distinct(found.get("tag", ())))
+
+
 def visible_views(viewer: Viewer) -> list[View]:
-    """The views by name; of a limited viewer those that name only devices that it may see."""
-    views = list(View.objects.by_name())
+    """The views by name; of a limited viewer those that name only devices and tags that it may see."""
+    return seen_by(viewer, list(View.objects.by_name()))
+
+
+def sees_view(viewer: Viewer, view: View) -> bool:
+    return bool(seen_by(viewer, [view]))
+
+
+def seen_by(viewer: Viewer, views: list[View]) -> list[View]:
     if sees_every_device(viewer):
         return views
-    named = {view.pk: set(parse_qs(view.query).get("device_id", ())) for view in views}
-    visible = set(Device.objects.visible_to(viewer).values_list("device_id", flat=True))
-    return [view for view in views if named[view.pk] <= visible]
+    devices = set(Device.objects.visible_to(viewer).values_list("device_id", flat=True))
+    tags = set(Tag.objects.visible_to(viewer).values_list("key", flat=True))
+    named = {view.pk: named_by(view.query) for view in views}
+    return [view for view in views if named[view.pk].devices <= devices and named[view.pk].tags.keys() <= tags]
+
+
+def check_visible(viewer: Viewer, query: str) -> None:
+    """Raises ValidationError if a limited viewer names a device or a tag that it may not see."""
+    if sees_every_device(viewer):
+        return
+    named = named_by(query)
+    seen = Device.objects.visible_to(viewer).filter(device_id__in=named.devices)
+    if unknown := sorted(named.devices.difference(seen.values_list("device_id", flat=True))):
+        raise ValidationError({"query": ErrorDetail(f"There is no device {unknown[0]}.", code="unknown_device")})
+    tags = set(Tag.objects.visible_to(viewer).filter(key__in=list(named.tags)).values_list("key", flat=True))
+    if missing := [name for key, name in named.tags.items() if key not in tags]:
+        raise ValidationError({"query": ErrorDetail(f"There is no tag {missing[0]!r}.", code="unknown_tag")})
 
 
 @extend_schema_field({"type": "string", "minLength": 1, "maxLength": VIEW_NAME_LENGTH, "pattern": SINGLE_LINE})
@@ -91,10 +127,19 @@ class QueryField(StrictCharField):
                 raise serializers.ValidationError(detail, code="unknown_parameter")
             if name == "device_id" and not is_device_id(value):
                 raise serializers.ValidationError(f"{value[:80]!r} is not a device id.", code="invalid_device_id")
+            if name == "tag" and not is_tag_name(value):
+                raise serializers.ValidationError(f"{value[:80]!r} is not a tag. {INVALID}", code="invalid_tag")
             if name == "metrics" and not all(map(is_metric_name, value.split(","))):
                 raise serializers.ValidationError(f"{value[:80]!r} are not metrics.", code="invalid_name")
-        if not any(name == "device_id" for name, _ in pairs):
-            raise serializers.ValidationError("The view has no device.", code="no_devices")
+        devices, tags = (len({value for name, value in pairs if name == kind}) for kind in ("device_id", "tag"))
+        if not devices and not tags:
+            raise serializers.ValidationError("The view has no device and no tag.", code="no_devices")
+        if devices > DEVICES_MAX:
+            detail = f"The view has {devices} devices; the maximum is {DEVICES_MAX}."
+            raise serializers.ValidationError(detail, code="too_many_devices")
+        if tags > TAGS_IN_FILTER_MAX:
+            detail = f"The view has {tags} tags; the maximum is {TAGS_IN_FILTER_MAX}."
+            raise serializers.ValidationError(detail, code="too_many_tags")
         return urlencode(pairs)
 
 
@@ -132,19 +177,14 @@ class ViewViewSet(GenericViewSet[View]):
         given = NewViewSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         caller = caller_of(request)
-        if not sees_every_device(caller):
-            named = set(parse_qs(given.validated_data["query"])["device_id"])
-            visible = Device.objects.visible_to(caller).filter(device_id__in=named)
-            if unknown := sorted(named.difference(visible.values_list("device_id", flat=True))):
-                raise ValidationError(
-                    {"query": ErrorDetail(f"There is no device {unknown[0]}.", code="unknown_device")}
-                )
-        if View.objects.count() >= VIEWS_MAX:
-            detail = f"There may be {VIEWS_MAX} views."
-            raise ValidationError({"": ErrorDetail(detail, code="too_many_views")})
+        check_visible(caller, given.validated_data["query"])
         by = author(caller)
         try:
             with transaction.atomic():
+                one_at_a_time(Turn.VIEWS)  # otherwise concurrent requests could pass the maximum together
+                if View.objects.count() >= VIEWS_MAX:
+                    detail = f"There may be {VIEWS_MAX} views."
+                    raise ValidationError({"": ErrorDetail(detail, code="too_many_views")})
                 view = View.objects.create(**given.validated_data, created_by=by.name, created_at=timezone.now())
                 log_added([view], by=by)
         except IntegrityError as error:
@@ -155,11 +195,18 @@ class ViewViewSet(GenericViewSet[View]):
 
     @extend_schema(operation_id="view_delete", summary="Delete a view", parameters=[VIEW_ID], responses={204: None})
     def destroy(self, request: Request, view_id: int) -> Response:
-        """Deletes the view; links with its query keep working."""
-        view = self.get_object()
-        if view not in visible_views(caller_of(request)):
-            raise NotFound
+        """Deletes the view and ends its share links; the address of `/explore/` with its query keeps working."""
         with transaction.atomic():
-            log_deleted([view], by=author(caller_of(request)))
+            view = self.locked(view_id)
+            if not sees_view(caller_of(request), view):
+                raise NotFound
+            log_deleted([*Share.objects.filter(view=view).by_age(), view], by=author(caller_of(request)))
             view.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def locked(self, view_id: int) -> View:
+        """The view, locked until the transaction ends, so that two requests do not delete it. Raises NotFound."""
+        try:
+            return View.objects.select_for_update().get(pk=view_id)
+        except View.DoesNotExist as error:
+            raise NotFound from error

@@ -51,6 +51,13 @@ MQTT_PORT: int = env.number("MQTT_PORT", default=1883)
 MQTT_TLS_PORT: int = env.number("MQTT_TLS_PORT", default=0)
 MQTT_TLS_CERT: str = env.str("MQTT_TLS_CERT", default="")
 MQTT_TLS_KEY: str = env.str("MQTT_TLS_KEY", default="")
+# Port of `manage.py mqtt` for /metrics and /health/live; 0: none.
+MQTT_METRICS_PORT: int = env.number("MQTT_METRICS_PORT", default=0)
+# A broker to subscribe to (readings.doors.mqtt.subscriber): mqtt://user:password@host:1883; empty: none.
+MQTT_BROKER_URL: str = env.str("MQTT_BROKER_URL", default="")
+MQTT_BROKER_TOPICS: list[str] = [
+    topic.strip() for topic in env.list("MQTT_BROKER_TOPICS", default=["telemetry/#", "tele/#"])
+]
 # The tags of InfluxDB lines that name the device, for gateways; of those that a line has, the first here counts.
 INFLUX_DEVICE_TAGS: list[str] = [
     name.strip() for name in env.list("INFLUX_DEVICE_TAGS", default=["device", "device_id", "host", "entity_id"])

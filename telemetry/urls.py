@@ -4,7 +4,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
 
-from realtime.pages.explore import explore_page
+from realtime.pages.explore import explore_devices, explore_page
 from realtime.pages.guide import guide_page
 from telemetry import health
 from telemetry.middleware import problems
@@ -30,6 +30,8 @@ urlpatterns = [
     path("live/", include("realtime.urls")),
     path("alarms/", include("realtime.alarm_urls")),
     path("explore/", explore_page, name="explore"),
+    path("explore/-/devices", explore_devices, name="explore-devices"),
+    path("share/", include("realtime.sharing.urls")),
     path("guide", guide_page, name="guide"),
     path("guide/<slug:page>", guide_page, name="guide"),
     path("admin/", admin.site.urls),

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 from rich.console import Console
 
 from benchmarks.contenders.served import FLEET_KEY, SEED, create_database, drop_database, python
@@ -38,6 +39,7 @@ PROBE_SECONDS = 2.0
 OPEN_PROBES = 6
 ROUNDS = 3
 CONNECTIONS = 4
+SETTLE_SECONDS = 3.0
 ENVIRONMENT = {
     "ENV_FILE": os.devnull,
     "SECRET_KEY": "secret-key-of-the-benchmark-0123456789-0123456789",
@@ -123,13 +125,42 @@ def latencies(receiver: Receiver, seconds: float) -> list[float]:
     return sorted(found)
 
 
-def cpu_seconds(server: Server) -> float:
-    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+def cpu_seconds(pid: int) -> float:
+    """The CPU time of a process until now; 0 if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def ingest(server: Server, seconds: float) -> tuple[float, float]:
-    """Readings per second, and microseconds of the server's CPU per reading, at full speed."""
+class Used:
+    """The CPU time of the server and of its connections' processes in PostgreSQL, from `begin` on."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server.process.pid
+        self.before: dict[int, float] = {}
+
+    def begin(self) -> None:
+        self.before = {pid: cpu_seconds(pid) for pid in [self.server, *backends()]}
+
+    def seconds(self) -> tuple[float, float]:
+        """Of the server, and of PostgreSQL."""
+        used = {pid: cpu_seconds(pid) - self.before.get(pid, 0.0) for pid in [self.server, *backends()]}
+        return used.pop(self.server), sum(used.values())
+
+
+def backends() -> list[int]:
+    with psycopg.connect("host=127.0.0.1 user=postgres dbname=postgres", autocommit=True) as connection:
+        rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", [DATABASE]).fetchall()
+    return [pid for (pid,) in rows]
+
+
+def ingest(server: Server, seconds: float) -> tuple[float, float, float]:
+    """Readings per second at full speed, and microseconds of CPU per reading: of the server, and of PostgreSQL.
+
+    Includes what the evaluation does in the SETTLE_SECONDS afterwards, because it may lag behind.
+    """
     numbers = itertools.count()
     bodies = [json.dumps(readings(numbers, 1_000)).encode() for _ in range(DEVICES // 1_000)]
     stop = time.monotonic() + seconds
@@ -147,7 +178,9 @@ def ingest(server: Server, seconds: float) -> tuple[float, float]:
                 answer.raise_for_status()
                 counts[index] += 1
 
-    before, started = cpu_seconds(server), time.monotonic()
+    used = Used(server)
+    used.begin()
+    started = time.monotonic()
     threads = [threading.Thread(target=post, args=[index]) for index in range(CONNECTIONS)]
     for thread in threads:
         thread.start()
@@ -156,23 +189,30 @@ def ingest(server: Server, seconds: float) -> tuple[float, float]:
     if any(refused):
         console.print(f"[red]{sum(refused)} batches were refused with 503[/red]")
     total, took = sum(counts) * 1_000, time.monotonic() - started
-    return total / took, (cpu_seconds(server) - before) / total * 1e6
+    time.sleep(SETTLE_SECONDS)
+    of_server, of_postgresql = used.seconds()
+    return total / took, of_server / total * 1e6, of_postgresql / total * 1e6
 
 
 def compare(server: Server, identifiers: list[int], admin: httpx.Client, *, rounds: int, seconds: float) -> None:
     """Ingest with and without active rules, alternating."""
-    figures: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    figures: dict[bool, list[tuple[float, float, float]]] = {True: [], False: []}
     for active in [True, False] * rounds:
         for identifier in identifiers:
             admin.patch(f"/api/v1/alarm-rules/{identifier}", json={"is_active": active}).raise_for_status()
         time.sleep(3)
         figures[active].append(ingest(server, seconds))
-    (with_rate, with_cpu), (rate, cpu) = (
-        [statistics.median(column) for column in zip(*figures[active], strict=True)] for active in (True, False)
-    )
-    console.print(f"ingest with {len(identifiers)} rules: {with_rate:,.0f} readings/s, {with_cpu:.1f} µs of CPU each")
-    console.print(f"ingest without rules: {rate:,.0f} readings/s, {cpu:.1f} µs of CPU each")
-    console.print(f"ratio of the speeds: {with_rate / rate:.2f}")
+    medians = {
+        active: [statistics.median(column) for column in zip(*figures[active], strict=True)] for active in figures
+    }
+    for active, name in ((True, f"with {len(identifiers)} rules"), (False, "without rules")):
+        rate, of_server, of_postgresql = medians[active]
+        console.print(
+            f"ingest {name}: {rate:,.0f} readings/s; CPU of each: {of_server + of_postgresql:.1f} µs "
+            f"(server {of_server:.1f}, PostgreSQL {of_postgresql:.1f})"
+        )
+    speed, cpu = medians[True][0] / medians[False][0], sum(medians[True][1:]) / sum(medians[False][1:])
+    console.print(f"with rules against without: speed {speed:.2f}, CPU {cpu:.2f}")
 
 
 def main() -> None:

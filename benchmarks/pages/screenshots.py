@@ -1,6 +1,6 @@
 """`make screenshots`: pictures of every page, wide and narrow, light and dark, in .cache/screenshots/.
 
-It also takes the six pictures of the README and docs/.
+It also takes the seven pictures of the README and docs/.
 """
 
 import argparse
@@ -71,6 +71,8 @@ def choose_rotation(page: Page) -> None:
 
 
 DEVICE = f"/live/{device_id(0)}/"
+COMPARED = "&".join(f"device_id={device_id(number)}" for number in range(3))
+COMPARE = f"/explore/?{COMPARED}&metrics=temperature,humidity&range=30d"
 EMPTY = [
     Shot("empty-overview", "/admin/"),
     Shot("empty-fleet", "/live/"),
@@ -91,6 +93,10 @@ FULL = [
     Shot("device-30d", f"{DEVICE}?range=30d"),
     Shot("device-1y", f"{DEVICE}?range=1y"),
     Shot("device-arduino", DEVICE, tab("Arduino")),
+    Shot("compare", COMPARE),
+    Shot("compare-csv", COMPARE, lambda page: page.click("#downloads summary"), whole=False),
+    Shot("fleet-signal", "/live/?sort=rssi&order=asc", whole=False),
+    Shot("add-several", "/admin/devices/device/add-several/"),
     Shot("alarms", "/alarms/", whole=False),
     Shot("alarms-acknowledge", "/alarms/", acknowledge, whole=False),
     Shot("alarm-rules", "/alarms/rules/"),
@@ -115,6 +121,7 @@ BEST: dict[str, tuple[Shot, Any]] = {
     "fleet": (Shot("fleet", "/live/"), "light"),
     "device": (Shot("device", f"{DEVICE}?range=24h"), "light"),
     "device-dark": (Shot("device", f"{DEVICE}?range=30d"), "dark"),
+    "compare": (Shot("compare", COMPARE), "light"),
     "alarms": (Shot("alarms", "/alarms/"), "light"),
     "alarm-preview": (Shot("preview", "/alarms/rules/new", preview), "light"),
     "first-minute": (Shot("key", "/admin/devices/device/add/", arrive), "light"),
@@ -179,7 +186,7 @@ def best(browser: Browser, url: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages.screenshots")
-    parser.add_argument("--best", action="store_true", help="take only the six pictures in docs/")
+    parser.add_argument("--best", action="store_true", help="take only the seven pictures in docs/")
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     full = ["--devices=36", "--year"]

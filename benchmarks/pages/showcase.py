@@ -40,6 +40,8 @@ REPORT_SECONDS = 60
 DAY_STEP = timedelta(minutes=5)
 YEAR_STEP = timedelta(minutes=20)
 STORED_AT_ONCE = 5000
+# With --year: the histories of the first devices.
+LENGTHS = (timedelta(days=365), timedelta(days=31), timedelta(days=31))
 
 
 def device_id(number: int) -> str:
@@ -65,13 +67,16 @@ def measured(number: int, at: datetime, *, noise: random.Random) -> NewReading:
 
 
 def history(devices: int, *, now: datetime, year: bool) -> Iterator[NewReading]:
-    """Readings of the last 25 hours for each device, with some outages; with `year`, a year for the first device."""
+    """Readings of the last 25 hours for each device, with some outages.
+
+    With `year`, a year for the first device and a month for the two after it.
+    """
     noise = random.Random(7)
     for number in range(devices):
         # The last two devices have never reported.
         if devices >= 20 and number >= devices - 2:
             continue
-        at = now - (timedelta(days=365) if year and number == 0 else timedelta(hours=25))
+        at = now - (LENGTHS[number] if year and number < len(LENGTHS) else timedelta(hours=25))
         outage = now - timedelta(hours=noise.uniform(2, 20))
         while at < now - timedelta(seconds=5):
             if not (number % 4 == 0 and timedelta() < at - outage < timedelta(minutes=70)):
@@ -137,7 +142,7 @@ def refusals(now: datetime) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages.showcase")
     parser.add_argument("--devices", type=int, default=36)
-    parser.add_argument("--year", action="store_true", help="add a year of history for the first device")
+    parser.add_argument("--year", action="store_true", help="add a year for the first device, a month for two more")
     options = parser.parse_args()
     fill(options.devices, year=options.year)
     connection.close()

@@ -2,6 +2,7 @@
 
 python -m benchmarks.queries            about 40 minutes
 python -m benchmarks.queries --quick    the smaller table only, for a first look; writes no document
+python -m benchmarks.queries --compare  the comparisons of devices only, two minutes; writes no document
 """
 
 import argparse
@@ -16,8 +17,8 @@ from rich.console import Console
 from benchmarks.contenders.served import drop_database
 from benchmarks.measuring import report
 from benchmarks.queries import upkeep
-from benchmarks.queries.questions import QUESTIONS, SAMPLES, Timing, influxdb, influxql, plain_sql, product
-from benchmarks.queries.table import DATABASE, LARGE, SMALL, Scale, build
+from benchmarks.queries.questions import QUESTIONS, SAMPLES, Timing, comparisons, influxdb, influxql, plain_sql, product
+from benchmarks.queries.table import COMPARED, DATABASE, LARGE, SMALL, Scale, build
 
 console = Console()
 
@@ -137,11 +138,17 @@ def table_of(measured: Round) -> str:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true", help="measure the smaller table only and write no document")
+    arguments.add_argument("--compare", action="store_true", help="measure only comparisons; write no document")
     arguments.add_argument("--keep", action="store_true", help=f"keep the database {DATABASE}")
     options = arguments.parse_args()
     # The last whole hour: windows end in the past, so that the answers do not depend on the current time.
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     try:
+        if options.compare:
+            build(COMPARED, end)
+            for name, timing in comparisons(end).items():
+                console.print(f"{name:32} p50 {timing.p50:6.1f}  p95 {timing.p95:6.1f} ms")
+            return
         small = measure(SMALL, end)
         if options.quick:
             return

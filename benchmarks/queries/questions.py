@@ -134,16 +134,28 @@ def product(end: datetime) -> dict[str, Timing]:
                 return get(f"/{question.device}/aggregate", start=start.isoformat(), end=until.isoformat(), **bucket)
 
             found[question.name] = timed(ask, SAMPLES)
-        for comparison in COMPARISONS:
+        found |= compared(client, server.url, windows)
+    return found
 
-            def compare(comparison: Comparison = comparison) -> object:
-                start, until = windows.of(comparison.seconds)
-                names: dict[str, Any] = {"device_id": comparison.devices, "metrics": "temperature", "bucket": "auto"}
-                response = client.get(f"{server.url}/api/v1/aggregate", params=names | window_of(start, until))
-                assert response.status_code == 200, response.text
-                return response
 
-            found[comparison.name] = timed(compare, SAMPLES)
+def comparisons(end: datetime) -> dict[str, Timing]:
+    """Times of the comparisons alone."""
+    with serve() as server, httpx.Client(headers={"X-API-Key": ADMIN_KEY}, timeout=120) as client:
+        return compared(client, server.url, Windows(end))
+
+
+def compared(client: httpx.Client, url: str, windows: Windows) -> dict[str, Timing]:
+    found: dict[str, Timing] = {}
+    for comparison in COMPARISONS:
+
+        def compare(comparison: Comparison = comparison) -> object:
+            start, until = windows.of(comparison.seconds)
+            names: dict[str, Any] = {"device_id": comparison.devices, "metrics": "temperature", "bucket": "auto"}
+            response = client.get(f"{url}/api/v1/aggregate", params=names | window_of(start, until))
+            assert response.status_code == 200, response.text
+            return response
+
+        found[comparison.name] = timed(compare, SAMPLES)
     return found
 
 

@@ -46,6 +46,8 @@ class Scale(NamedTuple):
 
 
 SMALL = Scale("1 million", (Log("fast", 1, 1, 4), Log("minutely", 1, 60, 365), Log("slow", 100, 300, 5)))
+# What a comparison reads: the other logs of the large table are behind an index that begins with the device.
+COMPARED = Scale("1 million of 100 devices", (Log("slow", 100, 300, 35),))
 LARGE = Scale("20 million", (Log("fast", 1, 1, 60), Log("minutely", 10, 60, 365), Log("slow", 950, 300, 35)))
 
 

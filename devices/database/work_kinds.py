@@ -14,7 +14,7 @@ from django.db import OperationalError
 
 class Work(StrEnum):
     """INGEST: keys, group commit, refused posts, health, heartbeats. LIVE: sockets. UPKEEP: maintenance, the evaluation
-    of alarms, the delivery of messages, and commands.
+    of alarms, the delivery of messages, the lock of the MQTT subscriber, and commands.
 
     MIGRATION: schema changes, which can take long on a large table. QUESTION: everything else, mostly queries.
     """
@@ -46,7 +46,7 @@ IDLE_IN_TRANSACTION_SECONDS = {
 # Maximum time to take a connection from the pool, and to open one, in seconds.
 CONNECT_SECONDS = 4
 # Maximum number of connections of one process.
-POOL_SIZES = {Work.INGEST: 6, Work.LIVE: 4, Work.QUESTION: 12, Work.UPKEEP: 3, Work.MIGRATION: 1}
+POOL_SIZES = {Work.INGEST: 6, Work.LIVE: 4, Work.QUESTION: 12, Work.UPKEEP: 4, Work.MIGRATION: 1}
 
 current_work: ContextVar[Work] = ContextVar("current_work", default=Work.QUESTION)
 

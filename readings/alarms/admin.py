@@ -1,4 +1,4 @@
-"""The console's pages: read-only lists of alarms and rules, which the API changes, channels, and the outbox."""
+"""The console's pages: read-only lists of alarms and rules, which the API changes, mutes, channels, and the outbox."""
 
 from typing import Any
 
@@ -6,9 +6,10 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from readings.alarms.console.channels import ChannelAdmin
+from readings.alarms.console.mutes import DeviceMuteAdmin, TagMuteAdmin
 from readings.alarms.console.outbox import DeliveryAdmin
-from readings.alarms.models import Alarm, Channel, Delivery, Rule
-from readings.alarms.scopes import tags_of
+from readings.alarms.models import Alarm, Channel, Delivery, DeviceMute, Rule, TagMute
+from readings.alarms.rules.scopes import tags_of
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -29,6 +30,8 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
 
 admin.site.register(Channel, ChannelAdmin)
 admin.site.register(Delivery, DeliveryAdmin)
+admin.site.register(DeviceMute, DeviceMuteAdmin)
+admin.site.register(TagMute, TagMuteAdmin)
 
 
 @admin.register(Alarm)

@@ -7,7 +7,7 @@ class AlarmsConfig(AppConfig):
 
     def ready(self) -> None:
         from devices.tagging import also_retags, also_uses_tags
-        from readings.alarms.retagging import follow_tags, rules_naming
+        from readings.alarms.rules.retagging import follow_tags, rules_naming
         from readings.alarms.upkeep.erasure import forget
         from readings.upkeep.erasure import also_erases
 

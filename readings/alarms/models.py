@@ -15,6 +15,7 @@ from readings.alarms.outbox_models import (
     MessageAlarm,
     MessageType,
     RuleChannel,
+    TagMute,
 )
 from readings.alarms.querysets import AlarmQuerySet, RuleQuerySet
 from readings.log.ids import uuid7
@@ -40,6 +41,7 @@ __all__ = [
     "RuleSet",
     "RuleTag",
     "Severity",
+    "TagMute",
 ]
 
 NAME_LENGTH = 100
@@ -71,7 +73,7 @@ class Reason(models.TextChoices):
 
 
 class Rule(models.Model):
-    """A rule, with the fields that people edit. Written only by `readings.alarms.rules`.
+    """A rule, with the fields that people edit. Written only by `readings.alarms.rules.changing`.
 
     The parameters that its kind does not have are null (`readings.alarms.parameters`); times are in seconds. `repeat`:
     after how many seconds an open alarm is sent again until somebody acknowledges it; null: never. Until `muted_until`,
@@ -120,7 +122,7 @@ class RuleDevice(models.Model):
     """A device that a rule applies to: it names the device, or the device has all of its tags.
 
     Rules with `for_all_devices` have none. `since`: when the device got the last of the tags; null: since the rule is
-    as it is. Kept in step with the tags of devices by `readings.alarms.retagging`.
+    as it is. Kept in step with the tags of devices by `readings.alarms.rules.retagging`.
     """
 
     pk = models.CompositePrimaryKey("rule_id", "device_id")

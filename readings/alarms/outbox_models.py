@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from devices.models import Device
+from devices.models import Device, Tag
 from readings.log.ids import uuid7
 
 CHANNEL_NAME_LENGTH = 100
@@ -68,9 +68,24 @@ class DeviceMute(models.Model):
 
     class Meta:
         default_permissions = ()
+        verbose_name, verbose_name_plural = "muted device", "muted devices"
 
     def __str__(self) -> str:
         return f"{self.device_id} until {self.until}"
+
+
+class TagMute(models.Model):
+    """Until then, alarms about the devices that have the tag are recorded and nothing is sent."""
+
+    tag = models.OneToOneField(Tag, primary_key=True, on_delete=models.CASCADE, related_name="+")
+    until = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        verbose_name, verbose_name_plural = "muted tag", "muted tags"
+
+    def __str__(self) -> str:
+        return f"{self.tag_id} until {self.until}"
 
 
 class MessageType(models.TextChoices):

@@ -9,7 +9,6 @@ import msgspec
 from django.conf import settings
 
 from devices.cpu_pool import Pauses
-from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.status import OFFLINE_AFTER_INTERVALS
 from devices.times import rfc3339
@@ -20,7 +19,8 @@ from readings.alarms.documents import time_or_none
 from readings.alarms.evaluation.judging import judge
 from readings.alarms.evaluation.samples import Series
 from readings.alarms.parameters import Condition
-from readings.models import Reading
+from readings.log import reader
+from readings.log.reader import Window
 
 # Bounds of one preview. Beyond them it is truncated.
 PREVIEW_SECONDS = 5.0
@@ -148,30 +148,22 @@ def alarms_of(
 
 def samples_of(device: Device, metric: str, *, start: datetime, end: datetime, budget: Budget) -> list[Sample]:
     """The values of the metric in the window, in the order of the log."""
-    column = metric if metric in COLUMNS else f"extra__{metric}"
-    readings = Reading.objects.filter(device=device).in_window(start, end).filter(**{f"{column}__isnull": False})
-    rows: list[tuple[int, datetime, Any]] = list(
-        readings.order_by("timestamp", "seq").values_list("seq", "timestamp", column)[: budget.readings + 1]
-    )
-    budget.readings -= len(rows)
+    window = Window(device.device_id, start, end)
+    found = reader.values(window, metric, limit=budget.readings + 1)
+    budget.readings -= len(found)
     series = Series([metric], {})
-    for seq, at, value in sorted(rows):
-        series.add(seq, at, metric, float(value))
+    for seq, at, value in sorted(found):
+        series.add(seq, at, metric, value)
     return [value.sample for value in series.values[metric]]
 
 
 def silences(condition: Silence, device: Device, *, start: datetime, end: datetime, budget: Budget) -> list[Event]:
     interval = device.report_interval or settings.DEFAULT_REPORT_INTERVAL
     allowed = interval * OFFLINE_AFTER_INTERVALS if condition.seconds is None else condition.seconds
-    readings = Reading.objects.filter(device=device)
-    if condition.metric is not None:
-        column = condition.metric if condition.metric in COLUMNS else f"extra__{condition.metric}"
-        readings = readings.filter(**{f"{column}__isnull": False})
-    times = readings.in_window(start, end).order_by("timestamp", "seq").values_list("timestamp", flat=True)
-    heard_at = (
-        readings.in_window(None, start).order_by("-timestamp", "-seq").values_list("timestamp", flat=True).first()
-    )
-    received = list(times[: budget.readings + 1])
+    metrics = None if condition.metric is None else [condition.metric]
+    before = reader.times(Window(device.device_id, None, start, metrics), limit=1, descending=True)
+    heard_at = before[0] if before else None
+    received = reader.times(Window(device.device_id, start, end, metrics), limit=budget.readings + 1)
     budget.readings -= len(received)
     state, events = Silent(), list[Event]()
     # Until just before each receipt: a device that is heard from as the time ends was not silent for too long.

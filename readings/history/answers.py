@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from datetime import datetime, tzinfo
 from functools import partial
 from typing import Any
 
@@ -19,8 +20,8 @@ from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.times import rfc3339
 from readings.history.csv_export import Layout, csv_lines, local_time
-from readings.models import Metric, Reading
-from readings.querysets import ReadingQuerySet
+from readings.log.reader import Window
+from readings.models import Metric
 from readings.statistics.aggregation import (
     LARGE_ANSWER_VALUES,
     Answer,
@@ -52,10 +53,9 @@ def json_response(encoded: bytes) -> HttpResponse:
     return HttpResponse(encoded, content_type=JSONRenderer.media_type)
 
 
-def in_window(device: Device, query: dict[str, Any]) -> ReadingQuerySet:
+def window_of(device: Device, query: dict[str, Any]) -> Window:
     """The readings of a device that the parameters ask for."""
-    readings = Reading.objects.filter(device=device).in_window(query.get("start"), query.get("end"))
-    return readings.with_any_of(query["metrics"]) if "metrics" in query else readings
+    return Window(device.device_id, query.get("start"), query.get("end"), query.get("metrics"))
 
 
 def streamed_csv(request: Request, devices: Sequence[Device], query: dict[str, Any]) -> HttpResponseBase:
@@ -75,7 +75,7 @@ def streamed_csv(request: Request, devices: Sequence[Device], query: dict[str, A
         catalogue=Metric.objects.catalogue() if query["headers"] == "labels" else None,
     )
     compressor = Compressor() if accepts_gzip(request.headers.get("Accept-Encoding", "")) else None
-    logs = [in_window(device, query) for device in devices]
+    logs = [window_of(device, query) for device in devices]
     lines = csv_lines(logs, layout, descending=query["order"] == "desc", compressor=compressor)
     response = StreamingHttpResponse(lines, content_type=CSV)
     if compressor:
@@ -91,12 +91,17 @@ def metrics_of(devices: Iterable[Device]) -> list[str]:
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A query of statistics of devices. `metrics`: how many the answer may have, of all devices together."""
+    """A query of statistics of devices.
+
+    `metrics`: how many the answer may have, of all devices together. `local`: the time zone of the times in CSV; None:
+    they are in UTC, as in JSON.
+    """
 
     question: Question
     states: Sequence[DeviceState]
     metrics: int
     fill: bool
+    local: tzinfo | None = None
 
     def answered(self, render: Callable[[dict[str, Answer], bool], HttpResponseBase]) -> HttpResponseBase:
         """`render` makes the response of the answers by device id; its second argument says whether they are large.
@@ -131,7 +136,7 @@ class Asked(msgspec.Struct, frozen=True):
         encoded = bytearray(STATISTICS_HEADER.encode())
         for state in self.states:
             for bucket in self.buckets(answers[state.device_id]):
-                encoded += csv_of(state.device_id, bucket).encode()
+                encoded += csv_of(state.device_id, bucket, self.local).encode()
                 pauses.pause()
         return attachment(HttpResponse(bytes(encoded), content_type=CSV), name)
 
@@ -140,9 +145,10 @@ def resolution(answer: Answer) -> dict[str, str]:
     return {"resolution": "1h"} if answer.widened else {}
 
 
-def csv_of(device_id: str, bucket: BucketStatistics) -> str:
+def csv_of(device_id: str, bucket: BucketStatistics, local: tzinfo | None) -> str:
     lines = []
+    start = bucket.start if local is None else local_time(datetime.fromisoformat(bucket.start), tz=local)
     for name, found in bucket.metrics.items():
         numbers = ("" if number is None else repr(number) for number in (found.min, found.max, found.avg, found.sum))
-        lines.append(f"{device_id},{bucket.start},{name},{found.count},{','.join(numbers)}\r\n")
+        lines.append(f"{device_id},{start},{name},{found.count},{','.join(numbers)}\r\n")
     return "".join(lines)

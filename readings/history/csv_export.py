@@ -11,8 +11,9 @@ from devices.api.compression import Compressor
 from devices.api.csv_cells import quoted
 from devices.cpu_pool import Pauses
 from devices.metrics import COLUMNS, Catalogue
+from readings.log import reader
 from readings.log.entries import StoredReading
-from readings.querysets import INSERT_COLUMNS, ReadingQuerySet
+from readings.log.reader import Position, Window
 
 PAGE_READINGS = 2000
 # Lines per piece that is sent; 250 of the widest lines are 100 KB.
@@ -53,7 +54,7 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 async def csv_lines(
-    logs: Sequence[ReadingQuerySet], layout: Layout, *, descending: bool, compressor: Compressor | None = None
+    logs: Sequence[Window], layout: Layout, *, descending: bool, compressor: Compressor | None = None
 ) -> AsyncIterator[bytes]:
     """Yields the header, then pieces of lines, one log after the other.
 
@@ -64,27 +65,32 @@ async def csv_lines(
     header = layout.header()
     yield compressor.piece(header) if compressor else header
     for log in logs:
-        readings = remaining = log.by_time(descending=descending)
+        beyond: Position | None = None
         while True:
-            pieces, last = await sync_to_async(page_of)(remaining, layout, compressor)
+            page = sync_to_async(page_of)
+            pieces, beyond = await page(log, layout, descending=descending, beyond=beyond, compressor=compressor)
             for piece in pieces:
                 yield piece
-            if last is None:
+            if beyond is None:
                 break
-            remaining = readings.beyond(last.timestamp, last.seq, descending=descending)
     if compressor:
         yield compressor.end()
 
 
 def page_of(
-    readings: ReadingQuerySet, layout: Layout, compressor: Compressor | None = None
-) -> tuple[list[bytes], StoredReading | None]:
-    """The lines of the next page in pieces, and its last reading; None if no page follows.
+    log: Window,
+    layout: Layout,
+    *,
+    descending: bool = False,
+    beyond: Position | None = None,
+    compressor: Compressor | None = None,
+) -> tuple[list[bytes], Position | None]:
+    """The lines of the next page in pieces, and the position of its last reading; None if no page follows.
 
     Closes the connection after the query, because a slow client must not hold a connection that others need.
     """
     try:
-        page = [StoredReading(*values) for values in readings.values_list(*INSERT_COLUMNS)[:PAGE_READINGS]]
+        page = reader.page(log, limit=PAGE_READINGS, descending=descending, beyond=beyond)
     finally:
         if not connection.in_atomic_block:
             connection.close()
@@ -92,7 +98,7 @@ def page_of(
     for first in range(0, len(page), PIECE_READINGS):
         piece = layout.lines(page[first : first + PIECE_READINGS])
         pieces.append(compressor.piece(piece) if compressor else piece)
-    return pieces, page[-1] if len(page) == PAGE_READINGS else None
+    return pieces, (page[-1].timestamp, page[-1].seq) if len(page) == PAGE_READINGS else None
 
 
 def csv_line(reading: StoredReading, places: dict[str, int], time: str) -> str:

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from devices.access.authentication import caller_of
 from devices.access.callers import Role
 from devices.access.permissions import VIEW_READINGS
 from devices.api.json import encoded_with
@@ -16,11 +16,12 @@ from devices.api.views import DeviceScope
 from devices.models import Device
 from readings.history import openapi
 from readings.history.answers import Asked, json_response, resolution, streamed_csv
+from readings.history.devices import named_devices
 from readings.history.parameters import DevicesQuery, ExportQuery, parsed
 from readings.history.views import asked_of
 from readings.statistics.aggregation import Answer
 
-REPEATED = ("device_id",)
+REPEATED = ("device_id", "tag")
 
 
 class FleetReadingsViewSet(DeviceScope):
@@ -29,7 +30,7 @@ class FleetReadingsViewSet(DeviceScope):
     open_to: dict[str, tuple[Role, ...]] = {}
 
     def devices(self) -> tuple[list[Device], dict[str, Any]]:
-        """The devices that the parameters name, in that order, and the other parameters.
+        """The devices that the parameters name, as `named_devices`, and the other parameters.
 
         Raises ValidationError, and NotFound for the first unknown device.
         """
@@ -37,12 +38,8 @@ class FleetReadingsViewSet(DeviceScope):
         named = {name: parameters.getlist(name) for name in REPEATED if name in parameters}
         query = DevicesQuery(data=named)
         query.is_valid(raise_exception=True)
-        asked = list(dict.fromkeys(query.validated_data["device_id"]))
-        found = {device.device_id: device for device in self.get_queryset().filter(device_id__in=asked)}
-        if missing := [device_id for device_id in asked if device_id not in found]:
-            raise NotFound(f"There is no device {missing[0]}.")
         rest = {name: value for name, value in parameters.items() if name not in REPEATED}
-        return [found[device_id] for device_id in asked], rest
+        return named_devices(self.get_queryset(), caller_of(self.request), **query.validated_data), rest
 
     @openapi.fleet_aggregate
     def aggregate(self, request: Request) -> HttpResponseBase:

@@ -12,7 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from devices.api.fields import DeviceIdField
-from devices.api.serializers import QuerySerializer
+from devices.api.serializers import QuerySerializer, TagFilterField
 from devices.metrics import EXTRA_METRICS_MAX, is_metric_name
 from readings.statistics.aggregation import AGGREGATE_VALUES_MAX
 from readings.statistics.buckets import BUCKETS_MAX, POINTS_DEFAULT, InvalidBucket, parse_bucket
@@ -177,10 +177,15 @@ class AggregateQuery(WindowSerializer):
     points = serializers.IntegerField(
         default=POINTS_DEFAULT, min_value=1, max_value=BUCKETS_MAX, help_text="Maximum number of buckets with `auto`."
     )
-    tz = TimeZoneField(required=False, help_text="Time zone of day-sized buckets. Default: UTC.")
+    tz = TimeZoneField(required=False, help_text="Time zone of day-sized buckets, and of `time=local`. Default: UTC.")
     fill = serializers.ChoiceField(["null"], required=False, help_text="`null`: also return empty buckets.")
     format = serializers.ChoiceField(
         ["json", "csv"], required=False, help_text="`csv`: a line for each bucket and metric."
+    )
+    time = serializers.ChoiceField(
+        ["utc", "local"],
+        default="utc",
+        help_text="In CSV only. `local`: as at `history`, in the time zone `tz`.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -231,11 +236,12 @@ class DevicesQuery(QuerySerializer):
         child=DeviceIdField(),
         required=False,
         max_length=DEVICES_MAX,
-        help_text=f"The id of a device. Repeat it for several, at most {DEVICES_MAX}.",
+        help_text=f"The id of a device. Repeat it for several; at most {DEVICES_MAX} devices, those of `tag` included.",
     )
+    tag = TagFilterField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if not attrs.get("device_id"):
-            detail = serializers.ErrorDetail("Name devices: device_id=…, once for each.", code="no_devices")
-            raise serializers.ValidationError({"device_id": detail})
+        if not attrs.get("device_id") and not attrs.get("tag"):
+            text = "Name devices: device_id=…, once for each, or tag=… for all devices that have it."
+            raise serializers.ValidationError({"device_id": serializers.ErrorDetail(text, code="no_devices")})
         return attrs

@@ -17,11 +17,10 @@ from devices.api.views import DeviceScope
 from devices.models import Device
 from devices.times import rfc3339
 from readings.history import openapi
-from readings.history.answers import Asked, in_window, json_response, resolution, streamed_csv, wants_csv
+from readings.history.answers import Asked, json_response, resolution, streamed_csv, wants_csv, window_of
 from readings.history.parameters import AggregateQuery, CursorField, HistoryQuery, parsed
-from readings.log.entries import reading_document
-from readings.models import Reading
-from readings.querysets import ReadingQuerySet
+from readings.log import reader
+from readings.log.entries import StoredReading, reading_document
 from readings.statistics.aggregation import Answer
 from readings.statistics.large_answers import large_answer
 from readings.statistics.statement import Question
@@ -49,18 +48,16 @@ class DeviceReadingsViewSet(DeviceScope):
                 detail = ErrorDetail(f"{name}={query[name]} needs format=csv.", code="needs_csv")
                 raise ValidationError({name: detail})
         with large_answer() if query["limit"] > PAGE_ALONE_READINGS else nullcontext():
-            return self.page(device, in_window(device, query), query)
+            return self.page(window_of(device, query), query)
 
-    def page(self, device: Device, readings: ReadingQuerySet, query: dict[str, Any]) -> HttpResponseBase:
+    def page(self, window: reader.Window, query: dict[str, Any]) -> HttpResponseBase:
         descending, limit = query["order"] == "desc", query["limit"]
-        if "cursor" in query:
-            readings = readings.beyond(*query["cursor"], descending=descending)
-        found = list(readings.by_time(descending=descending)[: limit + 1])
+        found = reader.page(window, limit=limit + 1, descending=descending, beyond=query.get("cursor"))
         page = found[:limit]
         following = self.next_page(query, page[-1]) if len(found) > limit else None
         documents = (reading_document(reading, query.get("metrics")) for reading in page)
         answer = {
-            "device_id": device.device_id,
+            "device_id": window.device_id,
             "start": None if "start" not in query else rfc3339(query["start"]),
             "end": None if "end" not in query else rfc3339(query["end"]),
             "order": query["order"],
@@ -69,7 +66,7 @@ class DeviceReadingsViewSet(DeviceScope):
             return json_response(encoded_with(answer | {"next": following}, "results", documents))
         return Response(answer | {"results": list(documents), "next": following})
 
-    def next_page(self, query: dict[str, Any], last: Reading) -> str:
+    def next_page(self, query: dict[str, Any], last: StoredReading) -> str:
         """The URL of the page after `last`, with absolute times, so that all pages have the same window."""
         ends = {name: rfc3339(query[name]) for name in ("start", "end") if name in query}
         metrics = {"metrics": ",".join(query["metrics"])} if "metrics" in query else {}
@@ -108,8 +105,17 @@ def asked_of(devices: Sequence[Device], request: Request, parameters: Mapping[st
     query = parsed(AggregateQuery, parameters, raw_from=raw_from, metric_count=count, devices=len(devices))
     metrics = query.get("metrics")
     question = Question(query["start"], query["end"], metrics, query.get("bucket"))
-    asked = Asked(question, states, len(metrics) * len(devices) if metrics else count, "fill" in query)
-    return asked, wants_csv(request, query)
+    csv, local = wants_csv(request, query), query["time"] == "local"
+    if local and not csv:
+        raise ValidationError({"time": ErrorDetail("time=local needs format=csv.", code="needs_csv")})
+    asked = Asked(
+        question=question,
+        states=states,
+        metrics=len(metrics) * len(devices) if metrics else count,
+        fill="fill" in query,
+        local=query["tz"] if local else None,
+    )
+    return asked, csv
 
 
 def statistics(device_id: str, answer: Answer, asked: Asked, *, large: bool) -> HttpResponseBase:

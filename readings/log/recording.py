@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import msgspec
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
@@ -16,7 +15,7 @@ from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.states import Advance
 from readings import instruments
-from readings.log import metric_names
+from readings.log import metric_names, reader
 from readings.log.entries import Appended, NewReading, Refusal, StoredReading
 from readings.log.ids import uuid7s
 from readings.log.metric_names import Names
@@ -116,7 +115,10 @@ def append(
     ends = DeviceState.objects.lock({reading.device_id for reading in readings})
     names = metric_names.of(ends.values())
     given = [reading.id for reading in readings if reading.id is not None]
-    known: dict[UUID, StoredReading] = Reading.objects.by_ids(given) if given else {}
+    # By the number of the id, because hashing a UUID takes several times as long.
+    known: dict[int, StoredReading] = {}
+    if given:
+        known = {identifier.int: stored for identifier, stored in reader.by_ids(given).items()}
     fresh = iter(uuid7s(len(readings) - len(given)))
     outcomes: list[Recorded] = []
     new: dict[str, list[StoredReading]] = defaultdict(list)
@@ -131,7 +133,7 @@ def append(
         if not end.is_active:
             outcomes.append(Recorded(refusal=INACTIVE_DEVICE))
             continue
-        if reading.id is not None and (before := known.get(reading.id)):
+        if reading.id is not None and (before := known.get(reading.id.int)):
             mine = before.device_id == device_id
             outcomes.append(Recorded(before, duplicate=True) if mine else Recorded(refusal=FOREIGN_ID))
             if mine:
@@ -156,7 +158,7 @@ def append(
             reading.extra,
         )
         if reading.id is not None:
-            known[reading.id] = stored
+            known[reading.id.int] = stored
         new[device_id].append(stored)
         outcomes.append(Recorded(stored))
     rows = [reading for log in new.values() for reading in log]

@@ -16,7 +16,8 @@ from django.db import connection, transaction
 from devices.cpu_pool import Pauses
 from devices.models import DeviceState
 from devices.times import rfc3339
-from readings.models import Reading, Rollup
+from readings.log import reader
+from readings.models import Rollup
 from readings.statistics.averages import average
 from readings.statistics.planning import Plan, floor, plan
 from readings.statistics.statement import Question, Statement
@@ -140,7 +141,8 @@ def aggregate_each(question: Question, states: Sequence[DeviceState], *, large: 
         outdated: list[str] = []
         for chosen, alike in plans(question, waiting):
             try:
-                for device_id, answer in answered(question, chosen, alike, count=count, large=large).items():
+                found = answered(question, chosen, alike, count=count, devices=len(states), large=large)
+                for device_id, answer in found.items():
                     answers[device_id] = answer
                     count += sum(map(len, answer.by_bucket.values()))
             except Outdated:
@@ -164,9 +166,11 @@ def plans(question: Question, states: Sequence[DeviceState]) -> Iterator[tuple[P
 
 
 def answered(
-    question: Question, chosen: Plan, states: Sequence[DeviceState], *, count: int, large: bool
+    question: Question, chosen: Plan, states: Sequence[DeviceState], *, count: int, devices: int, large: bool
 ) -> dict[str, Answer]:
-    """The answers for devices with this plan, by device id. `count`: the values of the other devices' answers.
+    """The answers for devices with this plan, by device id.
+
+    `count`: the values of the answers so far. `devices`: how many devices are asked for, with any plan.
 
     Raises TooManyValues and Outdated.
     """
@@ -178,7 +182,7 @@ def answered(
         bucket[name].add(*values)
         count += len(bucket) - before
         if count > AGGREGATE_VALUES_MAX:
-            raise TooManyValues(f"more than {AGGREGATE_VALUES_MAX} values", fill=False, devices=len(states))
+            raise TooManyValues(f"more than {AGGREGATE_VALUES_MAX} values", fill=False, devices=devices)
         if large:
             pauses.pause()
     return {state.device_id: Answer(by_bucket, chosen.widened) for state, by_bucket in zip(states, found, strict=True)}
@@ -187,8 +191,8 @@ def answered(
 def earliest(state: DeviceState) -> datetime | None:
     """The start of a device's statistics: the time of its oldest reading or, if retention deleted older readings, the
     oldest hour in the rollups. None if the device has no readings."""
-    readings = Reading.objects.filter(device_id=state.device_id).order_by("timestamp")
-    reading = readings.values_list("timestamp", flat=True).first()
+    found = reader.times(reader.Window(state.device_id), limit=1)
+    reading = found[0] if found else None
     if reading is None or state.raw_from is None:
         return reading
     hours = Rollup.objects.filter(device_id=state.device_id, seconds=HOURS.seconds, start__lt=floor(reading, HOURS))

@@ -9,9 +9,10 @@ from django.db import connection
 
 from devices.metrics import COLUMNS
 from devices.models import DeviceState
+from readings.log.sources import moment, readings_after, readings_within, rows_within
 from readings.statistics.buckets import EPOCH, Bucket
 from readings.statistics.planning import Plan, Span
-from readings.statistics.sql import PostgreSQL, SQLite, moment
+from readings.statistics.sql import PostgreSQL, SQLite
 from readings.statistics.tiers import HOURS, MINUTES, Tier
 
 # Converts the label of a bucket, as returned by SQL, to the start of the bucket.
@@ -72,19 +73,12 @@ class Statement:
         return f"SELECT {self.dialect.first}, {self.dialect.no_label}, '', ({count}), 0.0, 0.0, 0.0", parameters
 
     def readings_of(self, spans: Sequence[Span]) -> tuple[str, list[Any]]:
-        source, parameters = self.dialect.within(
-            spans,
-            f"timestamp, {self.values}",
-            table="readings_reading",
-            where="true",
-            time="timestamp",
-            device_ids=self.device_ids,
-        )
+        source, parameters = readings_within(spans, f"timestamp, {self.values}", device_ids=self.device_ids)
         return f"SELECT place, timestamp AS at, {self.values} FROM {source}", parameters
 
     def not_rolled_up(self, tier: Tier, spans: Sequence[Span]) -> tuple[str, list[Any]]:
         """Readings after the tier's position, with their times truncated to the hour or minute, as in a rollup."""
-        source, parameters = self.dialect.after(
+        source, parameters = readings_after(
             spans,
             f"timestamp, {self.values}",
             position=tier.position,
@@ -94,7 +88,7 @@ class Statement:
 
     def rollups(self, tier: Tier, spans: Sequence[Span]) -> tuple[str, list[Any]]:
         names = "" if self.question.metrics is None else f" AND metric IN ({placeholders(self.question.metrics)})"
-        source, parameters = self.dialect.within(
+        source, parameters = rows_within(
             spans,
             "start AS at, metric, count, sum, min, max",
             table="readings_rollup",

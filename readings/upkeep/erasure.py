@@ -11,7 +11,8 @@ from django.db.models import Q
 
 from devices.changes import COMMAND_LINE, command, log_changed, service_account
 from devices.models import ChangeDetail, Device, DeviceState
-from readings.models import Reading, Rejection, Rollup
+from readings.log import reader
+from readings.models import Rejection, Rollup
 from readings.upkeep.locks import exclusively
 
 # Deletes what an app above this package stores about a device; the second argument is `with_device` of `erase`.
@@ -60,7 +61,7 @@ class Holdings(msgspec.Struct, frozen=True):
 
 def holdings(device: Device) -> Holdings:
     return Holdings(
-        Reading.objects.filter(device=device).count(),
+        reader.count(device.device_id),
         Rollup.objects.filter(device=device).count(),
         len(refused_posts_of(device)),
     )

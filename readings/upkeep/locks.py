@@ -10,7 +10,7 @@ from typing import Literal
 
 from django.db import DatabaseError, InterfaceError, connection
 
-Task = Literal["maintenance", "alarms", "delivery", "migration"]
+Task = Literal["maintenance", "alarms", "delivery", "migration", "subscriber"]
 
 # Keys of PostgreSQL's advisory locks: arbitrary numbers that nothing else uses.
 KEYS: dict[Task, int] = {
@@ -18,6 +18,7 @@ KEYS: dict[Task, int] = {
     "migration": 7_310_867_042,
     "alarms": 7_310_867_043,
     "delivery": 7_310_867_044,
+    "subscriber": 7_310_867_045,
 }
 
 POLL_SECONDS = 0.25

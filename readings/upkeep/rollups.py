@@ -90,9 +90,10 @@ def take_in(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
     with transaction.atomic(durable=True):
         limit_lock_wait()
         fast = add(tier, seq_ranges)
-        advance(tier, seq_ranges)
         if tier is HOURS:
+            # Before `advance`, which locks the states: ingest must not wait for the catalogue.
             add_changed(msgspec.json.encode(list(seq_ranges)).decode())
+        advance(tier, seq_ranges)
         if tier is HOURS and fast:
             begin_minutes(fast)
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
@@ -17,6 +17,9 @@ from devices.access_models import limits_of_accounts
 from devices.models import AccessVersion, ApiToken, Device
 from devices.querysets import OfTags
 
+if TYPE_CHECKING:
+    from realtime.querysets import ShareQuerySet
+
 WATCH_PERMISSION = "readings.view_reading"
 ALARMS_PERMISSION = "alarms.view_alarm"
 # The authentication backend that knows permissions; `with_perm` needs it by name.
@@ -28,14 +31,15 @@ class Credential:
     """The credential of a socket: at most one field is set.
 
     `key_hash` is the hash of a device's key, `session_key` that of a signed-in session, `user_id` the id of the
-    account that issued a ticket, `token_id` that of an API token. None set: a key from the settings, which is valid as
-    long as the process runs.
+    account that issued a ticket, `token_id` that of an API token, `share_hash` the hash of the token of a link to a
+    view. None set: a key from the settings, which is valid as long as the process runs.
     """
 
     key_hash: str | None = None
     token_id: int | None = None
     session_key: str | None = None
     user_id: int | None = None
+    share_hash: str | None = None
 
 
 def users_of_sessions(session_keys: Collection[str], *, now: datetime) -> dict[str, User]:
@@ -72,6 +76,7 @@ class Rights(NamedTuple):
     devices: frozenset[str] | None = None
 
 
+SHARED = Rights(readings=True, alarms=False)
 ALL_RIGHTS, NO_RIGHTS = Rights(readings=True, alarms=True), Rights(readings=False, alarms=False)
 
 
@@ -103,6 +108,7 @@ def next_end(credentials: Collection[Credential], *, now: datetime) -> datetime 
     tokens = ApiToken.objects.valid(now=now).filter(pk__in={c.token_id for c in credentials if c.token_id is not None})
     ends = (
         tokens.aggregate(end=Min("expires_at"))["end"],
+        *shares(credentials, now=now).aggregate(share=Min("expires_at"), maker=Min("token__expires_at")).values(),
         retiring.aggregate(end=Min("retiring_key_expires_at"))["end"],
         signed_in.aggregate(end=Min("expire_date"))["end"],
     )
@@ -131,12 +137,15 @@ def rights_of(credentials: Collection[Credential], *, now: datetime) -> dict[Cre
         accounts_with(permission, user_ids) for permission in (WATCH_PERMISSION, ALARMS_PERMISSION)
     )
 
+    shared = set(shares(credentials, now=now).values_list("token_hash", flat=True))
     token_ids = {c.token_id for c in credentials if c.token_id is not None}
     tokens = ApiToken.objects.by_id(token_ids, now=now) if token_ids else {}
     limits = limits_of_accounts(user_ids - superusers(user_ids)) if user_ids else {}
     seen = devices_seen({*limits.values(), *(token.limit for token in tokens.values() if token.limit is not None)})
 
     def rights(c: Credential) -> Rights:
+        if c.share_hash is not None:
+            return SHARED if c.share_hash in shared else NO_RIGHTS
         if c.token_id is not None:
             if (token := tokens.get(c.token_id)) is None:
                 return NO_RIGHTS
@@ -176,3 +185,11 @@ def accounts_with(permission: str, user_ids: Collection[int]) -> set[int]:
         return set()
     accounts = User.objects.with_perm(permission, backend=PERMISSIONS)
     return set(accounts.filter(HAS_ROLE, pk__in=user_ids).values_list("pk", flat=True))
+
+
+def shares(credentials: Collection[Credential], *, now: datetime) -> "ShareQuerySet":
+    """The valid links to views among these credentials. No query if there is none."""
+    from realtime.models import Share
+
+    hashes = {c.share_hash for c in credentials if c.share_hash is not None}
+    return Share.objects.valid(now=now).filter(token_hash__in=hashes) if hashes else Share.objects.none()

@@ -11,7 +11,7 @@ from realtime.pages.markdown import Snippet, server_address, snippets
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 # Code that may run on the machine where the page was opened.
-FOR_COMPUTERS = ("curl", "python", "influxdb-client")
+FOR_COMPUTERS = ("curl", "python", "mqtt", "mqtt-with-python", "influxdb-client")
 
 
 class DeviceAddress(NamedTuple):
@@ -37,11 +37,12 @@ def device_address(request: HttpRequest) -> DeviceAddress:
     return DeviceAddress(url, inferred=True, reachable=reachable)
 
 
-def connection_code(request: HttpRequest, *, key: str | None) -> list[Snippet]:
+def connection_code(request: HttpRequest, *, key: str | None, device_id: str | None) -> list[Snippet]:
     """The code for each kind of device, with an address that it reaches now or after the restart that a note names."""
     address = device_address(request)
-    code = snippets(address=address.url, key=key)
+    code = snippets(address=address.url, key=key, device_id=device_id)
     if address.reachable:
         return code
-    here = {snippet.slug: snippet for snippet in snippets(address=server_address(request), key=key)}
+    local = snippets(address=server_address(request), key=key, device_id=device_id)
+    here = {snippet.slug: snippet for snippet in local}
     return [here[snippet.slug] if snippet.slug in FOR_COMPUTERS else snippet for snippet in code]

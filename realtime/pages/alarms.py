@@ -1,28 +1,30 @@
 """The pages of alarms and their rules. Their scripts load and change both over the API."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
 from devices.access.callers import viewer_of
 from devices.metrics import COLUMNS
-from devices.models import Device, DeviceState, Tag
-from devices.querysets import of_visible_devices
+from devices.models import Device, DeviceState, DeviceTag, Tag
+from devices.querysets import Viewer, of_visible_devices
 from devices.times import rfc3339
 from readings.alarms.api.views import ACKNOWLEDGE, MANAGE_RULES, VIEW_RULES
 from readings.alarms.documents import time_or_none
-from readings.alarms.models import Alarm, Channel, DeviceMute, Rule
+from readings.alarms.models import Alarm, Channel, DeviceMute, Rule, TagMute
 from readings.models import Metric
 from realtime.access.credentials import ALARMS_PERMISSION
 from realtime.pages.accounts import for_accounts_with
+from realtime.pages.tags import VIEW_TAGS
 
 # Devices whose metrics the form of a rule offers: those that were heard from last.
 METRICS_OF = 200
-# Muted devices that the page of alarms knows.
+# Muted devices, and devices with muted tags, that the page of alarms knows.
 MUTED_LISTED = 1_000
 # Devices that the form offers before one types.
 DEVICES_OFFERED = 20
@@ -44,7 +46,9 @@ def alarms_page(request: HttpRequest) -> HttpResponse:
             for rule in rules
         ],
         "muted": [[mute.device_id, rfc3339(mute.until)] for mute in muted[:MUTED_LISTED]],
-        "units": Metric.objects.catalogue().units(),
+        "tags": tags_offered(viewer) if user.has_perm(VIEW_TAGS) else [],
+        "muted_tags": muted_tags(viewer, now=timezone.now()) if user.has_perm(VIEW_TAGS) else [],
+        "catalogue": Metric.objects.catalogue().documents(),
         "acknowledges": user.has_perm(ACKNOWLEDGE),
         "links": user.has_perm("readings.view_reading"),
     }
@@ -54,6 +58,27 @@ def alarms_page(request: HttpRequest) -> HttpResponse:
         "channels": user.has_perm(MANAGE_RULES) and viewer.limit is None and Channel.objects.exists(),
     }
     return render(request, "realtime/alarms.html", context)
+
+
+def tags_offered(viewer: Viewer) -> list[list[str]]:
+    """`[[name, colour]]` of the tags of devices that the viewer may see, those with open alarms first. One query."""
+    open_alarms = Alarm.objects.open().filter(device_id=OuterRef("device_id"))
+    having = DeviceTag.objects.filter(of_visible_devices(viewer), tag=OuterRef("pk"))
+    tags = Tag.objects.filter(Exists(having)).annotate(alarmed=Exists(having.filter(Exists(open_alarms))))
+    return [list(tag) for tag in tags.order_by("-alarmed", "key").values_list("name", "colour")]
+
+
+def muted_tags(viewer: Viewer, *, now: datetime) -> list[list[str]]:
+    """`[[device id, name of a muted tag, until]]` of visible devices, at most MUTED_LISTED. Two queries."""
+    until = {mute.tag_id: mute for mute in TagMute.objects.filter(until__gt=now).select_related("tag")}
+    having = DeviceTag.objects.filter(of_visible_devices(viewer), tag_id__in=list(until)).order_by(
+        "device_id", "tag_id"
+    )
+    muted = (
+        (str(device_id), until[tag_id])
+        for device_id, tag_id in having.values_list("device_id", "tag_id")[:MUTED_LISTED]
+    )
+    return [[device_id, mute.tag.name, rfc3339(mute.until)] for device_id, mute in muted]
 
 
 @for_accounts_with(ALARMS_PERMISSION)
@@ -80,7 +105,7 @@ def rules_page(request: HttpRequest) -> HttpResponse:
     open_alarms = Alarm.objects.open().visible_to(viewer).order_by().values_list("rule_id").annotate(Count("id"))
     page = {
         "open": dict(open_alarms) if user.has_perm(ALARMS_PERMISSION) else {},
-        "units": Metric.objects.catalogue().units(),
+        "catalogue": Metric.objects.catalogue().documents(),
         # Rules concern all devices.
         "manages": user.has_perm(MANAGE_RULES) and viewer.limit is None,
         "mutes": user.has_perm(ACKNOWLEDGE) and viewer.limit is None,
@@ -95,12 +120,13 @@ def rule_page(request: HttpRequest, rule_id: int | None = None) -> HttpResponse:
     states = DeviceState.objects.filter(last_seq__gt=0).order_by("-last_seen_at", "device_id")
     metrics = {metric for state in states[:METRICS_OF] for metric in state.latest_metrics()}
     devices = Device.objects.filter(state__last_seq__gt=0).order_by("device_id").values_list("device_id", "name")
+    catalogue = Metric.objects.catalogue()
     page = {
         "id": rule_id,
-        "metrics": sorted(metrics | {*COLUMNS}, key=lambda metric: (metric not in COLUMNS, metric)),
+        "metrics": catalogue.in_order(metrics | {*COLUMNS}),
         "devices": [list(device) for device in devices[:DEVICES_OFFERED]],
         "tags": list(Tag.objects.by_name().values_list("name", flat=True)),
         "channels": [{"id": channel.pk, "name": channel.name} for channel in Channel.objects.order_by("id")],
-        "units": Metric.objects.catalogue().units(),
+        "catalogue": catalogue.documents(),
     }
     return render(request, "realtime/rule.html", {"page": page, "rule": rule})

@@ -1,5 +1,6 @@
 """The pages of one device. The permission to watch is enough to open them."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -10,9 +11,13 @@ from django.utils import timezone
 from devices.access.callers import Caller, viewer_of
 from devices.models import Device
 from readings.alarms.api.views import ACKNOWLEDGE, VIEW_RULES
+from readings.alarms.delivery.muting import muted_until
+from readings.alarms.documents import time_or_none
 from readings.alarms.evaluation.active_rules import load_rules
+from readings.alarms.models import TagMute
+from readings.log import reader
 from readings.log.entries import reading_document
-from readings.models import Metric, Reading, Rejection
+from readings.models import Metric, Rejection
 from readings.statistics.aggregation import earliest
 from realtime.access.credentials import ALARMS_PERMISSION, WATCH_PERMISSION
 from realtime.pages.accounts import for_accounts_with
@@ -33,7 +38,8 @@ for_watchers = for_accounts_with(WATCH_PERMISSION)
 @for_watchers
 def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     """`/live/<device_id>/`: charts of any period, live, alarms, recent readings, refused posts, connection help."""
-    devices = Device.objects.visible_to(viewer_of(request.user)).select_related("state").with_status(now=timezone.now())
+    now = timezone.now()
+    devices = Device.objects.visible_to(viewer_of(request.user)).select_related("state").with_status(now=now)
     device: Any = get_object_or_404(devices, device_id=device_id)  # with the annotation `status`
     facts = {
         "device_id": device.device_id,
@@ -51,13 +57,15 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     user: Any = request.user
     if user.has_perm(ALARMS_PERMISSION):
         facts["alarms"] = alarms_of(device, rules=user.has_perm(VIEW_RULES)) | {
-            "acknowledges": user.has_perm(ACKNOWLEDGE)
+            "acknowledges": user.has_perm(ACKNOWLEDGE),
+            "muted_until": time_or_none(muted_until(device, now=now)),
+            "muted_tags": muted_tags(device, now=now) if user.has_perm(VIEW_TAGS) else {},
         }
     context = {
         "device": device,
         "facts": facts,
         "ranges": RANGES,
-        "snippets": connection_code(request, key=None),
+        "snippets": connection_code(request, key=None, device_id=device.device_id),
         "tags": device.tags.order_by("key") if request.user.has_perm(VIEW_TAGS) else (),
         "map_url": map_url(device),
     }
@@ -81,9 +89,17 @@ def alarms_of(device: Device, *, rules: bool) -> dict[str, Any]:
     return {"rules": [{name: getattr(rule, name) for name in names} for rule in active]}
 
 
+def muted_tags(device: Device, *, now: datetime) -> dict[str, str | None]:
+    """Until when the tags of the device are muted, by name; None: not now. Two queries."""
+    tags = list(device.tags.order_by("key"))
+    muted = TagMute.objects.filter(tag__in=tags, until__gt=now).values_list("tag_id", "until")
+    until = dict(muted)
+    return {tag.name: time_or_none(until.get(tag.pk)) for tag in tags}
+
+
 def recent_of(device: Device) -> list[dict[str, Any]]:
     """The readings that are newest by their own time, as in live frames."""
-    newest = Reading.objects.filter(device=device).by_time(descending=True)[:RECENT_SHOWN]
+    newest = reader.page(reader.Window(device.device_id), limit=RECENT_SHOWN, descending=True)
     return [reading_document(reading) | {"timestamp": moment(reading.timestamp)} for reading in newest]
 
 

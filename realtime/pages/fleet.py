@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from devices.access.callers import viewer_of
 from devices.metrics import is_metric_name
-from devices.models import Device
+from devices.models import Device, DeviceState
 from devices.querysets import Viewer, sees_every_device
 from devices.validators import is_device_id
 from readings.alarms.models import Alarm
@@ -45,8 +45,9 @@ def fleet_page(request: HttpRequest) -> HttpResponse:
 def fleet_rows(viewer: Viewer, *, now: datetime) -> list[list[Any]]:
     """One row for each device that the viewer may see, ordered by device id.
 
-    A row is [device id, name, active, status, last seen, values of the newest reading, its time, its seq]. Times are
-    texts as in live frames, with which the page compares them; None if there is none. Rows are arrays, not objects,
+    A row is [device id, name, active, status, last seen, values of the newest reading, its time, its seq, the latest
+    values of other metrics]; the last one is left out if there are none. Times are texts as in live frames, with which
+    the page compares them; None if there is none. Rows are arrays, not objects,
     because the page carries a thousand of them. One query.
     """
     devices: Any = Device.objects.visible_to(viewer).select_related("state").with_status(now=now).order_by("device_id")
@@ -60,9 +61,16 @@ def fleet_rows(viewer: Viewer, *, now: datetime) -> list[list[Any]]:
             device.state.latest_metrics(),
             moment(device.state.latest_at),
             device.state.latest_seq,
+            *others(device.state),
         ]
         for device in devices
     ]
+
+
+def others(state: DeviceState) -> list[dict[str, float]]:
+    """The latest values of the metrics that the newest reading does not have, by which the list may be sorted."""
+    values = {name: latest.value for name, latest in state.latest_values().items() if latest.seq != state.latest_seq}
+    return [values] if values else []
 
 
 @for_watchers

@@ -16,6 +16,8 @@ from django.utils.text import slugify
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from readings.doors.switches import Door, is_open
+
 FOLDER = Path(settings.BASE_DIR, "docs")
 # HTML in the documents is not interpreted but shown as text.
 markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -46,6 +48,11 @@ PAGES_BY_FILE = {file: page for page, (_, file) in PAGES.items()}
 ADDRESSES = re.compile(r"\b(http|ws)s?://(?:127\.0\.0\.1:8000|telemetry\.example\.org|HOST)\b")
 # The same address in a configuration that has its parts on lines of their own.
 ADDRESS_PARTS = re.compile(r"host: 127\.0\.0\.1\n( +)port: 8000\n +ssl: false")
+# The other way to name this server in docs/connect.md: the host and the port of MQTT.
+MQTT_HOST, MQTT_PORT = "127.0.0.1", re.compile(r"\b1883\b")
+FOR_MQTT = ("mqtt", "mqtt-with-python", "mqtt-with-arduino", "tasmota", "esphome-with-mqtt")
+# The device's key and id in docs/connect.md.
+KEY, DEVICE = "tlm_…", "greenhouse-7"
 # Rendered documents kept in the cache; each server address by which clients come has its own.
 RENDERED = 64
 
@@ -77,7 +84,10 @@ def text_of(file: str, address: str) -> str:
     parts = urlsplit(address)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     lines = rf"host: {parts.hostname}\n\1port: {port}\n\1ssl: {str(parts.scheme == 'https').lower()}"
-    return ADDRESS_PARTS.sub(lines, ADDRESSES.sub(filled_in, (FOLDER / file).read_text()))
+    text = ADDRESS_PARTS.sub(lines, ADDRESSES.sub(filled_in, (FOLDER / file).read_text()))
+    if file == "connect.md" and settings.MQTT_PORT:
+        text = MQTT_PORT.sub(str(settings.MQTT_PORT), text.replace(MQTT_HOST, parts.hostname or ""))
+    return text
 
 
 @lru_cache(RENDERED)
@@ -138,8 +148,12 @@ class Snippet(NamedTuple):
     code: str
 
 
-def snippets(*, address: str, key: str | None) -> list[Snippet]:
-    """The code examples in docs/connect.md, with the address filled in, and the key if it is not None."""
+def snippets(*, address: str, key: str | None, device_id: str | None) -> list[Snippet]:
+    """The code examples in docs/connect.md, with the address filled in, and the key and the device if not None.
+
+    Without those for MQTT if it is switched off.
+    """
+    mqtt = is_open(Door.MQTT) and bool(settings.MQTT_PORT)
     found: list[Snippet] = []
     tokens = markdown.parse(text_of("connect.md", address))
     headings = mark_headings(tokens)
@@ -153,7 +167,8 @@ def snippets(*, address: str, key: str | None) -> list[Snippet]:
             intro = markdown.renderer.render([token], markdown.options, {})
         elif token.type == "fence" and heading:
             code = token.content.rstrip()
-            if key:
-                code = code.replace("tlm_…", key)
+            code = code.replace(KEY, key or KEY).replace(DEVICE, device_id or DEVICE)
+            if heading.slug in FOR_MQTT and not mqtt:
+                continue
             found.append(Snippet(heading.title, heading.slug, mark_safe(intro), code))  # noqa: S308  as above
     return found

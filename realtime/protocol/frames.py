@@ -49,6 +49,11 @@ def subscribed(end: End) -> str:
     return _text(type="subscribed", **msgspec.structs.asdict(end))
 
 
+def shared(expires_at: datetime) -> str:
+    """The first and only frame of the socket of a link to a view."""
+    return _text(type="shared", expires_at=moment(expires_at))
+
+
 def subscribed_to_fleet() -> str:
     """The first frame for the fleet; `positions` frames with length, status and id of each log follow."""
     return _text(type="subscribed", device_id=None, last_seq=None, status=None)

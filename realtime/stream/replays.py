@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from devices.models import AccessVersion
+from readings.log import reader
 from readings.log.entries import StoredReading
-from readings.models import Reading
 from realtime.database import in_database
 from realtime.protocol.seq_ranges import SeqRange, cut
 
@@ -46,7 +46,7 @@ async def stored(after: Mapping[str, int], until: Mapping[str, int]) -> Stored:
 
 
 def read(after: Mapping[str, int], until: Mapping[str, int]) -> Stored:
-    entries = Reading.objects.logs_after(after, limit=READINGS_PER_READ)
+    entries = reader.logs_after(after, limit=READINGS_PER_READ)
     logs: dict[str, list[StoredReading]] = {}
     for entry in entries:
         logs.setdefault(entry.device_id, []).append(entry)

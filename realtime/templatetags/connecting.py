@@ -9,9 +9,9 @@ register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def connect_snippets(context: dict[str, Any], key: str) -> list[Snippet]:
-    """The example code for each kind of device, with the key and the address for devices filled in."""
-    return connection_code(context["request"], key=key)
+def connect_snippets(context: dict[str, Any], key: str, device_id: str) -> list[Snippet]:
+    """The example code for each kind of device, with key, id and the address for devices filled in."""
+    return connection_code(context["request"], key=key, device_id=device_id)
 
 
 @register.simple_tag(takes_context=True)

@@ -14,6 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from devices.access.throttling import InvalidRate, parse_rate
 from devices.models import RETENTION_DAYS_MAX
+from readings.doors.mqtt.subscriber.addresses import InvalidAddress, broker_address
+from readings.doors.mqtt.subscriber.patterns import InvalidPattern, patterns_of
 from readings.doors.switches import CHOICES, NONE
 from telemetry.configuration.private_files import excess, files_of
 from telemetry.gateway.proxies import UNIX, parse_network
@@ -74,6 +76,7 @@ def choices() -> Iterator[CheckMessage]:
         ("PORT", 1, 65_535, "telemetry.E008"),
         ("MQTT_PORT", 0, 65_535, "telemetry.E050"),
         ("MQTT_TLS_PORT", 0, 65_535, "telemetry.E051"),
+        ("MQTT_METRICS_PORT", 0, 65_535, "telemetry.E056"),
         ("MAX_BODY_BYTES", 1024, 1 << 30, "telemetry.E009"),
         ("CONNECTIONS_PER_ADDRESS", 0, 1_000_000, "telemetry.E029"),
         ("DEFAULT_REPORT_INTERVAL", 1, 31 * 86_400, "telemetry.E010"),
@@ -88,13 +91,15 @@ def choices() -> Iterator[CheckMessage]:
                 f"Use a number from {low} to {high}.",
                 id=identifier,
             )
-    taken = [port for port in (settings.PORT, settings.MQTT_PORT, settings.MQTT_TLS_PORT) if port]
+    ports = (settings.PORT, settings.MQTT_PORT, settings.MQTT_TLS_PORT, settings.MQTT_METRICS_PORT)
+    taken = [port for port in ports if port]
     if len(set(taken)) < len(taken):
         hint = "Choose different ports; MQTT_PORT=0 switches MQTT off."
-        yield Error("Two of PORT, MQTT_PORT and MQTT_TLS_PORT are the same.", hint, id="telemetry.E052")
+        yield Error("Two of PORT, MQTT_PORT, MQTT_TLS_PORT, MQTT_METRICS_PORT are the same.", hint, id="telemetry.E052")
     if settings.MQTT_TLS_PORT > 0 and not settings.MQTT_TLS_CERT:
         hint = "Set MQTT_TLS_CERT to a certificate in PEM format, and MQTT_TLS_KEY to its key."
         yield Error("MQTT_TLS_PORT is set without MQTT_TLS_CERT.", hint, id="telemetry.E053")
+    yield from broker()
     if unknown := [name for name in settings.DOORS if name not in CHOICES]:
         hint = f"Use names from: {', '.join(CHOICES)}."
         yield Error(f"DOORS lists {', '.join(map(repr, unknown))}, which is no door.", hint, id="telemetry.E040")
@@ -105,6 +110,21 @@ def choices() -> Iterator[CheckMessage]:
         parse_rate(settings.DEVICE_RATE_LIMIT)
     except InvalidRate as error:
         yield Error(f"DEVICE_RATE_LIMIT: {error}", "Leave it empty for no limit.", id="telemetry.E016")
+
+
+def broker() -> Iterator[CheckMessage]:
+    if not settings.MQTT_BROKER_URL:
+        return
+    try:
+        broker_address(settings.MQTT_BROKER_URL)
+    except InvalidAddress as error:  # without the address: it contains a password
+        hint = "Write it as mqtt://user:password@host:1883 or mqtts://host; leave it empty for no broker."
+        yield Error(f"MQTT_BROKER_URL is not valid. {error}", hint, id="telemetry.E054")
+    try:
+        patterns_of(settings.MQTT_BROKER_TOPICS)
+    except InvalidPattern as error:
+        hint = "Separate topics with commas: zigbee2mqtt/{device},sensors/{device}/{metric}"
+        yield Error(f"MQTT_BROKER_TOPICS: {error}", hint, id="telemetry.E055")
 
 
 def addresses() -> Iterator[CheckMessage]:

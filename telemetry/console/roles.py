@@ -22,6 +22,7 @@ VIEW = (
 OPERATE = (
     *("add_device", "change_device", "delete_device", "view_maintenanceround"),
     *("add_tag", "change_tag", "delete_tag", "acknowledge_alarm", "change_metric", "add_view", "delete_view"),
+    *("view_share", "add_share", "delete_share"),
 )
 # Tokens and accounts. Nobody can give an account, or take from one, permissions beyond the own ones
 # (`telemetry.console.accounts`).

@@ -67,7 +67,8 @@ class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         names = form.changed_data
         before = {} if add else {name: plain(form.initial.get(name)) for name in names}
         after = {name: plain(form.cleaned_data.get(name)) for name in names}
-        request.changed_values = (before, after)
+        noting: Any = request
+        noting.changed_values = (before, after)
         return super().construct_change_message(request, form, formsets, add)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
@@ -76,7 +77,7 @@ class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         return self.with_details(request, [obj], super().log_change(request, obj, message))
 
-    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:  # type: ignore[override]
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         deleted = list(queryset)
         entries = super().log_deletions(request, queryset)
         if entries is not None:

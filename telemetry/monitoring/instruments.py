@@ -1,15 +1,20 @@
 """Metrics of requests, connections and sockets. `devices`, `readings` and `realtime` have instruments of their own."""
 
+import os
+import socket
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import accumulate
 from threading import Lock
 
-from prometheus_client import REGISTRY, Counter, Gauge
+from prometheus_client import REGISTRY, Counter, Gauge, Info
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+# Each process has its own metrics. If one address leads to several processes, this shows which one answered.
+PROCESS = Info("telemetry_process", "The process that answered.")
+PROCESS.info({"host": socket.gethostname(), "pid": str(os.getpid())})
 # Methods with a label of their own; others count as "other", because clients can invent any.
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # Upper bounds of the histogram's buckets in seconds; the last bucket has none.

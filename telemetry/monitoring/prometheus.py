@@ -1,12 +1,10 @@
 """`GET /metrics`: the metrics of this process for Prometheus."""
 
-import os
-import socket
 from typing import Any
 
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Info, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -15,9 +13,6 @@ from devices.access.callers import Caller
 from readings.alarms.evaluation.lag import Alarms
 from readings.upkeep.lag import ClockAhead, RollupLag
 
-# Each process has its own metrics. If one address leads to several processes, this shows which one answered.
-PROCESS = Info("telemetry_process", "The process that answered.")
-PROCESS.info({"host": socket.gethostname(), "pid": str(os.getpid())})
 REGISTRY.register(RollupLag())
 REGISTRY.register(ClockAhead())
 REGISTRY.register(Alarms())

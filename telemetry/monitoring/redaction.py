@@ -24,6 +24,8 @@ SECRETS = ("SECRET_KEY", "API_SECRET_KEY", "DEVICE_API_KEYS")
 
 # Each pattern keeps its first group. Unknown keys (wrong ones, sessions) are found by the name before them.
 FORMS = (
+    # The token of a link to a view, which the list of links recognises by its first 4 characters.
+    r"(/share/[\w-]{4})[\w-]{8,}",
     # A device's key, or an API token; operators recognise it by a hint of 4 characters, which stay visible.
     r"(tl[mt]_[\w-]{4})[\w-]{8,}",
     # A link to set a password.

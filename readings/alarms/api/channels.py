@@ -1,7 +1,8 @@
-"""The endpoints of channels, and of mutes of devices."""
+"""The endpoints of channels, and of mutes of devices and tags."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -17,6 +18,7 @@ from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.views import DeviceScope
 from devices.changes import author
+from devices.models import Tag
 from readings.alarms.api import openapi
 from readings.alarms.api.serializers import ChannelChangesSerializer, ChannelSerializer, MuteSerializer
 from readings.alarms.api.views import ACKNOWLEDGE, MANAGE_RULES, VIEW_ALARMS
@@ -27,7 +29,7 @@ from readings.alarms.delivery.channels import (
     create_channel,
     delete_channel,
 )
-from readings.alarms.delivery.muting import mute_device, muted_until
+from readings.alarms.delivery.muting import mute_device, mute_tag, muted_until, tag_muted_until
 from readings.alarms.delivery.sending import send, trial_post
 from readings.alarms.delivery.targets import InvalidTarget
 from readings.alarms.documents import time_or_none
@@ -133,3 +135,42 @@ class DeviceMuteViewSet(DeviceScope):
         """Sends what the mute held back, if it still matters."""
         mute_device(self.get_object(), None, by=author(caller_of(request)))
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class TagMuteViewSet(GenericViewSet[Tag]):
+    permission_classes = [CallerPermission]
+    queryset = Tag.objects.all()
+    admin_permissions = {"retrieve": VIEW_ALARMS, "mute": ACKNOWLEDGE, "unmute": ACKNOWLEDGE}
+    open_to: dict[str, tuple[Role, ...]] = {}
+
+    @openapi.tag_mute
+    def retrieve(self, request: Request, name: str) -> Response:
+        return Response({"muted_until": time_or_none(tag_muted_until(self.found(name), now=timezone.now()))})
+
+    @openapi.tag_mute_set
+    def mute(self, request: Request, name: str) -> Response:
+        """Until then, alarms about devices with the tag are recorded and nothing is sent. Replaces an earlier mute."""
+        tag = self.found(name)
+        given = MuteSerializer(data=request.data, context={"now": timezone.now()})
+        given.is_valid(raise_exception=True)
+        until = given.validated_data["until"]
+        self.mute_until(request, tag, until)
+        return Response({"muted_until": time_or_none(until)})
+
+    @openapi.tag_mute_end
+    def unmute(self, request: Request, name: str) -> Response:
+        """Sends what the mute held back, if it still matters."""
+        self.mute_until(request, self.found(name), None)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def mute_until(self, request: Request, tag: Tag, until: datetime | None) -> None:
+        try:
+            mute_tag(tag, until, by=author(caller_of(request)))
+        except Tag.DoesNotExist as error:  # deleted after the look-up
+            raise NotFound from error
+
+    def found(self, name: str) -> Tag:
+        try:
+            return Tag.objects.visible_to(caller_of(self.request)).named([name]).get()
+        except Tag.DoesNotExist as error:
+            raise NotFound from error

@@ -209,6 +209,11 @@ device_mute = extend_schema(
 device_mute_set = extend_schema(
     operation_id="device_mute_set", summary="Mute a device", request=MuteSerializer, responses={(200, JSON): MUTE}
 )
+tag_mute = extend_schema(operation_id="tag_mute", summary="Until when a tag is muted", responses={(200, JSON): MUTE})
+tag_mute_set = extend_schema(
+    operation_id="tag_mute_set", summary="Mute a tag", request=MuteSerializer, responses={(200, JSON): MUTE}
+)
+tag_mute_end = extend_schema(operation_id="tag_mute_end", summary="End the mute of a tag", responses={204: None})
 device_mute_end = extend_schema(
     operation_id="device_mute_end", summary="End the mute of a device", responses={204: None}
 )

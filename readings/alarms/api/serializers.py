@@ -31,7 +31,7 @@ from readings.alarms.api.fields import (
 from readings.alarms.delivery.muting import MUTE_MAX
 from readings.alarms.models import Channel, ChannelKind, Kind, Rule, Severity
 from readings.alarms.parameters import PARAMETER_NAMES, complete, contradictions
-from readings.alarms.scopes import devices_of, tags_of
+from readings.alarms.rules.scopes import devices_of, tags_of
 from readings.history.parameters import WindowSerializer
 from readings.windows import InvalidWindow, check_window
 

@@ -1,8 +1,8 @@
 from django.urls import path
 
-from devices.api import converters as device_converters  # noqa: F401  registers <device_id:…>
+from devices.api import converters as device_converters  # noqa: F401  registers <device_id:…>, <tag_name:…>
 from readings.alarms.api import converters  # noqa: F401  registers <rule_id:…>, <channel_id:…>
-from readings.alarms.api.channels import ChannelViewSet, DeviceMuteViewSet
+from readings.alarms.api.channels import ChannelViewSet, DeviceMuteViewSet, TagMuteViewSet
 from readings.alarms.api.views import AlarmViewSet, DeviceAlarmsViewSet, RuleViewSet
 
 urlpatterns = [
@@ -31,6 +31,11 @@ urlpatterns = [
         "devices/<device_id:device_id>/mute",
         DeviceMuteViewSet.as_view({"get": "retrieve", "put": "mute", "delete": "unmute"}),
         name="device-mute",
+    ),
+    path(
+        "tags/<tag_name:name>/mute",
+        TagMuteViewSet.as_view({"get": "retrieve", "put": "mute", "delete": "unmute"}),
+        name="tag-mute",
     ),
     path(
         "devices/<device_id:device_id>/alarms",

@@ -36,8 +36,8 @@ from readings.alarms.models import Alarm, Rule, RuleChannel, RuleDevice, RuleTag
 from readings.alarms.parameters import condition_of
 from readings.alarms.preview import preview, previewed_document
 from readings.alarms.querysets import AlarmQuerySet, RuleQuerySet
-from readings.alarms.rules import RULES_MAX, change_rule, channels_of, create_rule, delete_rule
-from readings.alarms.scopes import devices_of, tags_of
+from readings.alarms.rules.changing import RULES_MAX, change_rule, channels_of, create_rule, delete_rule
+from readings.alarms.rules.scopes import devices_of, tags_of
 from readings.statistics.large_answers import large_answer
 
 VIEW_ALARMS = "alarms.view_alarm"

@@ -1,4 +1,4 @@
-"""Mutes: until a time, alarms of a rule or about a device are recorded and nothing is sent.
+"""Mutes: until a time, alarms of a rule, about a device or about the devices with a tag are recorded, nothing is sent.
 
 When a mute ends, what it held back is sent if it still matters: `readings.alarms.delivery.releasing`.
 """
@@ -10,9 +10,9 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from devices.changes import Author, log_changed
-from devices.models import Device
+from devices.models import Device, DeviceTag, Tag
 from devices.times import rfc3339
-from readings.alarms.models import DeviceMute, Rule
+from readings.alarms.models import DeviceMute, Rule, TagMute
 
 MUTE_MAX = timedelta(days=366)
 
@@ -29,6 +29,24 @@ def mute_device(device: Device, until: datetime | None, *, by: Author | None = N
         if changed and by is not None:
             was, became = ({"muted_until": time and rfc3339(time)} for time in (before, until))
             log_changed([device], muted_text(until), by=by, before=was, after=became)
+
+
+def mute_tag(tag: Tag, until: datetime | None, *, by: Author | None = None) -> None:
+    """Mutes the devices that have the tag, as long as they have it, until then; None ends the mute.
+
+    Raises Tag.DoesNotExist if it was deleted.
+    """
+    with transaction.atomic():
+        tag = Tag.objects.select_for_update(no_key=True).get(pk=tag.pk)
+        before = TagMute.objects.filter(tag=tag).values_list("until", flat=True).first()
+        if until is None:
+            changed = TagMute.objects.filter(tag=tag).delete()[0]
+        else:
+            changed = before != until
+            TagMute.objects.update_or_create(tag=tag, defaults={"until": until})
+        if changed and by is not None:
+            was, became = ({"muted_until": time and rfc3339(time)} for time in (before, until))
+            log_changed([tag], muted_text(until), by=by, before=was, after=became)
 
 
 def mute_rule(rule: Rule, until: datetime | None, *, by: Author | None = None) -> None:
@@ -48,17 +66,29 @@ def muted_text(until: datetime | None) -> str:
 
 
 def muted_until(device: Device, *, now: datetime) -> datetime | None:
-    """None if the device is not muted now."""
+    """When the mute of the device itself ends; None if it is not muted now. Its tags may be muted too."""
     return DeviceMute.objects.filter(device=device, until__gt=now).values_list("until", flat=True).first()
 
 
+def tag_muted_until(tag: Tag, *, now: datetime) -> datetime | None:
+    """None if the tag is not muted now."""
+    return TagMute.objects.filter(tag=tag, until__gt=now).values_list("until", flat=True).first()
+
+
 def muted_alarms(*, now: datetime) -> Q:
-    """Matches alarms whose rule or device is muted now."""
+    """Matches alarms whose rule, device or one of its tags is muted now."""
     of_device = DeviceMute.objects.filter(device_id=OuterRef("device_id"), until__gt=now)
-    return Q(rule__muted_until__gt=now) | Q(Exists(of_device))
+    muted_tags = TagMute.objects.filter(until__gt=now)
+    of_tag = DeviceTag.objects.filter(device_id=OuterRef("device_id"), tag_id__in=muted_tags.values("tag_id"))
+    return Q(rule__muted_until__gt=now) | Q(Exists(of_device)) | Q(Exists(of_tag))
 
 
 def muted_devices(device_ids: Collection[str], *, now: datetime) -> set[str]:
-    """Those of the devices that are muted now."""
+    """Those of the devices that are muted now, or have a tag that is. Two queries."""
     muted = DeviceMute.objects.filter(device_id__in=device_ids, until__gt=now)
-    return {str(device_id) for device_id in muted.values_list("device_id", flat=True)}
+    found = {str(device_id) for device_id in muted.values_list("device_id", flat=True)}
+    tags = list(TagMute.objects.filter(until__gt=now).values_list("tag_id", flat=True))
+    if tags:
+        tagged = DeviceTag.objects.filter(tag_id__in=tags, device_id__in=device_ids)
+        found |= {str(device_id) for device_id in tagged.values_list("device_id", flat=True)}
+    return found

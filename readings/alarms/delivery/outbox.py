@@ -10,8 +10,9 @@ from django.db.models import Exists, OuterRef, Q
 from readings.alarms import instruments
 from readings.alarms.delivery.senders.answers import Answer, plain
 from readings.alarms.delivery.texts import ALARMS_MAX, Content
-from readings.alarms.models import Alarm, Delivery, DeliveryState, Message, MessageAlarm, Rule
+from readings.alarms.models import Alarm, Delivery, DeliveryState, Message, MessageAlarm, Rule, RuleTag
 from readings.alarms.outbox_models import ERROR_LENGTH
+from readings.models import Metric
 
 # Seconds from one try to the next; later tries follow each other by the last of them.
 DELAYS = (5, 30, 120, 600, 3600)
@@ -88,7 +89,10 @@ def content_of(message: Message) -> Content | None:
     if not alarms:
         return None
     assert message.released_at is not None
-    return Content(message.pk, message.type, message.released_at, message.rule, message.count, alarms)
+    rule = message.rule
+    tags = RuleTag.objects.filter(rule=rule).order_by("tag__key").values_list("tag__name", flat=True)
+    described = Metric.objects.filter(name=rule.metric).catalogue()
+    return Content(message.pk, message.type, message.released_at, rule, message.count, alarms, list(tags), described)
 
 
 def record(delivery_id: int, answer: Answer, *, started: datetime, now: datetime) -> DeliveryState | None:

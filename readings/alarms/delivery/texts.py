@@ -8,6 +8,8 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 
+from devices.metrics import Catalogue, shown
+from devices.plurals import counted
 from devices.times import rfc3339
 from readings.alarms.documents import time_or_none
 from readings.alarms.models import Alarm, Kind, MessageType, Rule, Severity
@@ -20,7 +22,10 @@ APPRISE_KINDS: dict[str, str] = {Severity.INFO: "info", Severity.WARNING: "warni
 
 
 class Content(msgspec.Struct, frozen=True):
-    """A released message. `alarms`: the first ALARMS_MAX of its `count` alarms, whose devices are loaded."""
+    """A released message. `alarms`: the first ALARMS_MAX of its `count` alarms, whose devices are loaded.
+
+    `tags`: the names of the rule's tags. `catalogue`: describes the rule's metric.
+    """
 
     id: UUID
     type: str
@@ -28,6 +33,8 @@ class Content(msgspec.Struct, frozen=True):
     rule: Rule
     count: int
     alarms: Sequence[Alarm]
+    tags: Sequence[str]
+    catalogue: Catalogue
 
 
 def json_of(content: Content) -> dict[str, Any]:
@@ -85,7 +92,8 @@ def summary_of(content: Content) -> str:
         return ""
     alarm = content.alarms[0]
     one = content.count == 1
-    who = named(alarm) if one else f"{content.count:,} devices"
+    tagged = f" tagged {' and '.join(content.tags)}" if content.tags else ""
+    who = named(alarm) if one else f"{content.count:,} devices{tagged}"
     since = moment(min(alarm.began_at for alarm in content.alarms), content.at)
     if content.type == MessageType.RESOLVED:
         return resolved_summary(content, who, since)
@@ -93,8 +101,8 @@ def summary_of(content: Content) -> str:
     still = " still" if content.type == MessageType.REPEATED else ""
     if content.rule.kind == Kind.SILENCE and not content.rule.metric:
         return f"{who} {verb}{still} silent since {since}"
-    value = f" ({alarm.value:.6g})" if one and alarm.value is not None else ""
-    return f"{who}:{still} {condition_of(content.rule)}{value} since {since}"
+    value = value_of(alarm, content) if one else ""
+    return f"{who}:{still} {condition_of(content.rule, content.catalogue)}{value} since {since}"
 
 
 def resolved_summary(content: Content, who: str, since: str) -> str:
@@ -105,19 +113,20 @@ def resolved_summary(content: Content, who: str, since: str) -> str:
     return f"{content.count:,} alarms are resolved, open from {since}{until}"
 
 
-def condition_of(rule: Rule) -> str:
-    """What holds of the devices while the alarm is open."""
+def condition_of(rule: Rule, catalogue: Catalogue) -> str:
+    """What holds of the devices while the alarm is open, such as "temperature above 30 °C"."""
+    metric, unit = catalogue.label(rule.metric), catalogue.of(rule.metric).unit
     match rule.kind:
         case Kind.SILENCE:
-            return f"no {rule.metric}"
+            return f"no {metric}"
         case Kind.STUCK:
-            return f"{rule.metric} does not change"
+            return f"{metric} does not change"
         case Kind.RATE:
-            return f"{rule.metric} changes by more than {number(rule.change)} in {rule.per} s"
+            return f"{metric} changes by more than {bound(rule.change, unit)} in {duration(rule.per or 0)}"
     if rule.above is not None and rule.below is not None:
-        return f"{rule.metric} outside {number(rule.below)} to {number(rule.above)}"
-    bound = f"above {number(rule.above)}" if rule.above is not None else f"below {number(rule.below)}"
-    return f"{rule.metric} {bound}"
+        return f"{metric} outside {bound(rule.below)} to {bound(rule.above, unit)}"
+    side, limit = ("above", rule.above) if rule.above is not None else ("below", rule.below)
+    return f"{metric} {side} {bound(limit, unit)}"
 
 
 def text_of(content: Content) -> str:
@@ -136,7 +145,7 @@ def text_of(content: Content) -> str:
 
 
 def line_of(alarm: Alarm, content: Content) -> str:
-    value = f" ({alarm.value:.6g})" if alarm.value is not None else ""
+    value = value_of(alarm, content)
     ended = content.type == MessageType.RESOLVED and alarm.resolved_at is not None
     until = f" until {moment(alarm.resolved_at, content.at)}" if ended and alarm.resolved_at else ""
     return f"- {named(alarm)}{value}: since {moment(alarm.began_at, content.at)}{until}"
@@ -152,5 +161,19 @@ def moment(at: datetime, of: datetime) -> str:
     return f"{at:%H:%M} UTC" if at.date() == of.date() else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+def value_of(alarm: Alarm, content: Content) -> str:
+    """ " (31.5 °C)"; empty for a silence."""
+    return "" if alarm.value is None else f" ({content.catalogue.text(alarm.metric, alarm.value)})"
+
+
+def bound(value: float | None, unit: str = "") -> str:
+    """A parameter of a rule, with the decimals that it has."""
+    return "" if value is None else f"{shown(value)} {unit}".rstrip()
+
+
+def duration(seconds: int) -> str:
+    """In the largest unit without a fraction: "10 min", "1 day"."""
+    for one, many, length in (("day", "days", 86_400), ("h", "h", 3_600), ("min", "min", 60)):
+        if seconds and seconds % length == 0:
+            return counted(seconds // length, one, many)
+    return f"{seconds} s"

@@ -5,10 +5,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+
+from devices.models import Device, Tag
+from devices.tagging import add_tag
+from devices.tags import key_of
 from readings.alarms.evaluation.evaluator import Evaluation, Evaluator
 from readings.alarms.models import Alarm, Kind, Rule
 from readings.alarms.parameters import complete
-from readings.alarms.rules import create_rule
+from readings.alarms.rules.changing import create_rule
 from readings.alarms.signals import AlarmChange, alarms_changed
 from readings.tests.logs import NOON
 
@@ -36,6 +41,14 @@ def alarm_of(device_id: str, **given: Any) -> Alarm:
     values = {"metric": "temperature", "value": 31.0, "worst": 31.0, "late": False}
     times = dict.fromkeys(("began_at", "opened_at", "noticed_at"), given.pop("at", NOON))
     return Alarm.objects.create(rule=rule, device_id=device_id, **values | times | given)
+
+
+def give(device: Device, name: str) -> Tag:
+    """Gives the device a new tag; returns the tag."""
+    tag = Tag.objects.create(name=name, key=key_of(name))
+    with transaction.atomic():
+        add_tag([device], tag, now=NOON)
+    return tag
 
 
 def evaluate(now: datetime, evaluator: Evaluator | None = None) -> Evaluation:

@@ -18,7 +18,7 @@ from readings.alarms.evaluation.judging import judge
 from readings.alarms.evaluation.samples import read_series
 from readings.alarms.models import Alarm, EvaluationState
 from readings.alarms.parameters import condition_of
-from readings.alarms.rules import change_rule
+from readings.alarms.rules.changing import change_rule
 from readings.alarms.tests.rules import announced, evaluate, make_rule
 from readings.alarms.tests.test_conditions import series
 from readings.tests.logs import at, make_devices, new, state_of, store

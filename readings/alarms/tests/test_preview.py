@@ -14,7 +14,7 @@ from readings.alarms import preview as previewing
 from readings.alarms.models import Alarm, Reception, Rule
 from readings.alarms.parameters import complete, condition_of
 from readings.alarms.preview import preview
-from readings.alarms.rules import change_rule
+from readings.alarms.rules.changing import change_rule
 from readings.alarms.tests.rules import evaluate, make_rule
 from readings.alarms.tests.test_conditions import series
 from readings.alarms.tests.test_evaluation import RULES as KINDS

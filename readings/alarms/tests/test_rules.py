@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from devices.models import Device
 from readings.alarms.acknowledging import acknowledge
 from readings.alarms.models import Alarm, EvaluationState, Rule, RuleDevice
-from readings.alarms.rules import change_rule, delete_rule
+from readings.alarms.rules.changing import change_rule, delete_rule
 from readings.alarms.tests.rules import alarm_of, announced, evaluate, make_rule
 from readings.alarms.upkeep.heartbeat import beat
 from readings.alarms.upkeep.retention import expire_alarms

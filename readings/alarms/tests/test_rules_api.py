@@ -7,7 +7,7 @@ from devices.changes import API_KEY
 from devices.tests.fixtures import problem
 from readings.alarms.models import Alarm, Rule
 from readings.alarms.parameters import condition_of
-from readings.alarms.rules import RULES_MAX
+from readings.alarms.rules.changing import RULES_MAX
 from readings.alarms.tests.delivery.channels import channel
 from readings.alarms.tests.rules import alarm_of, evaluate, make_rule
 from readings.tests.logs import NOON, at, new, store

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from devices.models import Device, DeviceState
 from readings.alarms.evaluation.evaluator import Evaluator
 from readings.alarms.models import Alarm, Reception
-from readings.alarms.rules import change_rule
+from readings.alarms.rules.changing import change_rule
 from readings.alarms.tests.rules import announced, evaluate, make_rule
 from readings.alarms.upkeep import heartbeat
 from readings.alarms.upkeep.heartbeat import beat, keep_beating

@@ -4,7 +4,7 @@ from django.utils import timezone
 
 from devices.models import Device
 from readings.alarms.models import Alarm, EvaluationState, Rule, RuleDevice
-from readings.alarms.rules import delete_rule
+from readings.alarms.rules.changing import delete_rule
 from readings.upkeep.erasure import ERASED, name_of
 
 

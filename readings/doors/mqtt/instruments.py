@@ -19,3 +19,7 @@ RETRIES = Counter(
     "Attempts to store MQTT messages that failed for now (overload, database away). They are tried again.",
 )
 WAITING_BYTES = Gauge("telemetry_mqtt_waiting_bytes", "Bytes of MQTT messages that are not stored yet.")
+SUBSCRIBED = Gauge("telemetry_mqtt_broker_subscribed", "1 while this process is subscribed to MQTT_BROKER_URL.")
+BROKER_FAILURES = Counter(
+    "telemetry_mqtt_broker_failures_total", "Connections to MQTT_BROKER_URL that failed or ended. They are tried again."
+)

@@ -24,7 +24,7 @@ from devices.querysets import visible_ids
 from readings import instruments as log_instruments
 from readings.doors.mqtt import instruments
 from readings.doors.mqtt.codec.reasons import Reason
-from readings.doors.mqtt.payloads import Content, Status, content_of
+from readings.doors.mqtt.payloads import Content, Status, content_of, known
 from readings.doors.mqtt.topics import Meaning, Topic
 from readings.doors.mqtt.way import Way
 from readings.doors.registering import record_seen
@@ -68,7 +68,10 @@ REASONS = {
 
 
 class Message(msgspec.Struct):
-    """`name`: the topic as it was sent. `size`: bytes that the message takes of the backlog."""
+    """`name`: the topic as it was sent. `size`: bytes that the message takes of the backlog.
+
+    `refusal`: why it cannot be stored, if that is known already.
+    """
 
     name: str
     topic: Topic | None
@@ -77,6 +80,7 @@ class Message(msgspec.Struct):
     qos: int = 0
     packet_id: int = 0
     size: int = 0
+    refusal: Refusal | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -139,6 +143,8 @@ class Storing:
 
     async def content(self, message: Message) -> Content:
         topic = message.topic
+        if message.refusal is not None:
+            return Content(refusals=[(self.sender.own or known(topic.device_id if topic else None), message.refusal)])
         if topic is None:
             return Content(refusals=[(self.sender.own or "", UNKNOWN_TOPIC)])
         if topic.meaning is Meaning.NOTHING:

@@ -97,3 +97,14 @@ def test_ingest_does_nothing_for_the_catalogue(as_device):
 
     assert Device.objects.get().state.last_seq == 1
     assert not [query for query in captured.captured_queries if "readings_metric" in query["sql"]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_new_name_is_added_before_the_roll_up_locks_what_ingest_needs(as_device):
+    as_device.post("/api/v1/ingest", {"brix": 12.5})
+    with CaptureQueriesContext(connection) as captured:
+        maintained()
+    statements = [query["sql"] for query in captured]
+    added = next(n for n, sql in enumerate(statements) if 'INTO "readings_metric"' in sql)
+    locked = min(n for n, sql in enumerate(statements) if "FOR NO KEY UPDATE" in sql or "SET rolled_up_seq" in sql)
+    assert added < locked

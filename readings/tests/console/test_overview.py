@@ -10,6 +10,7 @@ from django.utils import timezone
 from devices.models import Device, DeviceState
 from devices.status import Status
 from devices.tests.fixtures import EVERYTHING
+from readings import overview as overviews
 from readings.models import MaintenanceRound
 from readings.overview import overview
 from readings.tests.logs import make_devices, new, store
@@ -35,6 +36,14 @@ def test_it_counts_active_devices_by_status_and_inactive_ones_apart(now):
     assert found.statuses == {Status.ONLINE: 1, Status.LATE: 1, Status.OFFLINE: 1, Status.NEVER: 1}
     assert (found.devices, found.inactive) == (5, 1)
     assert [device.device_id for device in found.gone] == ["c"]
+
+
+def test_every_offline_device_is_listed_up_to_a_bound(now, monkeypatch):
+    names = make_devices(12)
+    DeviceState.objects.update(last_seen_at=now - timedelta(days=1))
+    assert sorted(device.device_id for device in overview(EVERYTHING, now=now).gone) == names
+    monkeypatch.setattr(overviews, "OFFLINE_LISTED", 3)
+    assert len(overview(EVERYTHING, now=now).gone) == 3
 
 
 def test_readings_per_minute_is_by_how_much_the_logs_have_grown(device, now):

@@ -2,13 +2,19 @@ r"""The grammar of line protocol, as InfluxDB's own parser and its documentation
 
 import contextlib
 import math
+import random
+from datetime import UTC, datetime
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from readings.doors.influx import joining
 from readings.doors.influx.line_protocol import InvalidLine, lines_of, number, parse_line, parse_series
 from readings.doors.influx.quick_fields import quick_fields
+from readings.doors.influx.quick_lines import quick_lines
 from readings.doors.translation import NAME, RANGE, TEXT
 
 pytestmark = pytest.mark.once
@@ -230,3 +236,45 @@ def test_any_text_is_a_line_or_a_refusal(text):
 def test_long_numbers_are_read_in_linear_time(text):
     with contextlib.suppress(InvalidLine):
         number(text)
+
+
+USUAL = ["a=1", "b=2.5", "c=-3i", "value=4", "y=-0.5"]
+PIECES = [*USUAL, "a=7i", "t=true", 's="x y"', "z=-0", "z=-0.0", "e=1e3", "o=1.5i", "=1", "n=", "n=01", "u=5u", "#=1"]
+PIECES += ["big=9007199254740993i", "huge=1e301", "q\\,r=1", "x=1=2", "w=+1", "d=.5"]
+SERIES = [
+    "m",
+    "m,device=d1",
+    "m,device=d2,room=a",
+    "m,device=",
+    "m\\ n,device=d1",
+    ",device=d1",
+    "#m",
+    "value,device=d1",
+]
+TIMES = ["1700000000000", "1700000000001", "", "x", "-5", "1.5", "01", "99999999999999999999", "1700000000000 "]
+
+
+def test_lines_that_are_decoded_together_give_the_same_as_one_by_one(monkeypatch):
+    chosen = random.Random(7)
+    at = datetime.fromtimestamp(1_700_000_100, UTC)
+    quick = 0
+    for common in (0.5, 0.97, 1.0):
+        for _ in range(150):
+            lines = []
+            for _ in range(chosen.randrange(1, 9)):
+                usual = chosen.random() < common
+                pieces = USUAL if usual else PIECES
+                fields = ",".join(chosen.sample(pieces, chosen.randrange(1, 5)))
+                series, time = (SERIES[:2], TIMES[:2]) if usual else (SERIES, TIMES)
+                lines.append(f"{chosen.choice(series)} {fields} {chosen.choice(time)}".rstrip(chosen.choice(" \r")))
+            body = "\n".join(lines).encode()
+            found = []
+            for together in (True, False):
+                with monkeypatch.context() as patched:
+                    if not together:
+                        patched.setattr(joining, "quick_lines", lambda _: None)
+                    parameters: Any = {"unit_ns": 10**6, "device_tags": ("device",), "received_at": at}
+                    found.append(joining.join_lines(body, "", device_id=None, **parameters))
+            assert msgspec.structs.asdict(found[0]) == msgspec.structs.asdict(found[1]), body
+            quick += quick_lines(lines) is not None
+    assert quick > 100

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, DeviceTag, Tag
 from devices.tests.fixtures import problem
 from readings.history import parameters
 from readings.statistics import aggregation
@@ -109,6 +109,9 @@ def test_an_unknown_device_is_not_found_by_name(admin, motes):
         ({"device_id": ["a"] * 101}, "device_id"),
         ({"device_id": "a b"}, "device_id"),
         ({"device_id": ""}, "device_id"),
+        ({"tag": "a,b"}, "tag"),
+        ({"tag": ["a"] * 11}, "tag"),
+        ({"tag": "roof"}, "tag"),
         ({"device_id": "mote-1", "bucket": "1w"}, "bucket"),
         ({"device_id": "mote-1", "devices": "mote-2"}, "devices"),
         ({"device_id": "mote-1", "format": "xml"}, "format"),
@@ -124,6 +127,50 @@ def test_at_most_100_devices_are_answered(admin, monkeypatch):
     assert len(ask(admin, *names[:100])["devices"]) == 100
     assert problem(admin.get(AGGREGATE, {"device_id": names}), 422)["errors"][0]["code"] == "max_length"
     assert parameters.DEVICES_MAX == 100
+
+
+def give(admin: Any, device_id: str, *tags: str) -> None:
+    assert admin.patch(f"/api/v1/devices/{device_id}", {"tags": tags}).status_code == 200
+
+
+def test_a_tag_names_all_devices_that_have_it_and_several_those_that_have_all(admin, motes):
+    make_devices(2)
+    for device_id, *tags in (("node-0000", "roof"), ("mote-1", "roof", "North"), ("mote-2", "north")):
+        give(admin, device_id, *tags)
+
+    def devices(**asked: Any) -> list[str]:
+        answer = admin.get(AGGREGATE, HOUR | asked).json()
+        return [device["device_id"] for device in answer["devices"]]
+
+    assert devices(tag="roof") == ["mote-1", "node-0000"]
+    assert devices(tag=["roof", "NORTH"]) == ["mote-1"]
+    assert devices(tag="north", device_id=["node-0001", "mote-2"]) == ["node-0001", "mote-2", "mote-1"]
+    admin.post("/api/v1/tags", {"name": "empty"})
+    assert devices(tag="empty", bucket="auto") == []
+
+
+def test_an_unknown_tag_is_refused_by_name(admin, motes):
+    give(admin, "mote-1", "roof")
+    error = problem(admin.get(AGGREGATE, {"tag": ["roof", "cellar"], "device_id": "mote-2"}), 422)["errors"][0]
+    assert (error["field"], error["code"], "cellar" in error["detail"]) == ("tag", "unknown_tag", True)
+
+
+def test_the_devices_of_tags_count_for_the_maximum_of_100(admin, motes):
+    names = make_devices(100)
+    give(admin, names[0], "roof")
+    DeviceTag.objects.bulk_create(DeviceTag(device_id=name, tag=Tag.objects.get()) for name in names[1:])
+    assert len(ask(admin, tag="roof")["devices"]) == 100
+    assert len(ask(admin, *names[:50], tag="roof")["devices"]) == 100
+    refused = problem(admin.get(AGGREGATE, {"tag": "roof", "device_id": "mote-1"}), 422)["errors"][0]
+    assert (refused["field"], refused["code"]) == ("tag", "too_many_devices")
+
+
+def test_too_many_values_of_devices_with_different_plans_suggest_fewer_devices(admin, motes, monkeypatch):
+    roll_up(HOURS)
+    DeviceState.objects.filter(device_id="mote-2").update(rolled_up_minutes_seq=0)
+    monkeypatch.setattr(aggregation, "AGGREGATE_VALUES_MAX", 2)
+    refused = admin.get(AGGREGATE, HOUR | {"device_id": ["mote-1", "mote-2"], "bucket": "1m"})
+    assert "fewer devices" in problem(refused, 422)["errors"][0]["detail"]
 
 
 def test_the_values_of_all_devices_count(admin, motes, monkeypatch):
@@ -167,6 +214,14 @@ def test_csv_has_a_line_for_each_device_bucket_and_metric(admin, motes):
         ["mote-1", "2026-05-09T12:30:00.000000Z", "temperature", "1", "22.0", "22.0", "22.0", "22.0"],
         ["mote-2", "2026-05-09T12:00:00.000000Z", "temperature", "1", "10.0", "10.0", "10.0", "10.0"],
     ]
+
+
+def test_csv_may_have_local_times_for_spreadsheets(admin, motes):
+    query = HOUR | {"device_id": "mote-2", "bucket": "30m", "format": "csv", "tz": "Asia/Kathmandu"}
+    assert rows_of(admin.get(AGGREGATE, query | {"time": "local"}))[1][1] == "2026-05-09 17:45:00.000"
+    assert rows_of(admin.get(AGGREGATE, query))[1][1] == "2026-05-09T12:00:00.000000Z"
+    error = problem(admin.get(AGGREGATE, HOUR | {"device_id": "mote-2", "time": "local"}), 422)["errors"][0]
+    assert (error["field"], error["code"]) == ("time", "needs_csv")
 
 
 def test_csv_of_the_whole_window_begins_with_it_and_leaves_absent_numbers_empty(admin, motes):

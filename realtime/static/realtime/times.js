@@ -27,7 +27,7 @@ function show(element) {
   if (!element.title) element.title = utc(moment);
 }
 
-const showAll = () => document.querySelectorAll("time[data-ago]").forEach(show);
+export const showAll = () => document.querySelectorAll("time[data-ago]").forEach(show);
 
 showAll();
 setInterval(showAll, EVERY_MS);

@@ -56,6 +56,19 @@ test("the filters are in the address, and in that of the API", () => {
   assert.deepEqual([replaced, choice.any], ["http://localhost/alarms/", false]);
 });
 
+test("several tags mean all of them, and only the server knows which alarms have them", () => {
+  globalThis.location = "http://localhost/alarms/?tag=Roof&tag=north+side";
+  const choice = new Choice();
+  assert.equal(choice.address("open", 100), "/api/v1/alarms?state=open&limit=100&tag=Roof&tag=north+side");
+  assert.deepEqual([choice.any, choice.shows({ rule: { id: 1, severity: "info" }, device_id: "a" })], [true, null]);
+  choice.toggleTag({ key: "roof", name: "roof" });
+  assert.equal(replaced, "http://localhost/alarms/?tag=north+side");
+  choice.toggleTag({ key: "cellar", name: "Cellar" });
+  assert.equal(replaced, "http://localhost/alarms/?tag=north+side&tag=Cellar");
+  choice.clear();
+  assert.deepEqual([replaced, choice.any], ["http://localhost/alarms/", false]);
+});
+
 test("what the address says wrongly is left out", () => {
   globalThis.location = "http://localhost/alarms/?severity=terrible&rule=x1";
   assert.equal(new Choice().any, false);
@@ -69,7 +82,7 @@ test("a live alarm is shown if it fits every filter; of tags only the server kno
   choice.set("device", "mote-2");
   assert.equal(choice.shows(alarm("critical", 7)), false);
   choice.clear();
-  choice.set("tag", "roof");
+  choice.toggleTag({ key: "roof", name: "roof" });
   assert.equal(choice.shows(alarm("critical", 7)), null);
 });
 

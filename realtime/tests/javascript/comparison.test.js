@@ -30,7 +30,7 @@ test("the statistics of a period are those of its buckets together", () => {
 });
 
 test("a search finds every word in the id or the label, without what is chosen", () => {
-  const items = [["bed-1", "North bed"], ["bed-2", "South bed"], ["door", "door"]];
+  const items = [{ id: "bed-1", label: "North bed" }, { id: "bed-2", label: "South bed" }, { id: "door", label: "door" }];
   assert.deepEqual(matches(items, "bed north", []), [items[0]]);
-  assert.deepEqual(matches(items, "", ["bed-1"]), [items[1], items[2]]);
+  assert.deepEqual(matches(items, "", [{ id: "bed-1" }]), [items[1], items[2]]);
 });

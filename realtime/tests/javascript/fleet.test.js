@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { beforeEach, test } from "node:test";
 
-import { Choice, counts } from "../../static/realtime/fleet/choice.js";
+import { Choice, counts, viewsOf } from "../../static/realtime/fleet/choice.js";
 import { Device } from "../../static/realtime/fleet/device.js";
 import { Sparklines } from "../../static/realtime/fleet/sparklines.js";
 import { Catalogue } from "../../static/realtime/metrics.js";
@@ -19,8 +19,8 @@ beforeEach(() => {
 
 const at = (seconds) => new Date(NOW + seconds * 1000).toISOString();
 
-function device(id, { name = "", active = true, status = "online", seen = 0, values = {}, timestamp = null, seq = null } = {}) {
-  return new Device([id, name, active, status, seen === null ? null : at(seen), values, timestamp, seq]);
+function device(id, { name = "", active = true, status = "online", seen = 0, values = {}, timestamp = null, seq = null, others } = {}) {
+  return new Device([id, name, active, status, seen === null ? null : at(seen), values, timestamp, seq, others]);
 }
 
 function shown(query, devices) {
@@ -47,6 +47,45 @@ test("by a metric the largest comes first, and last what does not have it", () =
   assert.deepEqual(shown("sort=voltage", devices), ["high", "low", "none"]);
 });
 
+test("every sort has two directions, and what a device does not have is last in both", () => {
+  const devices = [
+    device("b", { seen: -90, values: { battery: 40 } }), device("a", { seen: -1, others: { battery: 5 }, status: "late" }), device("c", { seen: null }),
+  ];
+  assert.deepEqual(shown("sort=name&order=desc", devices), ["c", "b", "a"]);
+  assert.deepEqual(shown("sort=status&order=desc", devices), ["b", "c", "a"]);
+  assert.deepEqual(shown("sort=seen&order=asc", devices), ["b", "a", "c"]);
+  assert.deepEqual(shown("sort=battery", devices), ["b", "a", "c"]);
+  assert.deepEqual(shown("sort=battery&order=asc", devices), ["a", "b", "c"]);
+  assert.deepEqual(shown("sort=battery&order=sideways", devices), ["b", "a", "c"]);
+});
+
+test("an order is kept in the address unless it is the usual one", () => {
+  const choice = new Choice();
+  choice.sortBy("battery", "asc");
+  choice.remember();
+  assert.equal(replaced, "http://localhost/live/?sort=battery&order=asc");
+  choice.reverse();
+  choice.remember();
+  assert.equal(replaced, "http://localhost/live/?sort=battery");
+  assert.equal(choice.metric, "battery");
+  choice.sortBy("seen");
+  assert.deepEqual([choice.metric, choice.order], [null, "desc"]);
+});
+
+test("views of what is lowest are of the first metric that the devices have", () => {
+  assert.deepEqual(viewsOf(new Set(["voltage", "battery", "rssi"])), [["battery", "battery"], ["signal", "rssi"]]);
+  assert.deepEqual(viewsOf(new Set(["voltage"])), [["battery", "voltage"]]);
+  assert.deepEqual(viewsOf(new Set()), []);
+});
+
+test("a metric that a newer reading lacks keeps its latest value", () => {
+  const known = device("a", { values: { battery: 80 }, timestamp: at(0), seq: 1, others: { rssi: -60 } });
+  known.take([after(1, { temperature: 20 }, 2)]);
+  assert.deepEqual(["battery", "rssi", "temperature", "constructor"].map((metric) => known.value(metric)), [80, -60, 20, undefined]);
+  known.take([after(2, { battery: 79 }, 3)]);
+  assert.equal(known.value("battery"), 79);
+});
+
 test("the last seen comes first", () => {
   const devices = [device("never", { seen: null }), device("old", { seen: -90 }), device("new", { seen: -1 })];
   assert.deepEqual(shown("sort=seen", devices), ["new", "old", "never"]);
@@ -71,7 +110,8 @@ test("a search finds devices by every word, in id or name", () => {
 test("what is chosen is kept in the address, what is usual is not", () => {
   globalThis.location = "http://localhost/live/?sort=seen&status=late";
   const choice = new Choice();
-  Object.assign(choice, { sort: "name", search: "north" });
+  choice.sortBy("name");
+  choice.search = "north";
   choice.remember();
   assert.equal(replaced, "http://localhost/live/?status=late&search=north");
 });

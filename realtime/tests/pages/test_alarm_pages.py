@@ -9,14 +9,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices.models import Device
+from devices.models import Device, Tag
 from devices.tests.fixtures import staff_client
 from devices.times import rfc3339
-from readings.alarms.delivery.muting import mute_device, mute_rule
+from readings.alarms.delivery.muting import mute_device, mute_rule, mute_tag
 from readings.alarms.models import Alarm, Rule, Severity
 from readings.alarms.querysets import SEVERITIES
 from readings.alarms.tests.delivery.channels import channel as make_channel
-from readings.alarms.tests.rules import alarm_of, make_rule
+from readings.alarms.tests.rules import alarm_of, give, make_rule
 from readings.tests.logs import at, make_devices, new, store
 
 pytestmark = pytest.mark.django_db
@@ -123,6 +123,19 @@ class TestAlarms:
         assert page["muted"] == [["mote-1", rfc3339(until)]]
         assert rfc3339(until) in [one["muted_until"] for one in page["rules"]]
 
+    def test_it_offers_the_tags_of_devices_and_knows_which_are_muted(self, device, other_device):
+        roof, attic = give(other_device[0], "roof"), give(device, "attic")
+        Tag.objects.create(name="empty", key="empty", colour="red")
+        alarm_of("mote-2")
+        until = timezone.now() + timedelta(hours=1)
+        mute_tag(attic, until)
+        mute_tag(roof, timezone.now() - timedelta(hours=1))
+        page = carried(staff_client("viewer", ALARMS, "devices.view_tag"), "/alarms/", "alarms")
+        assert page["tags"] == [["roof", roof.colour], ["attic", attic.colour]]
+        assert page["muted_tags"] == [["mote-1", "attic", rfc3339(until)]]
+        page = carried(staff_client("other", ALARMS), "/alarms/", "alarms")
+        assert page["tags"] == page["muted_tags"] == []
+
     def test_it_says_how_to_get_the_first_message_until_there_is_a_channel(self, db):
         manager = staff_client("manager", ALARMS, RULES, MANAGE)
         assert "No messages are sent yet" in html_of(manager, "/alarms/")
@@ -169,7 +182,8 @@ class TestForm:
         channel = make_channel()
         page = carried(staff_client("manager", MANAGE), "/alarms/rules/new", "page")
         assert page["id"] is None
-        assert page["metrics"] == ["humidity", "temperature", "voltage", "co2"]
+        assert page["metrics"] == ["temperature", "humidity", "co2", "voltage"]
+        assert page["catalogue"]["co2"][:2] == ["CO₂", "ppm"]
         assert page["devices"] == [["mote-1", "North window"]]
         assert page["channels"] == [{"id": channel.pk, "name": channel.name}]
 
@@ -213,6 +227,21 @@ class TestOtherPages:
         (rule,) = carried(viewer, "/live/mote-1/", "device")["alarms"]["rules"]
         assert [rule[name] for name in ("metric", "above", "below", "severity")] == ["temperature", 30, 5, "critical"]
         assert len(carried(viewer, "/live/mote-2/", "device")["alarms"]["rules"]) == 2
+
+    def test_a_device_knows_its_mutes_and_those_of_its_tags(self, device):
+        until = timezone.now() + timedelta(hours=1)
+        give(device, "attic")
+        mute_tag(give(device, "roof"), until)
+        mute_device(device, until)
+        operator = staff_client("operator", READ, ALARMS, "alarms.acknowledge_alarm", "devices.view_tag")
+        alarms = carried(operator, "/live/mote-1/", "device")["alarms"]
+        assert (alarms["acknowledges"], alarms["muted_until"]) == (True, rfc3339(until))
+        assert alarms["muted_tags"] == {"attic": None, "roof": rfc3339(until)}
+        assert carried(staff_client("viewer", READ, ALARMS), "/live/mote-1/", "device")["alarms"]["muted_tags"] == {}
+
+    @pytest.mark.parametrize(("more", "allowed"), [((), "false"), (("alarms.acknowledge_alarm",), "true")])
+    def test_only_who_may_mute_gets_the_button_on_the_page_of_a_tag(self, device, more, allowed):
+        assert f'id="tag-mutes" data-allowed="{allowed}"' in html_of(staff_client("one", READ, ALARMS, *more), "/live/")
 
     def test_a_device_has_no_alarms_for_those_who_may_not_see_them(self, device):
         alarm_of("mote-1")

@@ -51,6 +51,12 @@ def test_it_carries_every_device_with_what_is_shown_of_it(viewer, device, other_
 
 
 @pytest.mark.django_db
+def test_it_carries_the_latest_values_of_metrics_that_the_newest_reading_lacks(viewer, device):
+    store([new(extra={"battery": 80}, timestamp=at(0)), new(temperature=21.5, timestamp=at(1))])
+    assert carried(viewer)["mote-1"][4:] == [{"temperature": 21.5}, moment(at(1)), 2, {"battery": 80}]
+
+
+@pytest.mark.django_db
 def test_a_history_imported_newest_first_leaves_its_newest_value_and_a_device_that_was_never_seen(viewer, device):
     for hours in range(30):
         store([new(timestamp=at(-3600 * hours), temperature=float(hours))], received_at=None)

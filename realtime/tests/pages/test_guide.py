@@ -6,12 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from devices.models import Device
+from readings.models import Reading
 from realtime.pages.markdown import FOLDER, PAGES, markdown, snippets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
@@ -20,7 +25,8 @@ ARDUINO = Path(__file__).parents[1] / "arduino"
 
 
 def code(title, key="tlm_secret"):
-    return next(s.code for s in snippets(address="http://10.1.2.3:8000", key=key) if s.title == title)
+    found = snippets(address="http://10.1.2.3:8000", key=key, device_id="m1")
+    return next(s.code for s in found if s.title == title)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -60,14 +66,21 @@ def test_what_is_in_a_document_is_text():
     assert "<script>" not in markdown.render("<script>alert(1)</script>")
 
 
-def test_there_is_code_for_every_kind_of_device_with_the_address_and_the_key_in_it():
-    found = snippets(address="http://10.1.2.3:8000", key="tlm_secret")
+def test_there_is_code_for_every_kind_of_device_with_the_address_and_the_key_in_it(settings):
+    settings.MQTT_PORT = 18_831
+    found = snippets(address="http://10.1.2.3:8000", key="tlm_secret", device_id="m1")
+    mqtt = ["MQTT", "MQTT with Python", "MQTT with Arduino", "Tasmota", "ESPHome with MQTT"]
     own = ["curl", "Python", "Arduino", "MicroPython", "ESPHome", "Home Assistant"]
     doors = ["Telegraf", "Home Assistant (InfluxDB)", "The Things Stack", "InfluxDB client"]
-    assert [s.title for s in found] == own + doors
+    assert [s.title for s in found] == [*own[:5], *mqtt, *own[5:], *doors]
     for snippet in found:
         if snippet.title in own:
             assert "http://10.1.2.3:8000/api/v1/ingest" in snippet.code
+        elif snippet.title in mqtt:
+            assert "10.1.2.3" in snippet.code
+            assert "18831" in snippet.code
+            assert "m1" in snippet.code
+            assert "greenhouse" not in snippet.code
         elif snippet.title != "Home Assistant (InfluxDB)":
             assert "http://10.1.2.3:8000" in snippet.code
         assert "tlm_secret" in snippet.code
@@ -84,18 +97,27 @@ def test_there_is_code_for_every_kind_of_device_with_the_address_and_the_key_in_
     ],
 )
 def test_a_configuration_with_the_parts_of_the_address_has_them_too(address, host, port, ssl):
-    (found,) = (s for s in snippets(address=address, key="tlm_secret") if s.title == "Home Assistant (InfluxDB)")
-    influxdb = yaml.safe_load(found.code)["influxdb"]
+    found = snippets(address=address, key="tlm_secret", device_id="m1")
+    (code_of_it,) = (s.code for s in found if s.title == "Home Assistant (InfluxDB)")
+    influxdb = yaml.safe_load(code_of_it)["influxdb"]
 
     assert (influxdb["host"], influxdb["port"], influxdb["ssl"]) == (host, port, ssl)
     assert influxdb["token"] == "tlm_secret"
+
+
+@pytest.mark.parametrize("off", [{"MQTT_PORT": 0}, {"DOORS": ["influx"]}])
+def test_without_mqtt_there_is_no_code_for_it(settings, off):
+    for name, value in off.items():
+        setattr(settings, name, value)
+    titles = [s.title for s in snippets(address="http://10.1.2.3:8000", key=None, device_id=None)]
+    assert titles[4:6] == ["ESPHome", "Home Assistant"]
 
 
 def test_without_a_key_its_place_is_left():
     assert "tlm_…" in code("curl", key=None)
 
 
-@pytest.mark.parametrize("title", ["Python", "MicroPython"])
+@pytest.mark.parametrize("title", ["Python", "MicroPython", "MQTT with Python"])
 def test_the_python_can_be_read(title):
     ast.parse(code(title))
 
@@ -154,6 +176,34 @@ def posts_of_the_sketch(tmp_path_factory):
         return [(int(line.split()[0]) / 1000, json.loads(line.partition(" ")[2])) for line in lines]
 
     return posts
+
+
+def test_the_arduino_code_for_mqtt_connects_again_and_publishes_every_minute(tmp_path):
+    if not shutil.which("g++"):
+        pytest.skip("no C++ compiler (Debian: apt-get install g++)")
+    (tmp_path / "mqtt_sketch.h").write_text(code("MQTT with Arduino"))
+    command: list[Any] = ["g++", "-Wall", "-Werror", f"-I{ARDUINO}", f"-I{tmp_path}", ARDUINO / "mqtt_board.cpp"]
+    subprocess.run([*command, "-o", tmp_path / "board"], check=True)
+    printed = subprocess.run([tmp_path / "board"], capture_output=True, text=True, check=True).stdout.splitlines()
+    connect = "connect m1 m1 tlm_secret telemetry/m1/status 1 0 offline"
+    publish = 'publish telemetry/m1/readings {"temperature":21.50}'
+    assert printed == ["server 10.1.2.3 1883", connect, publish, publish, connect, publish]
+
+
+def test_the_text_for_telegraf_and_the_things_stack_is_accepted(anyone):
+    device, key = Device.objects.register(device_id="0004A30B001C0530")
+    (output,) = tomllib.loads(code("Telegraf", key))["outputs"]["influxdb_v2"]
+    path = urlsplit(output["urls"][0]).path + "/api/v2/write?org=any&bucket=any&precision=ns"
+    headers = {"Authorization": f"Token {output['token']}"}
+    answer = anyone.generic("POST", path, "mem,host=pi used_percent=40.5", "text/plain", headers=headers)
+    assert answer.status_code == 204
+    base, header = (line.split(maxsplit=2)[2] for line in code("The Things Stack", key).splitlines())
+    name, value = header.removeprefix("header").strip().split(": ")
+    uplink = {"rx_metadata": [], "decoded_payload": {"temperature": 21.5}}
+    event = {"end_device_ids": {"dev_eui": device.device_id}, "uplink_message": uplink}
+    answer = anyone.post(urlsplit(base).path, event, headers={name: value}, format="json")
+    assert answer.status_code == 200
+    assert Reading.objects.filter(device_id=device.device_id).count() == 2
 
 
 def test_the_arduino_code_keeps_what_it_cannot_send_and_sends_it_with_its_age(posts_of_the_sketch):

@@ -11,7 +11,7 @@ from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY, staff_client
 from readings.alarms.acknowledging import acknowledge
 from readings.alarms.models import Alarm
-from readings.alarms.rules import delete_rule
+from readings.alarms.rules.changing import delete_rule
 from readings.alarms.tests.rules import alarm_of, evaluate, make_rule
 from readings.tests.logs import at, new, store
 from realtime.protocol import frames

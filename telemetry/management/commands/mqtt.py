@@ -2,18 +2,22 @@ import asyncio
 import signal
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from readings.alarms.upkeep.heartbeat import heart
+from readings.doors.mqtt.subscriber.subscriber import words_of
 from telemetry.databases.ending import end_database_work
 from telemetry.gateway.ingest_lane import Shared
 from telemetry.server.files import raise_file_limit
+from telemetry.server.metrics_port import MetricsPort
 from telemetry.server.mqtt import CannotListen, Listener
 
 
 class Command(BaseCommand):
     help = (
-        "Listens for MQTT on MQTT_PORT and MQTT_TLS_PORT. `up` includes it; beside `serve` run it as its own process."
+        "Listens for MQTT on MQTT_PORT and MQTT_TLS_PORT, and subscribes to the broker MQTT_BROKER_URL. "
+        "`up` includes it; beside `serve` run it as its own process."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -31,9 +35,22 @@ class Command(BaseCommand):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         listener = Listener(Shared())
         addresses = await listener.start()
-        if not addresses:
-            raise CannotListen("MQTT is off: set MQTT_PORT or MQTT_TLS_PORT, and list mqtt in DOORS.")
-        self.stdout.write(f"Listening for MQTT on {', '.join(addresses)}.")
+        metrics = MetricsPort()
+        if settings.MQTT_METRICS_PORT:
+            try:
+                await metrics.start()
+            except OSError as error:
+                await listener.stop()
+                where = f"{settings.HOST}:{settings.MQTT_METRICS_PORT}"
+                raise CannotListen(f"Cannot listen for metrics on {where}: {words_of(error)}.") from error
+        broker = listener.subscribe()
+        if not addresses and not broker:
+            raise CannotListen("MQTT is off: set MQTT_PORT, MQTT_TLS_PORT or MQTT_BROKER_URL, and list mqtt in DOORS.")
+        if addresses:
+            self.stdout.write(f"Listening for MQTT on {', '.join(addresses)}.")
+        if broker:
+            self.stdout.write(f"Subscribing to the MQTT broker {broker}.")
         self.stdout.flush()
         await stopped.wait()
         await listener.stop()
+        metrics.stop()

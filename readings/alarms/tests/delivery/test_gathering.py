@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 from django.db import transaction
 
+from devices.models import DeviceTag
 from readings.alarms.delivery.gathering import end_evaluation
 from readings.alarms.evaluation.evaluator import Evaluator
-from readings.alarms.models import Alarm, Delivery, DeviceMute, Message, MessageAlarm, Rule
-from readings.alarms.rules import change_rule, delete_rule
+from readings.alarms.models import Alarm, Delivery, DeviceMute, Message, MessageAlarm, Rule, TagMute
+from readings.alarms.rules.changing import change_rule, delete_rule
 from readings.alarms.tests.delivery.channels import channel
 from readings.alarms.tests.delivery.receivers import Hook, deliver, hook_channel
-from readings.alarms.tests.rules import evaluate, make_rule
+from readings.alarms.tests.rules import evaluate, give, make_rule
 from readings.tests.logs import at, make_devices, new, store
 from readings.upkeep.erasure import erase
 
@@ -55,7 +56,7 @@ def test_an_alarm_is_one_message_when_it_opens_and_one_when_it_is_resolved(devic
                 "severity": "critical",
                 "text": "Check the door.",
             },
-            "summary": "North window (mote-1): temperature above 30 (31.5) since 12:00 UTC",
+            "summary": "North window (mote-1): temperature above 30 °C (31.5 °C) since 12:00 UTC",
             "count": 1,
             "alarms": [
                 {
@@ -242,11 +243,13 @@ def test_a_deactivated_device_is_resolved_with_a_message(hook, device):
     assert hook.received[1]["data"]["alarms"][0]["reason"] == "device_deactivated"
 
 
-@pytest.mark.parametrize("muted", ["rule", "device"])
+@pytest.mark.parametrize("muted", ["rule", "device", "tag"])
 def test_while_muted_alarms_are_recorded_and_nothing_is_sent(hook, device, muted):
     rule = hot(muted_until=at(100) if muted == "rule" else None)
     if muted == "device":
         DeviceMute.objects.create(device=device, until=at(100))
+    if muted == "tag":
+        TagMute.objects.create(tag=give(device, "roof"), until=at(100))
     measure(0, 31)
     measure(50, 20)
     measure(90, 31)
@@ -261,6 +264,18 @@ def test_while_muted_alarms_are_recorded_and_nothing_is_sent(hook, device, muted
     assert hook.received[0]["data"]["alarms"][0]["opened_at"] == "2026-05-09T12:01:30.000000Z"
     measure(210, 20)
     assert hook.types == ["alarm.opened", "alarm.resolved"]
+
+
+def test_a_device_that_loses_a_muted_tag_is_heard(hook, device, other_device):
+    hot()
+    TagMute.objects.create(tag=give(device, "roof"), until=at(5_000))
+    measure(0, 31, "mote-1", "mote-2")
+    assert [alarm["device_id"] for alarm in hook.received[0]["data"]["alarms"]] == ["mote-2"]
+
+    DeviceTag.objects.all().delete()
+    deliver(at(60))
+
+    assert [alarm["device_id"] for alarm in hook.received[1]["data"]["alarms"]] == ["mote-1"]
 
 
 def test_when_a_mute_ends_what_was_told_before_it_is_completed(hook, device):

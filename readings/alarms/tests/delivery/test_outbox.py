@@ -210,7 +210,7 @@ def test_a_look_takes_the_same_number_of_queries_however_many_alarms(db, sent, d
     rule = make_rule(metric="temperature", above=30)
     for _ in range(alarms):
         message(*devices[:alarms], rule=rule)
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(5):
         (found,) = outbox.due(now=at(0), busy={})
         assert len(content_of(found).alarms) == alarms
 

@@ -1,4 +1,4 @@
-// A form that mutes a rule or a device until a time: its alarms are recorded, and nothing is sent.
+// A form that mutes a rule, a device or a tag until a time: its alarms are recorded, and nothing is sent.
 
 import { localMoment } from "../format.js";
 import { ask } from "./requests.js";
@@ -7,6 +7,7 @@ import { make } from "./row.js";
 const TIMES = [["1 hour", "+1h"], ["8 hours", "+8h"], ["1 day", "+1d"], ["7 days", "+7d"], ["30 days", "+30d"], ["a time …", ""]];
 
 export const ruleMute = (id) => `/api/v1/alarm-rules/${id}/mute`;
+export const tagMute = (name) => `/api/v1/tags/${encodeURIComponent(name)}/mute`;
 export const deviceMute = (id) => `/api/v1/devices/${encodeURIComponent(id)}/mute`;
 
 // "muted until 9 May, 14:00"; empty if that has passed, or null.

@@ -1,15 +1,16 @@
 // One alarm in a list. It is created once, and then only changed parts are updated, so that nobody's typing is lost.
 
 import { ago, localMoment, utc } from "../format.js";
-import { deviceMute, mutedText, muteForm, ruleMute } from "./mute.js";
+import { deviceMute, mutedText, muteForm, ruleMute, tagMute } from "./mute.js";
 import { Refused, ask } from "./requests.js";
 import { about, acknowledgement, ending, values } from "./words.js";
 
 export class AlarmRow {
-  // `page`: { units, links, acknowledges }; `texts`: what to do, by rule id. `onAcknowledge(alarm, comment)` returns a promise.
-  // `mutes`: until when, by the address of the API of what is muted; null: nothing can be muted here.
-  constructor({ page, texts, onAcknowledge, mutes = null }) {
-    Object.assign(this, { page, texts, onAcknowledge, mutes });
+  // `page`: { catalogue, links, acknowledges }; `texts`: what to do, by rule id. `onAcknowledge(alarm, comment)` returns a promise.
+  // `mutes`: until when, by the address of the API of what is muted; null: nothing can be muted here. `tagsOf(alarm)`: the names
+  // of tags of its device that can be muted here.
+  constructor({ page, texts, onAcknowledge, mutes = null, tagsOf = () => [] }) {
+    Object.assign(this, { page, texts, onAcknowledge, mutes, tagsOf });
     this.root = make("li", "alarm");
     this.severity = this.root.appendChild(make("span", "severity"));
     const what = this.root.appendChild(make("div", "alarm-what"));
@@ -31,7 +32,7 @@ export class AlarmRow {
     set(this.text, this.texts.get(alarm.rule.id) ?? "");
     this.text.hidden = !this.text.textContent || alarm.state === "resolved";
     this.showDevice(alarm);
-    set(this.values, values(alarm, this.page.units));
+    set(this.values, values(alarm, this.page.catalogue));
     this.showWhen(alarm, now);
     set(this.note, acknowledgement(alarm));
     this.note.title = alarm.acknowledged_at ? utc(Date.parse(alarm.acknowledged_at)) : "";
@@ -79,8 +80,10 @@ export class AlarmRow {
     this.button.setAttribute("aria-label", `${this.button.textContent}: ${alarm.rule.name}, ${alarm.device_name || alarm.device_id}`);
   }
 
-  targets({ rule, device_id: id, device_name: name }) {
-    return [[`this rule: ${rule.name}`, ruleMute(rule.id)], [`this device: ${name || id}`, deviceMute(id)]];
+  targets(alarm) {
+    const { rule, device_id: id, device_name: name } = alarm;
+    const tags = this.tagsOf(alarm).map((tag) => [`devices tagged ${tag}`, tagMute(tag)]);
+    return [[`this rule: ${rule.name}`, ruleMute(rule.id)], [`this device: ${name || id}`, deviceMute(id)], ...tags];
   }
 
   showMuting(alarm) {

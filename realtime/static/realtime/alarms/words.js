@@ -1,6 +1,6 @@
 // Rules and alarms in words.
 
-import { metricName, number } from "../format.js";
+import { number } from "../format.js";
 import { plural } from "../plural.js";
 
 export const SEVERITIES = ["critical", "warning", "info"];
@@ -34,14 +34,22 @@ export function about(seconds) {
   return parts.filter(Boolean).join(" ");
 }
 
-export function quantity(value, metric, units) {
-  return `${number(value)}\u00a0${Object.hasOwn(units, metric) ? units[metric] : ""}`.trim(); // no line break before the unit
+const NO_BREAK = "\u00a0"; // before a unit
+
+// A bound, with the decimals that it has, and the unit of the metric.
+export function bound(value, metric, catalogue) {
+  return [number(value), catalogue.unit(metric)].filter(Boolean).join(NO_BREAK);
 }
 
-// The condition of a rule, as the API returns it: "temperature above 30 °C for 10 min".
-export function condition(rule, units) {
-  const metric = rule.metric ? metricName(rule.metric) : null;
-  const value = (one) => quantity(one, rule.metric, units);
+// A value that was measured, as the catalogue has it.
+export function quantity(value, metric, catalogue) {
+  return [catalogue.number(metric, value), catalogue.unit(metric)].filter(Boolean).join(NO_BREAK);
+}
+
+// The condition of a rule, as the API returns it: "temperature above 30 °C for 10 min". `catalogue`: of metrics.js.
+export function condition(rule, catalogue) {
+  const metric = rule.metric ? catalogue.label(rule.metric) : null;
+  const value = (one) => bound(one, rule.metric, catalogue);
   if (rule.kind === "silence") {
     const what = metric ? `no ${metric}` : "nothing";
     return rule.seconds ? `${what} received for ${duration(rule.seconds)}` : `${what} received for 5 report intervals`;
@@ -51,9 +59,9 @@ export function condition(rule, units) {
     return `${metric} has not changed${within} for ${duration(rule.seconds)}`;
   }
   if (rule.kind === "rate") return `${metric} changes by more than ${value(rule.change)} within ${duration(rule.per)}`;
-  const bounds = [["above", rule.above], ["below", rule.below]].filter(([, bound]) => bound !== null && bound !== undefined);
+  const bounds = [["above", rule.above], ["below", rule.below]].filter(([, limit]) => limit !== null && limit !== undefined);
   const time = rule.for ? ` for ${duration(rule.for)}` : "";
-  return `${metric} ${bounds.map(([side, bound]) => `${side} ${value(bound)}`).join(" or ")}${time}`;
+  return `${metric} ${bounds.map(([side, limit]) => `${side} ${value(limit)}`).join(" or ")}${time}`;
 }
 
 // The devices a rule applies to: "all devices", "mote-1", "mote-1, mote-2, mote-3 and 2 more".
@@ -64,12 +72,15 @@ export function appliesTo({ devices = [], tags = [] }) {
   return more > 0 ? `${devices.slice(0, NAMED).join(", ")} and ${more} more` : devices.join(", ");
 }
 
-// The values of an alarm: "31.5 °C, at worst 35 °C". Empty for a silence.
-export function values({ metric, value, worst }, units) {
-  if (value === null) return "";
-  const opened = quantity(value, metric, units);
-  return worst === null || worst === value ? opened : `${opened}, at worst ${quantity(worst, metric, units)}`;
+// The values of an alarm: "Temperature 31.5 °C, at worst 35 °C". Of a silence only the metric, if it is about one.
+export function values({ metric, value, worst }, catalogue) {
+  const name = metric ? capital(catalogue.label(metric)) : "";
+  if (value === null) return name;
+  const opened = `${name} ${quantity(value, metric, catalogue)}`;
+  return worst === null || worst === value ? opened : `${opened}, at worst ${quantity(worst, metric, catalogue)}`;
 }
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // How a resolved alarm ended; empty if its condition ended.
 export const ending = ({ reason }) => REASONS[reason] ?? "";

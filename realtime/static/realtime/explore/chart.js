@@ -11,14 +11,19 @@ const FAINT_ALPHA = "30";
 const together = uPlot.sync("explore"); // all charts share one cursor
 
 export class OverlayChart {
-  // `onCursor(index)`: of the moment under the cursor in `data`, or null.
-  constructor(box, { label, onZoom, onReset, onCursor }) {
-    Object.assign(this, { box, label, onZoom, onReset, onCursor, series: [], hidden: new Set(), bands: true, highlighted: null });
-    this.resizing = new ResizeObserver(() => this.plot?.setSize(this.size()));
+  // `onCursor(index)`: of the moment under the cursor in `data`, or null. `height()`: in pixels; null: as usual.
+  constructor(box, { label, onZoom, onReset, onCursor, height = null }) {
+    Object.assign(this, { box, label, onZoom, onReset, onCursor, height, series: [], hidden: new Set(), bands: true, highlighted: null });
+    this.resizing = new ResizeObserver(() => this.resize());
     this.resizing.observe(box);
   }
 
+  resize() {
+    this.plot?.setSize(this.size());
+  }
+
   size() {
+    if (this.height) return { width: Math.max(this.box.clientWidth, 100), height: this.height() };
     return { width: Math.max(this.box.clientWidth, 100), height: document.fullscreenElement ? Math.max(HEIGHT, innerHeight / 3) : HEIGHT };
   }
 
@@ -106,6 +111,15 @@ export class OverlayChart {
       let place = index;
       while (place > 0 && avg[place] === undefined) place--; // another line has a value here
       return avg[place] === null || avg[place] === undefined ? null : { max: max[place], min: min[place], avg: avg[place] };
+    });
+  }
+
+  // The newest value of each line, or null.
+  newest() {
+    return this.series.map((_, n) => {
+      const [max, min, avg] = [1, 2, 3].map((k) => this.data[3 * n + k]);
+      const place = avg.findLastIndex((value) => value !== null && value !== undefined);
+      return place < 0 ? null : { max: max[place], min: min[place], avg: avg[place] };
     });
   }
 

@@ -1,20 +1,25 @@
 // Chooses from many items: the chosen ones as chips, and a search for the others.
 
-const MATCHES = 12;
+export const MATCHES = 12;
+const PAUSE_MS = 150; // of typing, before the server is asked
 
-// Those of the items [id, label] that match every word, by id or label, without the chosen ones.
+// Those of the items { id, label } that match every word, by id or label, without the chosen ones.
 export function matches(items, text, chosen) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const taken = new Set(chosen);
-  return items.filter(([id, label]) => !taken.has(id) && words.every((word) => `${id} ${label}`.toLowerCase().includes(word)));
+  const taken = new Set(chosen.map(({ id }) => id));
+  return items.filter(({ id, label }) => !taken.has(id) && words.every((word) => `${id} ${label}`.toLowerCase().includes(word)));
 }
 
+// An item is { id, label, small, kind }: `small` is shown beside the label, `kind` is a class.
 export class Picker {
-  // `root` has an input, a list of chips (.chosen), a list of matches (.matches) and a note (.more).
-  constructor(root, { items, chosen, onAdd, onRemove, most }) {
-    Object.assign(this, { root, items, chosen, onAdd, onRemove, most });
+  // `root` has an input, a list of chips (.chosen), a list of matches (.matches) and a note (.more). `chosen()`: the chosen
+  // items. `find(text)`: { items, more } or a promise of it; `more`: how many others match, or true if that is not known.
+  constructor(root, { chosen, find, onAdd, onRemove, isFull, full, pause = PAUSE_MS }) {
+    Object.assign(this, { root, chosen, find, onAdd, onRemove, isFull, full, pause });
+    this.found = [];
+    this.note = "";
     this.input = root.querySelector("input");
-    this.input.addEventListener("input", () => this.render());
+    this.input.addEventListener("input", () => this.search());
     this.input.addEventListener("focus", () => this.open(true));
     root.addEventListener("focusout", ({ relatedTarget }) => root.contains(relatedTarget) || this.open(false));
     root.addEventListener("keydown", (event) => this.key(event));
@@ -24,8 +29,10 @@ export class Picker {
   }
 
   open(isOpen) {
+    if (this.isOpen === isOpen) return;
     this.isOpen = isOpen;
-    this.render();
+    if (isOpen) this.search(0);
+    else this.render();
   }
 
   key(event) {
@@ -34,8 +41,7 @@ export class Picker {
       this.open(false);
     } else if (event.key === "Enter" && event.target === this.input) {
       event.preventDefault();
-      const [first] = this.found();
-      if (first) this.add(first[0]);
+      this.addFirst(this.input.value.trim());
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       const stops = [this.input, ...this.root.querySelectorAll(".matches button")];
       const next = stops[stops.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1)];
@@ -44,51 +50,78 @@ export class Picker {
     }
   }
 
-  found() {
-    return this.chosen().length >= this.most ? [] : matches(this.items(), this.input.value, this.chosen());
+  // Adds the first match of a text, which may be typed faster than the server answers.
+  async addFirst(text) {
+    if (!text || this.isFull()) return;
+    this.input.value = "";
+    try {
+      const [first] = (await this.find(text)).items;
+      if (first) this.onAdd(first);
+      else if (!this.input.value) this.input.value = text;
+    } catch {
+      if (!this.input.value) this.input.value = text; // the search below says why
+    }
+    this.search(0);
   }
 
-  add(id) {
+  // Looks for what is typed; answers that a later search overtook are dropped.
+  async search(pause = this.pause) {
+    const text = this.input.value;
+    try {
+      const answer = this.isFull() ? { items: [], more: 0 } : await this.ask(text, pause);
+      if (!answer || text !== this.input.value) return;
+      this.found = answer.items;
+      this.note = this.noteOf(answer);
+    } catch {
+      this.found = [];
+      this.note = "The server cannot be reached.";
+    }
+    this.render();
+  }
+
+  async ask(text, pause) {
+    if (pause) await new Promise((resolve) => setTimeout(resolve, pause));
+    return text === this.input.value ? this.find(text) : null;
+  }
+
+  add(item) {
     this.input.value = "";
-    this.onAdd(id);
+    this.onAdd(item);
     this.input.focus();
+    this.search(0);
   }
 
   render() {
-    const names = new Map(this.items());
-    const chips = this.chosen().map((id) => item(names.get(id) ?? id, "chip", `Remove ${names.get(id) ?? id}`, () => {
-      this.onRemove(id);
+    const chips = this.chosen().map((chosen) => button(chosen, "chip", `Remove ${chosen.label}`, () => {
+      this.onRemove(chosen);
       this.input.focus();
     }));
-    const found = this.isOpen ? this.found() : [];
-    const more = found.length - MATCHES;
     this.root.querySelector(".chosen").replaceChildren(...chips);
-    this.root.querySelector(".matches").replaceChildren(...found.slice(0, MATCHES).map(([id, label]) => item(label, "match", "", () => this.add(id), label === id ? "" : id)));
+    this.root.querySelector(".matches").replaceChildren(...(this.isOpen ? this.found : []).map((item) => button(item, "match", "", () => this.add(item))));
     this.root.querySelector(".drop").hidden = !this.isOpen;
-    this.root.querySelector(".more").textContent = this.note(found, more);
+    this.root.querySelector(".more").textContent = this.isOpen ? this.note : "";
   }
 
-  note(found, more) {
-    if (!this.isOpen) return "";
-    if (this.chosen().length >= this.most) return `${this.most} are the most.`;
-    if (!found.length) return "Nothing else matches.";
-    return more > 0 ? `${more.toLocaleString("en")} more match. Type to find them.` : "";
+  noteOf({ items, more }) {
+    if (this.isFull()) return this.full;
+    if (!more) return items.length ? "" : "Nothing else matches.";
+    return more === true ? "More match. Type to find them." : `${more.toLocaleString("en")} more match. Type to find them.`;
   }
 }
 
-function item(text, name, description, onClick, small = "") {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = name;
-  button.textContent = text;
-  if (description) button.setAttribute("aria-label", description);
-  if (small) {
+function button({ label, small, kind }, name, description, onClick) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = kind ? `${name} ${kind}` : name;
+  made.textContent = label;
+  if (description) made.setAttribute("aria-label", description);
+  else if (small) {
     const part = document.createElement("small");
     part.textContent = small;
-    button.append(" ", part);
+    made.append(" ", part);
   }
-  button.addEventListener("click", onClick);
+  made.addEventListener("click", onClick);
   const place = document.createElement("li");
-  place.append(button);
+  place.append(made);
   return place;
 }

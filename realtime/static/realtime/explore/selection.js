@@ -2,6 +2,7 @@
 
 export const DEVICES_MAX = 100; // of an answer (readings/history/parameters.py)
 export const METRICS_MAX = 35;
+export const TAGS_MAX = 10; // of a filter (devices/tags.py)
 
 export class Selection {
   constructor(onChange) {

@@ -1,17 +1,10 @@
 // The views that are saved under a name: a list of links, and a form to save what is shown.
 
-async function send(method, path, body) {
-  const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
-  const response = await fetch(`/api/v1/views${path}`, {
-    method, headers: { "Content-Type": "application/json", "X-CSRFToken": token }, body: body && JSON.stringify(body),
-  });
-  if (response.ok) return response.status === 204 ? null : response.json();
-  const problem = await response.json().catch(() => null);
-  throw new Error(problem?.errors?.[0]?.detail ?? problem?.detail ?? `The server answered with status ${response.status}.`);
-}
+import { send } from "./requests.js";
+import { Shares } from "./shares.js";
 
-// `root`: the section. `query()`: what is shown, as a query string.
-export function savedViews(root, views, { query, maySave, mayDelete }) {
+// `root`: the section. `query()`: what is shown, as a query string. `shares`: what may be done with links: { list, add, end }.
+export function savedViews(root, views, { query, maySave, mayDelete, shares }) {
   const list = root.querySelector("ul");
   const form = root.querySelector("form");
   const output = root.querySelector("[role=alert]");
@@ -32,6 +25,7 @@ export function savedViews(root, views, { query, maySave, mayDelete }) {
     link.textContent = view.name;
     const place = document.createElement("li");
     place.append(link);
+    if (shares.list) place.append(" ", new Shares(view, shares).button);
     if (!mayDelete) return place;
     const button = document.createElement("button");
     button.type = "button";

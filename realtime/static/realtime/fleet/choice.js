@@ -7,6 +7,30 @@ import { keyOf } from "./tags.js";
 const ORDER_OF_STATUS = ["offline", "late", "online", "never", "deactivated"]; // devices with problems come first
 const byId = (a, b) => (a.id < b.id ? -1 : 1);
 const name = (device) => device.name || device.id;
+const byText = new Intl.Collator("en", { numeric: true }).compare; // many times as fast as localeCompare
+
+// Sorts that are not metrics: which order is usual, and what both orders are called. The names of orders are those of the usual
+// sense of the word: by status, what needs looking at is "up".
+const SORTS = {
+  name: { usual: "asc", asc: "A to Z", desc: "Z to A" },
+  status: { usual: "asc", asc: "problems first", desc: "problems last" },
+  alarms: { usual: "desc", asc: "fewest first", desc: "most first" },
+  seen: { usual: "desc", asc: "longest ago first", desc: "newest first" },
+};
+const METRIC = { usual: "desc", asc: "lowest first", desc: "highest first" };
+export const sortOf = (sort) => (Object.hasOwn(SORTS, sort) ? SORTS[sort] : METRIC);
+
+// The first of these that a device has is its battery, and its signal.
+const VIEWS = {
+  battery: ["battery", "battery_level", "battery_percent", "battery_voltage", "vbat", "voltage"],
+  signal: ["rssi", "wifi_signal", "signal", "snr"],
+};
+
+// [[name, metric]]: the views that show what is lowest first, as far as devices have such a metric.
+export function viewsOf(metrics) {
+  const found = Object.entries(VIEWS).map(([view, names]) => [view, names.find((metric) => metrics.has(metric))]);
+  return found.filter(([, metric]) => metric);
+}
 
 export class Choice {
   constructor() {
@@ -14,8 +38,24 @@ export class Choice {
     this.search = query.get("search") ?? "";
     this.status = query.get("status") ?? "";
     this.sort = query.get("sort") ?? "name";
+    this.order = query.get("order") ?? "";
+    if (!["asc", "desc"].includes(this.order)) this.order = sortOf(this.sort).usual;
     this.alarms = query.get("alarms") === "open" ? "open" : ""; // only devices with open alarms
     this.tags = new Map(query.getAll("tag").map((tag) => [keyOf(tag), tag])); // key → name
+  }
+
+  // The metric that the list is sorted by, or null.
+  get metric() {
+    return Object.hasOwn(SORTS, this.sort) ? null : this.sort;
+  }
+
+  sortBy(sort, order = sortOf(sort).usual) {
+    this.sort = sort;
+    this.order = order;
+  }
+
+  reverse() {
+    this.order = this.order === "asc" ? "desc" : "asc";
   }
 
   toggle({ key, name }) {
@@ -29,6 +69,8 @@ export class Choice {
       if (value && value !== "name") address.searchParams.set(key, value);
       else address.searchParams.delete(key);
     }
+    if (this.order !== sortOf(this.sort).usual) address.searchParams.set("order", this.order);
+    else address.searchParams.delete("order");
     address.searchParams.delete("tag");
     for (const tag of this.tags.values()) address.searchParams.append("tag", tag);
     history.replaceState(null, "", address);
@@ -51,14 +93,20 @@ export class Choice {
     return devices.filter((device) => (!this.status || device.status === this.status) && (!this.alarms || device.alarms));
   }
 
+  // What a device does not have is last in both orders.
   comparison() {
-    const by = {
-      name: (a, b) => name(a).localeCompare(name(b), "en", { numeric: true }),
-      status: (a, b) => ORDER_OF_STATUS.indexOf(a.status) - ORDER_OF_STATUS.indexOf(b.status),
-      alarms: (a, b) => urgency(b.alarms) - urgency(a.alarms),
-      seen: (a, b) => (b.seen ?? -1) - (a.seen ?? -1),
-    }[this.sort] ?? ((a, b) => (b.values[this.sort] ?? -Infinity) - (a.values[this.sort] ?? -Infinity) || 0);
-    return (a, b) => by(a, b) || byId(a, b);
+    const of = {
+      name: (device) => name(device),
+      status: (device) => ORDER_OF_STATUS.indexOf(device.status),
+      alarms: (device) => urgency(device.alarms),
+      seen: (device) => device.seen ?? undefined,
+    }[this.sort] ?? ((device) => device.value(this.sort));
+    const sign = this.order === "asc" ? 1 : -1;
+    return (a, b) => {
+      const [first, second] = [of(a), of(b)];
+      if (first === undefined || second === undefined) return (first === undefined) - (second === undefined) || byId(a, b);
+      return sign * (typeof first === "string" ? byText(first, second) : first - second) || byId(a, b);
+    };
   }
 }
 

@@ -4,8 +4,8 @@ import { replaces } from "../newest.js";
 
 export class Device {
   // A row of realtime/pages/fleet.py.
-  constructor([id, name, active, status, seen, values, timestamp, seq]) {
-    Object.assign(this, { id, active, values });
+  constructor([id, name, active, status, seen, values, timestamp, seq, others = {}]) {
+    Object.assign(this, { id, active, values, others }); // `others`: latest values of metrics that the newest reading does not have
     this.latest = timestamp === null ? null : { timestamp, seq }; // the reading that `values` are of
     this.line = undefined; // the sparkline's values, once loaded
     this.told = status;
@@ -52,8 +52,15 @@ export class Device {
     for (const { id, seq, timestamp, ...values } of readings) {
       if (!replaces({ timestamp, seq }, this.latest, lastSeenAt)) continue; // measured earlier
       this.latest = { timestamp, seq };
+      this.others = { ...this.others, ...this.values };
       this.values = values;
     }
+  }
+
+  // The latest value of a metric; undefined if the device has none.
+  value(metric) {
+    if (Object.hasOwn(this.values, metric)) return this.values[metric];
+    return Object.hasOwn(this.others, metric) ? this.others[metric] : undefined;
   }
 
   // [[text, unit, metric]] of the latest values in the order of the catalogue. Without a unit, the label is in its place.

@@ -13,8 +13,10 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export class Row {
   // `outage.since`: the moment from which on nothing is known of the devices, or null.
-  constructor(catalogue, outage) {
+  // `choice.metric`: the metric with a column of its own, or null.
+  constructor(catalogue, outage, choice) {
     this.catalogue = catalogue;
+    this.choice = choice;
     this.outage = outage;
     this.root = make("div", "fleet-row", "row");
     this.device = cell(this.root, "device");
@@ -25,6 +27,7 @@ export class Row {
     this.mark = state.appendChild(make("span", "severity mark"));
     this.mark.append(document.createTextNode(""), make("span", "hidden-visually"));
     this.mark.hidden = true;
+    this.metric = cell(this.root, "metric");
     this.values = cell(this.root, "values");
     this.shown = this.values.appendChild(make("span", "shown"));
     this.more = this.values.appendChild(make("span", "more"));
@@ -57,9 +60,18 @@ export class Row {
     }
     showStatus(this.status, device.status, this.outage.since);
     if (this.alarms !== device.alarms) this.showAlarms((this.alarms = device.alarms));
+    this.showMetric(device);
     this.showValues(device.shown(this.catalogue));
     this.showSeen(device.seen);
     if (device.line !== this.line) this.showLine((this.line = device.line));
+  }
+
+  showMetric(device) {
+    const { metric } = this.choice;
+    const value = metric === null ? undefined : device.value(metric);
+    const text = value === undefined ? (metric === null ? "" : "–") : this.catalogue.text(metric, value);
+    if (this.metric.textContent !== text) this.metric.textContent = text;
+    this.metric.classList.toggle("older", value !== undefined && !Object.hasOwn(device.values, metric));
   }
 
   showValues(all) {

@@ -1,5 +1,7 @@
-// What the fleet page shows in addition when tags are chosen: their names as the title, and their open alarms.
+// What the fleet page shows in addition when tags are chosen: their names as the title, their open alarms, and their mutes.
 
+import { tagMute } from "../alarms/mute.js";
+import { MuteControl } from "../alarms/mute_control.js";
 import { ago, utc, whole } from "../format.js";
 import { plural } from "../plural.js";
 
@@ -7,12 +9,13 @@ const AGAIN_MS = 15_000;
 const LISTED = 10;
 
 export class TagPage {
-  constructor({ title, trail, alarms }) {
+  constructor({ title, trail, alarms, mutes }) {
     this.title = title;
     this.ending = document.title.replace("Fleet", ""); // " · Telemetry"
     this.trail = trail;
     this.alarms = alarms; // null: the account may not view alarms
     this.tags = [];
+    if (mutes) this.mutes = new MuteControl(mutes, { allowed: mutes.dataset.allowed === "true" });
     if (alarms) setInterval(() => document.hidden || this.load(), AGAIN_MS);
   }
 
@@ -27,6 +30,16 @@ export class TagPage {
     if (!this.alarms) return;
     this.alarms.hidden = true;
     this.load();
+    this.loadMutes(names);
+  }
+
+  async loadMutes(names) {
+    this.mutes.show([], new Map());
+    const answers = await Promise.all(names.map((name) => fetch(tagMute(name)).then((answer) => (answer.ok ? answer.json() : null)).catch(() => null)));
+    if (names !== this.tags) return;
+    const found = names.map((name, place) => [name, answers[place]]).filter(([, answer]) => answer);
+    const mutes = new Map(found.map(([name, { muted_until: until }]) => [tagMute(name), until]));
+    this.mutes.show(found.map(([name]) => [`the tag ${name}`, tagMute(name)]), mutes);
   }
 
   async load() {
@@ -44,16 +57,14 @@ export class TagPage {
     const number = next ? `More than ${results.length}` : String(results.length);
     heading.textContent = `${number} open ${plural(results.length, "alarm", "alarms")}`;
     list.replaceChildren(...results.slice(0, LISTED).map(item));
-    // The page of alarms filters by one tag.
-    if (this.tags.length === 1) {
-      const page = document.createElement("a");
-      page.href = `${this.alarms.dataset.page}?tag=${encodeURIComponent(this.tags[0])}`;
-      page.textContent = "Look at them and acknowledge them";
-      list.append(Object.assign(document.createElement("li"), { className: "all" }));
-      list.lastChild.append(page);
-    } else if (results.length > LISTED) {
+    if (results.length > LISTED) {
       list.append(Object.assign(document.createElement("li"), { className: "muted", textContent: `and ${whole(results.length - LISTED)} more` }));
     }
+    const page = document.createElement("a");
+    page.href = `${this.alarms.dataset.page}?${new URLSearchParams(this.tags.map((tag) => ["tag", tag]))}`;
+    page.textContent = "Look at them and acknowledge them";
+    list.append(Object.assign(document.createElement("li"), { className: "all" }));
+    list.lastChild.append(page);
     this.alarms.hidden = results.length === 0;
   }
 }

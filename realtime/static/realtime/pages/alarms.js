@@ -3,11 +3,13 @@
 import { Choice } from "../alarms/choice.js";
 import { Known } from "../alarms/known.js";
 import { AlarmList } from "../alarms/list.js";
-import { deviceMute, ruleMute } from "../alarms/mute.js";
+import { deviceMute, mutedText, ruleMute, tagMute } from "../alarms/mute.js";
 import { ask } from "../alarms/requests.js";
+import { TagChips } from "../alarms/tag_chips.js";
 import { showOpen } from "../bell.js";
 import { whole } from "../format.js";
 import { watchAlarms } from "../live.js";
+import { Catalogue } from "../metrics.js";
 import { Outage } from "../outage.js";
 
 const OPEN_LIMIT = 100;
@@ -17,12 +19,19 @@ const AGAIN_MS = 1000; // between two requests for a list, when many changes com
 const page = JSON.parse(document.getElementById("alarms").textContent);
 const element = (id) => document.getElementById(id);
 const choice = new Choice();
+const chips = new TagChips(element("tags"), page.tags, chooseTag);
 const outage = new Outage({ connection: element("connection"), banner: element("notice"), page: element("content") });
 const texts = new Map(page.rules.map(({ id, text }) => [id, text]));
 const mutes = new Map([
   ...page.rules.map(({ id, muted_until: until }) => [ruleMute(id), until]), ...page.muted.map(([id, until]) => [deviceMute(id), until]),
+  ...page.muted_tags.map(([, tag, until]) => [tagMute(tag), until]),
 ]);
-const options = { page, texts, mutes, onAcknowledge: acknowledge };
+const mutedTags = new Map(); // device id → the names of its tags that are muted
+for (const [id, tag] of page.muted_tags) mutedTags.set(id, [...(mutedTags.get(id) ?? []), tag]);
+const tagsOf = ({ device_id: id }) => [
+  ...new Set([...(mutedTags.get(id) ?? []).filter((tag) => mutedText(mutes.get(tagMute(tag)))), ...[...choice.tags].map(([key, name]) => chips.all.get(key)?.name ?? name)]),
+];
+const options = { page: { ...page, catalogue: new Catalogue(page.catalogue) }, texts, mutes, tagsOf, onAcknowledge: acknowledge };
 const parts = {
   open: { known: new Known(), list: new AlarmList(element("open"), options), limit: OPEN_LIMIT },
   resolved: { known: new Known(), list: new AlarmList(element("resolved"), options), limit: RESOLVED_LIMIT },
@@ -139,6 +148,12 @@ function choose(key, value) {
   reload();
 }
 
+function chooseTag(tag) {
+  choice.toggleTag(tag);
+  showChoice();
+  reload();
+}
+
 function reload() {
   for (const [state, part] of Object.entries(parts)) {
     part.loaded = false;
@@ -151,6 +166,7 @@ function showChoice() {
     button.setAttribute("aria-pressed", String(button.dataset.severityFilter === choice.severity));
   }
   element("rule").value = choice.rule;
+  chips.show(choice.tags);
   element("device").hidden = !choice.device;
   element("device").firstElementChild.textContent = choice.device;
 }

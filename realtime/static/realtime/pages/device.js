@@ -2,6 +2,8 @@
 
 import { askOpen, keepAsking } from "../bell.js";
 import "../connect.js";
+import { deviceMute, tagMute } from "../alarms/mute.js";
+import { MuteControl } from "../alarms/mute_control.js";
 import { DeviceAlarms } from "../device/alarms.js";
 import { bandsOf, linesOf } from "../device/marks.js";
 import { between } from "../device/between.js";
@@ -48,11 +50,18 @@ const outage = new Outage({
 const alarms = device.alarms
   ? new DeviceAlarms({
       deviceId: device.device_id,
-      page: { units: catalogue.units(), links: false, acknowledges: device.alarms.acknowledges, rules: device.alarms.rules },
+      page: { catalogue, links: false, acknowledges: device.alarms.acknowledges, rules: device.alarms.rules },
       parts: { box: element("alarms"), more: element("more-alarms"), none: element("no-alarms"), failure: element("alarms-failure") },
       onChange: draw,
     })
   : null;
+
+function showMutes({ acknowledges, muted_until: until, muted_tags: tags }) {
+  const [own, ofTags] = [deviceMute(device.device_id), Object.entries(tags).map(([name, until]) => [name, tagMute(name), until])];
+  const targets = [["this device", own], ...ofTags.map(([name, address]) => [`the tag ${name}`, address])];
+  const mutes = new Map([[own, until], ...ofTags.map(([, address, until]) => [address, until])]);
+  new MuteControl(element("mutes"), { allowed: acknowledges }).show(targets, mutes);
+}
 
 const inOrder = () => [...panels.keys()];
 
@@ -253,6 +262,7 @@ between(element("between"), period);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => panels.forEach((panel) => panel.chart.recolor()));
 setInterval(tick, 1000);
 keepAsking();
+if (device.alarms) showMutes(device.alarms);
 if (element("refused")) keepFresh(element("refused")); // only for accounts that may view refused posts
 for (const metric of Object.keys(device.latest)) panelOf(metric);
 for (const metric of device.recent.flatMap(Object.keys)) if (!NOT_METRICS.has(metric)) panelOf(metric);

@@ -1,7 +1,7 @@
 // The page of the whole fleet: one socket, one list; each frame updates only the visible rows.
 
 import { showOpen } from "../bell.js";
-import { Choice, counts } from "../fleet/choice.js";
+import { Choice, counts, sortOf, viewsOf } from "../fleet/choice.js";
 import { Device } from "../fleet/device.js";
 import { List } from "../fleet/list.js";
 import { Marks } from "../fleet/marks.js";
@@ -15,6 +15,8 @@ import { watchFleet } from "../live.js";
 import { Catalogue } from "../metrics.js";
 import { Outage } from "../outage.js";
 
+const SORT_AGAIN_SECONDS = 5; // by values
+
 const { devices: given, metrics, alarms: givenAlarms, ...tagsOfFleet } = JSON.parse(document.getElementById("fleet").textContent);
 const element = (id) => document.getElementById(id);
 const catalogue = new Catalogue(metrics);
@@ -26,15 +28,16 @@ const sparklines = new Sparklines((changed) => list.refresh(changed));
 const outage = new Outage({
   connection: element("connection"), banner: element("notice"), page: element("content"), onChange: () => list.refresh(list.rows.keys()),
 });
-const list = new List(element("rows"), () => new Row(catalogue, outage), (visible) => sparklines.want(visible));
+const list = new List(element("rows"), () => new Row(catalogue, outage, choice), (visible) => sparklines.want(visible));
 const marks = new Marks(marked);
 const tags = new Tags(element("tags"), { onChoose: chooseTag, onChange: (devices) => devices.forEach(retagged) });
-const tagPage = new TagPage({ title: element("title"), trail: element("trail"), alarms: element("tag-alarms") });
+const tagPage = new TagPage({ title: element("title"), trail: element("trail"), alarms: element("tag-alarms"), mutes: element("tag-mutes") });
 const chips = new Map();
 const changed = new Set();
 let alarmSwitch = null; // only for accounts that may see alarms
 let grown = false;
 let frame = 0;
+let ticks = 0;
 
 function apply() {
   const shown = choice.of(all);
@@ -133,10 +136,57 @@ function onAlarm(event, alarm, open) {
   if (event !== "acknowledged") marks.ask();
 }
 
+function metricsOfAll() {
+  return new Set(all.flatMap((device) => [...Object.keys(device.values), ...Object.keys(device.others)]));
+}
+
+// The choice of sorts, and the views of what is lowest; again where a metric is new.
 function sorts() {
-  const names = catalogue.inOrder(new Set(all.flatMap((device) => Object.keys(device.values))));
-  const options = [["name", "name"], ["status", "status"], ["seen", "last seen"], ...(givenAlarms ? [["alarms", "open alarms"]] : []), ...names.map((metric) => [metric, catalogue.label(metric)])];
-  for (const [value, label] of options) element("sort").add(new Option(label, value, false, value === choice.sort));
+  const found = metricsOfAll();
+  if (choice.metric) found.add(choice.metric);
+  const metrics = catalogue.inOrder(found);
+  const options = [["name", "name"], ["status", "status"], ["seen", "last seen"], ...(givenAlarms ? [["alarms", "open alarms"]] : []), ...metrics.map((metric) => [metric, catalogue.label(metric)])];
+  element("sort").replaceChildren(...options.map(([value, label]) => new Option(label, value, false, value === choice.sort)));
+  const views = viewsOf(found).map(([view, metric]) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "action small";
+    button.dataset.metric = metric;
+    button.textContent = `Lowest ${view}`;
+    button.addEventListener("click", () => (isLowest(metric) ? sortBy("name") : sortBy(metric, "asc")));
+    return button;
+  });
+  element("lowest").replaceChildren(...views);
+  element("lowest").hidden = views.length === 0;
+  showSort();
+}
+
+const isLowest = (metric) => choice.sort === metric && choice.order === "asc";
+
+function sortBy(sort, order) {
+  choice.sortBy(sort, order);
+  sorted();
+}
+
+function sorted() {
+  choice.remember();
+  showSort();
+  apply();
+  list.refresh(list.rows.keys());
+}
+
+function showSort() {
+  const { metric, sort, order } = choice;
+  element("sort").value = sort;
+  element("order").textContent = `${order === "asc" ? "↑" : "↓"} ${sortOf(sort)[order]}`;
+  for (const button of element("lowest").children) button.setAttribute("aria-pressed", String(isLowest(button.dataset.metric)));
+  element("table").classList.toggle("by-metric", metric !== null);
+  element("metric-head").hidden = metric === null;
+  element("metric-name").textContent = metric === null ? "" : catalogue.heading(metric);
+  for (const head of document.querySelectorAll("[data-sort]")) {
+    const own = head.dataset.sort === "metric" ? metric !== null : head.dataset.sort === sort;
+    head.setAttribute("aria-sort", own ? (order === "asc" ? "ascending" : "descending") : "none");
+  }
 }
 
 // Adds a device that was registered after the page was loaded: first with its id, then with its name.
@@ -163,7 +213,15 @@ function retagged(device) {
 function onReadings(deviceId, readings, lastSeenAt) {
   const device = devices.get(deviceId) ?? newcomer(deviceId);
   device.take(readings, lastSeenAt);
+  if (readings.some((reading) => Object.keys(reading).some((metric) => !known.has(metric)))) learn(device);
   touch(device);
+}
+
+// A metric that no device had before can be sorted by, too.
+function learn(device) {
+  const before = known.size;
+  for (const metric of Object.keys(device.values)) known.add(metric);
+  if (known.size > before && document.activeElement !== element("sort")) sorts();
 }
 
 function onSeen(deviceId, lastSeenAt) {
@@ -204,6 +262,10 @@ function tick() {
   outage.check();
   if (document.hidden) return;
   list.refresh(list.rows.keys());
+  // Values move all the time; a list that moves with each of them could not be read.
+  if (choice.metric || choice.sort === "seen") {
+    if (++ticks % SORT_AGAIN_SECONDS === 0) apply();
+  }
   if (outage.since === null) sparklines.want([...list.rows.keys()]);
 }
 
@@ -222,11 +284,19 @@ element("search").addEventListener("input", () => {
   showCounts();
   apply();
 });
-element("sort").addEventListener("change", () => {
-  choice.sort = element("sort").value;
-  choice.remember();
-  apply();
+element("sort").addEventListener("change", () => sortBy(element("sort").value));
+element("order").addEventListener("click", () => {
+  choice.reverse();
+  sorted();
 });
+for (const head of document.querySelectorAll("[data-sort]")) {
+  head.querySelector("button").addEventListener("click", () => {
+    const sort = head.dataset.sort === "metric" ? choice.sort : head.dataset.sort;
+    if (choice.sort === sort) choice.reverse();
+    else choice.sortBy(sort);
+    sorted();
+  });
+}
 element("clear").addEventListener("click", () => {
   choice.search = element("search").value = choice.alarms = "";
   choice.tags.clear();
@@ -234,6 +304,7 @@ element("clear").addEventListener("click", () => {
 });
 tags.take(tagsOfFleet, all);
 tags.watch(() => all);
+const known = new Set(["id", "seq", "timestamp", ...metricsOfAll()]);
 sorts();
 showCounts();
 apply();

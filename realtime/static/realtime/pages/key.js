@@ -2,8 +2,8 @@
 
 import "../connect.js";
 import { copy } from "../copying.js";
-import { metricName, number } from "../format.js";
 import { watch } from "../live.js";
+import { Catalogue } from "../metrics.js";
 import { keepFresh } from "../refused.js";
 import "../times.js";
 
@@ -11,6 +11,7 @@ const TEST_READING = { temperature: 21.5 };
 const NOT_METRICS = new Set(["id", "seq", "timestamp"]);
 
 const element = (id) => document.getElementById(id);
+const catalogue = new Catalogue(JSON.parse(element("catalogue").textContent));
 const { deviceId, log, lastSeq } = element("arrival").dataset;
 const key = element("api-key").textContent;
 const refused = element("refused"); // only for accounts that may view refused posts
@@ -18,11 +19,11 @@ let arrived = false;
 
 function onReadings(readings) {
   const { seq, ...reading } = readings.at(-1);
-  const values = Object.entries(reading).filter(([name]) => !NOT_METRICS.has(name));
+  const names = catalogue.inOrder(Object.keys(reading).filter((name) => !NOT_METRICS.has(name)));
   arrived = true;
   element("arrival").classList.add("green");
   element("arrival-word").lastElementChild.textContent = seq === 1 ? "The first reading has arrived." : "A reading has arrived.";
-  say(`#${seq}: ${values.map(([name, value]) => `${metricName(name)} ${number(value)}`).join(", ")}`);
+  say(`#${seq}: ${names.map((name) => `${catalogue.label(name)} ${catalogue.text(name, reading[name])}`).join(", ")}`);
   element("watch")?.classList.add("primary");
   if (refused) refused.hidden = true;
 }

@@ -5,11 +5,12 @@ import { BLANKS, READY_MADE, blank, cleared, fieldsOf, ruleOf } from "../alarms/
 import { Previewing, summary } from "../alarms/previewing.js";
 import { ask } from "../alarms/requests.js";
 import { make } from "../alarms/row.js";
-import { condition, duration } from "../alarms/words.js";
+import { capital, condition, duration } from "../alarms/words.js";
 import { Chart, readout } from "../device/chart.js";
 import { bandsOf, linesOf } from "../device/marks.js";
 import { columns, load } from "../device/series.js";
-import { localMoment, metricName, whole } from "../format.js";
+import { localMoment, whole } from "../format.js";
+import { Catalogue } from "../metrics.js";
 import { plural } from "../plural.js";
 
 const WINDOW_SECONDS = 7 * 86_400;
@@ -18,6 +19,7 @@ const TAGS_PROPOSED = 20;
 
 const page = JSON.parse(document.getElementById("page").textContent);
 const element = (id) => document.getElementById(id);
+const catalogue = new Catalogue(page.catalogue);
 const form = element("form");
 const blanks = [...form.querySelectorAll("[data-blank]")];
 let rule = null; // the one that is changed; null: a new one
@@ -75,7 +77,7 @@ function showParts() {
   for (const part of form.querySelectorAll("[data-for]")) {
     part.hidden = !part.dataset.for.split(" ").some((condition) => condition.split("+").every(holds));
   }
-  const unit = page.units[fields.metric] ?? "";
+  const unit = catalogue.unit(fields.metric);
   for (const place of form.querySelectorAll(".unit-of-metric")) place.textContent = unit;
   element("devices-part").hidden = element("whom").value !== "some";
   element("tags-part").hidden = element("whom").value !== "tagged";
@@ -97,13 +99,11 @@ function changed() {
   if (fields.kind !== "silence" && !fields.metric) fields.metric = element("metric").value = page.metrics[0];
   showParts();
   const rule = current();
-  if (!named) element("name").value = rule ? capital(condition({ ...rule, above: rule.above ?? null, below: rule.below ?? null }, page.units)).slice(0, 100) : "";
+  if (!named) element("name").value = rule ? capital(condition({ ...rule, above: rule.above ?? null, below: rule.below ?? null }, catalogue)).slice(0, 100) : "";
   const wanted = rule && !unchosen() ? rule : null;
   if (wanted === null) say(unchosen() || "Fill in the blanks to see what the rule would have done.");
   previewing.want(wanted);
 }
-
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function say(text, state = "") {
   element("preview-words").textContent = text;
@@ -172,11 +172,11 @@ async function draw() {
   chart.mark({ bands: bandsOf(alarms.map((alarm) => ({ ...alarm, severity: rule.severity })), metric ?? alarms[0]?.metric), lines: linesOf([rule], metric) });
   const shown = metric ? columns(drawn[1], metric, [], { told: null, usual: 60 }) : [[], [], [], []];
   chart.draw(shown, bounds);
-  chart.unit = page.units[metric] ?? "";
+  chart.unit = catalogue.unit(metric);
   element("picture-none").hidden = shown[0].length > 0;
   element("picture-none").textContent = "No values in the last 7 days";
   const words = `${whole(alarms.length)} ${plural(alarms.length, "alarm", "alarms")}`;
-  chart.plot.root.setAttribute("aria-label", `${metric ? capital(metricName(metric)) : "Values"} of ${deviceId} in the last 7 days, with ${words}`);
+  chart.plot.root.setAttribute("aria-label", `${metric ? capital(catalogue.label(metric)) : "Values"} of ${deviceId} in the last 7 days, with ${words}`);
 }
 
 function showPoint(point) {
@@ -239,7 +239,7 @@ function take(given) {
   rule = given;
   named = true;
   fields = fieldsOf(rule);
-  if (fields.metric && !page.metrics.includes(fields.metric)) element("metric").add(new Option(metricName(fields.metric), fields.metric));
+  if (fields.metric && !page.metrics.includes(fields.metric)) element("metric").add(new Option(catalogue.label(fields.metric), fields.metric));
   element("name").value = rule.name;
   element("text").value = rule.text;
   element("whom").value = rule.tags.length ? "tagged" : rule.devices.length ? "some" : "all";
@@ -253,7 +253,7 @@ function take(given) {
   repeat.value = rule.repeat ?? "";
 }
 
-for (const metric of page.metrics) element("metric").add(new Option(metricName(metric), metric));
+for (const metric of page.metrics) element("metric").add(new Option(catalogue.label(metric), metric));
 element("repeat-part").hidden = page.channels.length === 0;
 element("no-channels").hidden = page.channels.length > 0;
 for (const { id, name } of page.channels) {

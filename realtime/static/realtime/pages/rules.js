@@ -5,11 +5,13 @@ import { make, set } from "../alarms/row.js";
 import { ask } from "../alarms/requests.js";
 import { appliesTo, condition } from "../alarms/words.js";
 import { whole } from "../format.js";
+import { Catalogue } from "../metrics.js";
 import { plural } from "../plural.js";
 
 const AGAIN_MS = 5000;
 
 const page = JSON.parse(document.getElementById("rules").textContent);
+const catalogue = new Catalogue(page.catalogue);
 const element = (id) => document.getElementById(id);
 
 class RuleRow {
@@ -78,7 +80,7 @@ class RuleRow {
     this.severity.dataset.severity = severity;
     set(this.name, name);
     const muted = mutedText(this.rule.muted_until);
-    set(this.words, `${condition(this.rule, page.units)}, on ${appliesTo(this.rule)}${muted ? ` (${muted})` : ""}`);
+    set(this.words, `${condition(this.rule, catalogue)}, on ${appliesTo(this.rule)}${muted ? ` (${muted})` : ""}`);
     if (this.mute) {
       set(this.mute, muted ? "Unmute" : "Mute");
       this.mute.setAttribute("aria-label", `${this.mute.textContent} ${name}`);

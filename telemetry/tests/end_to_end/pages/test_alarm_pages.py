@@ -282,3 +282,42 @@ def test_a_rule_and_a_device_are_muted_for_a_while(page, server, no_rules):
     page.get_by_role("button", name="Unmute Hot").click()
     expect(page.locator(".rule")).not_to_contain_text("muted until")
     post(server, device_id="cellar", temperature=20)
+
+
+def test_tags_filter_the_alarms_and_are_muted(page, server, no_rules):
+    for device_id, tags in {"cellar": ["cold", "north"], "freezer": ["cold"]}.items():
+        api(server, "PATCH", f"devices/{device_id}", tags=tags)
+    api(server, "POST", "alarm-rules", name="Hot", kind="threshold", metric="temperature", above=25)
+    for device_id in ("cellar", "freezer"):
+        post(server, device_id=device_id, temperature=30)
+    page.goto(f"{server.url}/alarms/")
+    alarms = page.locator("#open .alarm")
+    expect(alarms).to_have_count(2, timeout=JUDGED_MS)
+    tags = page.locator("#tags")
+    for name, number in (("cold", 2), ("north", 1)):
+        tags.get_by_role("button", name=name).click()
+        expect(alarms).to_have_count(number)
+    assert page.url.endswith("/alarms/?tag=cold&tag=north")
+    assert barriers(page) == []
+    alarms.get_by_role("button", name="Mute: Hot").click()
+    page.get_by_label("What to mute").select_option(label="devices tagged north")
+    page.get_by_role("button", name="Mute", exact=True).click()
+    expect(alarms).to_contain_text("muted until")
+
+    page.goto(f"{server.url}/live/cellar/")
+    expect(page.locator("#mutes")).to_contain_text("The tag north is muted until")
+    page.get_by_role("button", name="Unmute the tag north").click()
+    page.locator("#mutes").get_by_role("button", name="Mute this device").click()
+    page.get_by_role("button", name="Mute", exact=True).click()
+    expect(page.locator("#mutes")).to_contain_text("This device is muted until")
+    assert api(server, "GET", "tags/north/mute")["muted_until"] is None
+    assert api(server, "GET", "devices/cellar/mute")["muted_until"]
+
+    page.goto(f"{server.url}/live/?tag=cold&tag=north")
+    expect(page.locator("#tag-alarms")).to_contain_text("1 open alarm")
+    page.get_by_role("button", name="Mute the tag cold or the tag north").click()
+    page.get_by_role("button", name="Mute", exact=True).click()
+    expect(page.locator("#tag-mutes")).to_contain_text("The tag cold is muted until")
+    assert barriers(page) == []
+    page.get_by_role("link", name="Look at them").click()
+    expect(alarms).to_have_count(1)

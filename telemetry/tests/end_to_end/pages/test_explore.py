@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from telemetry.tests.end_to_end.pages.test_pages import SIZES, fill
 from telemetry.tests.support.browser import CHROMIUM, barriers, faults_of, serious
-from telemetry.tests.support.servers.server import Server
+from telemetry.tests.support.servers.server import ADMIN_KEY, Server
 
 pytestmark = [
     pytest.mark.e2e,
@@ -60,5 +60,32 @@ def test_devices_are_compared_zoomed_and_saved(browser: Any, server: Server, acc
     expect(page.locator(".overlay")).to_have_count(2)
     assert httpx.URL(page.url).params == httpx.URL(zoomed).params
     expect(page.locator(".lines tbody th")).to_have_text(["north", "south"] * 2)
+    context.close()
+    assert serious(faults) == []
+
+
+def test_the_devices_of_a_tag_are_compared_by_their_names(browser: Any, server: Server, account: Any) -> None:
+    answer = httpx.patch(
+        f"{server.url}/api/v1/devices/north",
+        json={"tags": ["roof"], "name": "Northern roof"},
+        headers={"X-API-Key": ADMIN_KEY},
+    )
+    assert answer.status_code == 200
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, storage_state=account)
+    page = context.new_page()
+    faults = faults_of(page)
+    page.goto(f"{server.url}/explore/")
+
+    page.fill("#devices input", "roof")
+    expect(page.locator("#devices .match")).to_have_text(["# roof tag, 1 device", "Northern roof north"])
+    page.press("#devices input", "Enter")
+    expect(page.locator("#devices .chip")).to_have_text(["# roof"])
+    expect(page.locator(".lines tbody th")).to_have_text(["Northern roof"])
+    assert httpx.URL(page.url).params.get_list("tag") == ["roof"]
+
+    page.reload()
+    expect(page.locator(".lines tbody th")).to_have_text(["Northern roof"])
+    page.get_by_role("button", name="Remove # roof").click()
+    expect(page.locator("#nothing")).to_be_visible()
     context.close()
     assert serious(faults) == []

@@ -84,6 +84,7 @@ def test_from_nothing_to_the_first_reading(page, server):
 
     expect(page.locator("#arrival")).to_have_class(re.compile("green"))
     expect(page.locator("#arrival-word")).to_contain_text("The first reading has arrived.")
+    expect(page.locator("#arrival-detail")).to_have_text("#1: temperature 21.5 °C")
     page.get_by_role("link", name="Open the device's page").click()
     expect(page.locator(value("temperature"))).to_have_text("21.5")
     expect(page.locator("#connection")).to_have_text("live")

@@ -325,6 +325,28 @@ class TestFleetPage:
         post(server, "north", temperature=50)
         page.select_option("#sort", "temperature")
         assert self.shown(page)[0] == "north"
+        expect(page.locator("#metric-name")).to_have_text("temperature (°C)")
+        expect(page.locator("#rows .metric").first).to_have_text("50 °C")
+        page.click("#order")
+        assert page.url.endswith("?sort=temperature&order=asc")
+        assert self.shown(page)[1:] == ["north", "silent"]  # what has no value stays last
+        page.get_by_role("columnheader", name="Device").get_by_role("button").click()
+        page.get_by_role("columnheader", name="Device").get_by_role("button").click()
+        assert self.shown(page) == ["south", "silent", "north"]
+        expect(page.locator("#metric-head")).to_be_hidden()
+
+    def test_the_lowest_battery_is_one_click_away(self, page, server):
+        for device, battery in (("north", 80), ("south", 15)):
+            post(server, device, battery=battery)
+            post(server, device, temperature=20)  # the newest reading has no battery
+        settled(page, f"{server.url}/live/")
+        page.get_by_role("button", name="Lowest battery").click()
+        assert self.shown(page)[:2] == ["south", "north"]
+        expect(page.locator("#rows .metric").first).to_have_text("15 %")
+        post(server, "north", battery=4)
+        expect(page.locator("#rows .device a").first).to_have_text("north", timeout=10_000)
+        page.get_by_role("button", name="Lowest battery").click()
+        assert self.shown(page)[:2] == ["north", "silent"]
 
     def test_a_reading_shows_at_once_and_wakes_its_device(self, page, server):
         server.register("new")

@@ -195,11 +195,13 @@ SYSTEMCTL = """#!/bin/sh
 case $1 in
 list-units)
     [ -e "$CALLS.stopped" ] && [ "$2" != --all ] && exit
-    printf 'telemetry-web@%s.service loaded active running Telemetry\\n' 8001 8002 ;;
+    printf 'telemetry-web@%s.service loaded active running Telemetry\\n' 8001 8002
+    case $* in *telemetry-mqtt*) printf 'telemetry-mqtt.service loaded active running MQTT\\n' ;; esac ;;
 stop) touch "$CALLS.stopped"; echo "systemctl $*" >>"$CALLS" ;;
 *) echo "systemctl $*" >>"$CALLS" ;;
 esac
 """
+ALL_UNITS = "telemetry-web@8001.service telemetry-web@8002.service telemetry-mqtt.service telemetry-maintain"
 CURL = """#!/bin/sh
 for last in "$@"; do :; done
 echo "curl $last" >>"$CALLS"
@@ -286,6 +288,7 @@ def test_an_upgrade_restarts_one_process_after_the_other_and_can_be_undone(machi
         "systemctl restart telemetry-web@8002.service",
         "curl http://127.0.0.1:8002/health/ready",
         "systemctl restart telemetry-maintain",
+        "systemctl try-restart telemetry-mqtt",
     ]
     calls.unlink()
     backup = said.rpartition(" ")[2]
@@ -296,17 +299,17 @@ def test_an_upgrade_restarts_one_process_after_the_other_and_can_be_undone(machi
     assert git(installed, "rev-parse", "HEAD") == first
     assert "telemetry_next" not in tables(tmp_path)
     assert calls.read_text().splitlines() == [
-        "systemctl stop telemetry-web@8001.service telemetry-web@8002.service telemetry-maintain",
+        f"systemctl stop {ALL_UNITS}",
         f"manage.py migrate --verbosity 0 telemetry {LAST_MIGRATION}",
         "pip",
         "manage.py prepare",
-        "systemctl start telemetry-web@8001.service telemetry-web@8002.service telemetry-maintain",
+        f"systemctl start {ALL_UNITS}",
     ]
     calls.unlink()
 
     run("undo", backup, environment=environment, folder=scripts)  # as after an attempt that failed
 
-    start = "systemctl start telemetry-web@8001.service telemetry-web@8002.service telemetry-maintain"
+    start = f"systemctl start {ALL_UNITS}"
     assert calls.read_text().splitlines()[-1] == start
 
 

@@ -1,7 +1,9 @@
 """MQTT against a real server, with real clients."""
 
+import re
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
+from realtime.pages.markdown import snippets
 from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server, free_port
 
 pytestmark = [pytest.mark.e2e]
@@ -78,6 +82,86 @@ def test_mosquitto_bridges_to_the_server(server, tmp_path: Path):
     finally:
         broker.kill()
         broker.wait()
+
+
+def snippet(server, title, device_id, key):
+    """The code for a device on the page after it was added. The settings here have the default port."""
+    found = snippets(address=server.url, key=key, device_id=device_id)
+    code = next(one.code for one in found if one.title == title)
+    return re.sub(r"\b1883\b", str(server.mqtt_port), code)
+
+
+def values_of(server, device_id):
+    history = httpx.get(f"{server.url}/api/v1/devices/{device_id}/history", headers=ADMIN).json()["results"]
+    return [reading.get("temperature") for reading in history]
+
+
+def wait_for_values(server, device_id, values):
+    deadline = time.monotonic() + 10
+    while values_of(server, device_id) != values:
+        assert time.monotonic() < deadline, server.log.read_text()
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(not shutil.which("mosquitto_pub"), reason="mosquitto_pub is not installed")
+def test_the_code_for_mosquitto_pub_works(server):
+    code = snippet(server, "MQTT", "shell", server.register("shell"))
+    subprocess.run(["bash", "-c", code], check=True, timeout=10)
+    assert values_of(server, "shell") == [21.5]
+
+
+def test_the_code_for_python_works(server, tmp_path):
+    program = tmp_path / "device.py"
+    program.write_text(snippet(server, "MQTT with Python", "python", server.register("python")))
+    running = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.DEVNULL)
+    try:
+        wait_for_values(server, "python", [21.5])
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_what_tasmota_sends_after_its_line_is_stored(server):
+    """The values of the line are used as Tasmota uses them; the messages are Tasmota's."""
+    line = snippet(server, "Tasmota", "plug", server.register("plug")).removeprefix("Backlog ")
+    options = dict(command.split(" ", 1) for command in line.split("; "))
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, "DVES_1A2B3C", protocol=mqtt.MQTTv311)
+    client.username_pw_set(options["MqttUser"], options["MqttPassword"])
+    client.will_set("tele/tasmota_1A2B3C/LWT", "Offline", qos=1, retain=True)
+    client.connect(options["MqttHost"], int(options["MqttPort"]))
+    client.loop_start()
+    client.subscribe([("cmnd/tasmota_1A2B3C/#", 0), ("cmnd/tasmotas/#", 0), ("cmnd/DVES_1A2B3C_fb/#", 0)])
+    client.publish("tele/tasmota_1A2B3C/LWT", "Online", retain=True)
+    client.publish("cmnd/tasmota_1A2B3C/POWER", "")
+    document = '{"Time":"2026-01-01T00:00:00","SI7021":{"Temperature":21.5,"Humidity":40.1},"TempUnit":"C"}'
+    client.publish("tele/tasmota_1A2B3C/SENSOR", document)
+    deadline = time.monotonic() + 10
+    while not server.log_of("plug"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    latest = httpx.get(f"{server.url}/api/v1/devices/plug/latest", headers=ADMIN).json()["values"]
+    assert {name: value["value"] for name, value in latest.items()} == {
+        "si7021_temperature": 21.5,
+        "si7021_humidity": 40.1,
+    }
+    client.disconnect()
+    client.loop_stop()
+
+
+def test_what_esphome_sends_with_its_configuration_is_stored(server):
+    options = yaml.safe_load(snippet(server, "ESPHome with MQTT", "esp", server.register("esp")))["mqtt"]
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, "esp-a1b2c3", protocol=mqtt.MQTTv311)
+    client.username_pw_set(options["username"], options["password"])
+    prefix = options["topic_prefix"]
+    client.will_set(f"{prefix}/status", "offline", retain=True)
+    client.connect(options["broker"], options["port"], keepalive=15)
+    client.loop_start()
+    client.publish(f"{prefix}/status", "online", retain=True)
+    client.publish(f"{prefix}/debug", "[I][app:102]: ESPHome")
+    client.publish(f"{prefix}/sensor/temperature/state", "21.5", retain=True)
+    wait_for_values(server, "esp", [21.5])
+    client.disconnect()
+    client.loop_stop()
 
 
 def test_a_deactivated_device_is_disconnected_within_a_second_and_a_will_makes_it_offline(server):

@@ -5,6 +5,7 @@ matrix in `test_authorisation_console`, the sockets in `test_authorisation_socke
 """
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
@@ -18,7 +19,7 @@ from devices.models import ApiToken
 from devices.tests.fixtures import ADMIN_KEY, problem, staff_client
 from readings.alarms.tests.delivery.channels import channel
 from readings.alarms.tests.rules import alarm_of
-from realtime.models import View
+from realtime.models import Share, View
 from telemetry.tests.support.clients.callers import World
 from telemetry.tests.support.routes import routes
 
@@ -76,6 +77,7 @@ lorawan-chirpstack POST  401 401 401 200 200 200 401 401 200 403 401 401 401 401
 thingsboard       POST   401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401
 device-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_device
 device-list       POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_device
+device-import     POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_device
 device-detail     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_device
 device-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
 device-detail     DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 devices.delete_device
@@ -95,9 +97,16 @@ device-latest     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200
 aggregate         GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 history           GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_reading
 explore           GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_reading
+explore-devices   GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_reading
 view-list         GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 realtime.view_view
 view-list         POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 realtime.add_view
 view-detail       DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 realtime.delete_view
+share-list        GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 realtime.view_share
+share-list        POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 realtime.add_share
+share-list        DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 realtime.delete_share
+share-detail      DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 realtime.delete_share
+share             GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
+share-statistics  GET    200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200
 metric-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 readings.view_metric
 metric-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 readings.change_metric
 device-alarms     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
@@ -119,6 +128,9 @@ channel-test      POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200
 device-mute       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
 device-mute       PUT    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 ACKNOWLEDGE
 device-mute       DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 ACKNOWLEDGE
+tag-mute          GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 alarms.view_alarm
+tag-mute          PUT    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 ACKNOWLEDGE
+tag-mute          DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 ACKNOWLEDGE
 realtime-tickets  POST   401 401 401 201 404 201 401 401 403 201 201 201 403 201 403 401 403 403 readings.view_reading
 """
 # The same for API tokens, of each scope and limited to a tag that only another device has, and for an account with the
@@ -161,6 +173,7 @@ lorawan-chirpstack POST  403 403 200 200 200 401
 thingsboard       POST   401 401 401 401 401 401
 device-list       GET    200 200 403 403 200 200
 device-list       POST   403 201 403 403 403 403
+device-import     POST   403 201 403 403 422 422
 device-detail     GET    200 200 403 403 404 404
 device-detail     PATCH  403 200 403 403 404 404
 device-detail     DELETE 403 204 403 403 404 404
@@ -180,9 +193,16 @@ device-latest     GET    200 200 403 403 404 404
 aggregate         GET    200 200 403 403 404 404
 history           GET    200 200 403 403 404 404
 explore           GET    302 302 302 302 302 200
+explore-devices   GET    302 302 302 302 302 200
 view-list         GET    200 200 403 403 200 200
 view-list         POST   403 201 403 403 422 422
 view-detail       DELETE 403 204 403 403 204 204
+share-list        GET    200 200 403 403 200 200
+share-list        POST   403 201 403 403 201 201
+share-list        DELETE 403 204 403 403 204 204
+share-detail      DELETE 403 204 403 403 204 204
+share             GET    200 200 200 200 200 200
+share-statistics  GET    200 200 200 200 200 200
 metric-list       GET    200 200 403 403 200 200
 metric-detail     PATCH  403 200 403 403 403 403
 device-alarms     GET    200 200 403 403 404 404
@@ -204,6 +224,9 @@ channel-test      POST   403 200 403 403 403 403
 device-mute       GET    200 200 403 403 404 404
 device-mute       PUT    403 200 403 403 404 404
 device-mute       DELETE 403 204 403 403 404 404
+tag-mute          GET    200 200 403 403 404 404
+tag-mute          PUT    403 200 403 403 404 404
+tag-mute          DELETE 403 204 403 403 404 404
 realtime-tickets  POST   201 201 403 403 404 404
 """
 SESSIONS_AND_KEYS = 18
@@ -262,6 +285,7 @@ BODIES = {
     ("tag-detail", "PATCH"): {"colour": "red"},
     ("realtime-tickets", "POST"): {"device_id": "mote-1"},
     ("view-list", "POST"): {"name": "North", "query": "device_id=mote-1"},
+    ("share-list", "POST"): {"expires_at": "+1h"},
     ("metric-detail", "PATCH"): {"unit": "K"},
     ("alarm-acknowledge", "POST"): {"comment": "seen"},
     ("alarm-rule-list", "POST"): RULE,
@@ -269,17 +293,23 @@ BODIES = {
     ("alarm-rule-preview", "POST"): {"rule": RULE},
     ("alarm-rule-mute", "PUT"): {"until": "+2h"},
     ("device-mute", "PUT"): {"until": "+2h"},
+    ("tag-mute", "PUT"): {"until": "+2h"},
     ("channel-list", "POST"): {"name": "Desk", "kind": "webhook", "target": "http://127.0.0.1:9/hook"},
     ("channel-detail", "PATCH"): {"name": "Attic"},
 }
 # Bodies that are not JSON.
 # No line: with its own key a device writes for itself, whatever a line says.
-TEXTS = {"influx-write": b"# a comment", "influx-write-v1": b"# a comment", "influx-query": b"q=CREATE+DATABASE+x"}
+TEXTS = {
+    "device-import": b"device_id\nmote-3",
+    "influx-write": b"# a comment",
+    "influx-write-v1": b"# a comment",
+    "influx-query": b"q=CREATE+DATABASE+x",
+}
 
 
 def url(name):
     """The address of the route for `mote-1`, its alarm and the rule of that, a metric, a view and a tag."""
-    parts = re.findall(r":(\w+_(?:id|name)|key|name)>", ROUTES[name].path)
+    parts = re.findall(r":(\w+_(?:id|name)|key|name|token)>", ROUTES[name].path)
     # ThingsBoard's address has the key; those in headers do not count there.
     given: dict[str, object] = {"device_id": "mote-1", "key": "no-key-of-this-server"}
     given |= {"metric_name": "temperature", "name": "greenhouse-3"}
@@ -289,6 +319,12 @@ def url(name):
     if "view_id" in parts:
         now = timezone.now()
         given["view_id"] = View.objects.get_or_create(name="Mine", defaults={"query": "x", "created_at": now})[0].pk
+    if "share_id" in parts or "token" in parts:
+        now = timezone.now()
+        view, _ = View.objects.get_or_create(name="Mine", defaults={"query": "x", "created_at": now})
+        until = now + timedelta(hours=1)
+        share, given["token"] = Share.objects.issue(view, by="", expires_at=until, now=now)
+        given["share_id"] = share.pk
     if "alarm_id" in parts or "rule_id" in parts:
         alarm = alarm_of("mote-1")
         given |= {"alarm_id": alarm.pk, "rule_id": alarm.rule_id, "channel_id": channel().pk}
@@ -300,7 +336,8 @@ def url(name):
 
 def ask(client, name, method):
     body = json.encode(BODIES[name, method]) if (name, method) in BODIES else TEXTS.get(name, b"")
-    return client.generic(method, url(name), body, content_type="application/json")
+    content_type = "text/csv" if name == "device-import" else "application/json"
+    return client.generic(method, url(name), body, content_type=content_type)
 
 
 def test_every_route_and_method_has_a_row():
@@ -392,11 +429,35 @@ def stored(admin):
         "alarm-rules",
         "channels",
         "devices/mote-1/mute",
+        "tags/greenhouse-3/mute",
         "metrics",
         "views",
         "tokens",
     )
     return [admin.get(f"/api/v1/{path}").json() for path in paths]
+
+
+SHARED = ("share", "share-statistics")
+
+
+@pytest.mark.parametrize("sent", ["X-API-Key", "Authorization"])
+def test_the_token_of_a_link_is_no_key_of_any_route(sent):
+    """A link to a view shows that view, and nothing else."""
+    world = World(None, EVERY_PERMISSION)
+    token = url("share").split("/")[-2]
+    client = world.nobody()
+    value = f"Bearer {token}" if sent == "Authorization" else token
+    client.credentials(**{f"HTTP_{sent.upper().replace('-', '_')}": value})
+    column = CALLERS.index("wrong")
+    wrong = []
+    for name, methods, *cells in ROWS:
+        for method in sorted(methods_of(name, methods) - {"HEAD"}) if name not in SHARED else ():
+            before = transaction.savepoint()
+            status = ask(client, name, method).status_code
+            transaction.savepoint_rollback(before)
+            if status != int(cells[column]):
+                wrong.append(f"{method} {name}: {status}, not {cells[column]}")
+    assert wrong == []
 
 
 def test_a_permission_that_is_taken_away_is_gone_at_once(device):

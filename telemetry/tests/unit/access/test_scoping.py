@@ -15,7 +15,7 @@ from devices.changes import account, log_changed
 from devices.models import AccountTag, Device, DeviceTag, Tag
 from devices.tests.fixtures import client_with, staff_client, token_client
 from readings.alarms.models import Alarm, DeviceMute
-from readings.alarms.rules import create_rule
+from readings.alarms.rules.changing import create_rule
 from readings.alarms.tests.rules import alarm_of
 from readings.ingest.refused_posts import Times, keep, refused_post
 from readings.models import Reading, Rejection
@@ -87,13 +87,14 @@ class World:
                 "name": "hidden-tag",
                 "metric_name": "temperature",
                 "token_id": 1,
+                "share_id": 1,
+                "token": "x" * 32,
                 "channel_id": 1,
                 "key": "no-key",
                 "page": "mqtt",
                 "id": 1,
                 "app_label": "devices",
                 "uidb64": "MQ",
-                "token": "no-token",
                 "content_type_id": ContentType.objects.get_for_model(Device).pk,
             }
             return str(found[name])  # a part that is missing here fails the test: say which object it means
@@ -138,7 +139,12 @@ CALLERS = {
     "an account": limited_account,
 }
 ROUTES = [route for route in routes() if "<drf_format_suffix" not in route.path and "(?P<url>" not in route.path]
-QUERY = {"aggregate": "device_id=hidden-1", "history": "device_id=hidden-1"}
+QUERY = {
+    "aggregate": "device_id=hidden-1",
+    "history": "device_id=hidden-1",
+    "explore": "device_id=hidden-1&tag=hidden-tag",
+    "explore-devices": "search=&device_id=hidden-1",
+}
 # Pages that show what was given, or documents about no device.
 OPEN = ("schema", "docs", "redoc", "guide", "metrics")
 

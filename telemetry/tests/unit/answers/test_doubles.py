@@ -18,6 +18,7 @@ from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY, client_with
 from devices.times import rfc3339
 from readings.history.csv_export import Layout, page_of
+from readings.log.reader import Window
 from readings.models import Reading
 from readings.signals import readings_recorded
 from readings.statistics.tiers import HOURS
@@ -88,7 +89,7 @@ def check(values: dict[str, Any]) -> None:
         name: repr(value) for name, value in expected.items()
     }
 
-    (line,), _ = page_of(Reading.objects.filter(device=device), Layout(metrics=list(values), time_cell=rfc3339))
+    (line,), _ = page_of(Window(device.device_id), Layout(metrics=list(values), time_cell=rfc3339))
     assert line.decode().rstrip().split(",")[-len(values) :] == [repr(value) for value in expected.values()]
 
     for _ in range(2):

@@ -82,7 +82,9 @@ def address(model, page="changelist", *args):
 
 
 # Models whose lists need another permission than theirs to view.
-PERMISSIONS = {"alarms.Channel": "alarms.manage_rules", "alarms.Delivery": "alarms.manage_rules"}
+PERMISSIONS = dict.fromkeys(("alarms.Channel", "alarms.Delivery"), "alarms.manage_rules") | dict.fromkeys(
+    ("alarms.DeviceMute", "alarms.TagMute"), "alarms.view_alarm"
+)
 
 
 def viewer_of(model):

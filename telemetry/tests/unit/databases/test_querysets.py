@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from readings.alarms.models import Rule
 from readings.alarms.tests.rules import alarm_of
 from readings.models import Metric, Reading
 from readings.tests.logs import NOON, at
-from realtime.models import Ticket, View
+from realtime.models import Share, Ticket, View
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +76,8 @@ def calls() -> dict[str, Callable[[Any], Any]]:
         "MetricQuerySet.plain": lambda metrics: metrics.plain(),
         "MetricQuerySet.catalogue": lambda metrics: metrics.catalogue().described,
         "ViewQuerySet.by_name": lambda views: views.by_name(),
+        "ShareQuerySet.valid": lambda shares: shares.valid(now=now),
+        "ShareQuerySet.by_age": lambda shares: shares.by_age(),
         "RuleQuerySet.existing": lambda rules: rules.existing(),
         "RuleQuerySet.active": lambda rules: rules.active(),
         "AlarmQuerySet.open": lambda alarms: alarms.open(),
@@ -99,7 +102,7 @@ QUERY_SETS = {
 def stored(mote):
     """A device with a reading, a refused post and two alarms of a rule, and a refused post of an unknown sender.
 
-    Also a view, and two metrics of which one is described.
+    Also a view with a link, and two metrics of which one is described.
     """
     Rule.objects.all().delete()
     resolved = alarm_of("mote-1", at=at(1), resolved_at=at(2))
@@ -112,8 +115,10 @@ def stored(mote):
     Metric.objects.all().delete()
     Metric.objects.create(name="co2", unit="ppm")
     Metric.objects.create(name="gas")
+    now = timezone.now()
+    view = View.objects.create(name="Mine", query="device_id=mote-1", created_at=now)
+    Share.objects.issue(view, by="", expires_at=now + timedelta(hours=1), now=now)
     token_client("read")
-    View.objects.create(name="Mine", query="device_id=mote-1", created_at=timezone.now())
     AccessVersion.objects.get_or_create(defaults={"version": 1})
 
 
@@ -135,6 +140,7 @@ def test_what_is_the_managers_no_query_set_and_no_related_manager_has(mote):
     assert {"lock", "advance"} <= of_managers[DeviceState]
     assert {"insert", "logs_after"} <= of_managers[Reading]
     assert {"issue", "redeem"} <= of_managers[Ticket]
+    assert {"issue", "for_token"} <= of_managers[Share]
     for model, names in of_managers.items():
         rows = model._default_manager.all()
         assert [name for name in names - own_methods(type(rows)) if hasattr(rows, name)] == []

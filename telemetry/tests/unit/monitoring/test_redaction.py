@@ -24,6 +24,8 @@ LINES = [
     f"a gateway's, {FLEET_KEY}!",
     f"GET /api/v1/realtime/subscribe/mote-1?after=3&ticket={TICKET} HTTP/1.1",
     f"POST /api/v1/ingest?api_key={TICKET}",
+    f"GET /share/{TICKET}abc/statistics?points=60 200",
+    f"WebSocket /api/v1/realtime/share/{TICKET}abc 4401",
     f"< x-api-key: {TICKET}",
     f"< Authorization: Bearer {TICKET}",
     f"Cookie: csrftoken=abc; sessionid={TICKET}",

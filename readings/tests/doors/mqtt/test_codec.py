@@ -11,13 +11,25 @@ from readings.doors.mqtt.codec.reasons import PacketError, Reason
 pytestmark = pytest.mark.once
 
 MALFORMED, PROTOCOL = Reason.MALFORMED_PACKET, Reason.PROTOCOL_ERROR
+BAD_TOPIC = Reason.INVALID_TOPIC_NAME
 
 
 def connect(level=4, flags=2, rest=b"\0\1a", properties=b"", name=b"\0\4MQTT"):
     return name + bytes([level, flags, 0, 60]) + (b"\0" if level & 127 == 5 and not properties else properties) + rest
 
 
+LONGEST_ID = b"0123456789abcXYZ0123456"  # the 23 characters that a server must allow
+
 ACCEPTED = [
+    ("MQTT-1.5.3-3, a byte order mark stays", 0x30, b"\0\4\xef\xbb\xbft", 4, Publish("\ufefft", b"")),
+    ("MQTT-2.3.1-5, QoS 0 has no packet identifier", 0x30, b"\0\1t\0\7", 4, Publish("t", b"\0\7")),
+    ("MQTT-3.1.3-5", 0x10, connect(rest=b"\0\x17" + LONGEST_ID), 4, Connect(4, LONGEST_ID.decode(), True, 60)),
+    ("MQTT-3.1.3-6, no client id", 0x10, connect(rest=b"\0\0"), 4, Connect(4, "", True, 60)),
+    ("MQTT-3.3.1-2 for QoS 1, first delivery", 0x32, b"\0\1t\0\7x", 4, Publish("t", b"x", 1, 7)),
+    ("MQTT-3.3.1-4, QoS 2 is valid and refused later", 0x34, b"\0\1t\0\7x", 4, Publish("t", b"x", 2, 7)),
+    ("MQTT-3.8.3-3, several filters in order", 0x82, b"\0\1\0\1b\0\0\1a\2", 4, Subscribe(1, [("b", 0), ("a", 2)])),
+    ("4.7.1.3, levels may be empty", 0x82, b"\0\1\0\3/+/\0", 4, Subscribe(1, [("/+/", 0)])),
+    ("5: 3.8.3.1, options", 0x82, b"\0\1\0\0\1a\x2d", 5, Subscribe(1, [("a", 1)])),
     ("CONNECT", 0x10, connect(), 4, Connect(4, "a", True, 60)),
     ("CONNECT of a Mosquitto bridge", 0x10, connect(0x84), 4, Connect(4, "a", True, 60, bridge=True)),
     (
@@ -51,6 +63,11 @@ REFUSED = [
     ("MQTT-1.5.3-2, NUL", 0x30, b"\0\2a\0", 4, MALFORMED),
     ("MQTT-2.2.2-2, flags of SUBSCRIBE", 0x80, b"\0\1\0\1a\0", 4, MALFORMED),
     ("MQTT-2.2.2-2, flags of PINGREQ", 0xC1, b"", 4, MALFORMED),
+    ("MQTT-3.6.1-1, flags of PUBREL", 0x60, b"\0\1", 4, MALFORMED),
+    ("MQTT-3.10.1-1, flags of UNSUBSCRIBE", 0xA0, b"\0\1\0\1a", 4, MALFORMED),
+    ("MQTT-3.14.1-1, flags of DISCONNECT", 0xE1, b"", 4, MALFORMED),
+    ("MQTT-2.3.1-1, SUBSCRIBE", 0x82, b"\0\0\0\1a\0", 4, MALFORMED),
+    ("MQTT-2.3.1-1, UNSUBSCRIBE", 0xA2, b"\0\0\0\1a", 4, MALFORMED),
     ("MQTT-2.3.1-1", 0x32, b"\0\1t\0\0x", 4, MALFORMED),
     ("MQTT-3.1.2-1", 0x10, connect(name=b"\0\4HTTP"), 4, MALFORMED),
     ("MQTT-3.1.2-2", 0x10, connect(6), 4, Reason.UNSUPPORTED_VERSION),
@@ -60,6 +77,14 @@ REFUSED = [
     ("MQTT-3.1.2-14", 0x10, connect(flags=0x1E, rest=b"\0\1a\0\1t\0\1w"), 4, MALFORMED),
     ("MQTT-3.1.2-15", 0x10, connect(flags=0x22), 4, MALFORMED),
     ("MQTT-3.1.2-22", 0x10, connect(flags=0x42, rest=b"\0\1a\0\1p"), 4, MALFORMED),
+    ("MQTT-3.1.2-18, a user name without its flag", 0x10, connect(rest=b"\0\1a\0\1u"), 4, MALFORMED),
+    ("MQTT-3.1.2-19, the flag without a user name", 0x10, connect(flags=0x82), 4, MALFORMED),
+    ("MQTT-3.1.2-21, the flag without a password", 0x10, connect(flags=0xC2, rest=b"\0\1a\0\1u"), 4, MALFORMED),
+    ("MQTT-3.1.2-9, the flag without a will", 0x10, connect(flags=0x06), 4, MALFORMED),
+    ("MQTT-3.1.3-4", 0x10, connect(rest=b"\0\1\xff"), 4, MALFORMED),
+    ("MQTT-3.1.3-10, the topic of the will", 0x10, connect(flags=6, rest=b"\0\1a\0\1\xff\0\0"), 4, MALFORMED),
+    ("MQTT-3.1.3-11, the user name", 0x10, connect(flags=0x82, rest=b"\0\1a\0\1\xff"), 4, MALFORMED),
+    ("3.1.2.5, the topic of the will has a wildcard", 0x10, connect(flags=6, rest=b"\0\1a\0\1#\0\0"), 4, BAD_TOPIC),
     ("MQTT-3.1.3-3, no client id", 0x10, connect(rest=b""), 4, MALFORMED),
     ("3.1.3, more than its fields", 0x10, connect(rest=b"\0\1a!"), 4, MALFORMED),
     ("5: MQTT-3.1.2-11, an unknown property", 0x10, connect(5, properties=b"\2\x7f\0"), 4, PROTOCOL),
@@ -72,6 +97,12 @@ REFUSED = [
     ("MQTT-4.7.3-1", 0x30, b"\0\0x", 4, Reason.INVALID_TOPIC_NAME),
     ("5: MQTT-3.3.2-9, an alias", 0x30, b"\0\0\3\x23\0\1x", 5, Reason.INVALID_TOPIC_ALIAS),
     ("5: MQTT-3.3.4-6", 0x30, b"\0\1t\2\x0b\1x", 5, PROTOCOL),
+    ("MQTT-3.8.3-1", 0x82, b"\0\1\0\1\xff\0", 4, MALFORMED),
+    ("MQTT-3.10.3-1", 0xA2, b"\0\1\0\1\xff", 4, MALFORMED),
+    ("MQTT-4.7.3-2, NUL in a filter", 0x82, b"\0\1\0\1\0\0", 4, MALFORMED),
+    ("MQTT-4.7.3-1, an empty filter", 0x82, b"\0\1\0\0\0", 4, Reason.INVALID_TOPIC_FILTER),
+    ("MQTT-4.7.1-2, # after a letter", 0x82, b"\0\1\0\2a#\0", 4, Reason.INVALID_TOPIC_FILTER),
+    ("5: MQTT-3.8.3-5, reserved bits", 0x82, b"\0\1\0\0\1a\x40", 5, MALFORMED),
     ("MQTT-3.8.3-3", 0x82, b"\0\1", 4, PROTOCOL),
     ("MQTT-3.8.3-4", 0x82, b"\0\1\0\1a\3", 4, MALFORMED),
     ("MQTT-3.8.3-4, reserved bits", 0x82, b"\0\1\0\1a\x04", 4, MALFORMED),

@@ -3,20 +3,14 @@
 import asyncio
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.db import OperationalError
 
-from devices.access.callers import Caller, Role
-from devices.models import Device
-from devices.scopes import Scope
-from devices.token_querysets import ValidToken
 from readings.doors.mqtt import clients as clients_module
 from readings.doors.mqtt.clients import Clients
 from readings.doors.mqtt.connection import Connection
-from readings.log.entries import StoredReading
-from readings.log.recording import Recorded
+from readings.tests.doors.mqtt.ways import FakeWay, run, until
 
 pytestmark = pytest.mark.once
 
@@ -33,44 +27,6 @@ def sized(packet):
 def publish(payload=b'{"co2":1}', topic=b"telemetry/m1/readings", packet_id=1, first=0x32, properties=b""):
     identifier = packet_id.to_bytes(2, "big") if first & 6 else b""
     return sized(bytes([first, 0]) + len(topic).to_bytes(2, "big") + topic + identifier + properties + payload)
-
-
-TOKENS = {
-    "gate": ValidToken(1, "Gateway", frozenset([Scope.INGEST]), None),
-    "read": ValidToken(2, "Reader", frozenset([Scope.READ]), None),
-}
-
-
-class FakeWay:
-    """Stores in memory, while `allowed` is set; `failures` are raised first."""
-
-    def __init__(self):
-        self.stored, self.noted, self.failures = [], [], []
-        self.allowed = asyncio.Event()
-        self.allowed.set()
-
-    async def caller(self, key):
-        if key == "key1":
-            return Caller(role=Role.DEVICE, device=Device(device_id="m1"))
-        if key in TOKENS:
-            return Caller(role=Role.TOKEN, token=TOKENS[key])
-        return Caller(role=Role.ADMIN) if key == "admin" else None
-
-    async def ask(self, question, *arguments):
-        return question(*arguments)
-
-    async def record(self, readings, *, received_at):
-        await self.allowed.wait()
-        if self.failures:
-            raise self.failures.pop()
-        self.stored += readings
-        return [
-            Recorded(StoredReading(r.id or uuid4(), r.device_id, 1, r.timestamp, None, None, None, r.extra))
-            for r in readings
-        ]
-
-    async def note(self, refusal, *, now, count=1):
-        self.noted.append(refusal)
 
 
 @asynccontextmanager
@@ -103,16 +59,6 @@ async def opened(clients, hello=b""):
     clients.writers.append(writer)
     writer.write(sized(hello or HELLO))
     return reader, writer
-
-
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-def run(scenario):
-    asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 def test_puback_is_sent_after_the_commit_and_in_order():
@@ -235,6 +181,12 @@ def test_the_same_client_id_takes_over_and_its_will_does_not_make_it_offline():
         (sized(HELLO) * 2, ADMITTED),  # MQTT-3.1.0-2
         (sized(HELLO) + publish(first=0x34), ADMITTED),  # QoS 2
         (b"\x10\xff\xff\xff\x7f", b""),
+        (sized(HELLO) + b"\x32\xff\xff\xff\x7f\0\1t", ADMITTED),  # a message of 256 MB, by its header alone
+        (sized(HELLO) + publish(topic=b"telemetry/\xff"), ADMITTED),  # MQTT-1.5.3-1
+        (sized(HELLO) + publish(topic=b"telemetry/+/readings"), ADMITTED),  # MQTT-3.3.2-2
+        (sized(HELLO) + b"\x62\2\0\1", ADMITTED),  # MQTT-4.8.0-1
+        (sized(b"\x10\0\0\4MQTT\4\xc2\0\x3c\0\1a\0\2m1\0\3bad") + b"\xc0\0", b"\x20\2\0\4"),  # MQTT-3.1.4-5
+        (sized(HELLO) + b"\xe0\0" + b"\xc0\0", ADMITTED),  # MQTT-3.14.4-1
     ],
 )
 def test_what_is_against_the_protocol_or_the_key_ends_the_connection(packets, answer):
@@ -257,6 +209,36 @@ def test_a_subscriber_hears_why_a_message_was_refused():
             assert await reader.readexactly(6) == b"\x90\4\0\1\0\x80"
             writer.write(publish(b"{", first=0x30))
             assert b'"code":"malformed"' in await reader.readuntil(b"}")
+            writer.close()
+
+    run(scenario)
+
+
+def test_subscriptions_are_answered_in_their_order_and_with_their_identifiers():
+    """MQTT-3.8.4-1, 3.8.4-2, 3.9.3-1; 3.10.4-4 and 3.10.4-5: also for a filter that was not subscribed to."""
+
+    async def scenario():
+        async with listening() as (clients, _):
+            reader, writer = await opened(clients)
+            await reader.readexactly(4)
+            other, own = b"\0\4a/b/\0", b"\0\x0etelemetry/m1/#\0"
+            writer.write(sized(b"\x82\0\0\7" + other + own) + sized(b"\xa2\0\0\x08\0\1x") + b"\xc0\0")
+            assert await reader.readexactly(12) == b"\x90\4\0\7\x80\0" + b"\xb0\2\0\x08" + b"\xd0\0"
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_client_without_an_id_of_mqtt_5_learns_its_id():
+    """5: MQTT-3.1.3-7."""
+
+    async def scenario():
+        async with listening() as (clients, _):
+            hello = b"\x10\0\0\4MQTT\5\xc2\0\x3c\0\0\0\0\2m1\0\4key1"
+            reader, writer = await opened(clients, hello)
+            answer = await reader.readexactly((await reader.readexactly(2))[1])
+            assert answer[:2] == b"\0\0"
+            assert b"\x12\0\x20" in answer
             writer.close()
 
     run(scenario)

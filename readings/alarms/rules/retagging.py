@@ -14,7 +14,7 @@ from django.db import transaction
 from devices.models import DeviceTag, Tag
 from readings.alarms.delivery.gathering import Notices
 from readings.alarms.models import Alarm, EvaluationState, Reason, Rule, RuleDevice, RuleSet, RuleTag
-from readings.alarms.rules import begin, raise_version, resolve_all
+from readings.alarms.rules.lifecycle import begin, raise_version, resolve_all
 from readings.alarms.signals import AlarmChange, announce
 
 # Devices in one statement.

@@ -1,0 +1,1 @@
+"""Tests of the registration of many devices from a table."""

@@ -1,0 +1,166 @@
+"""Columns of integers as deflated byte planes of differences, and the small parts that all columns are made of.
+
+Reads raise Damaged where the bytes cannot be what these functions wrote.
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from math import gcd
+
+# Differences of differences, as most clocks are regular.
+ORDERS = (0, 1, 2)
+LEVEL = 6
+RAW_DEFLATE = -15
+# A varint of the format has at most this many bytes.
+VARINT_BYTES = 20
+
+
+class Damaged(Exception):
+    """The bytes are no segment of a version that this program reads, or were changed."""
+
+
+class Cursor:
+    """Reads one part after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.place = data, 0
+
+    def take(self, length: int) -> bytes:
+        """The next `length` bytes."""
+        part = self.data[self.place : self.place + length]
+        if len(part) < length:
+            raise Damaged("it ends too early")
+        self.place += length
+        return part
+
+    def rest(self) -> bytes:
+        return self.take(len(self.data) - self.place)
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def varint(self) -> int:
+        value = 0
+        for position in range(VARINT_BYTES):
+            byte = self.byte()
+            value |= (byte & 0x7F) << 7 * position
+            if byte < 0x80:
+                return value
+        raise Damaged("a number has no end")
+
+    def sized(self) -> bytes:
+        return self.take(self.varint())
+
+
+def varint(value: int) -> bytes:
+    """A number from 0 on, seven bits a byte, the lowest first; all bytes but the last have the highest bit set."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def sized(data: bytes) -> bytes:
+    """The data after its length."""
+    return varint(len(data)) + data
+
+
+def zigzag(value: int) -> int:
+    """Numbers from 0 on for 0, -1, 1, -2, …"""
+    return value << 1 if value >= 0 else ~value << 1 | 1
+
+
+def unzigzag(value: int) -> int:
+    return value >> 1 ^ -(value & 1)
+
+
+def deflated(data: bytes) -> bytes:
+    compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, RAW_DEFLATE)
+    return compressor.compress(data) + compressor.flush()
+
+
+def inflated(data: bytes, length: int) -> bytes:
+    """The data, which must have this length."""
+    inflater = zlib.decompressobj(RAW_DEFLATE)
+    try:
+        # A byte more than expected, so that a longer column is noticed, and the end of the stream is read.
+        found = inflater.decompress(data, length + 1)
+    except zlib.error as error:
+        raise Damaged(f"a column cannot be inflated: {error}") from error
+    if len(found) != length or not inflater.eof or inflater.unused_data:
+        raise Damaged("a column has another length than it says")
+    return found
+
+
+def flags(values: Sequence[bool]) -> bytes:
+    """A bit for each, the first one lowest, deflated."""
+    bits = sum(1 << place for place, value in enumerate(values) if value)
+    return deflated(bits.to_bytes((len(values) + 7) // 8, "little"))
+
+
+def read_flags(data: bytes, count: int) -> list[bool]:
+    bits = int.from_bytes(inflated(data, (count + 7) // 8), "little")
+    return [bool(bits >> place & 1) for place in range(count)]
+
+
+def integers(values: Sequence[int]) -> bytes:
+    """The first value, the greatest common divisor of the distances from it, and these in the smallest of the ORDERS.
+
+    A divisor of 0 means that all are equal. Otherwise the order, the width in bytes and the deflated planes follow.
+    """
+    if not values:
+        return b""
+    first = values[0]
+    distances = [value - first for value in values]
+    divisor = gcd(*distances)
+    head = varint(zigzag(first)) + varint(divisor)
+    if not divisor:
+        return head
+    steps = distances if divisor == 1 else [distance // divisor for distance in distances]
+    found = []
+    for order in ORDERS:
+        if order:
+            steps = [steps[0], *(after - before for before, after in pairwise(steps))]
+        width, planes = planes_of([value << 1 if value >= 0 else ~value << 1 | 1 for value in steps])
+        found.append(bytes((order, width)) + deflated(planes))
+    return head + min(found, key=len)
+
+
+def read_integers(data: bytes, count: int) -> list[int]:
+    if not count:
+        return []
+    cursor = Cursor(data)
+    first, divisor = unzigzag(cursor.varint()), cursor.varint()
+    if not divisor:
+        return [first] * count
+    order, width = cursor.byte(), cursor.byte()
+    if order not in ORDERS or not width:
+        raise Damaged("a column of numbers has an unknown form")
+    steps = [value >> 1 ^ -(value & 1) for value in values_of(inflated(cursor.rest(), count * width), count, width)]
+    for _ in range(order):
+        steps = list(accumulate(steps))
+    return [first + step for step in steps] if divisor == 1 else [first + divisor * step for step in steps]
+
+
+def planes_of(values: Sequence[int]) -> tuple[int, bytes]:
+    """The width of the largest in bytes, and the lowest bytes of all numbers, then their second bytes, and so on."""
+    width = max(1, (max(values).bit_length() + 7) // 8)
+    if width > 8:
+        packed, size = b"".join(value.to_bytes(width, "little") for value in values), width
+    else:
+        packed, size = struct.pack(f"<{len(values)}Q", *values), 8
+    return width, b"".join(packed[place::size] for place in range(width))
+
+
+def values_of(planes: bytes, count: int, width: int) -> Sequence[int]:
+    size = max(width, 8)
+    packed = bytearray(count * size)
+    for place in range(width):
+        packed[place::size] = planes[place * count : (place + 1) * count]
+    if size == 8:
+        return struct.unpack(f"<{count}Q", packed)
+    return [int.from_bytes(packed[start : start + size], "little") for start in range(0, len(packed), size)]

@@ -1,0 +1,77 @@
+// Says until when things are muted. Accounts that may mute get buttons that mute and unmute them.
+
+import { muteForm, mutedText } from "./mute.js";
+import { ask } from "./requests.js";
+import { make, set } from "./row.js";
+
+export class MuteControl {
+  constructor(box, { allowed }) {
+    Object.assign(this, { box, allowed, targets: [], mutes: new Map(), form: null });
+    this.box.classList.add("mutes");
+    this.failure = make("p", "alarm-failure");
+    this.failure.setAttribute("role", "alert");
+  }
+
+  // `targets`: [[label, address of the API]], such as ["the tag roof", tagMute("roof")]. `mutes`: until when, by address.
+  show(targets, mutes) {
+    Object.assign(this, { targets, mutes });
+    this.form?.remove();
+    this.form = null;
+    this.draw();
+  }
+
+  draw() {
+    if (this.form) return; // what somebody chooses there must not be lost
+    const lines = [];
+    for (const [label, address] of this.targets) {
+      const muted = mutedText(this.mutes.get(address));
+      if (muted) lines.push(this.line(label, address, muted));
+    }
+    const free = this.targets.filter(([, address]) => !mutedText(this.mutes.get(address)));
+    const mute = this.allowed && free.length ? [this.button("Mute …", free.map(([label]) => label).join(" or "), () => this.open(free))] : [];
+    this.box.replaceChildren(...lines, ...mute, this.failure);
+    this.box.hidden = lines.length + mute.length === 0;
+  }
+
+  line(label, address, muted) {
+    const words = make("p", "muted");
+    set(words, `${label.charAt(0).toUpperCase()}${label.slice(1)} is ${muted}.`);
+    if (this.allowed) words.append(" ", this.button("Unmute", label, () => this.unmute(address)));
+    return words;
+  }
+
+  button(text, label, work) {
+    const button = make("button", "action small");
+    button.type = "button";
+    button.textContent = text;
+    button.setAttribute("aria-label", `${text.replace(" …", "")} ${label}`);
+    button.addEventListener("click", work);
+    return button;
+  }
+
+  open(targets) {
+    this.form = muteForm({
+      targets,
+      onDone: (address, until) => this.mutes.set(address, until),
+      onClose: () => {
+        this.form = null;
+        this.draw();
+        this.box.querySelector("button")?.focus();
+      },
+    });
+    this.box.replaceChildren(this.form);
+    this.form.querySelector("select").focus();
+  }
+
+  async unmute(address) {
+    this.failure.textContent = "";
+    try {
+      await ask("DELETE", address);
+      this.mutes.delete(address);
+    } catch (error) {
+      this.failure.textContent = `Not unmuted: ${error.message}`;
+    }
+    this.draw();
+    if (!this.form) this.box.querySelector("button")?.focus();
+  }
+}

@@ -1,0 +1,1 @@
+"""Tests of the links that show a saved view."""
