@@ -235,6 +235,8 @@ def test_the_pages_of_an_account_show_its_own_devices(world):
     sparklines = client.get("/live/-/sparklines?metric=temperature&devices=seen-1,hidden-1").json()
     assert sparklines["values"].keys() == {SEEN}
     assert client.get(f"/admin/devices/device/{world.seen.pk}/change/").status_code == 200
+    logs = [client.get(f"/admin/readings/reading/?q={name}").content.decode() for name in (SEEN, "hidden-1")]
+    assert ["21.5" in log for log in logs] == [True, False]
 
 
 def test_an_export_of_the_console_has_its_own_devices(world):
