@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from telemetry.tests.support.servers.server import ADMIN_KEY, Server
+from telemetry.tests.support.servers.template import administer, server_url
 
 pytestmark = pytest.mark.e2e
 
@@ -45,11 +46,11 @@ def new_database(server, folder):
         yield f"sqlite:///{folder / 'restored.sqlite3'}"
         return
     name = f"telemetry_restored_{uuid.uuid4().hex[:8]}"
-    server.administer(f"CREATE DATABASE {name}")
+    administer(f"CREATE DATABASE {name}")
     try:
-        yield server.server_url(name)
+        yield server_url(name)
     finally:
-        server.administer(f"DROP DATABASE {name} WITH (FORCE)")
+        administer(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager

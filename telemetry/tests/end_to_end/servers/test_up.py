@@ -28,7 +28,7 @@ class Installation(Server):
     """A server without secrets, which can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, demo=True)
+        super().__init__(folder, demo=True, migrated=False)
         self.env_file = Path(self.environment["ENV_FILE"])
         for name in SECRETS:
             del self.environment[name]

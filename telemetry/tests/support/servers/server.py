@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import psycopg
 from django.conf import settings
 from django.db import connection
+
+from telemetry.tests.support.servers.template import administer, copy_database, create_database, server_url
 
 ADMIN_KEY = "admin-key-of-the-server-0123456789"
 FLEET_KEY = "fleet-key-of-the-server-0123456789"
@@ -32,9 +33,11 @@ class Server:
         database_url: str = "",
         redis_url: str | None = None,
         uvicorn: bool = False,
+        migrated: bool = True,
     ) -> None:
         """`beside`: share the database of that server. `database_url`: use this existing database.
 
+        `migrated`: begin with a database that has the schema; otherwise the first start makes it.
         `uvicorn`: run on uvicorn instead of daphne, which `up` uses.
         """
         self.port = free_port()
@@ -49,9 +52,14 @@ class Server:
                 "telemetry.server.uvicorn_websockets:Socket",
             ]
             self.command += ["--no-access-log"]
+        # uvicorn does not prepare the database, as `up` does.
         self.prepares = uvicorn
-        own = connection.vendor == "postgresql" and not beside and not database_url
-        self.database = f"telemetry_server_{uuid.uuid4().hex[:8]}" if own else ""
+        self.migrated = migrated
+        own = not beside and not database_url
+        self.database = f"telemetry_server_{uuid.uuid4().hex[:8]}" if own and connection.vendor == "postgresql" else ""
+        self.file = folder / "db.sqlite3" if own and not self.database else None
+        if (own and migrated) or beside:
+            self.prepares = False
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -62,26 +70,17 @@ class Server:
             "CONNECTIONS_PER_ADDRESS": "0",  # all clients of a test have one address
             "PORT": str(self.port),
             "MQTT_PORT": "0",
-            "DATABASE_URL": self.server_url(self.database) if self.database else f"sqlite:///{folder / 'db.sqlite3'}",
+            "DATABASE_URL": server_url(self.database) if self.database else f"sqlite:///{folder / 'db.sqlite3'}",
             "REDIS_URL": settings.REDIS_URL if redis_url is None else redis_url,
         }
         if beside or database_url:
             self.environment["DATABASE_URL"] = database_url or beside.environment["DATABASE_URL"]  # type: ignore[union-attr]
 
-    @staticmethod
-    def server_url(database: str) -> str:
-        entry = settings.DATABASES["default"]
-        return "postgresql://{}@{}:{}/{}".format(
-            ":".join(filter(None, (entry["USER"], entry["PASSWORD"]))), entry["HOST"], entry["PORT"] or 5432, database
-        )
-
-    def administer(self, statement: str) -> None:
-        with psycopg.connect(self.server_url("postgres"), autocommit=True) as administrator:
-            administrator.execute(statement)
-
     def __enter__(self) -> Self:
         if self.database:
-            self.administer(f"CREATE DATABASE {self.database}")
+            create_database(self.database, migrated=self.migrated)
+        elif self.file and self.migrated and not self.file.exists():
+            copy_database(self.file)
         try:
             self.start()
         except BaseException:
@@ -94,6 +93,7 @@ class Server:
         if self.prepares:
             prepare = [sys.executable, "manage.py", "migrate", "-v0"]
             subprocess.run(prepare, env=self.environment, cwd=settings.BASE_DIR, check=True)
+            self.prepares = False
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 self.command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
@@ -118,7 +118,7 @@ class Server:
             self.process.kill()
             self.process.wait()
         if self.database:
-            self.administer(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+            administer(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
 
     def register(self, device_id: str) -> str:
         """Registers a device and returns its key."""
