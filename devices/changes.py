@@ -117,8 +117,9 @@ def values_of(changed: Model, names: Iterable[str]) -> dict[str, Any]:
 
 
 def fields_of(logged: Model) -> dict[str, Any]:
-    """The values of all fields that are not empty, without the primary key."""
-    names = [field.name for field in logged._meta.concrete_fields if not field.primary_key]
+    """The values of all fields that people choose and that are not empty."""
+    chosen = [field for field in logged._meta.concrete_fields if field.editable and not field.primary_key]
+    names = [field.name for field in chosen if not field.name.startswith("created_")]
     return {name: value for name, value in values_of(logged, names).items() if value not in (None, "")}
 
 

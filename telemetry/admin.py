@@ -33,7 +33,7 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     """A read-only list of changes, however they were made, limited to the models that the account may view."""
 
     heading = "Changes"
-    list_display = ("when", "who", "how", "content_type", "object_repr", "what", "values")
+    list_display = ("when", "who", "how", "kind", "object_repr", "what", "values")
     list_display_links = None
     list_select_related = ("user", "content_type", "detail")
     list_filter = ("action_flag", ("content_type", admin.RelatedOnlyFieldListFilter))  # only models that have changes
@@ -64,6 +64,10 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     def how(self, entry: LogEntry) -> str:
         detail = detail_of(entry)
         return Via(detail.via).label if detail else ""
+
+    @admin.display(description="kind", ordering="content_type__model")
+    def kind(self, entry: LogEntry) -> str:
+        return "" if entry.content_type is None else entry.content_type.name
 
     @admin.display(description="before → after")
     def values(self, entry: LogEntry) -> str:

@@ -27,9 +27,24 @@ fleet           none    4401 4401 4403 4403 4403 4401 4401 4403 ok   4401 4401 4
 fleet           foreign 403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403
 nowhere         ours    4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404 4404
 """
+# The same for API tokens, limited to a tag that only another device has or not, and for an account that is limited.
+TOKENS = """
+address         origin  rea- ing- lim- sco-
+                        der  es-  it-  ped
+                             ter  ed
+device          ours    ok   4403 4404 4404
+device          none    ok   4403 4404 4401
+device          foreign 403  403  403  403
+unknown-device  ours    4404 4403 4404 4404
+fleet           ours    ok   4403 ok   ok
+fleet           none    ok   4403 ok   4401
+fleet           foreign 403  403  403  403
+nowhere         ours    4404 4404 4404 4404
+"""
 CALLERS = (
     *("nobody", "wrong", "own", "other", "retiring", "retired", "inactive", "fleet", "admin"),
     *("staff", "member", "without", "root", "visitor", "closed", "ticket", "used_ticket", "other_ticket"),
+    *("reader", "ingester", "limited", "scoped"),
 )
 PERMISSION = "readings.view_reading"
 PERMISSIONS = [PERMISSION, "devices.view_device", "devices.change_device"]
@@ -41,7 +56,10 @@ ADDRESSES = {
     "fleet": ("", r"^api/v1/realtime/subscribe/?$"),
     "nowhere": ("-mote", ""),
 }
-ROWS = [line.split() for line in MATRIX.strip().splitlines()[3:]]
+ROWS = [
+    [*left, *right[2:]]
+    for left, right in zip(*(map(str.split, table.strip().splitlines()[3:]) for table in (MATRIX, TOKENS)), strict=True)
+]
 
 
 def ticket_for(world, caller):
