@@ -7,7 +7,7 @@
 # make bench-ingest   measures ingest and its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
 # make bench-live     measures the live stream and the stock way; needs PostgreSQL, redis-server, wrk and Chromium
 # make bench-queries  measures queries on 1 and 20 million readings; needs PostgreSQL, about 10 GB and half an hour
-# make bench-doors    measures line protocol beside JSON batches; needs PostgreSQL, Redis and wrk
+# make bench-doors    measures line protocol beside JSON batches, and MQTT; needs PostgreSQL, Redis, Mosquitto and wrk
 # make bench-pages    measures the fleet page in Chromium, on SQLite and on PostgreSQL with Redis
 # make bench-compare BEFORE=DIR  compares the CPU time of this checkout and another; needs PostgreSQL, redis-server, wrk
 # make recipes        runs the recipes of docs/recipes.md with the software that is installed: docs/CONTRIBUTING.md
@@ -62,6 +62,7 @@ bench-queries: $(VENV)/dev.installed
 
 bench-doors: $(VENV)/dev.installed
 	@$(VENV)/bin/python -m benchmarks.doors $(ARGS)
+	@$(VENV)/bin/python -m benchmarks.mqtt $(ARGS)
 
 bench-pages: $(VENV)/dev.installed
 	@$(VENV)/bin/python -m benchmarks.pages $(ARGS)

@@ -17,7 +17,7 @@ from readings.doors.times import Receipt
 from readings.ingest.folded_names import folded
 from readings.ingest.payloads import NOT_METRICS, InvalidReading, metric_value
 from readings.log.entries import NewReading, Refusal
-from readings.log.ids import derived_ids
+from readings.log.ids import derived_id
 
 # The names in order, so that equal values have equal texts.
 encoder = msgspec.json.Encoder(order="deterministic")
@@ -162,8 +162,7 @@ def reading_of(
 
 def identity(device_id: str, time_ns: int, values: dict[str, float]) -> UUID:
     """The id of a reading that was sent with a time and without an id: equal readings get equal ids."""
-    (derived,) = derived_ids([identity_text(device_id, time_ns, values)], [time_ns // 1_000_000])
-    return derived
+    return derived_id(identity_text(device_id, time_ns, values), milliseconds=time_ns // 1_000_000)
 
 
 def identity_text(device_id: str, time_ns: int, values: dict[str, float]) -> bytes:

@@ -37,3 +37,8 @@ def derived_ids(texts: Sequence[bytes], milliseconds: Sequence[int]) -> list[UUI
         middle = int(digest[:5], 16) >> 2 & 0xFFF  # bits 62 to 73 of the hash; the last 62 follow
         found.append(f"{time_ms & (1 << 48) - 1:012x}8{middle:03x}{VARIANT[digest[4]]}{digest[5:]}")
     return msgspec.convert(found, list[UUID])
+
+
+def derived_id(text: bytes, *, milliseconds: int) -> UUID:
+    """The identifier of one such reading."""
+    return derived_ids([text], [milliseconds])[0]

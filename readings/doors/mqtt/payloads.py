@@ -12,7 +12,7 @@ from devices.metrics import TIME_NAMES
 from devices.validators import DEVICE_ID_PATTERN, is_device_id
 from readings.doors.mqtt.topics import Meaning, Topic
 from readings.doors.times import Receipt, nanoseconds
-from readings.doors.translation import Skipped, translate
+from readings.doors.translation import DEPTH_MAX, Skipped, translate
 from readings.ingest.payloads import BATCH_READINGS_MAX, InvalidReading, measured_at, metric_value, reading_id
 from readings.log.entries import NewReading, Refusal
 from readings.log.ids import uuid7
@@ -26,8 +26,11 @@ MILLISECONDS_FROM = 100_000_000_000
 # What devices say with one word, in lower case.
 WORDS = {"on": True, "off": False, "true": True, "false": False, "open": True, "closed": False}
 STATUS_WORDS = {"online": True, "connected": True, "1": True, "offline": False, "disconnected": False, "0": False}
-# Members of Tasmota's documents that say how or when it measured.
-TASMOTA_NOTES = frozenset({"Time", "TempUnit", "PressureUnit", "SpeedUnit"})
+# Members of Tasmota's documents, at any level, that are no measurements: times, units, addresses, its own settings.
+TASMOTA_NOTES = {
+    *("Time", "TempUnit", "PressureUnit", "SpeedUnit", "Id", "TotalStartTime", "Uptime", "Downtime"),
+    *("Sleep", "SleepMode", "MqttCount", "AP", "SSId", "BSSId", "Channel", "Mode", "LinkCount"),
+}
 STATUS = Refusal("", "invalid_status", "A status is the text online or offline.")
 
 
@@ -63,11 +66,27 @@ def content_of(topic: Topic, payload: bytes, *, own: str | None, received_at: da
         elif topic.meaning is Meaning.READINGS:
             document = document_of(payload)
             if topic.tasmota and isinstance(document, dict):
-                document = {name: value for name, value in document.items() if name not in TASMOTA_NOTES}
+                document = measured_by_tasmota(document)
+            if topic.tasmota and document == {}:
+                return content
             add(content, items_of(document), named, own, received_at)
     except InvalidReading as error:
         content.refusals.append((own or known(named), error.refusal))
     return content
+
+
+def measured_by_tasmota(document: dict[str, Any], depth: int = 1) -> dict[str, Any]:
+    """The document without notes, and with the words of switches (`"POWER":"ON"`) as true and false."""
+    found: dict[str, Any] = {}
+    for name, value in document.items():
+        if name in TASMOTA_NOTES:
+            continue
+        if isinstance(value, dict) and depth < DEPTH_MAX:
+            value = measured_by_tasmota(value, depth + 1)
+        elif isinstance(value, str):
+            value = WORDS.get(value.lower(), value)
+        found[name] = value
+    return found
 
 
 def add(content: Content, documents: Iterable[Any], named: str | None, own: str | None, received_at: datetime) -> None:

@@ -9,14 +9,17 @@
 | `v1/devices/me/telemetry` | as `readings`, of the key's device (ThingsBoard) |
 | `tele/<device_id>/SENSOR`, `…/STATE` | as `readings` (Tasmota) |
 | `tele/<device_id>/LWT` | as `status` (Tasmota) |
+| `stat/<device_id>/POWER`, `…/POWER2` | one value: a switch, when it changes (Tasmota) |
 """
 
+import re
 from enum import Enum
 from functools import lru_cache
 
 import msgspec
 
 PREFIX = "telemetry"
+SWITCH = re.compile(r"POWER[0-9]{0,2}")
 # A longer topic has no meaning here.
 TOPIC_CHARACTERS = 256
 # Published by Tasmota, ESPHome, ThingsBoard's clients and Mosquitto's bridge; nothing of it is a reading.
@@ -72,6 +75,8 @@ def meaning_of(topic: str) -> Topic | None:
             return Topic(Meaning.READINGS, device_id, named=False, tasmota=True)
         case ["tele", device_id, "LWT"]:
             return Topic(Meaning.STATUS, device_id, named=False, tasmota=True)
+        case ["stat", device_id, switch] if SWITCH.fullmatch(switch):
+            return Topic(Meaning.VALUE, device_id, switch, named=False, tasmota=True)
     return NOTHING if topic.startswith(IGNORED) else None
 
 

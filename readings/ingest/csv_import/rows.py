@@ -16,7 +16,7 @@ from readings.ingest.csv_import.problems import InvalidFile, Problem
 from readings.ingest.csv_import.records import Lines, read_records
 from readings.ingest.payloads import InvalidReading, reading_id
 from readings.log.entries import NewReading
-from readings.log.ids import derived_ids
+from readings.log.ids import derived_id
 
 SEPARATOR_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "|"}
 
@@ -119,4 +119,4 @@ class Rows:
 def identity(device_id: str, timestamp: datetime, values: dict[str, float]) -> UUID:
     """The id for a row without one. Equal rows get equal ids, so that no row is stored twice."""
     text = f"{device_id}|{timestamp.isoformat()}|{sorted([(name, float(value)) for name, value in values.items()])}"
-    return derived_ids([text.encode()], [int(timestamp.timestamp() * 1000)])[0]
+    return derived_id(text.encode(), milliseconds=int(timestamp.timestamp() * 1000))

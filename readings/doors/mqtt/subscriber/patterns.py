@@ -6,7 +6,7 @@
 | `zigbee2mqtt/{device}` | a JSON object of values, or an array |
 | `zigbee2mqtt/{device}/availability`, `…/status`, `…/LWT` | `online` or `offline` |
 | `plant/+/readings` | JSON, in which each reading names its `device_id` |
-| `telemetry/#`, `tele/#` | what `readings.doors.mqtt.topics` says |
+| `telemetry/#`, `tele/#`, `stat/+/+` | what `readings.doors.mqtt.topics` says |
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ DEVICE, METRIC = "{device}", "{metric}"
 STATUS_LEVELS = ("status", "availability", "LWT")
 PATTERNS_MAX = 50
 # Patterns whose messages have the listener's topics.
-OWN = ("telemetry", "tele")
+OWN = ("telemetry", "tele", "stat")
 
 
 class InvalidPattern(Exception):

@@ -41,12 +41,24 @@ def values(found):
             b'{"Time":"2026-11-29T12:00:00","AM2301":{"Temperature":22.1,"Humidity":40},"TempUnit":"C"}',
             [{"am2301_temperature": 22.1, "am2301_humidity": 40}],
         ),
+        (
+            "tele/tasmota_1/STATE",
+            b'{"Time":"2026-11-29T12:00:00","Uptime":"0T00:10:00","UptimeSec":600,"Heap":25,"SleepMode":"Dynamic",'
+            b'"Sleep":50,"LoadAvg":19,"MqttCount":1,"POWER":"ON","Wifi":{"AP":1,"SSId":"net","BSSId":"AA","Channel":6,'
+            b'"Mode":"11n","RSSI":80,"Signal":-60,"LinkCount":1,"Downtime":"0T00:00:03"}}',
+            [{"uptime_sec": 600, "heap": 25, "load_avg": 19, "power": 1, "wifi_rssi": 80, "wifi_signal": -60}],
+        ),
+        ("tele/x/SENSOR", b'{"DS18B20":{"Id":"0123","Temperature":20.5}}', [{"ds18b20_temperature": 20.5}]),
+        ("tele/x/SENSOR", b'{"Time":"2026-11-29T12:00:00"}', []),
+        ("stat/tasmota_1/POWER", b"OFF", [{"power": 0}]),
+        ("stat/tasmota_1/POWER2", b"ON", [{"power2": 1}]),
     ],
 )
 def test_readings_of_real_devices_are_understood(topic, payload, expected):
     found = content(topic, payload)
     assert values(found) == expected
     assert not found.refusals
+    assert not found.skipped
 
 
 def test_a_sent_time_dates_the_reading_and_gives_it_the_same_id_again():
@@ -106,6 +118,7 @@ def test_topics_of_other_uses_are_ignored_and_unknown_ones_are_not():
         "$SYS/broker/connection/x/state",
         "homeassistant/sensor/x/config",
         "stat/x/RESULT",
+        "stat/x/POWERED",
         "telemetry/x/debug",
     ):
         meaning = meaning_of(topic)

@@ -74,6 +74,22 @@ def test_influxdb_client_hears_what_is_wrong(server: Server, mote: str) -> None:
         assert refused.value.response.status == 401
 
 
+def test_home_assistant_writes_with_version_2(server: Server) -> None:
+    """As its integration `influxdb` does it: an empty write as the test of the connection, then points as dicts."""
+    server.register("living_room_temperature")
+    with InfluxDBClient(url=server.url, token=FLEET_KEY, org="any", verify_ssl=True) as client:
+        write = client.write_api(write_options=SYNCHRONOUS)
+        write.write(bucket="any", record=b"")
+        point: dict[str, Any] = {
+            "measurement": "sensor__temperature",
+            "tags": {"domain": "sensor", "entity_id": "living_room_temperature", "source": "HA"},
+            "time": datetime.now(UTC),
+            "fields": {"value": 21.5, "friendly_name_str": "Living room", "state_class_str": "measurement"},
+        }
+        write.write(bucket="any", record=[point])
+    assert [reading["sensor__temperature"] for reading in history(server, "living_room_temperature")] == [21.5]
+
+
 def test_influxdb_version_1_creates_its_database_and_writes(server: Server) -> None:
     server.register("v1")
     client = influxdb.InfluxDBClient("127.0.0.1", server.port, "any", FLEET_KEY, "any")
