@@ -39,12 +39,16 @@ terminal = Console()
 
 
 class Figures(NamedTuple):
-    """The figures of one stack, times in milliseconds. `longest` and `p99` are of tasks of the page's main thread."""
+    """The figures of one stack, times in milliseconds. `longest` and `p99` are of tasks of the page's main thread.
+
+    `most_used`: the CPU time of the task that used most; `longest` includes waiting for a CPU.
+    """
 
     answer: float
     first_paint: float
     rows: float
     longest: float
+    most_used: float
     p99: float
     busy: float
     received_per_second: float
@@ -101,21 +105,21 @@ def paints(page: Page, url: str) -> tuple[float, float, float]:
     return found["answer"], found["paint"], found["rows"]
 
 
-def main_thread_tasks(trace: bytes) -> list[float]:
-    """The durations in ms of the main thread's tasks; the busiest renderer process is taken as the page's."""
+def main_thread_tasks(trace: bytes) -> list[tuple[float, float]]:
+    """The main thread's tasks, (duration, CPU time) in ms; the busiest renderer process is taken as the page's."""
     events = json.loads(trace)["traceEvents"]
     mains = {
         (event["pid"], event["tid"])
         for event in events
         if event.get("name") == "thread_name" and event["args"]["name"] == "CrRendererMain"
     }
-    by_thread: dict[Any, list[float]] = {}
+    by_thread: dict[Any, list[tuple[float, float]]] = {}
     for event in events:
         if event.get("name", "").endswith("RunTask") and event.get("ph") == "X":
             thread = event["pid"], event["tid"]
             if thread in mains:
-                by_thread.setdefault(thread, []).append(event["dur"] / 1000)
-    return max(by_thread.values(), key=sum, default=[])
+                by_thread.setdefault(thread, []).append((event["dur"] / 1000, event.get("tdur", 0) / 1000))
+    return max(by_thread.values(), key=lambda tasks: sum(duration for duration, _ in tasks), default=[])
 
 
 def measure(url: str) -> Figures:
@@ -144,15 +148,17 @@ def measure(url: str) -> Figures:
             frames.clear()
             browser.start_tracing(page=page, categories=["toplevel", "disabled-by-default-devtools.timeline"])
             page.wait_for_timeout(WATCHED_SECONDS * 1000)
-            tasks = main_thread_tasks(browser.stop_tracing())
+            traced = main_thread_tasks(browser.stop_tracing())
             received, long_tasks = sum(frames), page.evaluate("window.longTasks.length")
         browser.close()
+    tasks = [duration for duration, _ in traced]
     answer, first_paint, rows = (median(column) for column in zip(*times, strict=True))
     return Figures(
         answer=answer,
         first_paint=first_paint,
         rows=rows,
         longest=max(tasks),
+        most_used=max(used for _, used in traced),
         p99=quantiles(tasks, n=100)[98],
         busy=sum(tasks) / WATCHED_SECONDS / 10,
         received_per_second=received / WATCHED_SECONDS,
@@ -184,6 +190,7 @@ def text_of(results: dict[str, Figures]) -> str:
         ("first paint, ms", "under 1,000", "first_paint", ".0f"),
         ("first rows on the screen, ms", "", "rows", ".0f"),
         ("longest task of the main thread, ms", "under 50", "longest", ".1f"),
+        ("most CPU time of a task, ms", "", "most_used", ".1f"),
         ("tasks of 50 ms or more", "0", "long_tasks", "d"),
         ("99 of 100 tasks take less than, ms", "", "p99", ".2f"),
         ("main thread busy, %", "", "busy", ".1f"),

@@ -27,7 +27,7 @@ PAUSE_SECONDS = 0.3
 # evaluation of more than MANY_READINGS not longer than LONG_PAUSE_SECONDS, because then ingest goes first. What waits
 # meanwhile is more readings of each device, which cost less each.
 PAUSE_FACTOR = 4
-MANY_READINGS = 5_000
+MANY_READINGS = 10_000
 LONG_PAUSE_SECONDS = 5.0
 # In the loop: time limit of an evaluation. The next one continues.
 EVALUATION_SECONDS = 5.0
