@@ -7,6 +7,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
 from devices.access_models import AccountTag, ApiToken, TokenTag
+from devices.change_models import ChangeDetail
 from devices.keys import generate_key, hash_key, key_hint
 from devices.metrics import COLUMNS, LARGEST_EXACT_INTEGER
 from devices.querysets import AccessVersionQuerySet, DeviceManager, TagQuerySet
@@ -15,7 +16,17 @@ from devices.tags import NAME_CHARACTERS, Colour, validate_tag_name
 from devices.times import encodable, rfc3339
 from devices.validators import validate_device_id
 
-__all__ = ["AccessVersion", "AccountTag", "ApiToken", "Device", "DeviceState", "DeviceTag", "Tag", "TokenTag"]
+__all__ = [
+    "AccessVersion",
+    "AccountTag",
+    "ApiToken",
+    "ChangeDetail",
+    "Device",
+    "DeviceState",
+    "DeviceTag",
+    "Tag",
+    "TokenTag",
+]
 
 REPORT_INTERVAL_SECONDS_MAX = 31 * 86_400
 RETENTION_DAYS_MAX = 36_500

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.db.models import Count
 
-from devices.changes import Author, log_added, log_changed, log_deleted
+from devices.changes import Author, log_added, log_changed, log_deleted, values_of
 from devices.models import Device, DeviceTag, Tag
 from devices.querysets import Viewer
 from devices.tags import TAGS_MAX, TAGS_OF_DEVICE_MAX, distinct, key_of, normalised, usual_colour
@@ -85,7 +85,8 @@ def check_limit(viewer: Viewer, before: Iterable[Tag], after: Iterable[Tag]) -> 
 
 
 def tags_of(device: Device) -> list[Tag]:
-    return list(Tag.objects.filter(pk__in=DeviceTag.objects.filter(device=device).values("tag_id")))
+    """The tags of the device in the order of their names."""
+    return list(Tag.objects.filter(pk__in=DeviceTag.objects.filter(device=device).values("tag_id")).by_name())
 
 
 def tags_named(names: Iterable[str], *, may_create: bool, by: Author) -> list[Tag]:
@@ -130,6 +131,7 @@ def change_tag(tag: Tag, *, name: str | None = None, colour: str | None = None, 
     """Changes what is not None. Devices and rules keep the tag. Raises TagTaken."""
     wanted = {"name": None if name is None else normalised(name), "colour": colour}
     changed = [field for field, value in wanted.items() if value is not None and getattr(tag, field) != value]
+    before = values_of(tag, changed)
     for field in changed:
         setattr(tag, field, wanted[field])
     tag.key = key_of(tag.name)
@@ -138,7 +140,7 @@ def change_tag(tag: Tag, *, name: str | None = None, colour: str | None = None, 
             tag.save(update_fields=["name", "key", "colour"])
     except IntegrityError as error:
         raise TagTaken(tag.name) from error
-    log_changed([tag], changed, by=by)
+    log_changed([tag], changed, by=by, before=before, after=values_of(tag, changed))
 
 
 def delete_tag(tag: Tag, *, by: Author) -> None:

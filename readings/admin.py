@@ -15,8 +15,11 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from rest_framework.exceptions import ValidationError
 
+from devices.access.callers import Caller, viewer_of
 from devices.admin import DeviceAdmin
 from devices.metrics import shown
+from devices.models import Device
+from devices.querysets import sees_every_device
 from readings.history.parameters import CursorField
 from readings.log import reader
 from readings.log.entries import StoredReading
@@ -49,12 +52,14 @@ class LogChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         """Reads through the log's reader; Django's own query set is not evaluated."""
-        limit = self.list_per_page + 1
-        if self.query:
+        limit, viewer = self.list_per_page + 1, viewer_of(request.user)
+        if self.query and not visible(viewer, self.query.strip()):
+            found = []
+        elif self.query:
             window = reader.Window(self.query.strip())
             found = reader.page(window, limit=limit, descending=True, beyond=self.position())
         else:
-            found = reader.newest_of_each(after=self.beyond, limit=limit)
+            found = reader.newest_of_each(viewer, after=self.beyond, limit=limit)
         self.result_list = [as_model(reading) for reading in found[: self.list_per_page]]
         self.result_count = len(self.result_list)
         # Equal, so that the search form shows no number of results, because nothing was counted.
@@ -75,6 +80,11 @@ class LogChangeList(ChangeList):
         except ValidationError:
             return None
         return position
+
+
+def visible(viewer: Caller, device_id: str) -> bool:
+    """Whether the viewer may see the device. Without a limit that is no query."""
+    return sees_every_device(viewer) or Device.objects.visible_to(viewer).filter(device_id=device_id).exists()
 
 
 def as_model(reading: StoredReading) -> Reading:
@@ -107,7 +117,9 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
         except ValueError:
             return None
         found = reader.by_ids([reading_id]).get(reading_id)
-        return None if found is None else as_model(found)
+        if found is None or not visible(viewer_of(request.user), found.device_id):
+            return None
+        return as_model(found)
 
     @admin.display(description="measured (UTC)")
     def measured_at(self, reading: Reading) -> str:

@@ -145,7 +145,7 @@ class QueryField(StrictCharField):
 
 class NewViewSerializer(StrictSerializer):
     name = ViewNameField(max_length=VIEW_NAME_LENGTH, validators=[validate_single_line])
-    query = QueryField(max_length=QUERY_LENGTH)
+    query = QueryField(max_length=QUERY_LENGTH, trim_whitespace=False)
 
 
 class ViewViewSet(GenericViewSet[View]):

@@ -4,9 +4,28 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
+from devices.change_models import Via
+from devices.models import ChangeDetail
 from telemetry.console import accounts  # noqa: F401  registers accounts and groups
+
+# Fields of one change in the list, and characters of one value.
+VALUES_SHOWN = 6
+VALUE_CHARACTERS = 80
+
+
+def detail_of(entry: LogEntry) -> ChangeDetail | None:
+    """None for changes that an earlier version logged."""
+    return getattr(entry, "detail", None)
+
+
+def short(value: Any) -> str:
+    """A value for a cell; a dash for none."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if value in (None, "", []):
+        return "–"
+    return text if len(text) <= VALUE_CHARACTERS else f"{text[:VALUE_CHARACTERS]}…"
 
 
 @admin.register(LogEntry)
@@ -14,9 +33,9 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     """A read-only list of changes, however they were made, limited to the models that the account may view."""
 
     heading = "Changes"
-    list_display = ("when", "user", "content_type", "object_repr", "what")
+    list_display = ("when", "who", "how", "content_type", "object_repr", "what", "values")
     list_display_links = None
-    list_select_related = ("user", "content_type")
+    list_select_related = ("user", "content_type", "detail")
     list_filter = ("action_flag", ("content_type", admin.RelatedOnlyFieldListFilter))  # only models that have changes
     search_fields = ("object_repr", "user__username")
     search_help_text = "Search by object or by account"
@@ -35,6 +54,24 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     @admin.display(description="change")
     def what(self, entry: LogEntry) -> str:
         return str(entry.get_change_message()) or "Added."
+
+    @admin.display(description="account or token", ordering="user__username")
+    def who(self, entry: LogEntry) -> str:
+        detail = detail_of(entry)
+        return detail.actor if detail else entry.user.get_username()
+
+    @admin.display(description="by", ordering="detail__via")
+    def how(self, entry: LogEntry) -> str:
+        detail = detail_of(entry)
+        return Via(detail.via).label if detail else ""
+
+    @admin.display(description="before → after")
+    def values(self, entry: LogEntry) -> str:
+        """Of each changed field the value before and after; of a new or deleted object the first fields."""
+        before, after = detail.values if (detail := detail_of(entry)) else ({}, {})
+        names = [*before, *(name for name in after if name not in before)][:VALUES_SHOWN]
+        rows = [(name, short(before.get(name)), short(after.get(name))) for name in names]
+        return format_html_join("", "<div>{}: {} → {}</div>", rows)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -205,7 +205,18 @@ SPECTACULAR_SETTINGS = {
     "TAGS": [
         {"name": name}
         for name in (
-            *("ingest", "doors", "devices", "tags", "tokens", "alarms", "alarm-rules", "channels", "realtime"),
+            *(
+                "ingest",
+                "doors",
+                "devices",
+                "tags",
+                "tokens",
+                "changes",
+                "alarms",
+                "alarm-rules",
+                "channels",
+                "realtime",
+            ),
             "health",
         )
     ],

@@ -204,9 +204,13 @@ class DeviceChangesSerializer(PlaceSerializer):
     report_interval = ReportIntervalField()
 
     def update(self, instance: Device, validated_data: dict[str, Any]) -> Device:
-        """Saves the fields whose value differs, and leaves their names in `changed`. Leaves out the tags."""
+        """Saves the fields whose value differs, and leaves their names in `changed` and their values in `before`.
+
+        Leaves out the tags.
+        """
         validated_data.pop("tags", None)
         self.changed = [name for name, value in validated_data.items() if getattr(instance, name) != value]
+        self.before = {name: getattr(instance, name) for name in self.changed}
         for name in self.changed:
             setattr(instance, name, validated_data[name])
         if self.changed:

@@ -27,10 +27,10 @@ from devices.api.serializers import (
     RotationSerializer,
 )
 from devices.api.tag_errors import ADD_TAGS, tag_errors
-from devices.changes import DEACTIVATED, ROTATED, Author, author, log_added, log_changed
+from devices.changes import DEACTIVATED, ROTATED, Author, author, log_added, log_changed, values_of
 from devices.models import Device, RotationUnderWay
 from devices.querysets import DeviceIdTaken, DeviceQuerySet
-from devices.tagging import set_tags, tags_named
+from devices.tagging import set_tags, tags_named, tags_of
 from devices.validators import DEVICE_ID_PATTERN
 
 UNDER_WAY = (
@@ -173,11 +173,15 @@ class DeviceViewSet(DeviceScope):
         with transaction.atomic():
             changes.instance = device = self.locked(device_id)
             changes.save()
-            changed = [*changes.changed]
+            changed, before = [*changes.changed], dict(changes.before)
+            after = values_of(device, changed)
             by = author(caller_of(request))
-            if (names := changes.validated_data.get("tags")) is not None and self.set_tags(device, names, by=by):
+            names = changes.validated_data.get("tags")
+            tags_before = [] if names is None else [tag.name for tag in tags_of(device)]
+            if names is not None and self.set_tags(device, names, by=by):
                 changed.append("tags")
-            log_changed([device], changed, by=by)
+                before["tags"], after["tags"] = tags_before, [tag.name for tag in tags_of(device)]
+            log_changed([device], changed, by=by, before=before, after=after)
         return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(operation_id="device_deactivate", summary="Deactivate a device", responses={204: None})
@@ -189,7 +193,8 @@ class DeviceViewSet(DeviceScope):
             if device.is_active:
                 device.is_active = False
                 device.save(update_fields=["is_active"])
-                log_changed([device], DEACTIVATED, by=author(caller_of(request)))
+                by = author(caller_of(request))
+                log_changed([device], DEACTIVATED, by=by, before={"is_active": True}, after={"is_active": False})
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(

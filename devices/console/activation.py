@@ -47,7 +47,9 @@ class Activation(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptab
             if changed and confirmed != digest(changed):
                 return self.ask(request, changed, active=active, again=confirmed is not None)
             Device.objects.filter(pk__in=[device.pk for device in changed]).update(is_active=active)
-            log_changed(changed, ACTIVATED if active else DEACTIVATED, by=account(request.user))
+            word = ACTIVATED if active else DEACTIVATED
+            was, became = {"is_active": not active}, {"is_active": active}
+            log_changed(changed, word, by=account(request.user), before=was, after=became)
         word = "Activated" if active else "Deactivated"
         self.message_user(request, f"{word} {len(changed)} of the chosen devices.", messages.SUCCESS)
         return None

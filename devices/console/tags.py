@@ -161,7 +161,8 @@ class Tagging(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable 
                         change = add_tag if adding else remove_tag
                         changed = change(locked, tag, now=timezone.now())
                         sentence = f"Added the tag {tag}." if adding else f"Removed the tag {tag}."
-                        log_changed(changed, sentence, by=account(user))
+                        was, became = ([], [tag.name]) if adding else ([tag.name], [])
+                        log_changed(changed, sentence, by=account(user), before={"tag": was}, after={"tag": became})
                 except (OutsideLimit, TooManyTags) as error:
                     ask.add_error("tag", str(error))
                 else:

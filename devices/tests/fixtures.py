@@ -10,7 +10,8 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from devices.access.callers import Caller, Role
-from devices.changes import API_KEY, Author, Via, service_account
+from devices.change_models import Via
+from devices.changes import API_KEY, Author, service_account
 from devices.scopes import Scope
 from devices.tokens import create_token
 

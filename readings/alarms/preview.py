@@ -151,10 +151,10 @@ def samples_of(device: Device, metric: str, *, start: datetime, end: datetime, b
     window = Window(device.device_id, start, end)
     found = reader.values(window, metric, limit=budget.readings + 1)
     budget.readings -= len(found)
-    series = Series([metric], {})
+    series = Series({})
     for seq, at, value in sorted(found):
         series.add(seq, at, metric, value)
-    return [value.sample for value in series.values[metric]]
+    return [value.sample for value in series.values.get(metric, ())]
 
 
 def silences(condition: Silence, device: Device, *, start: datetime, end: datetime, budget: Budget) -> list[Event]:

@@ -56,8 +56,9 @@ class MetricChangesSerializer(StrictSerializer):
         return attrs
 
     def update(self, instance: Metric, validated_data: dict[str, Any]) -> Metric:
-        """Saves the fields whose value differs, and leaves their names in `changed`."""
+        """Saves the fields whose value differs, and leaves them in `before` and their names in `changed`."""
         self.changed = [name for name, value in validated_data.items() if getattr(instance, name) != value]
+        self.before = {name: getattr(instance, name) for name in self.changed}
         for name in self.changed:
             setattr(instance, name, validated_data[name])
         if self.changed:

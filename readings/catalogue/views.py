@@ -13,7 +13,7 @@ from devices.access.authentication import caller_of
 from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.openapi import JSON, STRING, Schema, array, record
-from devices.changes import author, log_changed
+from devices.changes import author, log_changed, values_of
 from devices.metrics import METRIC_NAME, label_of
 from readings.catalogue.serializers import MetricChangesSerializer
 from readings.models import Metric
@@ -72,5 +72,6 @@ class MetricViewSet(GenericViewSet[Metric]):
             changes = MetricChangesSerializer(metric, data=request.data, partial=True)
             changes.is_valid(raise_exception=True)
             changes.save()
-            log_changed([metric], changes.changed, by=author(caller_of(request)))
+            after = values_of(metric, changes.changed)
+            log_changed([metric], changes.changed, by=author(caller_of(request)), before=changes.before, after=after)
         return Response(metric_document(metric))

@@ -15,6 +15,7 @@ from django.db.models import F, OuterRef, Subquery, Sum
 
 from devices.metrics import COLUMNS
 from devices.models import DeviceState
+from devices.querysets import Viewer
 from readings.log.entries import StoredReading
 from readings.models import Reading
 from readings.querysets import INSERT_COLUMNS, ReadingQuerySet
@@ -105,10 +106,13 @@ def by_ids(ids: Sequence[UUID]) -> dict[UUID, StoredReading]:
     return Reading.objects.by_ids(ids) if ids else {}
 
 
-def newest_of_each(*, after: str = "", limit: int) -> list[StoredReading]:
-    """The newest reading by time of each of the first `limit` devices with readings, by device id, after `after`."""
+def newest_of_each(viewer: Viewer, *, after: str = "", limit: int) -> list[StoredReading]:
+    """The newest reading by time of each of the first `limit` devices with readings, by device id, after `after`.
+
+    Only of devices that the viewer may see.
+    """
     newest = Reading.objects.filter(seq=F("device__state__latest_seq"), device_id__gt=after)
-    return entries(newest.order_by("device_id")[:limit])
+    return entries(newest.visible_to(viewer).order_by("device_id")[:limit])
 
 
 def logs_after(positions: Mapping[str, int], *, limit: int) -> list[StoredReading]:

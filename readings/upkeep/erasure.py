@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from devices.changes import COMMAND_LINE, command, log_changed, service_account
-from devices.models import Device, DeviceState
+from devices.models import ChangeDetail, Device, DeviceState
 from readings.log import reader
 from readings.models import Rejection, Rollup
 from readings.upkeep.locks import exclusively
@@ -138,6 +138,11 @@ def forget_changes(device: Device) -> None:
         if not entry.change_message.startswith("["):
             entry.change_message = name.sub(ERASED, entry.change_message)
         entry.save(update_fields=["object_repr", "change_message"])
+    for detail in ChangeDetail.objects.filter(
+        Q(before__contains=device.device_id) | Q(after__contains=device.device_id)
+    ):
+        detail.before, detail.after = name.sub(ERASED, detail.before), name.sub(ERASED, detail.after)
+        detail.save(update_fields=["before", "after"])
 
 
 def log_erasure() -> None:

@@ -16,7 +16,7 @@ from devices.querysets import Viewer, of_visible_devices
 from devices.times import rfc3339
 from readings.alarms.api.views import ACKNOWLEDGE, MANAGE_RULES, VIEW_RULES
 from readings.alarms.documents import time_or_none
-from readings.alarms.models import Alarm, Channel, DeviceMute, Rule, TagMute
+from readings.alarms.models import Alarm, Channel, DeviceMute, Rule, RuleChannel, TagMute
 from readings.models import Metric
 from realtime.access.credentials import ALARMS_PERMISSION
 from realtime.pages.accounts import for_accounts_with
@@ -56,6 +56,7 @@ def alarms_page(request: HttpRequest) -> HttpResponse:
         "page": page,
         "active": any(rule.is_active for rule in rules),
         "channels": user.has_perm(MANAGE_RULES) and viewer.limit is None and Channel.objects.exists(),
+        "sends": RuleChannel.objects.filter(rule__is_active=True).exists(),
     }
     return render(request, "realtime/alarms.html", context)
 

@@ -5,7 +5,7 @@ With Django's own pages, an account that may change accounts can make itself a s
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.hashers import make_password
@@ -15,10 +15,11 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from devices.changes import SERVICE_ACCOUNTS
 from devices.console import new_keys
@@ -117,7 +118,8 @@ class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
     form = AccountForm
     list_display = ("username", "email", "roles", "limits", "is_active", "last_login")
     list_filter = ("is_active", "groups")
-    actions = ("make_link",)
+    add_form_template = None
+    change_form_template = "telemetry/account.html"
     add_fieldsets = ((None, {"fields": ("username", "email", "role", "limit_names")}),)
     fieldsets = (
         (None, {"fields": ("username", "email", "groups", "limit_names", "is_active", "password")}),
@@ -190,21 +192,21 @@ class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
             pair = (user.get_username(), link_for(user, request))
             return new_keys.keep(request, [pair], now=timezone.now(), view=LINK_PAGE)
 
-    @admin.action(description="Make a link to set the password", permissions=["change"])
-    def make_link(self, request: HttpRequest, users: QuerySet[User]) -> HttpResponse | None:
-        chosen = list(users[:2])
-        if len(chosen) != 1 or not self.has_change_permission(request, chosen[0]):
-            message = "Choose one account that has no permission beyond yours."
-            self.message_user(request, message, messages.ERROR)
-            return None
-        self.log_change(request, chosen[0], "Made a link to set the password.")
-        return self.show_link(request, chosen[0])
+    def make_link(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Makes a link for an account that has no permission beyond this one's."""
+        user = get_object_or_404(self.get_queryset(request), pk=pk)
+        if not self.has_change_permission(request, user):
+            raise PermissionDenied
+        self.log_change(request, user, "Made a link to set the password.")
+        return self.show_link(request, user)
 
     def get_urls(self) -> list[URLPattern]:
-        shown = path(
-            "link/<slug:page>/", self.admin_site.admin_view(require_safe(self.link_view)), name="auth_user_link"
-        )
-        return [shown, *super().get_urls()]
+        view = self.admin_site.admin_view
+        return [
+            path("link/<slug:page>/", view(require_safe(self.link_view)), name="auth_user_link"),
+            path("<int:pk>/new-link/", view(require_POST(self.make_link)), name="auth_user_new_link"),
+            *super().get_urls(),
+        ]
 
     def link_view(self, request: HttpRequest, page: str) -> HttpResponse:
         if not (self.has_add_permission(request) or self.has_change_permission(request)):

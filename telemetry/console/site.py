@@ -22,7 +22,8 @@ from django.utils import timezone
 
 from devices.access.callers import viewer_of
 from devices.access.roles import has_role
-from devices.models import Device
+from devices.changes import account, fields_of, keep_details
+from devices.querysets import of_visible_devices
 from readings.alarms.overview import open_alarms
 from readings.overview import overview
 from telemetry.console.lists import declared
@@ -61,6 +62,36 @@ class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         has_method = hasattr(self.model._default_manager.get_queryset(), "visible_to")
         return has_method or self.model is LogEntry or self.opts.label in COMMON
 
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """Also notes the values before and after, for the details of the change."""
+        names = form.changed_data
+        before = {} if add else {name: plain(form.initial.get(name)) for name in names}
+        after = {name: plain(form.cleaned_data.get(name)) for name in names}
+        noting: Any = request
+        noting.changed_values = (before, after)
+        return super().construct_change_message(request, form, formsets, add)
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return self.with_details(request, [obj], super().log_addition(request, obj, message))
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return self.with_details(request, [obj], super().log_change(request, obj, message))
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        deleted = list(queryset)
+        entries = super().log_deletions(request, queryset)
+        if entries is not None:
+            before = [fields_of(obj) for obj in deleted]
+            keep_details(entries, deleted, by=account(request.user), before=before)
+        return entries
+
+    def with_details(self, request: HttpRequest, objects: list[Any], entry: Any) -> Any:
+        """`entry` is None if the change was logged already, by the module that made it."""
+        if entry is not None:
+            before, after = getattr(request, "changed_values", ({}, {}))
+            keep_details([entry], objects, by=account(request.user), before=[before], after=[after])
+        return entry
+
     def has_module_permission(self, request: HttpRequest) -> bool:
         return super().has_module_permission(request) and self.within_limit(request)
 
@@ -92,6 +123,13 @@ class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         if not may_view_changes(request):
             raise PermissionDenied
         return super().history_view(request, object_id, extra_context)
+
+
+def plain(value: Any) -> Any:
+    """A value of a form as JSON has it; objects by their text."""
+    if isinstance(value, list | tuple | QuerySet):
+        return [str(item) for item in value]
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
 
 
 def may_view_changes(request: HttpRequest) -> bool:
@@ -191,9 +229,7 @@ class Console(AdminSite):
             return entries
         viewer = viewer_of(request.user)
         if viewer.limit is not None:
-            visible = [str(pk) for pk in Device.objects.visible_to(viewer).values_list("pk", flat=True)]
-            kind = ContentType.objects.get_for_model(Device)
-            entries = entries.filter(content_type=kind, object_id__in=visible)
+            entries = entries.filter(of_visible_devices(viewer, "detail__device_id"))
         viewed = [model for model, registered in self._registry.items() if registered.has_view_permission(request)]
         kinds = ContentType.objects.get_for_models(*viewed)
         return entries.filter(content_type__in=[kind.pk for kind in kinds.values()])

@@ -1,4 +1,8 @@
-"""What the conditions of all kinds share: the samples they read, the state they keep, and the events they return."""
+"""What the conditions of all kinds share: the samples they read, the state they keep, and the events they return.
+
+`gc=False`: the evaluation keeps several of these for each device, and the garbage collector would look at all of them
+again and again. They cannot form cycles.
+"""
 
 from datetime import datetime, timedelta
 
@@ -31,7 +35,7 @@ class Resolved(msgspec.Struct, frozen=True):
 Event = Opened | Resolved
 
 
-class Point(msgspec.Struct, frozen=True, array_like=True):
+class Point(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The lowest and highest value between two times, in the window of `rate`."""
 
     first_at: datetime
@@ -40,7 +44,7 @@ class Point(msgspec.Struct, frozen=True, array_like=True):
     high: float
 
 
-class Lane(msgspec.Struct, frozen=True, omit_defaults=True):
+class Lane(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One series of values in the order of their times.
 
     `since`: the time from which the condition has held without interruption. `last_at`: the newest time, in the lane
@@ -53,7 +57,7 @@ class Lane(msgspec.Struct, frozen=True, omit_defaults=True):
     window: tuple[Point, ...] = ()
 
 
-class OpenAlarm(msgspec.Struct, frozen=True, omit_defaults=True):
+class OpenAlarm(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The alarm that is open. `held_at`: the newest time at which the condition held.
 
     `clear_since`: the time from which it has been clear without interruption. `worst`: the value that was `excess`
@@ -67,7 +71,7 @@ class OpenAlarm(msgspec.Struct, frozen=True, omit_defaults=True):
     clear_since: datetime | None = None
 
 
-class State(msgspec.Struct, frozen=True, omit_defaults=True):
+class State(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a rule knows of a device between two readings.
 
     Values that arrive in the order of their times form the lane `live`; late values form the lane `late`, so that a

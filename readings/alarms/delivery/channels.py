@@ -48,7 +48,7 @@ def change_channel(
     hint = None if target is None else checked_target(channel.kind, target)
     with transaction.atomic():
         channel = Channel.objects.select_for_update().get(pk=channel.pk)
-        changed = []
+        changed, name_before = [], channel.name
         if name is not None and name != channel.name:
             channel.name = name
             changed.append("name")
@@ -60,7 +60,9 @@ def change_channel(
             changed.append("secret")
         channel.save()
         if by is not None:
-            log_changed([channel], changed, by=by)
+            # The target may have a secret in it.
+            was, became = ({"name": name_before}, {"name": channel.name}) if "name" in changed else ({}, {})
+            log_changed([channel], changed, by=by, before=was, after=became)
     return channel
 
 

@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from devices.changes import Author, log_changed
 from devices.models import Device, DeviceTag, Tag
+from devices.times import rfc3339
 from readings.alarms.models import DeviceMute, Rule, TagMute
 
 MUTE_MAX = timedelta(days=366)
@@ -19,14 +20,15 @@ MUTE_MAX = timedelta(days=366)
 def mute_device(device: Device, until: datetime | None, *, by: Author | None = None) -> None:
     """Mutes the device until then; None ends the mute. `by`: the account for the list of changes."""
     with transaction.atomic():
+        before = DeviceMute.objects.filter(device=device).values_list("until", flat=True).first()
         if until is None:
             changed = DeviceMute.objects.filter(device=device).delete()[0]
         else:
-            before = DeviceMute.objects.filter(device=device).values_list("until", flat=True).first()
             changed = before != until
             DeviceMute.objects.update_or_create(device=device, defaults={"until": until})
         if changed and by is not None:
-            log_changed([device], muted_text(until), by=by)
+            was, became = ({"muted_until": time and rfc3339(time)} for time in (before, until))
+            log_changed([device], muted_text(until), by=by, before=was, after=became)
 
 
 def mute_tag(tag: Tag, until: datetime | None, *, by: Author | None = None) -> None:
@@ -36,14 +38,15 @@ def mute_tag(tag: Tag, until: datetime | None, *, by: Author | None = None) -> N
     """
     with transaction.atomic():
         tag = Tag.objects.select_for_update(no_key=True).get(pk=tag.pk)
+        before = TagMute.objects.filter(tag=tag).values_list("until", flat=True).first()
         if until is None:
             changed = TagMute.objects.filter(tag=tag).delete()[0]
         else:
-            before = TagMute.objects.filter(tag=tag).values_list("until", flat=True).first()
             changed = before != until
             TagMute.objects.update_or_create(tag=tag, defaults={"until": until})
         if changed and by is not None:
-            log_changed([tag], muted_text(until), by=by)
+            was, became = ({"muted_until": time and rfc3339(time)} for time in (before, until))
+            log_changed([tag], muted_text(until), by=by, before=was, after=became)
 
 
 def mute_rule(rule: Rule, until: datetime | None, *, by: Author | None = None) -> None:
@@ -53,7 +56,8 @@ def mute_rule(rule: Rule, until: datetime | None, *, by: Author | None = None) -
         if rule.muted_until != until:
             Rule.objects.filter(pk=rule.pk).update(muted_until=until)
             if by is not None:
-                log_changed([rule], muted_text(until), by=by)
+                was, became = ({"muted_until": time and rfc3339(time)} for time in (rule.muted_until, until))
+                log_changed([rule], muted_text(until), by=by, before=was, after=became)
 
 
 def muted_text(until: datetime | None) -> str:

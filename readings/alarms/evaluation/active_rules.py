@@ -1,5 +1,6 @@
 """The active rules as the evaluation keeps them in memory. They are loaded again only if their version has changed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -18,7 +19,13 @@ class ActiveRule:
 
     def __init__(self, rule: Rule, since: Mapping[str, datetime | None] | None) -> None:
         self.rule = rule
+        # Django's attributes take ten times as long, and these are read for each reading.
+        self.pk, self.metric = rule.pk, rule.metric
         self.condition: Condition = condition_of(rule)
+        self.low, self.high = math.inf, -math.inf
+        if isinstance(self.condition, Threshold):
+            self.low = -math.inf if self.condition.below is None else self.condition.below
+            self.high = math.inf if self.condition.above is None else self.condition.above
         self.device_ids = None if since is None else frozenset(since)
         self.since = {device_id: moment for device_id, moment in (since or {}).items() if moment is not None}
 
@@ -33,11 +40,7 @@ class ActiveRule:
 
     def is_idle_within(self, low: float, high: float) -> bool:
         """Whether values in this range change nothing if the rule knows nothing of the device."""
-        condition = self.condition
-        if not isinstance(condition, Threshold):
-            return False
-        above, below = condition.above, condition.below
-        return (above is None or high <= above) and (below is None or low >= below)
+        return high <= self.high and low >= self.low
 
 
 class ActiveRules:
@@ -82,10 +85,35 @@ class ActiveRules:
                 found.setdefault(device_id, []).append(active)
         return found
 
+    @cached_property
+    def by_pk(self) -> dict[int, ActiveRule]:
+        """The rules that judge readings, by their ids."""
+        return {active.pk: active for active in self.of_readings}
+
+    @cached_property
+    def of_all_by_metric(self) -> dict[str, list[ActiveRule]]:
+        return by_metric(self.of_all)
+
+    @cached_property
+    def naming_by_metric(self) -> dict[str, dict[str, list[ActiveRule]]]:
+        """For the devices that rules name: the rules that judge readings of the device, by metric."""
+        return {device_id: by_metric(self.of_device(device_id)) for device_id in self.naming}
+
+    def judging(self, device_id: str, metric: str) -> Sequence[ActiveRule]:
+        """The rules that judge this metric of this device."""
+        return self.naming_by_metric.get(device_id, self.of_all_by_metric).get(metric, ())
+
     def of_device(self, device_id: str) -> list[ActiveRule]:
         """The rules that judge readings of this device."""
         named = self.naming.get(device_id)
         return self.of_all if named is None else self.of_all + named
+
+
+def by_metric(rules: Sequence[ActiveRule]) -> dict[str, list[ActiveRule]]:
+    found: dict[str, list[ActiveRule]] = {}
+    for active in rules:
+        found.setdefault(active.metric, []).append(active)
+    return found
 
 
 def current_version() -> int:

@@ -19,7 +19,7 @@ STEP_DEVICES = 5_000
 Newest = dict[str, int]
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """The next readings of a device: `after < seq <= until`. `newest`: as `DeviceState.alarms_newest`, decoded."""
 
     device_id: str

@@ -1,6 +1,6 @@
 """Reads the values of the metrics that rules judge from parts of the logs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -27,24 +27,25 @@ Values = dict[str, list[Value]]
 class Series:
     """Collects the values of one device by metric, in the order of its log.
 
-    `newest` has the newest time of each metric so far, and is updated. A value that is older is late.
+    `newest` has the newest time of each metric so far, and is updated. A value that is older is late. `values` has the
+    metrics of which there are values.
     """
 
-    def __init__(self, metrics: Iterable[str], newest: Newest) -> None:
+    def __init__(self, newest: Newest) -> None:
         self.newest = newest
-        self.values: Values = {name: [] for name in metrics}
+        self.values: Values = {}
 
     def add(self, seq: int, at: datetime, metric: str, value: float) -> None:
         micros = (at - EARLIEST) // MICROSECOND
         late = micros < self.newest.get(metric, micros)
         if not late:
             self.newest[metric] = micros
-        self.values[metric].append(Value(seq, Sample(at, value, late)))
+        self.values.setdefault(metric, []).append(Value(seq, Sample(at, value, late)))
 
 
 def read_series(parts: Sequence[Part], metrics: frozenset[str]) -> dict[str, Series]:
     """The values of these metrics in these parts, by device id. Readings that retention deleted are missing."""
-    series = {part.device_id: Series(metrics, dict(part.newest)) for part in parts}
+    series = {part.device_id: Series(dict(part.newest)) for part in parts}
     columns = [(place, name) for place, name in enumerate(COLUMNS, start=3) if name in metrics]
     extras = metrics.difference(COLUMNS)
     place_of_extra = 3 + len(COLUMNS)

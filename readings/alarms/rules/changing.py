@@ -10,7 +10,8 @@ from typing import Any
 
 from django.db import transaction
 
-from devices.changes import Author, log_added, log_changed, log_deleted
+from devices.changes import Author, log_added, log_changed, log_deleted, values_of
+from devices.models import Tag
 from readings.alarms.models import Channel, Reason, Rule, RuleChannel, RuleDevice, RuleTag
 from readings.alarms.rules.lifecycle import begin, judge_anew, raise_version, stand_down
 from readings.alarms.rules.scopes import devices_of, lock_tags, name_devices, name_tags, tagged_devices, tags_of
@@ -85,6 +86,7 @@ def change_rule(
         before = {name: getattr(rule, name) for name in DECISIVE}
         named_before, tags_before = devices_of(rule), tags_of(rule)
         changed = [name for name, value in fields.items() if getattr(rule, name) != value]
+        values_before = values_of(rule, changed)
         for name, value in fields.items():
             setattr(rule, name, value)
         named_tags = tags_before if wanted_tags is None else wanted_tags
@@ -103,13 +105,23 @@ def change_rule(
             changed.append("devices")
         if named_tags != tags_before:
             changed.append("tags")
-        if channel_ids is not None and channels_of(rule) != sorted(set(channel_ids)):
+        values_after = values_of(rule, changed)
+        channels_before = channels_of(rule)
+        if channel_ids is not None and channels_before != sorted(set(channel_ids)):
             name_channels(rule, channel_ids)
             changed.append("channels")
         if by is not None:
-            log_changed([rule], changed, by=by)
+            related_before = {"devices": named_before, "tags": names_of(tags_before), "channels": channels_before}
+            related = {"devices": named, "tags": names_of(named_tags), "channels": channel_ids}
+            for name in related.keys() & changed:
+                values_before[name], values_after[name] = related_before[name], related[name]
+            log_changed([rule], changed, by=by, before=values_before, after=values_after)
     announce(changes)
     return rule
+
+
+def names_of(tags: Sequence[Tag]) -> list[str]:
+    return [tag.name for tag in tags]
 
 
 def delete_rule(rule: Rule, *, now: datetime, by: Author | None = None) -> None:

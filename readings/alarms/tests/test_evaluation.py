@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from devices.models import Device, DeviceState
 from readings.alarms.conditions.states import IDLE, Opened
-from readings.alarms.evaluation import outcomes, positions, steps
+from readings.alarms.evaluation import memory, outcomes, positions, steps
 from readings.alarms.evaluation.evaluator import Evaluator
 from readings.alarms.evaluation.judging import judge
 from readings.alarms.evaluation.samples import read_series
@@ -22,6 +22,7 @@ from readings.alarms.rules.changing import change_rule
 from readings.alarms.tests.rules import announced, evaluate, make_rule
 from readings.alarms.tests.test_conditions import series
 from readings.tests.logs import at, make_devices, new, state_of, store
+from readings.upkeep.erasure import erase
 
 pytestmark = pytest.mark.django_db
 
@@ -91,22 +92,26 @@ RULES = st.sampled_from(
     RULES,
     series(),
     st.lists(st.integers(1, 5), min_size=50, max_size=50),
-    st.lists(st.booleans(), min_size=50, max_size=50),
+    st.lists(st.sampled_from(["none", "first", "second", "new"]), min_size=50, max_size=50),
 )
-@hypothesis.settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_cut_restart_and_wake_up_give_the_alarms_of_the_series(db, given_rule, values, sizes, wakes):
-    """Batches of any size, an evaluation after some of them, each by a process that knows only the database."""
+@hypothesis.settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_cut_restart_and_wake_up_give_the_alarms_of_the_series(
+    db, monkeypatch, given_rule, values, sizes, evaluations
+):
+    """Batches of any size, an evaluation after some of them, by one of two processes that take turns, or a new one."""
+    monkeypatch.setattr(memory, "UNSTORED_READINGS", 6)
+    processes = {"first": Evaluator(), "second": Evaluator()}
     device_id = f"node-{next(numbers)}"
     Device.objects.register(device_id=device_id)
     rule = make_rule(metric="x", devices=(device_id,), **given_rule)
     _, events = judge(condition_of(rule), IDLE, values, now=at(0))
 
     left = list(values)
-    for size, wakes_up in zip(sizes, wakes, strict=True):
+    for size, by in zip(sizes, evaluations, strict=True):
         batch, left = left[:size], left[size:]
         store([new(device_id, sample.at, extra={"x": sample.value}) for sample in batch])
-        if wakes_up:
-            evaluate(at(10_000))
+        if by != "none":
+            evaluate(at(10_000), processes.get(by))
     evaluate(at(10_000))
 
     stored = []
@@ -363,6 +368,46 @@ def test_the_queries_of_an_evaluation_do_not_grow_with_devices_and_rules(db, dev
         evaluator.evaluate(now=at(1))
 
     assert len(queries) <= 20
+
+
+@pytest.mark.parametrize("kind", ["rate", "stuck"])
+def test_a_state_that_changes_with_each_reading_is_stored_now_and_then(device, kind):
+    given: Any = {"rate": {"change": 9, "per": 600}, "stuck": {"seconds": 600}}[kind]
+    make_rule(kind, metric="temperature", **given)
+    evaluator = Evaluator()
+    positions_stored = []
+    for n in range(100):
+        store([hot(n, 20 + n % 5)])
+        evaluator.evaluate(now=at(n))
+        positions_stored.append(EvaluationState.objects.get().judged_seq)
+
+    assert state_of().alarms_seq == 100
+    assert list(dict.fromkeys(positions_stored)) == [1, 34, 67, 100]
+
+
+def test_what_was_not_stored_is_judged_again_by_a_new_process(device):
+    make_rule("stuck", metric="temperature", seconds=60)
+    evaluator = Evaluator()
+    for n, temperature in enumerate((20, 21, 22)):
+        store([hot(n, temperature)])
+        evaluator.evaluate(now=at(n))
+    assert EvaluationState.objects.get().judged_seq == 1
+    store([hot(61, 22), hot(62, 22)])
+    evaluate(at(62))
+
+    assert times() == [(at(2), at(62), None, 22, 22)]
+
+
+def test_an_erased_device_is_forgotten(device):
+    make_rule("stuck", metric="temperature", seconds=60)
+    evaluator = Evaluator()
+    store([hot(0, 20)])
+    evaluator.evaluate(now=at(1))
+    list(erase(device, with_device=False))
+    store([hot(90, 20)])
+    evaluator.evaluate(now=at(91))
+
+    assert times() == []
 
 
 def test_values_that_say_nothing_write_no_state(device):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from devices.models import Device, DeviceState
 from readings.alarms.evaluation.evaluator import Evaluator
-from readings.alarms.models import Alarm, Reception
+from readings.alarms.models import Alarm, EvaluationState, Reception
 from readings.alarms.rules.changing import change_rule
 from readings.alarms.tests.rules import announced, evaluate, make_rule
 from readings.alarms.upkeep import heartbeat
@@ -186,6 +186,38 @@ class TestMetric:
         evaluate(at(322))
 
         assert times() == [(at(1), at(301), at(322))]
+
+    def test_is_stored_now_and_then_and_still_counts_from_the_last_time(self, device):
+        rule = make_rule("silence", metric="humidity", seconds=600)
+        evaluator = Evaluator()
+        for seconds in (0, 10, 20):
+            receive(seconds, humidity=50)
+            listen(seconds, seconds + 1)
+            evaluate(at(seconds), evaluator)
+        assert EvaluationState.objects.get(rule=rule).heard_at == at(0)
+        listen(21, 619)
+        evaluate(at(619), evaluator)
+        assert times() == []
+        listen(619, 620)
+        evaluate(at(620), evaluator)
+        assert times() == [(at(20), at(620), None)]
+        receive(630, humidity=50)
+        evaluate(at(630), evaluator)
+        assert times() == [(at(20), at(620), at(630))]
+
+    def test_after_a_restart_an_alarm_may_be_late_and_never_early(self, device):
+        make_rule("silence", metric="humidity", seconds=600)
+        evaluator = Evaluator()
+        for seconds in (0, 10, 20):
+            receive(seconds, humidity=50)
+            listen(seconds, seconds + 1)
+            evaluate(at(seconds), evaluator)
+        listen(21, 640)
+        for seconds in (600, 610, 620, 629):
+            evaluate(at(seconds))
+        assert times() == []
+        evaluate(at(630))
+        assert times() == [(at(30), at(630), None)]
 
     def test_a_device_without_the_metric_is_not_silent(self, mote, other_device):
         make_rule("silence", metric="humidity", seconds=60)

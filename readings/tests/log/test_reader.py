@@ -11,6 +11,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from devices.models import Device
+from devices.tests.fixtures import EVERYTHING
 from readings.alarms.evaluation.positions import Part
 from readings.log import reader
 from readings.log.entries import reading_document
@@ -95,9 +96,9 @@ def test_it_finds_the_newest_reading_of_each_device(device, other_device):
     store_at(at(5), at(9), at(1))
     store([new("mote-2", at(3))])
     make_devices(1)  # without readings
-    assert [(r.device_id, r.seq) for r in reader.newest_of_each(limit=9)] == [("mote-1", 2), ("mote-2", 1)]
-    assert [r.device_id for r in reader.newest_of_each(after="mote-1", limit=9)] == ["mote-2"]
-    assert [r.device_id for r in reader.newest_of_each(limit=1)] == ["mote-1"]
+    assert [(r.device_id, r.seq) for r in reader.newest_of_each(EVERYTHING, limit=9)] == [("mote-1", 2), ("mote-2", 1)]
+    assert [r.device_id for r in reader.newest_of_each(EVERYTHING, after="mote-1", limit=9)] == ["mote-2"]
+    assert [r.device_id for r in reader.newest_of_each(EVERYTHING, limit=1)] == ["mote-1"]
 
 
 def test_it_reads_parts_of_logs_and_the_next_entries_of_logs(device, other_device):

@@ -17,7 +17,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from readings.log.entries import StoredReading
-from readings.log.ids import derived_id, uuid7s
+from readings.log.ids import derived_ids, uuid7s
 from readings.log.segments.integers import Damaged, integers, read_integers
 from readings.log.segments.sealed import MICROSECOND, SEGMENT_READINGS_MAX, VERSION, checksum, columns, decode, encode
 from readings.log.segments.values import metric, read_metric
@@ -33,7 +33,7 @@ NAMES = st.text(max_size=63).filter(lambda name: name not in ("temperature", "hu
 READINGS = st.lists(
     st.builds(
         StoredReading,
-        id=st.uuids() | st.sampled_from([*uuid7s(3), derived_id(b"text", milliseconds=1)]),
+        id=st.uuids() | st.sampled_from([*uuid7s(3), *derived_ids([b"text"], [1])]),
         device_id=st.just("mote-1"),
         seq=st.integers(1, 2**63 - 1),
         timestamp=st.integers(0, (LATEST - EARLIEST) // MICROSECOND).map(lambda n: EARLIEST + n * MICROSECOND),

@@ -140,8 +140,12 @@ class TestAlarms:
         manager = staff_client("manager", ALARMS, RULES, MANAGE)
         assert "No messages are sent yet" in html_of(manager, "/alarms/")
         assert "No messages are sent yet" not in html_of(staff_client("viewer", ALARMS, RULES), "/alarms/")
-        make_channel()
+        channel = make_channel()
+        assert "Choose a channel in a" in html_of(manager, "/alarms/")
+        rule = make_rule(metric="temperature", above=30, channels=[channel.pk])
         assert "No messages are sent yet" not in html_of(manager, "/alarms/")
+        Rule.objects.filter(pk=rule.pk).update(is_active=False)
+        assert "Choose a channel in a" in html_of(manager, "/alarms/")
 
     def test_it_says_so_while_no_rule_is_on(self, db):
         viewer = staff_client("viewer", ALARMS, RULES)

@@ -126,7 +126,7 @@ function showPreview(rule, answer, error) {
   const { alarms, devices, open, byDevice } = preview;
   const some = `${whole(alarms)} ${plural(alarms, "alarm", "alarms")} in the last 7 days`;
   const of = `${whole(devices)} ${plural(devices, "device", "devices")}`;
-  const now = open ? ` ${whole(open)} of them would be open now.` : "";
+  const now = !open ? "" : alarms === 1 ? " It would be open now." : ` ${whole(open)} of them would be open now.`;
   const cut = answer.truncated ? " This is part of the answer: a preview ends after 5 seconds, 200,000 readings or 1,000 alarms." : "";
   const none = devices ? `No alarm in the last 7 days, on ${of}.` : "No device has reported this yet.";
   say(alarms ? `${answer.truncated ? "At least " : ""}${some}, on ${whole(byDevice.length)} of ${of}.${now}${cut}` : `${none}${cut}`, alarms ? "some" : "none");
@@ -261,6 +261,7 @@ for (const { id, name } of page.channels) {
   const box = make("input");
   box.type = "checkbox";
   box.value = id;
+  box.checked = !page.id && page.channels.length === 1; // somebody who makes a rule wants to hear of it
   label.append(box, name);
   element("channels").append(label);
 }

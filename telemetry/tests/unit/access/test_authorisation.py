@@ -82,6 +82,7 @@ device-detail     GET    401 401 401 200 404 200 401 401 403 200 200 200 403 200
 device-detail     PATCH  401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
 device-detail     DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 devices.delete_device
 device-rotate-key POST   401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 403 403 devices.change_device
+change-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 admin.view_logentry
 token-list        GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_apitoken
 token-list        POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_apitoken
 token-detail      DELETE 401 401 401 403 403 403 401 401 403 204 204 204 403 204 403 401 403 403 devices.delete_apitoken
@@ -177,6 +178,7 @@ device-detail     GET    200 200 403 403 404 404
 device-detail     PATCH  403 200 403 403 404 404
 device-detail     DELETE 403 204 403 403 404 404
 device-rotate-key POST   403 200 403 403 404 404
+change-list       GET    200 200 403 403 200 200
 token-list        GET    403 403 403 403 403 403
 token-list        POST   403 403 403 403 403 403
 token-detail      DELETE 403 403 403 403 403 403

@@ -114,6 +114,7 @@ admin_logentry_delete       302  302  302   302   302   403   403   403  403 adm
 auth_user_changelist        302  302  302   302   302   403   200   200  200 auth.view_user
 auth_user_add               302  302  302   302   302   403   403   403  200 auth.add_user
 auth_user_link              302  302  302   302   302   403   410   410  410 auth.add_user+auth.change_user
+auth_user_new_link          302  302  302   302   302   405   405   405  405 auth.change_user
 auth_user_change            302  302  302   302   302   403   200   200  200 auth.view_user
 auth_user_password_change   302  302  302   302   302   403   200   200  200 auth.change_user
 auth_user_history           302  302  302   302   302   403   200   200  200 auth.view_user+admin.view_logentry

@@ -11,6 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
 from msgspec import json
 
+from devices.changes import account, log_changed
 from devices.models import AccountTag, Device, DeviceTag, Tag
 from devices.tests.fixtures import client_with, staff_client, token_client
 from readings.alarms.models import Alarm, DeviceMute
@@ -49,6 +50,10 @@ class World:
         )
         self.alarm = alarm_of("hidden-1")
         Alarm.objects.filter(pk=self.alarm.pk).update(rule=self.rule)
+        by = account(User.objects.create_user("author"))
+        for device in (self.seen, self.hidden):
+            log_changed([device], ["name"], by=by, before={"name": ""}, after={"name": f"{device.device_id} renamed"})
+        log_changed([self.rule], ["name"], by=by, before={"name": "Hidden rule"}, after={"name": "Hidden rule"})
         self.view = View.objects.create(
             name="Hidden view", query="device_id=hidden-1&device_id=seen-1", created_by="x", created_at=self.now
         )
@@ -89,6 +94,7 @@ class World:
                 "page": "mqtt",
                 "id": 1,
                 "app_label": "devices",
+                "uidb64": "MQ",
                 "content_type_id": ContentType.objects.get_for_model(Device).pk,
             }
             return str(found[name])  # a part that is missing here fails the test: say which object it means
@@ -210,6 +216,7 @@ def state():
         ("alarm-rules", "name"),
         ("tags", "name"),
         ("views", "name"),
+        ("changes", "device_id"),
     ],
 )
 def test_the_lists_have_what_concerns_its_own_devices(world, caller, path, names):
@@ -228,6 +235,8 @@ def test_the_pages_of_an_account_show_its_own_devices(world):
     sparklines = client.get("/live/-/sparklines?metric=temperature&devices=seen-1,hidden-1").json()
     assert sparklines["values"].keys() == {SEEN}
     assert client.get(f"/admin/devices/device/{world.seen.pk}/change/").status_code == 200
+    logs = [client.get(f"/admin/readings/reading/?q={name}").content.decode() for name in (SEEN, "hidden-1")]
+    assert ["21.5" in log for log in logs] == [True, False]
 
 
 def test_an_export_of_the_console_has_its_own_devices(world):
