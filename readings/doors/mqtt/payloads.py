@@ -10,7 +10,7 @@ from rest_framework.exceptions import APIException
 from devices.api.json import decode_json
 from devices.metrics import TIME_NAMES
 from devices.validators import DEVICE_ID_PATTERN, is_device_id
-from readings.doors.mqtt.topics import Meaning, Topic
+from readings.doors.mqtt.topics import SWITCH, Meaning, Topic
 from readings.doors.times import Receipt, nanoseconds
 from readings.doors.translation import DEPTH_MAX, Skipped, translate
 from readings.ingest.payloads import BATCH_READINGS_MAX, InvalidReading, measured_at, metric_value, reading_id
@@ -76,7 +76,7 @@ def content_of(topic: Topic, payload: bytes, *, own: str | None, received_at: da
 
 
 def measured_by_tasmota(document: dict[str, Any], depth: int = 1) -> dict[str, Any]:
-    """The document without notes, and with the words of switches (`"POWER":"ON"`) as true and false."""
+    """The document without notes, and with the words of switches (`"POWER":"ON"`) as `switch` with true and false."""
     found: dict[str, Any] = {}
     for name, value in document.items():
         if name in TASMOTA_NOTES:
@@ -85,7 +85,7 @@ def measured_by_tasmota(document: dict[str, Any], depth: int = 1) -> dict[str, A
             value = measured_by_tasmota(value, depth + 1)
         elif isinstance(value, str):
             value = WORDS.get(value.lower(), value)
-        found[name] = value
+        found[SWITCH.sub(r"switch\1", name) if SWITCH.fullmatch(name) else name] = value
     return found
 
 

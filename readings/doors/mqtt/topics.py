@@ -19,7 +19,8 @@ from functools import lru_cache
 import msgspec
 
 PREFIX = "telemetry"
-SWITCH = re.compile(r"POWER[0-9]{0,2}")
+# Tasmota's name of a switch. Its metric is `switch`, because `power` is in watts.
+SWITCH = re.compile(r"POWER([0-9]{0,2})")
 # A longer topic has no meaning here.
 TOPIC_CHARACTERS = 256
 # Published by Tasmota, ESPHome, ThingsBoard's clients and Mosquitto's bridge; nothing of it is a reading.
@@ -75,8 +76,8 @@ def meaning_of(topic: str) -> Topic | None:
             return Topic(Meaning.READINGS, device_id, named=False, tasmota=True)
         case ["tele", device_id, "LWT"]:
             return Topic(Meaning.STATUS, device_id, named=False, tasmota=True)
-        case ["stat", device_id, switch] if SWITCH.fullmatch(switch):
-            return Topic(Meaning.VALUE, device_id, switch, named=False, tasmota=True)
+        case ["stat", device_id, name] if SWITCH.fullmatch(name):
+            return Topic(Meaning.VALUE, device_id, SWITCH.sub(r"switch\1", name), named=False, tasmota=True)
     return NOTHING if topic.startswith(IGNORED) else None
 
 

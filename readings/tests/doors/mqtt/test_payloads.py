@@ -46,12 +46,12 @@ def values(found):
             b'{"Time":"2026-11-29T12:00:00","Uptime":"0T00:10:00","UptimeSec":600,"Heap":25,"SleepMode":"Dynamic",'
             b'"Sleep":50,"LoadAvg":19,"MqttCount":1,"POWER":"ON","Wifi":{"AP":1,"SSId":"net","BSSId":"AA","Channel":6,'
             b'"Mode":"11n","RSSI":80,"Signal":-60,"LinkCount":1,"Downtime":"0T00:00:03"}}',
-            [{"uptime_sec": 600, "heap": 25, "load_avg": 19, "power": 1, "wifi_rssi": 80, "wifi_signal": -60}],
+            [{"uptime_sec": 600, "heap": 25, "load_avg": 19, "switch": 1, "wifi_rssi": 80, "wifi_signal": -60}],
         ),
         ("tele/x/SENSOR", b'{"DS18B20":{"Id":"0123","Temperature":20.5}}', [{"ds18b20_temperature": 20.5}]),
         ("tele/x/SENSOR", b'{"Time":"2026-11-29T12:00:00"}', []),
-        ("stat/tasmota_1/POWER", b"OFF", [{"power": 0}]),
-        ("stat/tasmota_1/POWER2", b"ON", [{"power2": 1}]),
+        ("stat/tasmota_1/POWER", b"OFF", [{"switch": 0}]),
+        ("stat/tasmota_1/POWER2", b"ON", [{"switch2": 1}]),
     ],
 )
 def test_readings_of_real_devices_are_understood(topic, payload, expected):
