@@ -16,7 +16,7 @@ from django.utils.html import format_html, format_html_join
 from devices.access.callers import viewer_of
 from devices.access.permissions import VIEW_READINGS
 from devices.api.csv_cells import harmless
-from devices.changes import account
+from devices.changes.log import account
 from devices.console import new_keys
 from devices.console.activation import Activation
 from devices.console.registration import Registration
@@ -28,8 +28,8 @@ from devices.models import ApiToken, Device, Tag
 from devices.plurals import counted
 from devices.querysets import DeviceQuerySet
 from devices.status import Status
-from devices.tagging import TagInUse, change_tag, create_tag, delete_tag, users
-from devices.tags import TAGS_MAX, key_of
+from devices.tags.names import TAGS_MAX, key_of
+from devices.tags.tagging import TagInUse, change_tag, create_tag, delete_tag, users
 from devices.times import rfc3339
 
 DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It cannot be changed later."
@@ -236,7 +236,7 @@ class TagForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable a
 
 @admin.register(Tag)
 class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Tags with their numbers of devices. `devices.tagging` changes them and writes the list of changes."""
+    """Tags with their numbers of devices. `devices.tags.tagging` changes them and writes the list of changes."""
 
     form = TagForm
     list_display = ("label", "device_count", "created")
@@ -293,7 +293,7 @@ class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
             return HttpResponseRedirect(reverse("admin:devices_tag_changelist"))
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:  # type: ignore[override]
-        """`devices.tagging` has logged it, here and below."""
+        """`devices.tags.tagging` has logged it, here and below."""
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None:  # type: ignore[override]
         pass

@@ -5,7 +5,7 @@ class DevicesConfig(AppConfig):
     name = "devices"
 
     def ready(self) -> None:
-        from devices.tagging import also_uses_tags
-        from devices.tokens import limited_to
+        from devices.tags.tagging import also_uses_tags
+        from devices.tokens.making import limited_to
 
         also_uses_tags(limited_to)

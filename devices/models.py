@@ -6,14 +6,14 @@ import msgspec
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 
-from devices.access_models import AccountTag, ApiToken, TokenTag
-from devices.change_models import ChangeDetail
+from devices.changes.models import ChangeDetail
 from devices.keys import generate_key, hash_key, key_hint
 from devices.metrics import COLUMNS, LARGEST_EXACT_INTEGER
 from devices.querysets import AccessVersionQuerySet, DeviceManager, TagQuerySet
 from devices.states import EPOCH, DeviceStateManager, LatestValue
-from devices.tags import NAME_CHARACTERS, Colour, validate_tag_name
+from devices.tags.names import NAME_CHARACTERS, Colour, validate_tag_name
 from devices.times import encodable, rfc3339
+from devices.tokens.models import AccountTag, ApiToken, TokenTag
 from devices.validators import validate_device_id
 
 __all__ = [
@@ -48,7 +48,7 @@ latest_values = msgspec.json.Decoder(dict[str, LatestValue])
 
 
 class Tag(models.Model):
-    """A name and a colour for a group of devices. Written only by `devices.tagging`.
+    """A name and a colour for a group of devices. Written only by `devices.tags.tagging`.
 
     `key` is `tags.key_of` the name: two names with the same key are the same tag.
     """

@@ -27,7 +27,7 @@ from django.db.models.lookups import LessThanOrEqual
 
 from devices.keys import generate_key, hash_key, key_hint
 from devices.status import FUTURE_TOLERANCE, LATE_AFTER_INTERVALS, OFFLINE_AFTER_INTERVALS, Status
-from devices.tags import distinct
+from devices.tags.names import distinct
 
 if TYPE_CHECKING:
     from devices.models import AccessVersion, Device, Tag  # noqa: F401  named in base classes
@@ -154,7 +154,7 @@ class DeviceManager(DevicesByQuerySet["Device"]):
     ) -> tuple["Device", str]:
         """Creates a device with an empty log; returns it and its API key, of which only the hash is stored.
 
-        `more`: the fields `location`, `latitude`, `longitude` and `notes`. Tags are given by `devices.tagging`.
+        `more`: the fields `location`, `latitude`, `longitude` and `notes`. Tags are given by `devices.tags.tagging`.
 
         Raises DeviceIdTaken. Does not validate the values; serializers, forms and commands do.
         """

@@ -17,12 +17,12 @@ from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.openapi import DATE_TIME, JSON, STRING, array, record
 from devices.api.serializers import StrictCharField, StrictSerializer
-from devices.changes import author, log_added, log_deleted
+from devices.changes.log import author, log_added, log_deleted
 from devices.database.turns import Turn, one_at_a_time
 from devices.metrics import is_metric_name
 from devices.models import Device, Tag
 from devices.querysets import Viewer, sees_every_device
-from devices.tags import INVALID, TAGS_IN_FILTER_MAX, distinct, is_tag_name
+from devices.tags.names import INVALID, TAGS_IN_FILTER_MAX, distinct, is_tag_name
 from devices.times import rfc3339
 from devices.validators import is_device_id
 from readings.catalogue.serializers import SINGLE_LINE

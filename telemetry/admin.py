@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
-from devices.change_models import Via
+from devices.changes.models import Via
 from devices.models import ChangeDetail
 from telemetry.console import accounts  # noqa: F401  registers accounts and groups
 

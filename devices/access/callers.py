@@ -12,11 +12,11 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
 
 from devices.access.roles import has_role
-from devices.access_models import limits_of_accounts
 from devices.keys import TOKEN_PREFIX, hash_key
 from devices.models import ApiToken, Device
-from devices.scopes import Scope, includes
-from devices.token_querysets import ValidToken
+from devices.tokens.models import limits_of_accounts
+from devices.tokens.querysets import ValidToken
+from devices.tokens.scopes import Scope, includes
 
 
 class Role(StrEnum):

@@ -7,7 +7,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from devices.access.callers import Caller, Role
-from devices.scopes import Scope, needed_for
+from devices.tokens.scopes import Scope, needed_for
 
 # Django's permission to view readings, which includes the latest values of a device.
 VIEW_READINGS = "readings.view_reading"

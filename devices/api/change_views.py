@@ -18,11 +18,11 @@ from devices.access.callers import Caller, Role
 from devices.access.permissions import CallerPermission
 from devices.api.openapi import DATE_TIME, JSON, STRING, array, record
 from devices.api.serializers import QuerySerializer
-from devices.change_models import Via
+from devices.changes.models import Via
 from devices.models import ChangeDetail
 from devices.querysets import of_visible_devices
-from devices.scopes import VIEW_CHANGES
 from devices.times import rfc3339
+from devices.tokens.scopes import VIEW_CHANGES
 from devices.validators import DEVICE_ID_PATTERN, validate_device_id
 
 ACTIONS = {ADDITION: "added", CHANGE: "changed", DELETION: "deleted"}

@@ -3,7 +3,7 @@ from typing import Any
 from django.urls import register_converter
 from django.urls.converters import StringConverter
 
-from devices.tags import is_tag_name
+from devices.tags.names import is_tag_name
 from devices.validators import DEVICE_ID_PATTERN
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from devices.metrics import COLUMNS, UNITS
-from devices.tags import NAME_CHARACTERS, TAG_PATTERN, Colour
+from devices.tags.names import NAME_CHARACTERS, TAG_PATTERN, Colour
 
 Schema = dict[str, Any]
 

@@ -11,7 +11,7 @@ from rest_framework.exceptions import ErrorDetail
 from devices.api.openapi import LATEST, TAG_NAME
 from devices.models import LOCATION_CHARACTERS, NOTES_CHARACTERS, REPORT_INTERVAL_SECONDS_MAX, Device, Tag
 from devices.status import Status
-from devices.tags import TAGS_IN_FILTER_MAX, TAGS_OF_DEVICE_MAX, validate_tag_name
+from devices.tags.names import TAGS_IN_FILTER_MAX, TAGS_OF_DEVICE_MAX, validate_tag_name
 from devices.validators import validate_device_id
 
 OVERLAP_SECONDS_DEFAULT = 24 * 3600

@@ -1,11 +1,11 @@
-"""The errors of `devices.tagging` as errors of the API."""
+"""The errors of `devices.tags.tagging` as errors of the API."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 
-from devices.tagging import OutsideLimit, TooManyTags, UnknownTags
+from devices.tags.tagging import OutsideLimit, TooManyTags, UnknownTags
 
 # Whoever may change devices, but has not this permission, can give only tags that exist.
 ADD_TAGS = "devices.add_tag"

@@ -14,11 +14,11 @@ from devices.access.permissions import CallerPermission
 from devices.api.openapi import JSON, TAG, array, record
 from devices.api.serializers import StrictSerializer, TagNameField
 from devices.api.tag_errors import ADD_TAGS
-from devices.changes import author
+from devices.changes.log import author
 from devices.models import Tag
 from devices.querysets import TagQuerySet
-from devices.tagging import TagInUse, TagTaken, TooManyTags, change_tag, create_tag, delete_tag
-from devices.tags import Colour, key_of
+from devices.tags.names import Colour, key_of
+from devices.tags.tagging import TagInUse, TagTaken, TooManyTags, change_tag, create_tag, delete_tag
 
 VIEW_TAGS = "devices.view_tag"
 

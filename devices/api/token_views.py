@@ -15,14 +15,12 @@ from rest_framework.viewsets import GenericViewSet
 from devices.access.authentication import caller_of
 from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
-from devices.access_models import TOKEN_NAME_CHARACTERS
 from devices.api.openapi import DATE_TIME, JSON, STRING, Schema, array, record
 from devices.api.serializers import StrictCharField, StrictSerializer, TagNameField
 from devices.api.tag_errors import tag_errors
-from devices.changes import author
+from devices.changes.log import author
 from devices.models import ApiToken
-from devices.scopes import Scope
-from devices.tokens import (
+from devices.tokens.making import (
     LIMIT_TAGS_MAX,
     TokenNameTaken,
     TooManyTokens,
@@ -30,6 +28,8 @@ from devices.tokens import (
     delete_token,
     token_document,
 )
+from devices.tokens.models import TOKEN_NAME_CHARACTERS
+from devices.tokens.scopes import Scope
 
 NAME_PATTERN = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+"
 TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}

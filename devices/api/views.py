@@ -27,10 +27,10 @@ from devices.api.serializers import (
     RotationSerializer,
 )
 from devices.api.tag_errors import ADD_TAGS, tag_errors
-from devices.changes import DEACTIVATED, ROTATED, Author, author, log_added, log_changed, values_of
+from devices.changes.log import DEACTIVATED, ROTATED, Author, author, log_added, log_changed, values_of
 from devices.models import Device, RotationUnderWay
 from devices.querysets import DeviceIdTaken, DeviceQuerySet
-from devices.tagging import set_tags, tags_named, tags_of
+from devices.tags.tagging import set_tags, tags_named, tags_of
 from devices.validators import DEVICE_ID_PATTERN
 
 UNDER_WAY = (

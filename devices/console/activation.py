@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from devices.changes import ACTIVATED, DEACTIVATED, account, log_changed
+from devices.changes.log import ACTIVATED, DEACTIVATED, account, log_changed
 from devices.keys import hash_key
 from devices.models import Device
 from devices.plurals import counted

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from devices.access.callers import Caller, viewer_of
-from devices.changes import account
+from devices.changes.log import account
 from devices.console import new_keys
 from devices.models import Device
 from devices.plurals import counted

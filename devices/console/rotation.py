@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from devices.access.rotation import KeysReplaced, fingerprint, rotate_keys
-from devices.changes import ROTATED, account, log_changed
+from devices.changes.log import ROTATED, account, log_changed
 from devices.console import new_keys
 from devices.models import Device, RotationUnderWay
 from devices.plurals import counted

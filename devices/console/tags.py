@@ -15,13 +15,22 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from devices.access.callers import viewer_of
-from devices.changes import account, log_changed
+from devices.changes.log import account, log_changed
 from devices.console.activation import NAMED, digest
 from devices.models import Device, Tag
 from devices.plurals import counted
 from devices.querysets import DeviceQuerySet, Viewer
-from devices.tagging import OutsideLimit, TooManyTags, add_tag, check_limit, remove_tag, set_tags, tags_named, tags_of
-from devices.tags import TAGS_MAX, TAGS_OF_DEVICE_MAX, distinct, key_of, split_names, validate_tag_name
+from devices.tags.names import TAGS_MAX, TAGS_OF_DEVICE_MAX, distinct, key_of, split_names, validate_tag_name
+from devices.tags.tagging import (
+    OutsideLimit,
+    TooManyTags,
+    add_tag,
+    check_limit,
+    remove_tag,
+    set_tags,
+    tags_named,
+    tags_of,
+)
 
 ADD_TAGS = "devices.add_tag"
 # Tags of a device that a list shows, and tags that the filter of a list and the suggestions of a form have.

@@ -13,13 +13,13 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from devices.changes import account
+from devices.changes.log import account
 from devices.console import new_keys
 from devices.console.tags import TagNamesFormField
 from devices.models import ApiToken, Tag
-from devices.scopes import Scope
-from devices.tags import key_of
-from devices.tokens import LIMIT_TAGS_MAX, TOKENS_MAX, create_token, delete_token
+from devices.tags.names import key_of
+from devices.tokens.making import LIMIT_TAGS_MAX, TOKENS_MAX, create_token, delete_token
+from devices.tokens.scopes import Scope
 
 TOKEN_PAGE = "admin:devices_apitoken_token"  # noqa: S105  the name of a page
 
@@ -72,7 +72,7 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable
 
 
 class TokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Tokens are made and deleted, and not changed. `devices.tokens` writes the list of changes."""
+    """Tokens are made and deleted, and not changed. `devices.tokens.making` writes the list of changes."""
 
     form = TokenForm
     list_display = ("name", "scopes", "limits", "token_hint", "created_by", "created", "expires", "last_used")
@@ -163,7 +163,7 @@ class TokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptab
         return TemplateResponse(request, template, context, status=200 if kept else 410)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:  # type: ignore[override]
-        """`devices.tokens` has logged it, here and below."""
+        """`devices.tokens.making` has logged it, here and below."""
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> None:  # type: ignore[override]
         pass

@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-import devices.tags
+import devices.tags.names
 from devices.database.reversible import CreateKeptModel
 
 COLOURS = ("grey", "red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown")
@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         help_text="Such as greenhouse-3. Upper and lower case do not matter.",
                         max_length=200,
-                        validators=[devices.tags.validate_tag_name],
+                        validators=[devices.tags.names.validate_tag_name],
                     ),
                 ),
                 ("key", models.CharField(editable=False, max_length=800, unique=True)),

@@ -19,7 +19,7 @@ from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.openapi import COUNT, JSON, STRING, array, record
 from devices.api.serializers import QuerySerializer
-from devices.changes import author
+from devices.changes.log import author
 from devices.models import Device
 from devices.registration.registering import may_add, register_table
 from devices.registration.table import COLUMNS, DEVICES_MAX, FAULTS_LISTED, InvalidTable, checked

@@ -7,11 +7,11 @@ from django.db import IntegrityError, transaction
 
 from devices.access.callers import Caller
 from devices.api.tag_errors import ADD_TAGS
-from devices.changes import Author, log_added
+from devices.changes.log import Author, log_added
 from devices.models import Device, DeviceTag
 from devices.registration.table import Fault, InvalidTable, NewDevice, checked, taken
-from devices.tagging import TooManyTags, UnknownTags, retagged, tags_named
-from devices.tags import key_of
+from devices.tags.names import key_of
+from devices.tags.tagging import TooManyTags, UnknownTags, retagged, tags_named
 
 
 def register_table(body: bytes, caller: Caller, *, by: Author, now: datetime) -> list[tuple[Device, str]]:

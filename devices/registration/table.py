@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from devices.api.serializers import NewDeviceSerializer, StrictIntegerField
 from devices.models import RETENTION_DAYS_MAX, Device, Tag
 from devices.querysets import Viewer
-from devices.tagging import OutsideLimit, check_limit
-from devices.tags import TAGS_MAX, distinct, split_names
+from devices.tags.names import TAGS_MAX, distinct, split_names
+from devices.tags.tagging import OutsideLimit, check_limit
 
 DEVICES_MAX = 1_000
 # Faults that are listed; all are counted.

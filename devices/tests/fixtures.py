@@ -10,10 +10,10 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from devices.access.callers import Caller, Role
-from devices.change_models import Via
-from devices.changes import API_KEY, Author, service_account
-from devices.scopes import Scope
-from devices.tokens import create_token
+from devices.changes.log import API_KEY, Author, service_account
+from devices.changes.models import Via
+from devices.tokens.making import create_token
+from devices.tokens.scopes import Scope
 
 ADMIN_KEY = "admin-key-of-the-tests-0123456789"
 # Who sees every device.

@@ -6,7 +6,7 @@ class AlarmsConfig(AppConfig):
     label = "alarms"
 
     def ready(self) -> None:
-        from devices.tagging import also_retags, also_uses_tags
+        from devices.tags.tagging import also_retags, also_uses_tags
         from readings.alarms.rules.retagging import follow_tags, rules_naming
         from readings.alarms.upkeep.erasure import forget
         from readings.upkeep.erasure import also_erases

@@ -13,7 +13,7 @@ from devices.access.authentication import caller_of
 from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.openapi import JSON, STRING, Schema, array, record
-from devices.changes import author, log_changed, values_of
+from devices.changes.log import author, log_changed, values_of
 from devices.metrics import METRIC_NAME, label_of
 from readings.catalogue.serializers import MetricChangesSerializer
 from readings.models import Metric

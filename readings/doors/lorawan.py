@@ -18,7 +18,7 @@ from rest_framework.request import Request
 
 from devices.access.authentication import caller_of
 from devices.access.callers import Role
-from devices.scopes import Scope
+from devices.tokens.scopes import Scope
 from devices.validators import is_device_id
 from readings.doors import openapi
 from readings.doors.json_bodies import Documents, decode_body, gathered

@@ -7,12 +7,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from devices.access.callers import Caller
-from devices.changes import author, log_added
+from devices.changes.log import author, log_added
 from devices.models import Device, Tag
 from devices.querysets import DeviceIdTaken
-from devices.scopes import Scope
-from devices.tagging import set_tags
-from devices.tags import TAGS_OF_DEVICE_MAX
+from devices.tags.names import TAGS_OF_DEVICE_MAX
+from devices.tags.tagging import set_tags
+from devices.tokens.scopes import Scope
 from readings.ingest.token_limits import record_for
 from readings.ingest.way import Recording
 from readings.log.entries import NewReading

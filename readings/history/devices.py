@@ -6,7 +6,7 @@ from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
 
 from devices.models import Device, Tag
 from devices.querysets import DeviceQuerySet, Viewer
-from devices.tags import distinct
+from devices.tags.names import distinct
 from readings.history.parameters import DEVICES_MAX
 
 

@@ -9,7 +9,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from devices.changes import command, log_added
+from devices.changes.log import command, log_added
 from devices.database.errors import is_undone
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState

@@ -9,7 +9,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.db.models import Q
 
-from devices.changes import COMMAND_LINE, command, log_changed, service_account
+from devices.changes.log import COMMAND_LINE, command, log_changed, service_account
 from devices.models import ChangeDetail, Device, DeviceState
 from readings.log import reader
 from readings.models import Rejection, Rollup

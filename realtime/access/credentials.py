@@ -13,9 +13,9 @@ from django.utils.crypto import constant_time_compare
 
 from devices.access.callers import Caller, Role
 from devices.access.roles import HAS_ROLE
-from devices.access_models import limits_of_accounts
 from devices.models import AccessVersion, ApiToken, Device
 from devices.querysets import OfTags
+from devices.tokens.models import limits_of_accounts
 
 if TYPE_CHECKING:
     from realtime.querysets import ShareQuerySet

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from devices.access.callers import viewer_of
 from devices.models import Device, Tag
 from devices.querysets import DeviceQuerySet
-from devices.tags import TAGS_IN_FILTER_MAX, is_tag_name, key_of
+from devices.tags.names import TAGS_IN_FILTER_MAX, is_tag_name, key_of
 from devices.validators import is_device_id
 from readings.history.parameters import DEVICES_MAX
 from readings.models import Metric

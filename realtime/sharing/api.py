@@ -19,7 +19,7 @@ from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.openapi import DATE_TIME, JSON, STRING, array, record
 from devices.api.serializers import StrictSerializer
-from devices.changes import author, log_added, log_deleted
+from devices.changes.log import author, log_added, log_deleted
 from devices.times import rfc3339
 from readings.history.parameters import MomentField
 from realtime.models import Share, View

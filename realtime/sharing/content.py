@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from devices.access.callers import Caller, Role
 from devices.models import ApiToken, Device
 from devices.querysets import DeviceQuerySet
-from devices.tags import TAGS_IN_FILTER_MAX
+from devices.tags.names import TAGS_IN_FILTER_MAX
 from readings.history.parameters import DEVICES_MAX
 from readings.models import Metric
 from readings.windows import InvalidMoment, parse_moment

@@ -21,7 +21,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from devices.changes import SERVICE_ACCOUNTS
+from devices.changes.log import SERVICE_ACCOUNTS
 from devices.console import new_keys
 from devices.console.tokens import LimitField
 from devices.models import AccountTag, Tag

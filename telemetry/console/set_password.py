@@ -11,7 +11,7 @@ from django.urls import reverse, reverse_lazy
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
-from devices.changes import account, log_changed
+from devices.changes.log import account, log_changed
 
 
 def link_for(user: User, request: HttpRequest) -> str:

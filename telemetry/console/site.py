@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from devices.access.callers import viewer_of
 from devices.access.roles import has_role
-from devices.changes import account, fields_of, keep_details
+from devices.changes.log import account, fields_of, keep_details
 from devices.querysets import of_visible_devices
 from readings.alarms.overview import open_alarms
 from readings.overview import overview

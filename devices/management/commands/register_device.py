@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from devices.api.serializers import NewDeviceSerializer
-from devices.changes import command, log_added
+from devices.changes.log import command, log_added
 from devices.models import Device
 from devices.querysets import DeviceIdTaken
 

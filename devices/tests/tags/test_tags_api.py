@@ -6,7 +6,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device, DeviceTag, Tag
-from devices.tags import Colour
+from devices.tags.names import Colour
 from devices.tests.fixtures import problem
 
 pytestmark = pytest.mark.django_db

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 
 from devices.models import Device, Tag
-from devices.tagging import also_uses_tags, users
+from devices.tags.tagging import also_uses_tags, users
 from devices.tests.fixtures import staff_client
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]

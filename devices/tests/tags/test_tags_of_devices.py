@@ -6,7 +6,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device, DeviceTag, Tag
-from devices.tags import TAGS_IN_FILTER_MAX, TAGS_MAX, TAGS_OF_DEVICE_MAX, key_of
+from devices.tags.names import TAGS_IN_FILTER_MAX, TAGS_MAX, TAGS_OF_DEVICE_MAX, key_of
 from devices.tests.fixtures import problem, staff_client
 
 pytestmark = pytest.mark.django_db

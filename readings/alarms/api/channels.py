@@ -17,7 +17,7 @@ from devices.access.authentication import caller_of
 from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.views import DeviceScope
-from devices.changes import author
+from devices.changes.log import author
 from devices.models import Tag
 from readings.alarms.api import openapi
 from readings.alarms.api.serializers import ChannelChangesSerializer, ChannelSerializer, MuteSerializer

@@ -15,7 +15,7 @@ from devices.api.serializers import (
     TagNameField,
 )
 from devices.models import Device, Tag
-from devices.tags import distinct
+from devices.tags.names import distinct
 from readings.alarms.api.fields import (
     AlarmCursorField,
     ChannelNameField,

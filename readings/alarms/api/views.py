@@ -15,7 +15,7 @@ from devices.access.callers import Caller, Role
 from devices.access.permissions import CallerPermission
 from devices.api.tag_errors import tag_errors
 from devices.api.views import DeviceScope
-from devices.changes import author
+from devices.changes.log import author
 from devices.models import Device
 from devices.querysets import of_visible_devices, sees_every_device
 from devices.times import rfc3339

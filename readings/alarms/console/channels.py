@@ -16,7 +16,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from devices.changes import account, log_changed
+from devices.changes.log import account, log_changed
 from devices.console import new_keys
 from devices.plurals import counted
 from readings.alarms.delivery.channels import CHANNELS_MAX, change_channel, create_channel, delete_channel

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from devices.changes import Author, account
+from devices.changes.log import Author, account
 from devices.plurals import counted
 from readings.alarms.delivery.muting import mute_device, mute_tag
 from readings.alarms.models import DeviceMute, TagMute

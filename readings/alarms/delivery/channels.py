@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from devices.changes import Author, log_added, log_changed, log_deleted
+from devices.changes.log import Author, log_added, log_changed, log_deleted
 from devices.times import rfc3339
 from readings.alarms.delivery.targets import checked_target
 from readings.alarms.outbox_models import Channel, ChannelKind, Delivery, DeliveryState

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
-from devices.changes import Author, log_changed
+from devices.changes.log import Author, log_changed
 from devices.models import Device, DeviceTag, Tag
 from devices.times import rfc3339
 from readings.alarms.models import DeviceMute, Rule, TagMute

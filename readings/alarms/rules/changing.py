@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from devices.changes import Author, log_added, log_changed, log_deleted, values_of
+from devices.changes.log import Author, log_added, log_changed, log_deleted, values_of
 from devices.models import Tag
 from readings.alarms.models import Channel, Reason, Rule, RuleChannel, RuleDevice, RuleTag
 from readings.alarms.rules.lifecycle import begin, judge_anew, raise_version, stand_down

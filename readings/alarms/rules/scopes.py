@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from devices.models import Device, DeviceTag, Tag
-from devices.tagging import UnknownTags
-from devices.tags import distinct
+from devices.tags.names import distinct
+from devices.tags.tagging import UnknownTags
 from readings.alarms.models import Rule, RuleDevice, RuleTag
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from django.db import transaction
 
 from devices.models import Device, Tag
-from devices.tagging import add_tag
-from devices.tags import key_of
+from devices.tags.names import key_of
+from devices.tags.tagging import add_tag
 from readings.alarms.evaluation.evaluator import Evaluation, Evaluator
 from readings.alarms.models import Alarm, Kind, Rule
 from readings.alarms.parameters import complete

@@ -3,7 +3,7 @@
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from devices.changes import API_KEY
+from devices.changes.log import API_KEY
 from devices.tests.fixtures import problem
 from readings.alarms.models import Alarm, Rule
 from readings.alarms.parameters import condition_of

@@ -6,7 +6,7 @@ import pytest
 from django.core.management import call_command
 
 from devices.models import Device, DeviceState, Tag
-from devices.tagging import add_tag
+from devices.tags.tagging import add_tag
 from devices.tests.fixtures import problem
 from readings.alarms.evaluation.evaluator import Evaluator
 from readings.alarms.models import Alarm, EvaluationState, Reception, Rule, RuleDevice, RuleTag

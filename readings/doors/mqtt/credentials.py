@@ -6,7 +6,7 @@ from devices.access.authentication import INVALID_KEY
 from devices.access.callers import Caller, Role
 from devices.access.permissions import MissingScope
 from devices.keys import PREFIX, TOKEN_PREFIX, hash_key
-from devices.scopes import Scope
+from devices.tokens.scopes import Scope
 from readings.doors.mqtt.codec.packets import Connect
 from readings.doors.mqtt.codec.reasons import Reason
 from readings.doors.mqtt.way import Way

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from devices.changes import API_KEY, COMMAND_LINE, service_account
+from devices.changes.log import API_KEY, COMMAND_LINE, service_account
 from devices.models import Device
 from devices.tests.fixtures import problem, staff_client
 from readings.tests.logs import new, store

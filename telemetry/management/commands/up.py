@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 
 from devices.api.serializers import OVERLAP_SECONDS_DEFAULT
-from devices.changes import ROTATED, command, log_added, log_changed
+from devices.changes.log import ROTATED, command, log_added, log_changed
 from devices.database.errors import WORDS, trouble_of, words_of
 from devices.models import Device
 from readings.simulator.fleet import SimulationError, VirtualDevice, server_url, simulate

@@ -5,8 +5,8 @@ from uuid import uuid4
 
 from devices.access.callers import Caller, Role
 from devices.models import Device
-from devices.scopes import Scope
-from devices.token_querysets import ValidToken
+from devices.tokens.querysets import ValidToken
+from devices.tokens.scopes import Scope
 from readings.log.entries import StoredReading
 from readings.log.recording import Recorded
 

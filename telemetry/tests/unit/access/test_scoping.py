@@ -11,7 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
 from msgspec import json
 
-from devices.changes import account, log_changed
+from devices.changes.log import account, log_changed
 from devices.models import AccountTag, Device, DeviceTag, Tag
 from devices.tests.fixtures import client_with, staff_client, token_client
 from readings.alarms.models import Alarm, DeviceMute

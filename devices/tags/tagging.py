@@ -9,10 +9,10 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.db.models import Count
 
-from devices.changes import Author, log_added, log_changed, log_deleted, values_of
+from devices.changes.log import Author, log_added, log_changed, log_deleted, values_of
 from devices.models import Device, DeviceTag, Tag
 from devices.querysets import Viewer
-from devices.tags import TAGS_MAX, TAGS_OF_DEVICE_MAX, distinct, key_of, normalised, usual_colour
+from devices.tags.names import TAGS_MAX, TAGS_OF_DEVICE_MAX, distinct, key_of, normalised, usual_colour
 
 # Called in the transaction, after the tags of these devices have changed. The devices' rows are locked.
 Retagger = Callable[[Collection[str], datetime], None]

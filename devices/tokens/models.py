@@ -6,8 +6,8 @@ from datetime import datetime
 from django.conf import settings
 from django.db import models
 
-from devices.scopes import SCOPES_CHARACTERS, Scope
-from devices.token_querysets import TokenManager
+from devices.tokens.querysets import TokenManager
+from devices.tokens.scopes import SCOPES_CHARACTERS, Scope
 
 TOKEN_NAME_CHARACTERS = 100
 
@@ -15,8 +15,8 @@ TOKEN_NAME_CHARACTERS = 100
 class ApiToken(models.Model):
     """A key for the API with a name, some scopes and perhaps an end; only its hash is stored.
 
-    Created and deleted by `devices.tokens`, and never changed but for `last_used_at`. With tags (`TokenTag`) it is
-    limited to the devices that have at least one of them.
+    Created and deleted by `devices.tokens.making`, and never changed but for `last_used_at`. With tags (`TokenTag`) it
+    is limited to the devices that have at least one of them.
     """
 
     id = models.BigAutoField(primary_key=True)

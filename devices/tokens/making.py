@@ -7,12 +7,12 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
-from devices.changes import Author, log_added, log_deleted
+from devices.changes.log import Author, log_added, log_deleted
 from devices.keys import generate_token, hash_key, key_hint
 from devices.models import AccountTag, ApiToken, Tag, TokenTag
-from devices.scopes import Scope
-from devices.tagging import tags_named
+from devices.tags.tagging import tags_named
 from devices.times import rfc3339
+from devices.tokens.scopes import Scope
 
 # Maximum numbers: of tokens, and of tags that limit one token or account.
 TOKENS_MAX = 1_000

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from django.db import DatabaseError, models, transaction
 from django.db.models import Q
 
-from devices.scopes import Scope
+from devices.tokens.scopes import Scope
 
 if TYPE_CHECKING:
-    from devices.access_models import ApiToken  # noqa: F401  named in a base class
+    from devices.tokens.models import ApiToken  # noqa: F401  named in a base class
 
 # How old `last_used_at` may become while a token is used.
 USE_NOTED_AFTER = timedelta(minutes=1)

@@ -16,7 +16,7 @@ from django.db.models import Model
 from django.utils.text import capfirst
 
 from devices.access.callers import Caller, Role
-from devices.change_models import Via
+from devices.changes.models import Via
 from devices.models import ChangeDetail
 
 # No form accepts a space in a name, so no account of a person has one of these.
