@@ -18,8 +18,8 @@ from django.conf import settings
 from django.db import connection
 
 from telemetry.tests.support.clients.fleet import Fleet
-from telemetry.tests.support.clients.raw import some_of
-from telemetry.tests.support.servers.server import FLEET_KEY, Server, free_port
+from telemetry.tests.support.clients.raw import some_of, wait_until
+from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server, free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -184,6 +184,13 @@ def test_answers_that_are_lost_after_the_commit_and_retried_in_other_batches_sto
             assert set(server.log_of(name)) == {identifier for device, identifier in sent if device == name}
 
 
+def posted(server: Server) -> int:
+    """How many readings of the simulated devices are stored."""
+    headers = {"X-API-Key": ADMIN_KEY}
+    devices = httpx.get(f"{server.url}/api/v1/devices?search=sim-", headers=headers, timeout=30).json()["results"]
+    return sum(device["last_seq"] for device in devices)
+
+
 def test_a_fleet_with_outages_and_a_server_that_is_killed_agree_in_the_end(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         command = [sys.executable, "manage.py", "simulate", "--devices=20", "--interval=0.2", "--duration=8"]
@@ -191,7 +198,7 @@ def test_a_fleet_with_outages_and_a_server_that_is_killed_agree_in_the_end(tmp_p
         fleet = subprocess.Popen(
             command, env=server.environment, cwd=settings.BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        time.sleep(5)
+        assert wait_until(lambda: posted(server) > 200, seconds=60)
         server.process.kill()
         server.process.wait()
         server.start()

@@ -1,5 +1,6 @@
 """Clients that request a large CSV and do not read it: they use little memory and are disconnected."""
 
+import json
 import random
 import time
 from contextlib import ExitStack
@@ -45,10 +46,7 @@ def fill(server: Server, device_id: str) -> str:
             {"device_id": device_id, "age_seconds": age, "temperature": chance.random()}
             for age in range((BATCHES - number) * BATCH, (BATCHES - number - 1) * BATCH, -1)
         ]
-        answer = httpx.post(
-            f"{server.url}/api/v1/ingest/batch", json=readings, headers={"X-API-Key": FLEET_KEY}, timeout=60
-        )
-        assert answer.status_code == 201
+        server.post_batch(json.dumps(readings).encode(), key=FLEET_KEY)
     return key
 
 

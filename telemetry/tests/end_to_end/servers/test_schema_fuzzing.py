@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "3"))
 # The quick suite sends the same requests each time; with FUZZ_EXAMPLES they are random.
 SEED = [] if "FUZZ_EXAMPLES" in os.environ else ["--seed", "1"]
-SECONDS_MAX = 120 + 20 * EXAMPLES
+SECONDS_MAX = 220 + 20 * EXAMPLES
 
 # Ingest and the doors use a device's key, all other operations the administrator's.
 CONFIGURATION = """

@@ -228,7 +228,7 @@ def test_deactivated_devices_are_not_offline(device):
     assert "No device is offline" in page(staff_client("viewer", *VIEW))
 
 
-@pytest.mark.parametrize(("offline", "more"), [(0, None), (1, None), (5, None), (6, "6"), (24, "24"), (1100, "1,100")])
+@pytest.mark.parametrize(("offline", "more"), [(0, None), (1, None), (200, None), (201, "201"), (1100, "1,100")])
 def test_a_cut_list_of_offline_devices_leads_to_all_of_them(offline, more):
     device_ids = make_devices(offline + 3)
     seen = DeviceState.objects.filter(device_id__in=device_ids[: offline + 1])
