@@ -9,6 +9,7 @@
 # make bench-queries  measures queries on 1 and 20 million readings; needs PostgreSQL, about 10 GB and half an hour
 # make bench-doors    measures line protocol beside JSON batches, and MQTT; needs PostgreSQL, Redis, Mosquitto and wrk
 # make bench-pages    measures the fleet page in Chromium, on SQLite and on PostgreSQL with Redis
+# make bench-alarms   measures the evaluation of alarms and ingest beside it; needs PostgreSQL
 # make bench-compare BEFORE=DIR  compares the CPU time of this checkout and another; needs PostgreSQL, redis-server, wrk
 # make recipes        runs the recipes of docs/recipes.md with the software that is installed: docs/CONTRIBUTING.md
 # make screenshots    takes pictures of every page into .cache/screenshots, and the seven in docs/
