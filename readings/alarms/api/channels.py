@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 from rest_framework import status
-from rest_framework.exceptions import ErrorDetail, NotFound, ValidationError
+from rest_framework.exceptions import ErrorDetail, NotFound, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -164,6 +164,12 @@ class TagMuteViewSet(GenericViewSet[Tag]):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def mute_until(self, request: Request, tag: Tag, until: datetime | None) -> None:
+        """A caller that is limited to tags may mute those alone: another tag also mutes devices outside the limit."""
+        limit = caller_of(request).limit
+        if limit is not None and tag.pk not in limit:
+            raise PermissionDenied(
+                f"You are limited to some tags, and the tag {tag.name!r} is none of them.", code="outside_limit"
+            )
         try:
             mute_tag(tag, until, by=author(caller_of(request)))
         except Tag.DoesNotExist as error:  # deleted after the look-up

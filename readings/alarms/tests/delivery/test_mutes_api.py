@@ -7,7 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
-from devices.tests.fixtures import problem, staff_client
+from devices.tests.fixtures import problem, staff_client, token_client
 from devices.times import rfc3339
 from readings.alarms.models import DeviceMute, Rule, TagMute
 from readings.alarms.tests.rules import give, make_rule
@@ -49,6 +49,18 @@ def test_there_is_no_mute_of_a_tag_that_does_not_exist(admin, db):
     for call in (admin.get, admin.delete):
         problem(call("/api/v1/tags/cellar/mute"), 404)
     problem(admin.put("/api/v1/tags/cellar/mute", {"until": "+1h"}), 404)
+
+
+@pytest.mark.parametrize("method", ["put", "delete"])
+def test_a_caller_limited_to_tags_mutes_only_those(device, tagged, method):
+    give(device, "Cellar")
+    limited = token_client("manage", tags=["Cellar"])
+
+    answer = getattr(limited, method)(TAG, {"until": "+1h"})
+
+    assert problem(answer, 403)["code"] == "outside_limit"
+    assert getattr(limited, method)("/api/v1/tags/cellar/mute", {"until": "+1h"}).status_code in (200, 204)
+    assert list(TagMute.objects.values_list("tag__name", flat=True)) == (["Cellar"] if method == "put" else [])
 
 
 def test_a_tag_that_is_deleted_is_muted_no_more(admin, tagged):
