@@ -17,6 +17,7 @@ from rest_framework.exceptions import ValidationError
 
 from devices.access.callers import Caller, viewer_of
 from devices.admin import DeviceAdmin
+from devices.console.read_only import ReadOnlyAdmin
 from devices.metrics import shown
 from devices.models import Device
 from devices.querysets import sees_every_device
@@ -92,16 +93,14 @@ def as_model(reading: StoredReading) -> Reading:
 
 
 @admin.register(Reading)
-class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class ReadingAdmin(ReadOnlyAdmin):
     list_display = ("device_id", "seq", "measured_at", "temperature", "humidity", "voltage", "others")
     # `device_id`, not `device`, because Django would show a link even if the account may not view devices.
     fields = readonly_fields = ("device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "extra")
-    list_per_page = 100
     sortable_by = ()
     search_fields = ("device_id",)
     search_help_text = "Enter a complete device id to see its log. Leave empty for the latest reading of each device."
     change_list_template = "admin/readings/reading/change_list.html"
-    actions = None
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return LogChangeList
@@ -131,15 +130,6 @@ class ReadingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscript
         more = len(texts) - OTHERS_SHOWN
         return ", ".join(texts[:OTHERS_SHOWN]) + (f", +{more} more" if more > 0 else "")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Reading | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Reading | None = None) -> bool:
-        return False
-
 
 @admin.register(Metric)
 class MetricAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -165,7 +155,7 @@ class MetricAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Rejection)
-class RejectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RejectionAdmin(ReadOnlyAdmin):
     """Recent refused posts, also those of unknown senders. Their number is bounded, so counting them is cheap."""
 
     list_display = ("last", "device_id", "status", "code", "field", "detail", "caller", "key_hint", "address", "count")
@@ -174,19 +164,7 @@ class RejectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("device_id", "key_hint", "address")
     search_help_text = "Device id, first characters of a key, or address"
     ordering = ("-last_at", "-id")
-    list_per_page = 100
-    actions = None
-    show_facets = admin.ShowFacets.NEVER
 
     @admin.display(ordering="last_at")
     def last(self, rejection: Rejection) -> str:
         return format_html('<time data-ago datetime="{0}">{0}</time>', rejection.last_at.isoformat())
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Rejection | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Rejection | None = None) -> bool:
-        return False

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
 from devices.changes.models import Via
+from devices.console.read_only import ReadOnlyAdmin
 from devices.models import ChangeDetail
 from telemetry.console import accounts  # noqa: F401  registers accounts and groups
 
@@ -29,7 +30,7 @@ def short(value: Any) -> str:
 
 
 @admin.register(LogEntry)
-class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class ChangeAdmin(ReadOnlyAdmin):
     """A read-only list of changes, however they were made, limited to the models that the account may view."""
 
     heading = "Changes"
@@ -40,9 +41,6 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     search_fields = ("object_repr", "user__username")
     search_help_text = "Search by object or by account"
     ordering = ("-id",)
-    show_full_result_count = False
-    actions = None
-    show_facets = admin.ShowFacets.NEVER
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LogEntry]:
         return self.admin_site.get_log_entries(request)
@@ -76,12 +74,3 @@ class ChangeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         names = [*before, *(name for name in after if name not in before)][:VALUES_SHOWN]
         rows = [(name, short(before.get(name)), short(after.get(name))) for name in names]
         return format_html_join("", "<div>{}: {} → {}</div>", rows)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

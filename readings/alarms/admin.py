@@ -5,28 +5,12 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from devices.console.read_only import ReadOnlyAdmin
 from readings.alarms.console.channels import ChannelAdmin
 from readings.alarms.console.mutes import DeviceMuteAdmin, TagMuteAdmin
 from readings.alarms.console.outbox import DeliveryAdmin
 from readings.alarms.models import Alarm, Channel, Delivery, DeviceMute, Rule, TagMute
 from readings.alarms.rules.scopes import tags_of
-
-
-class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    list_per_page = 100
-    actions = None
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
 
 admin.site.register(Channel, ChannelAdmin)
 admin.site.register(Delivery, DeliveryAdmin)
@@ -35,7 +19,7 @@ admin.site.register(TagMute, TagMuteAdmin)
 
 
 @admin.register(Alarm)
-class AlarmAdmin(ReadOnly):
+class AlarmAdmin(ReadOnlyAdmin):
     list_display = ("device_id", "rule", "severity", "opened", "value", "resolved", "reason", "acknowledged_by")
     fields = (
         *("device_id", "rule", "metric", "began_at", "opened_at", "noticed_at", "value", "worst", "resolved_at"),
@@ -61,7 +45,7 @@ class AlarmAdmin(ReadOnly):
 
 
 @admin.register(Rule)
-class RuleAdmin(ReadOnly):
+class RuleAdmin(ReadOnlyAdmin):
     list_display = ("name", "kind", "severity", "metric", "for_all_devices", "is_active")
     fields = (
         *("name", "kind", "severity", "metric", "above", "below", "for_seconds", "clear_margin", "clear_for"),

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from devices.changes.log import Author, account
+from devices.console.read_only import ReadOnlyAdmin
 from devices.plurals import counted
 from readings.alarms.delivery.muting import mute_device, mute_tag
 from readings.alarms.models import DeviceMute, TagMute
@@ -16,13 +17,10 @@ VIEW_ALARMS = "alarms.view_alarm"
 ACKNOWLEDGE = "alarms.acknowledge_alarm"
 
 
-class MuteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class MuteAdmin(ReadOnlyAdmin):
     list_display_links = None
-    list_per_page = 100
     actions = ("end_mutes",)
     sortable_by = ()
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -30,15 +28,6 @@ class MuteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptabl
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         user: Any = request.user
         return bool(user.has_perm(VIEW_ALARMS))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_mute_permission(self, request: HttpRequest) -> bool:
         user: Any = request.user

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from devices.console.read_only import ReadOnlyAdmin
 from readings.alarms.console.channels import MANAGE_RULES
 from readings.alarms.models import Channel, Delivery
 
@@ -25,18 +26,14 @@ class ChannelFilter(admin.SimpleListFilter):
         return queryset.filter(channel_id=int(chosen)) if chosen in known else queryset
 
 
-class DeliveryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class DeliveryAdmin(ReadOnlyAdmin):
     heading = "Messages"
     list_display = ("written", "message_type", "rule", "alarms", "channel", "state", "tries", "next_try", "error")
     list_display_links = None
     list_filter = ("state", ChannelFilter)
     list_select_related = ("message__rule", "channel")
-    list_per_page = 100
-    actions = None
     ordering = ("-id",)
     sortable_by = ()
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -44,15 +41,6 @@ class DeliveryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscrip
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         user: Any = request.user
         return bool(user.has_perm(MANAGE_RULES))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description="written (UTC)")
     def written(self, delivery: Delivery) -> str:
