@@ -2,7 +2,10 @@
 import os
 import sys
 
+from telemetry.server.memory import limit_arenas
+
 if __name__ == "__main__":
+    limit_arenas()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry.settings")
     try:
         from django.core.exceptions import ImproperlyConfigured

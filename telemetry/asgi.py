@@ -6,6 +6,10 @@ import sys
 
 from django.core.asgi import get_asgi_application
 
+from telemetry.server.memory import limit_arenas
+
+# A server started without manage.py.
+limit_arenas()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "telemetry.settings")
 django_application = get_asgi_application()
 
@@ -33,6 +37,7 @@ application = TrustedProxies(lane, trusted=settings.TRUSTED_PROXIES)
 
 if access := sys.modules.get("daphne.access"):
     redact_access_log(access.AccessLogGenerator)
+
 
 # Modules loaded by now stay for ever. Without this the garbage collector scans them again and again, 50 ms each time.
 gc.collect()
