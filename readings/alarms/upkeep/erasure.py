@@ -5,7 +5,6 @@ from django.utils import timezone
 from devices.models import Device
 from readings.alarms.models import Alarm, EvaluationState, Rule, RuleDevice
 from readings.alarms.rules.changing import delete_rule
-from readings.alarms.rules.lifecycle import raise_version
 from readings.upkeep.erasure import ERASED, name_of
 
 
@@ -15,7 +14,6 @@ def forget(device: Device, with_device: bool) -> None:
     A rule that names no other device is deleted, because a rule without devices would apply to all; a rule with tags
     stays. The device's id in names and texts of rules is replaced.
     """
-    raise_version()  # so that the evaluation forgets what it knows of the device
     Alarm.objects.filter(device=device).delete()
     EvaluationState.objects.filter(device=device).delete()
     if not with_device:
