@@ -329,7 +329,7 @@ def test_a_mute_that_begins_while_another_ends_holds_back_nothing_of_it(device, 
 
     def meanwhile(*given, **more):
         thread.start()
-        thread.join(0.2)  # it has to wait for the other one
+        thread.join(0.5)  # it has to wait for the other one
         return Notices(*given, **more)
 
     monkeypatch.setattr(releasing, "Notices", meanwhile)
