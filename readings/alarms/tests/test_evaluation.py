@@ -467,6 +467,18 @@ def test_an_erased_device_is_forgotten(device):
     assert times() == []
 
 
+def test_a_device_that_gets_the_id_of_an_erased_one_is_not_judged_by_its_rules(mote, other_device):
+    make_rule(metric="temperature", above=30, devices=("mote-1", "mote-2"))
+    evaluator = Evaluator()
+    evaluator.evaluate(now=at(0))
+    list(erase(mote[0], with_device=True))
+    Device.objects.register(device_id="mote-1")
+    store([hot(1), hot(1, device_id="mote-2")])
+    evaluator.evaluate(now=at(2))
+
+    assert [alarm.device_id for alarm in Alarm.objects.all()] == ["mote-2"]
+
+
 def test_values_that_say_nothing_write_no_state(device):
     make_rule(metric="temperature", above=30, for_=60)
     store([hot(0, 20), hot(10, 31), hot(20, 20)])

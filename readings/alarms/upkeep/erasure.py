@@ -5,6 +5,7 @@ from django.utils import timezone
 from devices.models import Device
 from readings.alarms.models import Alarm, EvaluationState, Rule, RuleDevice
 from readings.alarms.rules.changing import delete_rule
+from readings.alarms.rules.lifecycle import raise_version
 from readings.upkeep.erasure import ERASED, name_of
 
 
@@ -18,6 +19,7 @@ def forget(device: Device, with_device: bool) -> None:
     EvaluationState.objects.filter(device=device).delete()
     if not with_device:
         return
+    raise_version()  # because rules no longer name the device, also if another one gets its id
     named = list(Rule.objects.filter(for_all_devices=False, devices=device, tags=None))
     RuleDevice.objects.filter(device=device).delete()
     for rule in named:
