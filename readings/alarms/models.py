@@ -189,8 +189,7 @@ class EvaluationState(models.Model):
     """What a rule knows of a device between two steps; no row: nothing.
 
     `state`: a `conditions.states.State` as JSON. `after_seq`: the rule judges only readings after it. `heard_at`: when
-    the metric of a `silence` was last read, by the clock of the evaluation. `judged_seq`: up to where in the log this
-    is true; null: up to the device's position (`readings.alarms.evaluation.memory`).
+    the metric of a `silence` was last read, by the clock of the evaluation.
     """
 
     pk = models.CompositePrimaryKey("rule_id", "device_id")
@@ -201,7 +200,6 @@ class EvaluationState(models.Model):
     after_seq = models.BigIntegerField(default=0)
     state = models.TextField(default="{}")
     heard_at = models.DateTimeField(null=True)
-    judged_seq = models.BigIntegerField(null=True)
 
     class Meta:
         default_permissions = ()

@@ -20,7 +20,7 @@ from readings.alarms.models import Alarm, Channel, DeviceMute, Rule, RuleChannel
 from readings.models import Metric
 from realtime.access.credentials import ALARMS_PERMISSION
 from realtime.pages.accounts import for_accounts_with
-from realtime.pages.tags import VIEW_TAGS
+from realtime.pages.tags import VIEW_TAGS, limit_of
 
 # Devices whose metrics the form of a rule offers: those that were heard from last.
 METRICS_OF = 200
@@ -50,6 +50,7 @@ def alarms_page(request: HttpRequest) -> HttpResponse:
         "muted_tags": muted_tags(viewer, now=timezone.now()) if user.has_perm(VIEW_TAGS) else [],
         "catalogue": Metric.objects.catalogue().documents(),
         "acknowledges": user.has_perm(ACKNOWLEDGE),
+        "limit": limit_of(viewer),
         "links": user.has_perm("readings.view_reading"),
     }
     context = {

@@ -22,7 +22,7 @@ from readings.statistics.aggregation import earliest
 from realtime.access.credentials import ALARMS_PERMISSION, WATCH_PERMISSION
 from realtime.pages.accounts import for_accounts_with
 from realtime.pages.addresses import connection_code
-from realtime.pages.tags import VIEW_TAGS
+from realtime.pages.tags import VIEW_TAGS, limit_of
 from realtime.protocol.frames import moment
 
 RANGES = [("1h", "1 h"), ("24h", "24 h"), ("7d", "7 d"), ("30d", "30 d"), ("1y", "1 y"), ("all", "All")]
@@ -58,6 +58,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     if user.has_perm(ALARMS_PERMISSION):
         facts["alarms"] = alarms_of(device, rules=user.has_perm(VIEW_RULES)) | {
             "acknowledges": user.has_perm(ACKNOWLEDGE),
+            "limit": limit_of(viewer_of(user)),
             "muted_until": time_or_none(muted_until(device, now=now)),
             "muted_tags": muted_tags(device, now=now) if user.has_perm(VIEW_TAGS) else {},
         }

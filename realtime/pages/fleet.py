@@ -18,7 +18,7 @@ from readings.models import Metric
 from readings.statistics.hourly_averages import hourly_averages
 from realtime.access.credentials import ALARMS_PERMISSION
 from realtime.pages.device import for_watchers
-from realtime.pages.tags import tags_of_fleet
+from realtime.pages.tags import limit_of, tags_of_fleet
 from realtime.protocol.frames import moment
 
 SPARKLINE_HOURS = 24
@@ -38,6 +38,7 @@ def fleet_page(request: HttpRequest) -> HttpResponse:
         "metrics": Metric.objects.catalogue().documents(),
         # As in `realtime.pages.alarms.alarm_counts`; None: the account may not see alarms.
         "alarms": Alarm.objects.open().visible_to(viewer).by_device() if user.has_perm(ALARMS_PERMISSION) else None,
+        "limit": limit_of(viewer),
     } | tags_of_fleet(request)
     return render(request, "realtime/fleet.html", {"fleet": fleet, "empty": not fleet["devices"]})
 

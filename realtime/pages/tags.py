@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 
 from devices.access.callers import viewer_of
 from devices.models import DeviceTag, Tag
-from devices.querysets import of_visible_devices
+from devices.querysets import Viewer, of_visible_devices
 from realtime.pages.accounts import for_accounts_with
 
 VIEW_TAGS = "devices.view_tag"
@@ -32,6 +32,13 @@ def tags_of_fleet(request: HttpRequest) -> dict[str, Any]:
         for tagged in given[tag.pk]:
             tags_of.setdefault(tagged, []).append(place)
     return {"tags": [[tag.name, tag.colour] for tag in tags], "tags_of": tags_of}
+
+
+def limit_of(viewer: Viewer) -> list[str] | None:
+    """The names of the tags that the viewer is limited to, which alone it may mute, beside devices; None: no limit."""
+    if viewer.limit is None:
+        return None
+    return list(Tag.objects.filter(pk__in=viewer.limit).by_name().values_list("name", flat=True))
 
 
 @for_accounts_with(VIEW_TAGS)

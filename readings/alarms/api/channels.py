@@ -18,7 +18,7 @@ from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
 from devices.api.views import DeviceScope
 from devices.changes.log import author
-from devices.models import Tag
+from devices.models import Device, Tag
 from readings.alarms.api import openapi
 from readings.alarms.api.serializers import ChannelChangesSerializer, ChannelSerializer, MuteSerializer
 from readings.alarms.api.views import ACKNOWLEDGE, MANAGE_RULES, VIEW_ALARMS
@@ -127,14 +127,20 @@ class DeviceMuteViewSet(DeviceScope):
         given = MuteSerializer(data=request.data, context={"now": timezone.now()})
         given.is_valid(raise_exception=True)
         until = given.validated_data["until"]
-        mute_device(self.get_object(), until, by=author(caller_of(request)))
+        self.mute_until(request, until)
         return Response({"muted_until": time_or_none(until)})
 
     @openapi.device_mute_end
     def unmute(self, request: Request, device_id: str) -> Response:
         """Sends what the mute held back, if it still matters."""
-        mute_device(self.get_object(), None, by=author(caller_of(request)))
+        self.mute_until(request, None)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def mute_until(self, request: Request, until: datetime | None) -> None:
+        try:
+            mute_device(self.get_object(), until, by=author(caller_of(request)))
+        except Device.DoesNotExist as error:  # deleted after the look-up
+            raise NotFound from error
 
 
 class TagMuteViewSet(GenericViewSet[Tag]):

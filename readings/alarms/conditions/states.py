@@ -1,7 +1,7 @@
 """What the conditions of all kinds share: the samples they read, the state they keep, and the events they return.
 
-`gc=False`: the evaluation keeps several of these for each device, and the garbage collector would look at all of them
-again and again. They cannot form cycles.
+`gc=False`: a step makes several of these for each device, and the garbage collector need not look at them, because they
+cannot form cycles.
 """
 
 from datetime import datetime, timedelta

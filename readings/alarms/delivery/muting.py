@@ -1,6 +1,7 @@
 """Mutes: until a time, alarms of a rule, about a device or about the devices with a tag are recorded, nothing is sent.
 
-When a mute ends, what it held back is sent if it still matters: `readings.alarms.delivery.releasing`.
+When a mute ends, what it held back is sent if it still matters: `readings.alarms.delivery.releasing`. That and whoever
+sets a mute lock the alarms, so that a mute begins before all of it or after.
 """
 
 from collections.abc import Collection
@@ -12,14 +13,29 @@ from django.db.models import Exists, OuterRef, Q
 from devices.changes.log import Author, log_changed
 from devices.models import Device, DeviceTag, Tag
 from devices.times import rfc3339
-from readings.alarms.models import DeviceMute, Rule, TagMute
+from readings.alarms.models import DeviceMute, Rule, RuleSet, TagMute
+from readings.upkeep.rollups import limit_lock_wait
 
 MUTE_MAX = timedelta(days=366)
 
 
+def lock_alarms() -> None:
+    """Waits for a step of the evaluation that is being stored, and lets no other one store until the commit.
+
+    Whoever locks a device or a tag too locks it first, as a change of tags and the erasure of a device do.
+    """
+    limit_lock_wait()
+    list(RuleSet.objects.select_for_update().values_list("version", flat=True))
+
+
 def mute_device(device: Device, until: datetime | None, *, by: Author | None = None) -> None:
-    """Mutes the device until then; None ends the mute. `by`: the account for the list of changes."""
+    """Mutes the device until then; None ends the mute. `by`: the account for the list of changes.
+
+    Raises Device.DoesNotExist if it was deleted.
+    """
     with transaction.atomic():
+        device = Device.objects.select_for_update(no_key=True).get(pk=device.pk)
+        lock_alarms()
         before = DeviceMute.objects.filter(device=device).values_list("until", flat=True).first()
         if until is None:
             changed = DeviceMute.objects.filter(device=device).delete()[0]
@@ -38,6 +54,7 @@ def mute_tag(tag: Tag, until: datetime | None, *, by: Author | None = None) -> N
     """
     with transaction.atomic():
         tag = Tag.objects.select_for_update(no_key=True).get(pk=tag.pk)
+        lock_alarms()
         before = TagMute.objects.filter(tag=tag).values_list("until", flat=True).first()
         if until is None:
             changed = TagMute.objects.filter(tag=tag).delete()[0]
@@ -52,6 +69,7 @@ def mute_tag(tag: Tag, until: datetime | None, *, by: Author | None = None) -> N
 def mute_rule(rule: Rule, until: datetime | None, *, by: Author | None = None) -> None:
     """Mutes the rule until then; None ends the mute. Raises Rule.DoesNotExist if it was deleted."""
     with transaction.atomic():
+        lock_alarms()
         rule = Rule.objects.existing().select_for_update().get(pk=rule.pk)
         if rule.muted_until != until:
             Rule.objects.filter(pk=rule.pk).update(muted_until=until)

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from readings.alarms.delivery.gathering import HOLD, Happened, Notices
-from readings.alarms.delivery.muting import muted_alarms
+from readings.alarms.delivery.muting import lock_alarms, muted_alarms
 from readings.alarms.delivery.outbox import enqueue
 from readings.alarms.models import (
     Alarm,
@@ -17,7 +17,6 @@ from readings.alarms.models import (
     MessageType,
     Rule,
     RuleChannel,
-    RuleSet,
 )
 from readings.upkeep.rollups import limit_lock_wait
 
@@ -51,12 +50,6 @@ def give(message: Message, channel_ids: list[int], *, now: datetime) -> bool:
     message.save(update_fields=["count", "released_at"])
     enqueue(message, channel_ids, now=now)
     return True
-
-
-def lock_alarms() -> None:
-    """Waits for a step of the evaluation that is being stored, and lets no other one store until the commit."""
-    limit_lock_wait()
-    list(RuleSet.objects.select_for_update().values_list("version", flat=True))
 
 
 def repeat(*, now: datetime) -> int:

@@ -14,7 +14,6 @@ from readings.alarms import instruments
 from readings.alarms.delivery.gathering import end_evaluation
 from readings.alarms.evaluation import silences
 from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules, current_version, load_rules
-from readings.alarms.evaluation.memory import Memory
 from readings.alarms.evaluation.outcomes import Outcome
 from readings.alarms.evaluation.positions import STEP_READINGS, Part, behind, forget_beginnings, skippable
 from readings.alarms.evaluation.steps import take_step
@@ -56,7 +55,6 @@ class Evaluator:
         self.rotation = Rotation()
         self.aside: dict[str, float] = {}  # by device id, until when (time.monotonic)
         self.failures = FailureLog(logger)
-        self.memory = Memory()
         self.done = Evaluation()
 
     def evaluate(self, *, now: datetime, stop: Event | None = None, seconds: float | None = None) -> Evaluation:
@@ -99,7 +97,7 @@ class Evaluator:
             yield from self.skip(now=now)
             yield from self.catch_up(now=now)
             yield from self.deactivated(now=now)
-            yield from silences.look(self.refreshed(), self.memory, now=now)
+            yield from silences.look(self.refreshed(), now=now)
         except Outrun:
             self.done.unfinished = True
 
@@ -122,7 +120,6 @@ class Evaluator:
             return
         share = STEP_READINGS[connection.vendor]
         self.forget_failures()
-        self.memory.silent = silences.open_pairs(rules)
         more = True
         while more:
             more = False
@@ -140,7 +137,7 @@ class Evaluator:
                     yield changes
 
     def step(self, rules: ActiveRules, changes: list[AlarmChange], now: datetime, parts: Sequence[Part]) -> None:
-        changes += take_step(rules, parts, now=now, failed=self.rule_failed, memory=self.memory)
+        changes += take_step(rules, parts, now=now, failed=self.rule_failed)
 
     def deactivated(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
         """Resolves the open alarms of devices that were deactivated."""
@@ -151,7 +148,6 @@ class Evaluator:
             for alarm in alarms:
                 outcome.end(alarm, Reason.DEVICE_DEACTIVATED)
             yield outcome.store(self.refreshed())
-            self.memory.forget(alarm.device_id for alarm in alarms)
 
     def device_failed(self, part: Part, error: Exception) -> None:
         if isinstance(error, Outrun):

@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 # Shortest pause between two evaluations, however many readings arrive: `erase_device` must get the lock meanwhile.
 PAUSE_SECONDS = 0.3
-# The pause is at least this many times the CPU time of the evaluation, but not longer than LOOK_SECONDS; after an
-# evaluation of more than MANY_READINGS not longer than LONG_PAUSE_SECONDS, because then ingest goes first. What waits
-# meanwhile is more readings of each device, which cost less each.
+# The pause is this many times the CPU time of the evaluation, but not longer than LOOK_SECONDS; after an evaluation of
+# more than MANY_READINGS not longer than LONG_PAUSE_SECONDS, because then ingest goes first. What waits meanwhile is
+# more readings of each device, which cost less each.
 PAUSE_FACTOR = 4
 MANY_READINGS = 10_000
 LONG_PAUSE_SECONDS = 5.0
@@ -103,10 +103,14 @@ def keep_evaluating(
         finally:
             with suppress(Exception):  # a connection that cannot be closed is already lost
                 connection.close()
-        used = time.thread_time() - used
-        longest = LONG_PAUSE_SECONDS if evaluator.done.readings > MANY_READINGS else LOOK_SECONDS
-        least = min(longest, max(PAUSE_SECONDS, PAUSE_FACTOR * used))
+        least = pause_after(evaluator.done, time.thread_time() - used)
         # Without rules nothing waits for new readings, so that storing them costs nothing.
         unfinished = has_rules and not away and evaluator.done.unfinished
         least = least if has_rules else LOOK_SECONDS
         waker.wait(stop, least=least, most=least if unfinished else max(least, LOOK_SECONDS))
+
+
+def pause_after(done: Evaluation, used: float) -> float:
+    """Seconds until the next evaluation may begin, after one that used so many seconds of CPU."""
+    longest = LONG_PAUSE_SECONDS if done.readings > MANY_READINGS else LOOK_SECONDS
+    return min(longest, max(PAUSE_SECONDS, PAUSE_FACTOR * used))

@@ -39,7 +39,6 @@ class Written(msgspec.Struct, frozen=True, gc=False):
     after_seq: int
     state: str
     heard_at: datetime | None
-    judged_seq: int | None
 
 
 # In SQL, because the ORM takes longer than the database for a thousand rows.
@@ -50,18 +49,16 @@ WHERE alarm.id = new.id
 """
 CHANGE_SQLITE = "UPDATE alarms_alarm SET resolved_at = %s, reason = %s, worst = %s WHERE id = %s"
 OR_UPDATE = """
-ON CONFLICT (rule_id, device_id) DO UPDATE SET
-    state = excluded.state, heard_at = excluded.heard_at, judged_seq = excluded.judged_seq
+ON CONFLICT (rule_id, device_id) DO UPDATE SET state = excluded.state, heard_at = excluded.heard_at
 """
 WRITE = f"""
-INSERT INTO alarms_evaluationstate (rule_id, device_id, after_seq, state, heard_at, judged_seq)
+INSERT INTO alarms_evaluationstate (rule_id, device_id, after_seq, state, heard_at)
 SELECT * FROM json_to_recordset(%s::json)
-    AS row (rule_id bigint, device_id text, after_seq bigint, state text, heard_at timestamptz, judged_seq bigint)
+    AS row (rule_id bigint, device_id text, after_seq bigint, state text, heard_at timestamptz)
 {OR_UPDATE}
 """
 WRITE_SQLITE = f"""
-INSERT INTO alarms_evaluationstate (rule_id, device_id, after_seq, state, heard_at, judged_seq)
-VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO alarms_evaluationstate (rule_id, device_id, after_seq, state, heard_at) VALUES (%s, %s, %s, %s, %s)
 {OR_UPDATE}
 """
 
@@ -179,11 +176,9 @@ class Outcome:
                 cursor.execute(WRITE, [msgspec.json.encode(self.written).decode()])
             else:
                 moment = connection.ops.adapt_datetimefield_value
-                rows = [
-                    (row.rule_id, row.device_id, row.after_seq, row.state, moment(row.heard_at), row.judged_seq)
-                    for row in self.written
-                ]
-                cursor.executemany(WRITE_SQLITE, rows)
+                cursor.executemany(
+                    WRITE_SQLITE, [(*msgspec.structs.astuple(row)[:-1], moment(row.heard_at)) for row in self.written]
+                )
 
     def changes(self) -> list[AlarmChange]:
         devices = Device.objects.in_bulk({alarm.device_id for _, alarm in self.happened}, field_name="device_id")

@@ -1,6 +1,6 @@
 """Silences: looks which devices were not heard from for too long, and which were heard from again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -12,18 +12,12 @@ from devices.models import DeviceState
 from devices.status import FUTURE_TOLERANCE, OFFLINE_AFTER_INTERVALS
 from readings.alarms.conditions.silence import Heard, Silence, Silent, judge
 from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules
-from readings.alarms.evaluation.memory import Memory, Pair, granularity
-from readings.alarms.evaluation.outcomes import Outcome, Written
-from readings.alarms.evaluation.positions import Part
-from readings.alarms.evaluation.samples import read_series
+from readings.alarms.evaluation.outcomes import Outcome
 from readings.alarms.models import Alarm, EvaluationState, Reception
 from readings.alarms.signals import AlarmChange
 
 # Maximum number of devices in one transaction.
 STEP_DEVICES = 1_000
-# After a restart: readings of a device in which a metric is looked for, and devices at a time.
-LOOKED_AT = 100
-CHUNK = 100
 
 
 class Hearing(NamedTuple):
@@ -38,16 +32,7 @@ class Hearing(NamedTuple):
     said_offline_at: datetime | None
 
 
-def open_pairs(rules: ActiveRules) -> set[Pair]:
-    """The open alarms of silences of a metric."""
-    of_metrics = [active.pk for active in rules.silences if active.metric]
-    if not of_metrics:
-        return set()
-    found = Alarm.objects.open().filter(rule_id__in=of_metrics).values_list("rule_id", "device_id")
-    return {(rule_id, str(device_id)) for rule_id, device_id in found}
-
-
-def look(rules: ActiveRules, memory: Memory, *, now: datetime) -> Iterator[list[AlarmChange]]:
+def look(rules: ActiveRules, *, now: datetime) -> Iterator[list[AlarmChange]]:
     """Opens and resolves alarms about silences, in transactions of at most STEP_DEVICES; yields changes to announce.
 
     Does nothing while no process receives readings. Raises Outrun and DatabaseError.
@@ -60,59 +45,9 @@ def look(rules: ActiveRules, memory: Memory, *, now: datetime) -> Iterator[list[
         assert isinstance(condition, Silence)
         for find in (heard_again, too_long_silent):
             while found := find(active, condition, reception, now=now):
-                if active.metric and store_newer(rules, active, condition, found, memory, now=now):
-                    yield []
-                    continue
                 yield settle(rules, active, found, reception, now=now)
                 if len(found) < STEP_DEVICES:
                     break
-
-
-def store_newer(
-    rules: ActiveRules, active: ActiveRule, condition: Silence, found: list[Hearing], memory: Memory, *, now: datetime
-) -> bool:
-    """Stores when the metric was last read, of those of the devices where that is not stored; whether there are any.
-
-    If another process has evaluated meanwhile, or this one is new, nobody knows when the readings after `judged_seq`
-    were read; then the latest time at which it would not have been stored counts.
-    """
-    memory.follow(rules.version)
-    heard = {hearing.device_id: hearing.at for hearing in found}
-    rows = EvaluationState.objects.filter(rule=active.rule, device_id__in=list(heard)).values_list(
-        "device_id", "after_seq", "judged_seq", "device__state__alarms_seq"
-    )
-    outcome = Outcome({}, now=now)
-    unknown: list[Part] = []
-    starts: dict[str, int] = {}
-    for device_pk, after_seq, judged_seq, position in rows:
-        device_id = str(device_pk)
-        starts[device_id] = after_seq
-        known = memory.of(device_id, position)
-        if known is not None:
-            newer = known[active.pk].heard_at if active.pk in known else None
-            if newer is not None and newer != heard[device_id]:
-                outcome.written.append(Written(active.pk, device_id, after_seq, "{}", newer, position))
-        elif judged_seq is not None and judged_seq < position:
-            unknown.append(Part(device_id, judged_seq, position, {}))
-    for part in having(active.metric, unknown):
-        stored = heard[part.device_id]
-        assert stored is not None
-        latest = min(stored + granularity(condition), max(now, stored))
-        outcome.written.append(Written(active.pk, part.device_id, starts[part.device_id], "{}", latest, part.until))
-    if outcome.written:
-        outcome.store(rules)
-        memory.forget(row.device_id for row in outcome.written)
-    return bool(outcome.written)
-
-
-def having(metric: str, parts: Sequence[Part]) -> Iterator[Part]:
-    """Those of the parts with a value of the metric, and those with too many readings to look at."""
-    short = [part for part in parts if part.length <= LOOKED_AT]
-    for first in range(0, len(short), CHUNK):
-        chosen = short[first : first + CHUNK]
-        series = read_series(chosen, frozenset([metric]))
-        yield from (part for part in chosen if metric in series[part.device_id].values)
-    yield from (part for part in parts if part.length > LOOKED_AT)
 
 
 def settle(

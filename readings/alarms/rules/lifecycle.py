@@ -118,8 +118,12 @@ def adapted(moment: datetime) -> Any:
 
 
 def stand_down(rule: Rule, reason: Reason, *, now: datetime) -> list[AlarmChange]:
-    """Resolves the open alarms of a rule that no longer judges, and deletes its states and what it had to send."""
+    """Resolves the open alarms of a rule that no longer judges, and deletes its states and what it had to send.
+
+    That includes what a mute holds back.
+    """
     drop(rule, now=now)
+    Alarm.objects.filter(rule=rule, held=True).update(held=False)
     EvaluationState.objects.filter(rule=rule).delete()
     return resolve_all(list(Alarm.objects.open().filter(rule=rule).select_related("rule", "device")), reason, now=now)
 

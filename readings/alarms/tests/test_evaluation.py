@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from devices.models import Device, DeviceState
-from readings.alarms.conditions.states import IDLE, Opened
-from readings.alarms.evaluation import memory, outcomes, positions, steps
+from readings.alarms.conditions.states import IDLE, Opened, Sample
+from readings.alarms.evaluation import outcomes, positions, steps
 from readings.alarms.evaluation.evaluator import Evaluator
-from readings.alarms.evaluation.judging import judge
+from readings.alarms.evaluation.judging import decode_state, judge
 from readings.alarms.evaluation.samples import read_series
 from readings.alarms.models import Alarm, EvaluationState
 from readings.alarms.parameters import condition_of
@@ -95,11 +95,8 @@ RULES = st.sampled_from(
     st.lists(st.sampled_from(["none", "first", "second", "new"]), min_size=50, max_size=50),
 )
 @hypothesis.settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_cut_restart_and_wake_up_give_the_alarms_of_the_series(
-    db, monkeypatch, given_rule, values, sizes, evaluations
-):
+def test_any_cut_restart_and_wake_up_give_the_alarms_of_the_series(db, given_rule, values, sizes, evaluations):
     """Batches of any size, an evaluation after some of them, by one of two processes that take turns, or a new one."""
-    monkeypatch.setattr(memory, "UNSTORED_READINGS", 6)
     processes = {"first": Evaluator(), "second": Evaluator()}
     device_id = f"node-{next(numbers)}"
     Device.objects.register(device_id=device_id)
@@ -371,31 +368,91 @@ def test_the_queries_of_an_evaluation_do_not_grow_with_devices_and_rules(db, dev
 
 
 @pytest.mark.parametrize("kind", ["rate", "stuck"])
-def test_a_state_that_changes_with_each_reading_is_stored_now_and_then(device, kind):
+def test_after_each_evaluation_the_stored_state_is_that_of_all_readings(device, kind):
+    """So that any other process, of this version or the one before, can go on from there."""
     given: Any = {"rate": {"change": 9, "per": 600}, "stuck": {"seconds": 600}}[kind]
-    make_rule(kind, metric="temperature", **given)
-    evaluator = Evaluator()
-    positions_stored = []
-    for n in range(100):
+    rule = make_rule(kind, metric="temperature", **given)
+    evaluator, samples = Evaluator(), []
+    for n in range(40):
+        samples.append(Sample(at(n), 20 + n % 5))
         store([hot(n, 20 + n % 5)])
         evaluator.evaluate(now=at(n))
-        positions_stored.append(EvaluationState.objects.get().judged_seq)
 
-    assert state_of().alarms_seq == 100
-    assert list(dict.fromkeys(positions_stored)) == [1, 34, 67, 100]
+        expected, _ = judge(condition_of(rule), IDLE, samples, now=at(n))
+        assert decode_state(EvaluationState.objects.get().state) == expected
 
 
-def test_what_was_not_stored_is_judged_again_by_a_new_process(device):
-    make_rule("stuck", metric="temperature", seconds=60)
+def test_a_state_that_has_not_changed_is_not_written(device):
+    make_rule("stuck", metric="temperature", seconds=600)
     evaluator = Evaluator()
-    for n, temperature in enumerate((20, 21, 22)):
-        store([hot(n, temperature)])
-        evaluator.evaluate(now=at(n))
-    assert EvaluationState.objects.get().judged_seq == 1
-    store([hot(61, 22), hot(62, 22)])
-    evaluate(at(62))
+    store([hot(0, 20)])
+    evaluator.evaluate(now=at(0))
+    store([hot(10, 20)])
+    with CaptureQueriesContext(connection) as queries:
+        evaluator.evaluate(now=at(10))
 
-    assert times() == [(at(2), at(62), None, 22, 22)]
+    assert state_of().alarms_seq == 2
+    assert not [query for query in queries if "INSERT INTO alarms_evaluationstate" in query["sql"]]
+
+
+def test_a_rule_that_begins_behind_a_backlog_judges_nothing_of_it(device, monkeypatch):
+    monkeypatch.setitem(positions.STEP_READINGS, connection.vendor, 2)
+    make_rule(metric="temperature", above=90)  # so that the backlog is judged at all
+    store([hot(n * 10, 20) for n in range(10)])
+    make_rule("stuck", metric="temperature", seconds=30)
+    evaluate(at(200))
+    assert not Alarm.objects.exists()
+
+    store([hot(300, 20), hot(330, 20)])
+    evaluate(at(331))
+
+    assert times() == [(at(300), at(330), None, 20, 20)]
+
+
+@pytest.mark.parametrize("seconds", [None, 0])
+def test_a_deactivation_that_one_process_sees_ends_the_alarm_for_all(device, seconds):
+    make_rule(metric="temperature", above=30)
+    first, second = Evaluator(), Evaluator()
+    store([hot(0)])
+    evaluate(at(1), first)
+    Device.objects.update(is_active=False)
+    second.evaluate(now=at(2), seconds=seconds)
+    Device.objects.update(is_active=True)
+    store([hot(10, 40)])
+    evaluate(at(11), first)
+
+    assert times() == [(at(0), at(0), at(2), 31, 31), (at(10), at(10), None, 40, 40)]
+
+
+def test_readings_that_retention_deleted_after_they_were_judged_are_not_needed_again(device):
+    make_rule("stuck", metric="temperature", seconds=3600)
+    evaluator = Evaluator()
+    for n, value in enumerate((20, 25, 20, 20)):
+        store([hot(n * 1800, value)])
+        evaluator.evaluate(now=at(36_000 + n))
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM readings_reading WHERE seq <= 3")
+    store([hot(4 * 1800, 20)])
+
+    evaluate(at(72_000))
+
+    assert times() == [(at(3600), at(7200), None, 20, 20)]
+
+
+def test_a_state_that_cannot_be_decoded_leaves_out_its_rule_alone(device, caplog):
+    broken = make_rule("stuck", metric="temperature", seconds=10, name="Broken")
+    make_rule(metric="temperature", above=30, name="Whole")
+    evaluator = Evaluator()
+    store([hot(0)])
+    evaluator.evaluate(now=at(1))
+    EvaluationState.objects.filter(rule=broken).update(state='{"live":5}')
+    store([hot(20)])
+
+    assert evaluator.evaluate(now=at(21)).failed == 0
+
+    assert [alarm.rule.name for alarm in Alarm.objects.all()] == ["Whole"]
+    assert "(stuck) could not judge readings" in caplog.text
+    assert state_of().alarms_seq == 2
 
 
 def test_an_erased_device_is_forgotten(device):
@@ -408,6 +465,18 @@ def test_an_erased_device_is_forgotten(device):
     evaluator.evaluate(now=at(91))
 
     assert times() == []
+
+
+def test_a_device_that_gets_the_id_of_an_erased_one_is_not_judged_by_its_rules(mote, other_device):
+    make_rule(metric="temperature", above=30, devices=("mote-1", "mote-2"))
+    evaluator = Evaluator()
+    evaluator.evaluate(now=at(0))
+    list(erase(mote[0], with_device=True))
+    Device.objects.register(device_id="mote-1")
+    store([hot(1), hot(1, device_id="mote-2")])
+    evaluator.evaluate(now=at(2))
+
+    assert [alarm.device_id for alarm in Alarm.objects.all()] == ["mote-2"]
 
 
 def test_values_that_say_nothing_write_no_state(device):

@@ -13,7 +13,7 @@ from django.utils import timezone
 from readings.alarms.evaluation import loop
 from readings.alarms.evaluation.evaluator import Evaluation, Evaluator
 from readings.alarms.evaluation.lag import open_by_severity, waiting
-from readings.alarms.evaluation.loop import Waker, keep_evaluating
+from readings.alarms.evaluation.loop import Waker, keep_evaluating, pause_after
 from readings.alarms.models import Alarm
 from readings.alarms.tests.rules import alarm_of, evaluate, make_rule
 from readings.log import recording as log
@@ -63,6 +63,14 @@ def test_readings_that_are_stored_wake_it(device):
         assert time.monotonic() - started < 20
     finally:
         waker.end()
+
+
+@pytest.mark.parametrize(
+    ("readings", "used", "seconds"),
+    [(0, 0, 0.3), (1_000, 0.1, 0.4), (1_000, 3, 1), (10_001, 1.1, 4.4), (1_000_000, 5, 5)],
+)
+def test_the_pause_follows_the_cpu_time_and_is_bounded(readings, used, seconds):
+    assert pause_after(Evaluation(readings=readings), used) == pytest.approx(seconds)
 
 
 def test_it_outlives_errors_and_says_each_once(device, monkeypatch, caplog):

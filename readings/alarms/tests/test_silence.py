@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from devices.models import Device, DeviceState
 from readings.alarms.evaluation.evaluator import Evaluator
-from readings.alarms.models import Alarm, EvaluationState, Reception
+from readings.alarms.models import Alarm, Reception
 from readings.alarms.rules.changing import change_rule
 from readings.alarms.tests.rules import announced, evaluate, make_rule
 from readings.alarms.upkeep import heartbeat
@@ -187,37 +187,35 @@ class TestMetric:
 
         assert times() == [(at(1), at(301), at(322))]
 
-    def test_is_stored_now_and_then_and_still_counts_from_the_last_time(self, device):
-        rule = make_rule("silence", metric="humidity", seconds=600)
+    def test_is_never_early_after_a_restart_and_a_reading_of_another_metric(self, device):
+        make_rule("silence", metric="humidity", seconds=600)
+        make_rule(metric="temperature", above=90)
         evaluator = Evaluator()
         for seconds in (0, 10, 20):
             receive(seconds, humidity=50)
-            listen(seconds, seconds + 1)
             evaluate(at(seconds), evaluator)
-        assert EvaluationState.objects.get(rule=rule).heard_at == at(0)
-        listen(21, 619)
-        evaluate(at(619), evaluator)
+        receive(30, temperature=20)
+        evaluate(at(30))
+        listen(0, 619)
+        evaluate(at(619))
         assert times() == []
         listen(619, 620)
-        evaluate(at(620), evaluator)
+        evaluate(at(620))
         assert times() == [(at(20), at(620), None)]
-        receive(630, humidity=50)
-        evaluate(at(630), evaluator)
-        assert times() == [(at(20), at(620), at(630))]
 
-    def test_after_a_restart_an_alarm_may_be_late_and_never_early(self, device):
-        make_rule("silence", metric="humidity", seconds=600)
+    def test_a_shorter_time_counts_from_when_the_metric_was_last_read(self, device):
+        rule = make_rule("silence", metric="humidity", seconds=7200)
         evaluator = Evaluator()
-        for seconds in (0, 10, 20):
+        for seconds in range(0, 301, 60):
             receive(seconds, humidity=50)
-            listen(seconds, seconds + 1)
             evaluate(at(seconds), evaluator)
-        listen(21, 640)
-        for seconds in (600, 610, 620, 629):
-            evaluate(at(seconds))
+        listen(0, 419)
+        change_rule(rule, {"seconds": 120}, None, now=at(310))
+        evaluate(at(419), evaluator)
         assert times() == []
-        evaluate(at(630))
-        assert times() == [(at(30), at(630), None)]
+        listen(419, 420)
+        evaluate(at(420), evaluator)
+        assert times() == [(at(300), at(420), None)]
 
     def test_a_device_without_the_metric_is_not_silent(self, mote, other_device):
         make_rule("silence", metric="humidity", seconds=60)

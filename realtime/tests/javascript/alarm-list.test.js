@@ -3,6 +3,7 @@ import { beforeEach, test } from "node:test";
 
 import { Choice } from "../../static/realtime/alarms/choice.js";
 import { Known } from "../../static/realtime/alarms/known.js";
+import { deviceMute, mutableWithin, ruleMute, tagMute } from "../../static/realtime/alarms/mute.js";
 import { ask } from "../../static/realtime/alarms/requests.js";
 import { Marks } from "../../static/realtime/fleet/marks.js";
 import { settle, stopClock } from "./clock.js";
@@ -15,6 +16,12 @@ beforeEach(() => {
   globalThis.location = "http://localhost/alarms/";
   globalThis.history = { replaceState: (state, title, address) => (replaced = globalThis.location = String(address)) };
   globalThis.document = { hidden: false, querySelector: () => ({ value: "token" }) };
+});
+
+test("who is limited to tags may mute devices and those tags alone", () => {
+  const targets = [deviceMute("mote-1"), tagMute("north roof"), tagMute("attic"), ruleMute(7)];
+  assert.deepEqual(targets.map(mutableWithin(null)), [true, true, true, true]);
+  assert.deepEqual(targets.map(mutableWithin(["north roof"])), [true, true, false, false]);
 });
 
 test("alarms are newest first, whichever way they come", () => {

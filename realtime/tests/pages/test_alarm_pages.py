@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -12,6 +13,7 @@ from django.utils import timezone
 from devices.models import Device, Tag
 from devices.tests.fixtures import staff_client
 from devices.times import rfc3339
+from devices.tokens.models import AccountTag
 from readings.alarms.delivery.muting import mute_device, mute_rule, mute_tag
 from readings.alarms.models import Alarm, Rule, Severity
 from readings.alarms.querysets import SEVERITIES
@@ -246,6 +248,18 @@ class TestOtherPages:
     @pytest.mark.parametrize(("more", "allowed"), [((), "false"), (("alarms.acknowledge_alarm",), "true")])
     def test_only_who_may_mute_gets_the_button_on_the_page_of_a_tag(self, device, more, allowed):
         assert f'id="tag-mutes" data-allowed="{allowed}"' in html_of(staff_client("one", READ, ALARMS, *more), "/live/")
+
+    def test_a_limited_account_is_offered_mutes_of_the_tags_of_its_limit_alone(self, device):
+        roof = give(device, "Roof")
+        give(device, "attic")
+        limited = staff_client("limited", READ, ALARMS, "alarms.acknowledge_alarm", "devices.view_tag")
+        pages = (("/alarms/", "alarms"), ("/live/", "fleet"), ("/live/mote-1/", "device"))
+        for limit in (None, ["Roof"]):
+            if limit:
+                AccountTag.objects.create(user=User.objects.get(username="limited"), tag=roof)
+            for path, element in pages:
+                page = carried(limited, path, element)
+                assert (page["alarms"] if element == "device" else page)["limit"] == limit
 
     def test_a_device_has_no_alarms_for_those_who_may_not_see_them(self, device):
         alarm_of("mote-1")

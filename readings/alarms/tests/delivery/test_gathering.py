@@ -1,18 +1,22 @@
 """From readings to messages: which alarms come together in one message, and which message never comes."""
 
+import threading
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from devices.models import DeviceTag
-from readings.alarms.delivery.gathering import end_evaluation
+from readings.alarms.delivery import releasing
+from readings.alarms.delivery.gathering import Notices, end_evaluation
+from readings.alarms.delivery.muting import mute_device, mute_rule, mute_tag, muted_devices
 from readings.alarms.evaluation.evaluator import Evaluator
 from readings.alarms.models import Alarm, Delivery, DeviceMute, Message, MessageAlarm, Rule, TagMute
 from readings.alarms.rules.changing import change_rule, delete_rule
 from readings.alarms.tests.delivery.channels import channel
 from readings.alarms.tests.delivery.receivers import Hook, deliver, hook_channel
-from readings.alarms.tests.rules import evaluate, give, make_rule
+from readings.alarms.tests.rules import alarm_of, evaluate, give, make_rule
 from readings.tests.logs import at, make_devices, new, store
 from readings.upkeep.erasure import erase
 
@@ -288,6 +292,53 @@ def test_when_a_mute_ends_what_was_told_before_it_is_completed(hook, device):
 
     assert hook.types == ["alarm.opened", "alarm.resolved"]
     assert not Alarm.objects.filter(held=True).exists()
+
+
+@pytest.mark.parametrize("end", ["deleted", "switched off"])
+@pytest.mark.parametrize("temperatures", [[31], [31, 20]])
+def test_a_rule_that_ends_during_a_mute_sends_nothing_after_it(hook, device, end, temperatures):
+    rule = hot()
+    measure(0, temperatures[0])
+    TagMute.objects.create(tag=give(device, "roof"), until=at(100))
+    for temperature in (*temperatures[1:], 31):
+        measure(50, temperature)
+    if end == "deleted":
+        delete_rule(rule, now=at(60))
+    else:
+        change_rule(rule, {"is_active": False}, None, now=at(60))
+    deliver(at(101))
+
+    assert hook.types == ["alarm.opened"]
+    assert not Alarm.objects.filter(held=True).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", ["device", "tag", "rule"])
+def test_a_mute_that_begins_while_another_ends_holds_back_nothing_of_it(device, monkeypatch, what):
+    rule, tag = hot(), give(device, "roof")
+    alarm_of("mote-1", rule=rule, held=True)
+    begins = {"device": partial(mute_device, device), "tag": partial(mute_tag, tag), "rule": partial(mute_rule, rule)}
+
+    def mute():
+        try:
+            begins[what](at(3_600))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=mute)
+
+    def meanwhile(*given, **more):
+        thread.start()
+        thread.join(0.5)  # it has to wait for the other one
+        return Notices(*given, **more)
+
+    monkeypatch.setattr(releasing, "Notices", meanwhile)
+    releasing.end_mutes(now=at(0))
+    thread.join(20)
+
+    assert not thread.is_alive()
+    assert Message.objects.count() == 1
+    assert muted_devices(["mote-1"], now=at(1)) or Rule.objects.get().muted_until
 
 
 def test_what_somebody_acknowledged_during_a_mute_is_not_sent(hook, device):

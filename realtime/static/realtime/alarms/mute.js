@@ -10,6 +10,14 @@ export const ruleMute = (id) => `/api/v1/alarm-rules/${id}/mute`;
 export const tagMute = (name) => `/api/v1/tags/${encodeURIComponent(name)}/mute`;
 export const deviceMute = (id) => `/api/v1/devices/${encodeURIComponent(id)}/mute`;
 
+// Whether an account may mute what has this address of the API. `limit`: the names of the tags that the account is limited to, which
+// alone it may mute, beside devices; null: no limit.
+export function mutableWithin(limit) {
+  if (!limit) return () => true;
+  const own = new Set(limit.map(tagMute));
+  return (address) => own.has(address) || address.startsWith(deviceMute("").replace("/mute", ""));
+}
+
 // "muted until 9 May, 14:00"; empty if that has passed, or null.
 export function mutedText(until, now = Date.now()) {
   return until && Date.parse(until) > now ? `muted until ${localMoment(Date.parse(until))}` : "";

@@ -1,10 +1,11 @@
-// Says until when things are muted. Accounts that may mute get buttons that mute and unmute them.
+// Says until when things are muted. Accounts that may mute them get buttons that mute and unmute them.
 
 import { muteForm, mutedText } from "./mute.js";
 import { ask } from "./requests.js";
 import { make, set } from "./row.js";
 
 export class MuteControl {
+  // `allowed(address)`: whether the account may mute and unmute it.
   constructor(box, { allowed }) {
     Object.assign(this, { box, allowed, targets: [], mutes: new Map(), form: null });
     this.box.classList.add("mutes");
@@ -27,8 +28,8 @@ export class MuteControl {
       const muted = mutedText(this.mutes.get(address));
       if (muted) lines.push(this.line(label, address, muted));
     }
-    const free = this.targets.filter(([, address]) => !mutedText(this.mutes.get(address)));
-    const mute = this.allowed && free.length ? [this.button("Mute …", free.map(([label]) => label).join(" or "), () => this.open(free))] : [];
+    const free = this.targets.filter(([, address]) => this.allowed(address) && !mutedText(this.mutes.get(address)));
+    const mute = free.length ? [this.button("Mute …", free.map(([label]) => label).join(" or "), () => this.open(free))] : [];
     this.box.replaceChildren(...lines, ...mute, this.failure);
     this.box.hidden = lines.length + mute.length === 0;
   }
@@ -36,7 +37,7 @@ export class MuteControl {
   line(label, address, muted) {
     const words = make("p", "muted");
     set(words, `${label.charAt(0).toUpperCase()}${label.slice(1)} is ${muted}.`);
-    if (this.allowed) words.append(" ", this.button("Unmute", label, () => this.unmute(address)));
+    if (this.allowed(address)) words.append(" ", this.button("Unmute", label, () => this.unmute(address)));
     return words;
   }
 

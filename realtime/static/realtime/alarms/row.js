@@ -8,9 +8,9 @@ import { about, acknowledgement, ending, values } from "./words.js";
 export class AlarmRow {
   // `page`: { catalogue, links, acknowledges }; `texts`: what to do, by rule id. `onAcknowledge(alarm, comment)` returns a promise.
   // `mutes`: until when, by the address of the API of what is muted; null: nothing can be muted here. `tagsOf(alarm)`: the names
-  // of tags of its device that can be muted here.
-  constructor({ page, texts, onAcknowledge, mutes = null, tagsOf = () => [] }) {
-    Object.assign(this, { page, texts, onAcknowledge, mutes, tagsOf });
+  // of tags of its device that can be muted here. `mutable(address)`: whether the account may mute and unmute it.
+  constructor({ page, texts, onAcknowledge, mutes = null, tagsOf = () => [], mutable = () => true }) {
+    Object.assign(this, { page, texts, onAcknowledge, mutes, tagsOf, mutable });
     this.root = make("li", "alarm");
     this.severity = this.root.appendChild(make("span", "severity"));
     const what = this.root.appendChild(make("div", "alarm-what"));
@@ -86,6 +86,11 @@ export class AlarmRow {
     return [[`this rule: ${rule.name}`, ruleMute(rule.id)], [`this device: ${name || id}`, deviceMute(id)], ...tags];
   }
 
+  // The target that the account can unmute; undefined if there is none.
+  mutedTarget() {
+    return this.targets(this.alarm).find(([, address]) => this.mutable(address) && mutedText(this.mutes.get(address)));
+  }
+
   showMuting(alarm) {
     if (!this.mutes) return;
     if (!this.muting) {
@@ -93,18 +98,17 @@ export class AlarmRow {
       this.muting.type = "button";
       this.muting.addEventListener("click", () => this.openMuting());
     }
-    const muted = this.targets(this.alarm).find(([, address]) => mutedText(this.mutes.get(address)));
-    set(this.muting, muted ? "Unmute" : "Mute");
+    set(this.muting, this.mutedTarget() ? "Unmute" : "Mute");
     this.muting.setAttribute("aria-label", `${this.muting.textContent}: ${alarm.rule.name}, ${alarm.device_name || alarm.device_id}`);
     if (!this.form && !this.muting.isConnected) this.known.append(this.muting);
   }
 
   async openMuting() {
-    const muted = this.targets(this.alarm).find(([, address]) => mutedText(this.mutes.get(address)));
+    const muted = this.mutedTarget();
     if (muted) return this.unmute(muted[1]);
     this.muting.hidden = true;
     const form = muteForm({
-      targets: this.targets(this.alarm),
+      targets: this.targets(this.alarm).filter(([, address]) => this.mutable(address)),
       onDone: (address, until) => this.mutes.set(address, until),
       onClose: () => {
         this.muting.hidden = false;

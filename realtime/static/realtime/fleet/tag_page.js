@@ -1,6 +1,6 @@
 // What the fleet page shows in addition when tags are chosen: their names as the title, their open alarms, and their mutes.
 
-import { tagMute } from "../alarms/mute.js";
+import { mutableWithin, tagMute } from "../alarms/mute.js";
 import { MuteControl } from "../alarms/mute_control.js";
 import { ago, utc, whole } from "../format.js";
 import { plural } from "../plural.js";
@@ -9,13 +9,14 @@ const AGAIN_MS = 15_000;
 const LISTED = 10;
 
 export class TagPage {
-  constructor({ title, trail, alarms, mutes }) {
+  // `limit`: the names of the tags that the account is limited to; null: no limit.
+  constructor({ title, trail, alarms, mutes, limit }) {
     this.title = title;
     this.ending = document.title.replace("Fleet", ""); // " · Telemetry"
     this.trail = trail;
     this.alarms = alarms; // null: the account may not view alarms
     this.tags = [];
-    if (mutes) this.mutes = new MuteControl(mutes, { allowed: mutes.dataset.allowed === "true" });
+    if (mutes) this.mutes = new MuteControl(mutes, { allowed: mutes.dataset.allowed === "true" ? mutableWithin(limit) : () => false });
     if (alarms) setInterval(() => document.hidden || this.load(), AGAIN_MS);
   }
 

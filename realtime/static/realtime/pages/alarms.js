@@ -3,7 +3,7 @@
 import { Choice } from "../alarms/choice.js";
 import { Known } from "../alarms/known.js";
 import { AlarmList } from "../alarms/list.js";
-import { deviceMute, mutedText, ruleMute, tagMute } from "../alarms/mute.js";
+import { deviceMute, mutableWithin, mutedText, ruleMute, tagMute } from "../alarms/mute.js";
 import { ask } from "../alarms/requests.js";
 import { TagChips } from "../alarms/tag_chips.js";
 import { showOpen } from "../bell.js";
@@ -31,7 +31,7 @@ for (const [id, tag] of page.muted_tags) mutedTags.set(id, [...(mutedTags.get(id
 const tagsOf = ({ device_id: id }) => [
   ...new Set([...(mutedTags.get(id) ?? []).filter((tag) => mutedText(mutes.get(tagMute(tag)))), ...[...choice.tags].map(([key, name]) => chips.all.get(key)?.name ?? name)]),
 ];
-const options = { page: { ...page, catalogue: new Catalogue(page.catalogue) }, texts, mutes, tagsOf, onAcknowledge: acknowledge };
+const options = { page: { ...page, catalogue: new Catalogue(page.catalogue) }, texts, mutes, tagsOf, mutable: mutableWithin(page.limit), onAcknowledge: acknowledge };
 const parts = {
   open: { known: new Known(), list: new AlarmList(element("open"), options), limit: OPEN_LIMIT },
   resolved: { known: new Known(), list: new AlarmList(element("resolved"), options), limit: RESOLVED_LIMIT },

@@ -2,7 +2,7 @@
 
 import { askOpen, keepAsking } from "../bell.js";
 import "../connect.js";
-import { deviceMute, tagMute } from "../alarms/mute.js";
+import { deviceMute, mutableWithin, tagMute } from "../alarms/mute.js";
 import { MuteControl } from "../alarms/mute_control.js";
 import { DeviceAlarms } from "../device/alarms.js";
 import { bandsOf, linesOf } from "../device/marks.js";
@@ -56,11 +56,11 @@ const alarms = device.alarms
     })
   : null;
 
-function showMutes({ acknowledges, muted_until: until, muted_tags: tags }) {
+function showMutes({ acknowledges, limit, muted_until: until, muted_tags: tags }) {
   const [own, ofTags] = [deviceMute(device.device_id), Object.entries(tags).map(([name, until]) => [name, tagMute(name), until])];
   const targets = [["this device", own], ...ofTags.map(([name, address]) => [`the tag ${name}`, address])];
   const mutes = new Map([[own, until], ...ofTags.map(([, address, until]) => [address, until])]);
-  new MuteControl(element("mutes"), { allowed: acknowledges }).show(targets, mutes);
+  new MuteControl(element("mutes"), { allowed: acknowledges ? mutableWithin(limit) : () => false }).show(targets, mutes);
 }
 
 const inOrder = () => [...panels.keys()];

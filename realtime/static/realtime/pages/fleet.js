@@ -17,7 +17,7 @@ import { Outage } from "../outage.js";
 
 const SORT_AGAIN_SECONDS = 5; // by values
 
-const { devices: given, metrics, alarms: givenAlarms, ...tagsOfFleet } = JSON.parse(document.getElementById("fleet").textContent);
+const { devices: given, metrics, alarms: givenAlarms, limit, ...tagsOfFleet } = JSON.parse(document.getElementById("fleet").textContent);
 const element = (id) => document.getElementById(id);
 const catalogue = new Catalogue(metrics);
 const devices = new Map(given.map((fields) => [fields[0], new Device(fields)]));
@@ -31,7 +31,7 @@ const outage = new Outage({
 const list = new List(element("rows"), () => new Row(catalogue, outage, choice), (visible) => sparklines.want(visible));
 const marks = new Marks(marked);
 const tags = new Tags(element("tags"), { onChoose: chooseTag, onChange: (devices) => devices.forEach(retagged) });
-const tagPage = new TagPage({ title: element("title"), trail: element("trail"), alarms: element("tag-alarms"), mutes: element("tag-mutes") });
+const tagPage = new TagPage({ title: element("title"), trail: element("trail"), alarms: element("tag-alarms"), mutes: element("tag-mutes"), limit });
 const chips = new Map();
 const changed = new Set();
 let alarmSwitch = null; // only for accounts that may see alarms
