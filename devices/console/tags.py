@@ -77,7 +77,8 @@ class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
     def clean_tag_names(self) -> list[str]:
         names: list[str] = self.cleaned_data["tag_names"]
-        known = set(Tag.objects.named(names).values_list("key", flat=True))
+        visible = Tag.objects.all() if self.viewer is None else Tag.objects.visible_to(self.viewer)
+        known = set(visible.named(names).values_list("key", flat=True))
         missing = [name for name in names if key_of(name) not in known]
         if missing and not self.may_add_tags:
             raise ValidationError(
@@ -215,7 +216,7 @@ class TagQuestion(forms.Form):
 
     def __init__(self, data: Any = None, *, adding: bool, user: Any) -> None:
         super().__init__(data)
-        viewer = viewer_of(user)
+        self.viewer = viewer = viewer_of(user)
         self.may_be_new = adding and user.has_perm(ADD_TAGS) and viewer.limit is None
         if adding:
             self.fields["tag"].widget.attrs |= {"list": "tag-names", "autocomplete": "off", "autofocus": True}
@@ -226,7 +227,7 @@ class TagQuestion(forms.Form):
     def clean_tag(self) -> str:
         name = str(self.cleaned_data["tag"])
         validate_tag_name(name)
-        there_is = Tag.objects.named([name]).exists()
+        there_is = Tag.objects.visible_to(self.viewer).named([name]).exists()
         if not there_is and not self.may_be_new:
             raise ValidationError(f"There is no tag “{name}”.", code="unknown_tag")
         if not there_is and Tag.objects.count() >= TAGS_MAX:

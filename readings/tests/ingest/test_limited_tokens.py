@@ -79,6 +79,27 @@ def test_a_device_that_it_registers_has_one_of_its_tags(manager, tags, status):
     assert Device.objects.filter(device_id="c").exists() == (status == 201)
 
 
+def test_a_tag_that_it_cannot_see_is_unknown_to_it(manager, admin):
+    admin.post("/api/v1/tags", {"name": "secret"})
+    for send in (
+        lambda tag: manager.post("/api/v1/devices", {"device_id": "c", "tags": ["own", tag]}),
+        lambda tag: manager.patch("/api/v1/devices/a", {"tags": ["own", "foreign", tag]}),
+        lambda tag: manager.generic(
+            "POST", "/api/v1/device-imports", f'device_id,tags\nc,"own,{tag}"', content_type="text/csv"
+        ),
+    ):
+        hidden, absent = (problem(send(tag), 422)["errors"] for tag in ("secret", "absent"))
+        assert [error["code"] for error in hidden] == ["unknown_tag"]
+        assert str(hidden).replace("secret", "absent") == str(absent)
+
+
+def test_its_limit_is_checked_before_it_learns_whether_a_device_exists(manager):
+    for device_id in ("b", "nowhere"):
+        refusal = problem(manager.post("/api/v1/devices", {"device_id": device_id, "tags": ["foreign"]}), 403)
+        assert refusal["code"] == "outside_limit"
+    problem(manager.post("/api/v1/devices", {"device_id": "b", "tags": ["own"]}), 409)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
