@@ -1,5 +1,7 @@
 """Tokens that are limited to tags: what they may change and post."""
 
+from datetime import timedelta
+from threading import current_thread
 from typing import Any
 
 import pytest
@@ -11,12 +13,14 @@ from devices.access.callers import caller_for_key
 from devices.keys import hash_key
 from devices.models import ApiToken, Device, Tag
 from devices.tests.fixtures import new_token, problem, token_client
+from readings.doors import registering
 from readings.doors.mqtt.clients import valid_keys
 from readings.doors.mqtt.credentials import identity_of
 from readings.doors.mqtt.storing import Message, Sender, Storing
 from readings.doors.mqtt.topics import meaning_of
 from readings.ingest.way import OwnWay
 from readings.models import Reading
+from telemetry.gateway.ingest_lane import LaneSharing, Shared
 
 pytestmark = pytest.mark.django_db
 
@@ -157,6 +161,46 @@ def test_a_door_registers_what_a_token_with_register_sees_first(fleet_of_two, ta
     assert answer.status_code == (400 if tags else 204)
     assert sorted(Reading.objects.values_list("device_id", flat=True)) == stored
     assert tags_of("c") == tagged
+
+
+def lines(first, count):
+    return "\n".join(f"weather,device=n{n} temperature=1" for n in range(first, first + count))
+
+
+def write(client, text):
+    return client.generic("POST", "/api/v2/write", text, content_type="text/plain")
+
+
+def test_a_post_registers_a_bounded_number_of_devices_in_one_transaction(fleet_of_two):
+    gateway = token_client("ingest", "register", tags=["own"])
+    for expected in (20, 25):
+        answer = write(gateway, lines(0, 25))
+        assert Device.objects.filter(device_id__startswith="n").count() == expected
+        assert ("a post registers at most 20 devices" in answer.content.decode()) == (expected == 20)
+    assert tags_of("n24") == ["own"]
+
+
+def test_a_token_registers_a_bounded_number_of_devices_an_hour(fleet_of_two, monkeypatch):
+    monkeypatch.setattr(registering, "REGISTERED_AN_HOUR", 3)
+    gateway, other = (token_client("ingest", "register", name=name) for name in ("one", "other"))
+    assert write(gateway, lines(0, 2)).status_code == 204
+    answer = write(gateway, lines(0, 4))
+    assert "devices within an hour, which is its limit" in answer.content.decode()
+    assert Device.objects.filter(device_id__startswith="n").count() == 3
+    assert Reading.objects.count() == 5
+    assert write(other, lines(3, 1)).status_code == 204
+
+    before = timezone.now() - timedelta(hours=1, seconds=1)
+    assert ApiToken.objects.filter(name="one").update(registering_since=before)
+    assert write(gateway, lines(4, 3)).status_code == 204
+
+
+def test_registrations_have_a_thread_of_their_own():
+    async def names():
+        way = LaneSharing(Shared())
+        return [await asked(lambda: current_thread().name) for asked in (way.ask, way.register)]
+
+    assert async_to_sync(names)() == ["tokens", "registrations"]
 
 
 def test_only_a_door_registers(fleet_of_two):
