@@ -88,7 +88,7 @@ def sees_view(viewer: Viewer, view: View) -> bool:
 
 
 def may_change_view(viewer: Viewer, view: View) -> bool:
-    """Whether the viewer, who sees the view, sees every device that it shows: those of other tags it may not see all."""
+    """Whether the viewer, who sees the view, sees every device that it shows. Of other tags it may see only some."""
     if viewer.limit is None:
         return True
     own = set(Tag.objects.filter(pk__in=viewer.limit).values_list("key", flat=True))

@@ -43,8 +43,8 @@ class LimitField(TagNamesFormField):
 
     def clean(self, value: Any) -> list[str]:
         names = super().clean(value)
-        # Locked until the form is saved: without a tag that is deleted meanwhile, the limit would be weaker. In the order
-        # of the keys, which prevents deadlocks.
+        # Locked until the form is saved: without a tag that is deleted meanwhile, the limit would be weaker. In the
+        # order of the keys, which prevents deadlocks.
         known = {tag.key for tag in Tag.objects.named(names).by_name().select_for_update(no_key=True)}
         if missing := [name for name in names if key_of(name) not in known]:
             raise ValidationError(f"There is no tag “{missing[0]}”.", code="unknown_tag")

@@ -1,4 +1,4 @@
-"""Notes when tokens were last used, in a thread of its own: no request waits for it, and a failure is none of theirs."""
+"""Notes when tokens were last used, in a thread of its own, so that no request waits for it or fails because of it."""
 
 import logging
 import threading
