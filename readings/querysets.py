@@ -12,7 +12,7 @@ from django.db.models.expressions import RawSQL
 
 from devices.metrics import COLUMNS, PLAIN, Catalogue
 from devices.querysets import Viewer, of_visible_devices, sees_every_device
-from readings.catalogue.common import COMMON
+from readings.common_metrics import COMMON
 from readings.log.entries import StoredReading
 
 if TYPE_CHECKING:

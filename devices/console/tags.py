@@ -136,7 +136,7 @@ class ReportsChangedTags(admin.ModelAdmin):  # type: ignore[type-arg]  # not sub
             return HttpResponseRedirect(request.get_full_path())
 
 
-class Tagging(ReportsChangedTags):  # type: ignore[type-arg]  # not subscriptable at run time
+class Tagging(ReportsChangedTags):
     """The part of the device admin that gives devices tags and takes them away."""
 
     @admin.display(description="tags", empty_value="")

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from devices.models import AccountTag, Tag
 from devices.tests.fixtures import problem, staff_client, token_client
-from readings.catalogue.common import COMMON
+from readings.common_metrics import COMMON
 from readings.models import Metric
 from readings.tests.logs import new, store
 

@@ -1,7 +1,6 @@
 """Tokens that are limited to tags: what they may change and post."""
 
 from datetime import timedelta
-from threading import current_thread
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from readings.doors.mqtt.storing import Message, Sender, Storing
 from readings.doors.mqtt.topics import meaning_of
 from readings.ingest.way import OwnWay
 from readings.models import Reading
-from telemetry.gateway.ingest_lane import LaneSharing, Shared
 
 pytestmark = pytest.mark.django_db
 
@@ -193,14 +191,6 @@ def test_a_token_registers_a_bounded_number_of_devices_an_hour(fleet_of_two, mon
     before = timezone.now() - timedelta(hours=1, seconds=1)
     assert ApiToken.objects.filter(name="one").update(registering_since=before)
     assert write(gateway, lines(4, 3)).status_code == 204
-
-
-def test_registrations_have_a_thread_of_their_own():
-    async def names():
-        way = LaneSharing(Shared())
-        return [await asked(lambda: current_thread().name) for asked in (way.ask, way.register)]
-
-    assert async_to_sync(names)() == ["tokens", "registrations"]
 
 
 def test_only_a_door_registers(fleet_of_two):

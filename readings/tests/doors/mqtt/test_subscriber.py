@@ -17,6 +17,7 @@ from readings.doors.mqtt.subscriber import subscriber as module
 from readings.doors.mqtt.subscriber.addresses import BrokerAddress, InvalidAddress, broker_address
 from readings.doors.mqtt.subscriber.packets import Delivery, DeliveryStream
 from readings.doors.mqtt.subscriber.patterns import InvalidPattern, meaning_in, pattern_of, patterns_of
+from readings.doors.mqtt.subscriber.session import Session
 from readings.doors.mqtt.subscriber.subscriber import Subscriber
 from readings.doors.mqtt.subscriber.turns import Turn
 from readings.doors.mqtt.topics import Meaning, Topic
@@ -247,12 +248,11 @@ def test_a_refusal_of_the_broker_is_named_once_and_tried_again_more_slowly(monke
 def test_an_error_of_any_kind_is_logged_and_it_connects_again(monkeypatch, caplog):
     monkeypatch.setattr(module, "PAUSE_SECONDS_MAX", 0.04)
     errors = [ValueError("no such thing"), UnicodeError("a label is too long")]
-    session = module.Session
 
     def failing(*arguments, **more):
         if errors:
             raise errors.pop()
-        return session(*arguments, **more)
+        return Session(*arguments, **more)
 
     monkeypatch.setattr(module, "Session", failing)
 
