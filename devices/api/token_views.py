@@ -61,7 +61,8 @@ class TokenNameField(StrictCharField):
     """One line."""
 
 
-@extend_schema_field(TIME_OR_NULL | {"description": "When it ends; null or absent: it does not expire."})
+# The field's `allow_null` adds null to the schema.
+@extend_schema_field(DATE_TIME | {"description": "When it ends; null or absent: it does not expire."})
 class ExpiryField(serializers.DateTimeField):
     def to_internal_value(self, value: Any) -> datetime:
         if not isinstance(value, str):

@@ -144,11 +144,16 @@ NONSENSE: list[str | bytes] = [
 ]
 
 
+def begin(client: Any) -> None:
+    """Receives what a socket of a device says first."""
+    assert [json.loads(client.recv())["type"] for _ in range(2)] == ["subscribed", "alarms"]
+
+
 def test_nonsense_gets_an_error_frame_and_the_socket_stays(tmp_path: Path, uvicorn: bool) -> None:
     with Server(tmp_path, uvicorn=uvicorn) as server:
         server.register("d-0")
         with connect(server, "d-0") as client:
-            client.recv()
+            begin(client)
             for message in NONSENSE:
                 client.send(message)
                 assert json.loads(client.recv())["code"] == "unreadable"
@@ -189,7 +194,7 @@ def test_garbage_on_the_wire_ends_that_socket_alone(tmp_path: Path, uvicorn: boo
     with Server(tmp_path, uvicorn=uvicorn) as server:
         server.register("d-0")
         with connect(server, "d-0") as witness:
-            witness.recv()
+            begin(witness)
             for _ in range(50):
                 with handshake(server, "d-0") as client:
                     client.settimeout(1)

@@ -127,8 +127,10 @@ def test_the_head_behind_a_large_body_is_counted_alone(server: Server) -> None:
 
 @on_both
 def test_the_head_of_a_request_that_waits_for_its_turn_is_counted_too(server: Server) -> None:
-    assert answer_to(server, head("GET", "/health") + ENDLESS[0], *ENDLESS[1:]).status in (200, 431)
+    # 0: the kernel reset the connection, because more was sent, before the answer was read.
+    assert answer_to(server, head("GET", "/health") + ENDLESS[0], *ENDLESS[1:]).status in (0, 200, 431)
     assert memory_mb(server, "VmHWM") < 300
+    assert answer_to(server, head("GET", "/health", Connection="close")).status == 200
 
 
 @on_both

@@ -36,6 +36,25 @@ def test_it_is_valid_and_without_warnings(schema):
     assert schema["openapi"].startswith("3.1")
 
 
+def types_of(part):
+    """Every `type` in this part of the document that is a list."""
+    if isinstance(part, dict):
+        if isinstance(part.get("type"), list):
+            yield part["type"]
+        for value in part.values():
+            yield from types_of(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from types_of(value)
+
+
+def test_no_type_is_named_twice(schema):
+    found = list(types_of(schema))
+
+    assert found
+    assert [types for types in found if len(types) > len(set(types))] == []
+
+
 def test_it_has_every_route_of_the_api_and_no_other(schema):
     there_is = {
         (re.sub(r"<\w+:(\w+)>", r"{\1}", f"/{route.path}"), method)
