@@ -11,6 +11,8 @@ from rest_framework.test import APIClient
 
 from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, staff_client
+from devices.tokens import querysets
+from devices.tokens.uses import Uses
 from telemetry.tests.support import quick_flush
 
 # The same examples in every run, and none stored in a directory, so that a failure comes from the change.
@@ -38,6 +40,12 @@ def configuration(settings: Settings) -> None:
     settings.DEFAULT_REPORT_INTERVAL = 60
     settings.DEVICE_RATE_LIMIT = ""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def uses_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notes uses of tokens at once: another thread would not see what a test has not committed."""
+    monkeypatch.setattr(querysets, "uses", Uses(lambda write: write()))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:

@@ -28,7 +28,7 @@ class Overview:
 
     `readings`: number of readings ever stored. `waiting`: how many of them are in no hourly rollup yet.
     `per_minute`: readings per minute, None until there has been a round of maintenance, and for a limited viewer.
-    `storage`: of the whole database, in bytes.
+    `storage`: of the whole database, in bytes; None for a viewer that does not see every device.
     `clock`: what is wrong with the clock, "" if nothing is (`readings.upkeep.clock`).
     `gone`: the offline devices, those that were last heard from most recently first, at most OFFLINE_LISTED.
     `tags`: those with the most devices, at most TAGS_LISTED, in the order of their names, with `device_count`.
@@ -41,7 +41,7 @@ class Overview:
     readings: int
     waiting: int
     per_minute: float | None
-    storage: int
+    storage: int | None
     maintained: MaintenanceRound | None
     maintenance_is_late: bool
     clock: str
@@ -71,7 +71,7 @@ def overview(viewer: Viewer, *, now: datetime) -> Overview:
         waiting=logs["waiting"] or 0,
         # Rounds of maintenance know only the logs of all devices.
         per_minute=readings_per_minute(readings, now=now) if sees_every_device(viewer) else None,
-        storage=storage_bytes(),
+        storage=storage_bytes() if sees_every_device(viewer) else None,
         maintained=maintained,
         maintenance_is_late=is_late(maintained, now=now),
         clock=description(maintained) if maintained else "",

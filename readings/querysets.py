@@ -8,9 +8,11 @@ from uuid import UUID
 import msgspec.structs
 from django.db import connections, models
 from django.db.models import F, Func, Q, Value
+from django.db.models.expressions import RawSQL
 
 from devices.metrics import COLUMNS, PLAIN, Catalogue
-from devices.querysets import Viewer, of_visible_devices
+from devices.querysets import Viewer, of_visible_devices, sees_every_device
+from readings.common_metrics import COMMON
 from readings.log.entries import StoredReading
 
 if TYPE_CHECKING:
@@ -33,6 +35,16 @@ SELECT {columns} FROM json_each(%s) AS asked CROSS JOIN readings_reading AS read
     ON reading.device_id = json_extract(asked.value, '$.device_id')
     AND reading.seq > json_extract(asked.value, '$.after')
 ORDER BY reading.device_id, reading.seq LIMIT %s
+"""
+
+# The names of the metrics that these devices have sent.
+SENT = """
+SELECT json_object_keys(state.latest::json) FROM devices_devicestate AS state
+WHERE state.device_id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)))
+"""
+SENT_SQLITE = """
+SELECT entry.key FROM devices_devicestate AS state CROSS JOIN json_each(state.latest) AS entry
+WHERE state.device_id IN (SELECT value FROM json_each(%s))
 """
 
 # The codes of values that a door did not store (readings.doors.translation) begin with this.
@@ -148,6 +160,16 @@ class ReadingManager(ReadingsByQuerySet["Reading"]):
 
 
 class MetricQuerySet(models.QuerySet["Metric"]):
+    def visible_to(self, viewer: Viewer) -> Self:
+        """The metrics that every installation has, and those that devices which the viewer may see have sent."""
+        if sees_every_device(viewer):
+            return self
+        from devices.models import Device
+
+        ids = list(Device.objects.visible_to(viewer).values_list("device_id", flat=True))
+        sent = SENT if connections[self.db].vendor == "postgresql" else SENT_SQLITE
+        return self.filter(Q(name__in=list(COMMON)) | Q(name__in=RawSQL(sent, [encode(ids).decode()])))  # noqa: S611
+
     def in_order(self) -> Self:
         return self.order_by("order", "name")
 

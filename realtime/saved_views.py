@@ -14,7 +14,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from devices.access.authentication import caller_of
 from devices.access.callers import Role
-from devices.access.permissions import CallerPermission
+from devices.access.permissions import CallerPermission, Limited
 from devices.api.openapi import DATE_TIME, JSON, STRING, array, record
 from devices.api.serializers import StrictCharField, StrictSerializer
 from devices.changes.log import author, log_added, log_deleted
@@ -33,6 +33,8 @@ from realtime.models import QUERY_LENGTH, VIEW_NAME_LENGTH, Share, View
 VIEW_VIEWS, ADD_VIEWS, DELETE_VIEWS = "realtime.view_view", "realtime.add_view", "realtime.delete_view"
 # The list is one page, and part of the page `/explore/`.
 VIEWS_MAX = 500
+# So that one token or account cannot use up the room of all others.
+VIEWS_OF_AUTHOR_MAX = 100
 PARAMETERS = ("device_id", "tag", "metrics", "range", "start", "end")
 
 VIEW = record(
@@ -83,6 +85,14 @@ def visible_views(viewer: Viewer) -> list[View]:
 
 def sees_view(viewer: Viewer, view: View) -> bool:
     return bool(seen_by(viewer, [view]))
+
+
+def may_change_view(viewer: Viewer, view: View) -> bool:
+    """Whether the viewer, who sees the view, sees every device that it shows. Of other tags it may see only some."""
+    if viewer.limit is None:
+        return True
+    own = set(Tag.objects.filter(pk__in=viewer.limit).values_list("key", flat=True))
+    return named_by(view.query).tags.keys() <= own
 
 
 def seen_by(viewer: Viewer, views: list[View]) -> list[View]:
@@ -185,6 +195,9 @@ class ViewViewSet(GenericViewSet[View]):
                 if View.objects.count() >= VIEWS_MAX:
                     detail = f"There may be {VIEWS_MAX} views."
                     raise ValidationError({"": ErrorDetail(detail, code="too_many_views")})
+                if View.objects.filter(created_by=by.name).count() >= VIEWS_OF_AUTHOR_MAX:
+                    detail = f"One account or token may have {VIEWS_OF_AUTHOR_MAX} views. Delete one first."
+                    raise ValidationError({"": ErrorDetail(detail, code="too_many_views")})
                 view = View.objects.create(**given.validated_data, created_by=by.name, created_at=timezone.now())
                 log_added([view], by=by)
         except IntegrityError as error:
@@ -200,6 +213,8 @@ class ViewViewSet(GenericViewSet[View]):
             view = self.locked(view_id)
             if not sees_view(caller_of(request), view):
                 raise NotFound
+            if not may_change_view(caller_of(request), view):
+                raise Limited
             log_deleted([*Share.objects.filter(view=view).by_age(), view], by=author(caller_of(request)))
             view.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -28,9 +28,9 @@ from devices.api.serializers import (
 )
 from devices.api.tag_errors import ADD_TAGS, tag_errors
 from devices.changes.log import DEACTIVATED, ROTATED, Author, author, log_added, log_changed, values_of
-from devices.models import Device, RotationUnderWay
+from devices.models import Device, RotationUnderWay, Tag
 from devices.querysets import DeviceIdTaken, DeviceQuerySet
-from devices.tags.tagging import set_tags, tags_named, tags_of
+from devices.tags.tagging import check_limit, set_tags, tags_named, tags_of
 from devices.validators import DEVICE_ID_PATTERN
 
 UNDER_WAY = (
@@ -152,9 +152,11 @@ class DeviceViewSet(DeviceScope):
         try:
             # Includes the look-up for the answer, because a key that cannot be shown must not be stored.
             with transaction.atomic():
+                if caller_of(request).limit is not None:  # before it learns whether another device has the id
+                    self.check_new(names, by=by)
                 device, key = Device.objects.register(**fields)
                 log_added([device], by=by)
-                if names or caller_of(request).limit is not None:
+                if names:
                     self.set_tags(device, names, by=by)
                 return self.with_key(device, key, status_code=status.HTTP_201_CREATED)
         except DeviceIdTaken as error:
@@ -225,14 +227,21 @@ class DeviceViewSet(DeviceScope):
         except Device.DoesNotExist as error:  # erased after the look-up
             raise NotFound from error
 
+    def check_new(self, names: Sequence[str], *, by: Author) -> None:
+        """Raises ValidationError or PermissionDenied if the caller may not give a new device these tags."""
+        with tag_errors():
+            check_limit(caller_of(self.request), [], self.tags_named(names, by=by))
+
     def set_tags(self, device: Device, names: Sequence[str], *, by: Author) -> bool:
         """Gives the device these tags; returns whether that changes them. Raises ValidationError."""
         with tag_errors():
-            caller = caller_of(self.request)
-            # A tag that a limited caller would make is none of those that limit it.
-            may_create = caller.may(ADD_TAGS) and caller.limit is None
-            tags = tags_named(names, may_create=may_create, by=by)
-            return set_tags(device, tags, now=timezone.now(), viewer=caller)
+            tags = self.tags_named(names, by=by)
+            return set_tags(device, tags, now=timezone.now(), viewer=caller_of(self.request))
+
+    def tags_named(self, names: Sequence[str], *, by: Author) -> Sequence[Tag]:
+        caller = caller_of(self.request)
+        # A tag that a limited caller would make is none of those that limit it.
+        return tags_named(names, may_create=caller.may(ADD_TAGS) and caller.limit is None, by=by, viewer=caller)
 
     def locked(self, device_id: str) -> Device:
         """The device as it is now, locked until the transaction ends, so that what changes is known."""

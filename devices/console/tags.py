@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -24,6 +24,7 @@ from devices.tags.names import TAGS_MAX, TAGS_OF_DEVICE_MAX, distinct, key_of, s
 from devices.tags.tagging import (
     OutsideLimit,
     TooManyTags,
+    UnknownTags,
     add_tag,
     check_limit,
     remove_tag,
@@ -77,7 +78,8 @@ class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
     def clean_tag_names(self) -> list[str]:
         names: list[str] = self.cleaned_data["tag_names"]
-        known = set(Tag.objects.named(names).values_list("key", flat=True))
+        visible = Tag.objects.all() if self.viewer is None else Tag.objects.visible_to(self.viewer)
+        known = set(visible.named(names).values_list("key", flat=True))
         missing = [name for name in names if key_of(name) not in known]
         if missing and not self.may_add_tags:
             raise ValidationError(
@@ -121,7 +123,20 @@ def chip(tag: Tag) -> SafeString:
     return format_html('<span class="tag" data-colour="{}">{}</span>', tag.colour, tag.name)
 
 
-class Tagging(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class ReportsChangedTags(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Shows what was changed by others after the form was checked, such as a tag that was deleted, as a message."""
+
+    reported: tuple[type[Exception], ...] = (OutsideLimit, TooManyTags, UnknownTags)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except self.reported as error:  # nothing of the form was saved
+            self.message_user(request, f"Nothing was saved. {error}", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+
+class Tagging(ReportsChangedTags):
     """The part of the device admin that gives devices tags and takes them away."""
 
     @admin.display(description="tags", empty_value="")
@@ -137,11 +152,16 @@ class Tagging(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable 
         return format_html('{} <span class="value-more" title="{}">+{}</span>', chips, rest, len(tags) - SHOWN)
 
     def save_tags(self, request: HttpRequest, device: Device, names: Sequence[str]) -> None:
-        """Gives the device these tags, in the transaction of the form. The form has checked the names."""
+        """Gives the device these tags, in the transaction of the form, which has checked the names.
+
+        Raises UnknownTags, TooManyTags or OutsideLimit if tags have changed since then.
+        """
         user: Any = request.user
+        viewer = viewer_of(user)
         Device.objects.select_for_update(no_key=True).get(pk=device.pk)
-        tags = tags_named(names, may_create=user.has_perm(ADD_TAGS), by=account(user))
-        set_tags(device, tags, now=timezone.now())
+        may_create = user.has_perm(ADD_TAGS) and viewer.limit is None
+        tags = tags_named(names, may_create=may_create, by=account(user), viewer=viewer)
+        set_tags(device, tags, now=timezone.now(), viewer=viewer)
 
     @admin.action(description="Add a tag", permissions=["change"])
     def add_tag(self, request: HttpRequest, devices: QuerySet[Device]) -> TemplateResponse | None:
@@ -165,14 +185,15 @@ class Tagging(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable 
                 try:
                     # With a savepoint, so that a tag which is made for too many devices is not kept.
                     with transaction.atomic():
-                        (tag,) = tags_named([ask.cleaned_data["tag"]], may_create=adding, by=account(user))
-                        check_all(viewer_of(user), locked, tag, adding=adding)
+                        named, viewer = [ask.cleaned_data["tag"]], viewer_of(user)
+                        (tag,) = tags_named(named, may_create=ask.may_be_new, by=account(user), viewer=viewer)
+                        check_all(viewer, locked, tag, adding=adding)
                         change = add_tag if adding else remove_tag
                         changed = change(locked, tag, now=timezone.now())
                         sentence = f"Added the tag {tag}." if adding else f"Removed the tag {tag}."
                         was, became = ([], [tag.name]) if adding else ([tag.name], [])
                         log_changed(changed, sentence, by=account(user), before={"tag": was}, after={"tag": became})
-                except (OutsideLimit, TooManyTags) as error:
+                except (OutsideLimit, TooManyTags, UnknownTags) as error:
                     ask.add_error("tag", str(error))
                 else:
                     word, to = ("Added", "to") if adding else ("Removed", "from")
@@ -215,7 +236,7 @@ class TagQuestion(forms.Form):
 
     def __init__(self, data: Any = None, *, adding: bool, user: Any) -> None:
         super().__init__(data)
-        viewer = viewer_of(user)
+        self.viewer = viewer = viewer_of(user)
         self.may_be_new = adding and user.has_perm(ADD_TAGS) and viewer.limit is None
         if adding:
             self.fields["tag"].widget.attrs |= {"list": "tag-names", "autocomplete": "off", "autofocus": True}
@@ -226,7 +247,7 @@ class TagQuestion(forms.Form):
     def clean_tag(self) -> str:
         name = str(self.cleaned_data["tag"])
         validate_tag_name(name)
-        there_is = Tag.objects.named([name]).exists()
+        there_is = Tag.objects.visible_to(self.viewer).named([name]).exists()
         if not there_is and not self.may_be_new:
             raise ValidationError(f"There is no tag “{name}”.", code="unknown_tag")
         if not there_is and Tag.objects.count() >= TAGS_MAX:

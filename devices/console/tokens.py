@@ -15,10 +15,17 @@ from django.views.decorators.http import require_safe
 
 from devices.changes.log import account
 from devices.console import new_keys
-from devices.console.tags import TagNamesFormField
+from devices.console.tags import ReportsChangedTags, TagNamesFormField
 from devices.models import ApiToken, Tag
 from devices.tags.names import key_of
-from devices.tokens.making import LIMIT_TAGS_MAX, TOKENS_MAX, create_token, delete_token
+from devices.tokens.making import (
+    LIMIT_TAGS_MAX,
+    TOKENS_MAX,
+    TokenNameTaken,
+    TooManyTokens,
+    create_token,
+    delete_token,
+)
 from devices.tokens.scopes import Scope
 
 TOKEN_PAGE = "admin:devices_apitoken_token"  # noqa: S105  the name of a page
@@ -36,7 +43,9 @@ class LimitField(TagNamesFormField):
 
     def clean(self, value: Any) -> list[str]:
         names = super().clean(value)
-        known = set(Tag.objects.named(names).values_list("key", flat=True))
+        # Locked until the form is saved: without a tag that is deleted meanwhile, the limit would be weaker. In the
+        # order of the keys, which prevents deadlocks.
+        known = {tag.key for tag in Tag.objects.named(names).by_name().select_for_update(no_key=True)}
         if missing := [name for name in names if key_of(name) not in known]:
             raise ValidationError(f"There is no tag “{missing[0]}”.", code="unknown_tag")
         return names
@@ -71,10 +80,11 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable
         return super().clean() or self.cleaned_data
 
 
-class TokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class TokenAdmin(ReportsChangedTags):
     """Tokens are made and deleted, and not changed. `devices.tokens.making` writes the list of changes."""
 
     form = TokenForm
+    reported = (*ReportsChangedTags.reported, TokenNameTaken, TooManyTokens)
     list_display = ("name", "scopes", "limits", "token_hint", "created_by", "created", "expires", "last_used")
     list_display_links = None
     fields = ("name", "scopes", "tag_names", "expires_at")

@@ -46,7 +46,7 @@ IDLE_IN_TRANSACTION_SECONDS = {
 # Maximum time to take a connection from the pool, and to open one, in seconds.
 CONNECT_SECONDS = 4
 # Maximum number of connections of one process.
-POOL_SIZES = {Work.INGEST: 6, Work.LIVE: 4, Work.QUESTION: 12, Work.UPKEEP: 4, Work.MIGRATION: 1}
+POOL_SIZES = {Work.INGEST: 8, Work.LIVE: 4, Work.QUESTION: 12, Work.UPKEEP: 4, Work.MIGRATION: 1}
 
 current_work: ContextVar[Work] = ContextVar("current_work", default=Work.QUESTION)
 

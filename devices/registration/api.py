@@ -17,6 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 from devices.access.authentication import caller_of
 from devices.access.callers import Role
 from devices.access.permissions import CallerPermission
+from devices.api.json import refuse_body
 from devices.api.openapi import COUNT, JSON, STRING, array, record
 from devices.api.serializers import QuerySerializer
 from devices.changes.log import author
@@ -40,6 +41,7 @@ class CSVParser(BaseParser):
     media_type = CSV
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        refuse_body((parser_context or {}).get("request"))
         return bytes(stream.read())
 
 

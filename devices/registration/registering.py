@@ -19,11 +19,10 @@ def register_table(body: bytes, caller: Caller, *, by: Author, now: datetime) ->
 
     Raises InvalidTable: then nothing was written.
     """
-    may_add_tags = may_add(caller)
-    devices = checked(body, caller, may_add_tags=may_add_tags)
+    devices = checked(body, caller, may_add_tags=may_add(caller))
     try:
         with transaction.atomic():
-            return register(devices, may_add_tags=may_add_tags, by=by, now=now)
+            return register(devices, caller, by=by, now=now)
     except IntegrityError as error:  # somebody registered one of them after the check
         faults: list[Fault] = []
         taken(devices, faults)
@@ -39,10 +38,9 @@ def may_add(caller: Caller) -> bool:
     return caller.may(ADD_TAGS) and caller.limit is None
 
 
-def register(
-    devices: Sequence[NewDevice], *, may_add_tags: bool, by: Author, now: datetime
-) -> list[tuple[Device, str]]:
-    tags = tags_named([name for device in devices for name in device.tags], may_create=may_add_tags, by=by)
+def register(devices: Sequence[NewDevice], caller: Caller, *, by: Author, now: datetime) -> list[tuple[Device, str]]:
+    names = [name for device in devices for name in device.tags]
+    tags = tags_named(names, may_create=may_add(caller), by=by, viewer=caller)
     by_key = {tag.key: tag for tag in tags}
     registered = Device.objects.register_all([device.fields for device in devices])
     given = [

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 from devices.api.serializers import NewDeviceSerializer, StrictIntegerField
 from devices.models import RETENTION_DAYS_MAX, Device, Tag
 from devices.querysets import Viewer
-from devices.tags.names import TAGS_MAX, distinct, split_names
+from devices.tags.names import TAGS_MAX, TAGS_OF_DEVICE_MAX, distinct, split_names
 from devices.tags.tagging import OutsideLimit, check_limit
 
 DEVICES_MAX = 1_000
 # Faults that are listed; all are counted.
 FAULTS_LISTED = 100
 CELL_CHARACTERS_MAX = 10_000
+# Cells of the first line: a longer one is no header.
+COLUMNS_READ_MAX = 100
 
 COLUMNS = (
     *("device_id", "name", "tags", "report_interval", "retention_days"),
@@ -77,7 +79,7 @@ def checked(body: bytes, viewer: Viewer, *, may_add_tags: bool) -> list[NewDevic
         raise InvalidTable([Fault(1, "", "empty", "The table has no device.")])
     repeated(devices, faults)
     taken(devices, faults)
-    unknown_tags(devices, faults, may_add=may_add_tags)
+    unknown_tags(devices, faults, viewer, may_add=may_add_tags)
     outside_limit(devices, faults, viewer)
     if faults:
         raise InvalidTable(sorted(faults, key=lambda fault: (fault.line, fault.column)))
@@ -116,14 +118,14 @@ def rows_of(text: str) -> Iterator[tuple[int, dict[str, str]]]:
             if not header:
                 header = header_of(row_line, cells)
                 continue
-            if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
-                detail = f"The row has {len(cells)} cells, the header {len(header)}. Quote cells that have a comma."
-                faults.append(Fault(row_line, "", "too_many_cells", detail))
-                continue
             count += 1
             if count > DEVICES_MAX:
                 detail = f"A table has at most {DEVICES_MAX:,} devices. Divide it."
                 raise InvalidTable([Fault(row_line, "", "too_many_devices", detail)])
+            if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
+                detail = f"The row has {len(cells)} cells, the header {len(header)}. Quote cells that have a comma."
+                faults.append(Fault(row_line, "", "too_many_cells", detail))
+                continue
             yield row_line, {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
     except csv.Error as error:
         detail = f"This is not CSV: {error}. A cell that has quotation marks is quoted, and they are doubled."
@@ -136,6 +138,8 @@ def rows_of(text: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 def header_of(line: int, cells: Sequence[str]) -> list[str]:
     """The names of the columns. Raises InvalidTable."""
+    if len(cells) > COLUMNS_READ_MAX:
+        raise InvalidTable([Fault(line, "", "too_many_cells", f"The first line has {len(cells):,} cells.")])
     names = [cell.strip().lower() for cell in cells]
     faults = []
     known = f"There are {', '.join(COLUMNS)}."
@@ -182,7 +186,8 @@ def value_of(name: str, cell: str) -> Any:
     if len(cell) > CELL_CHARACTERS_MAX:
         raise ValueError(f"The cell has {len(cell):,} characters.")
     if name == "tags":
-        return split_names(cell)
+        # One more is a fault; each name beyond would be a fault of its own, of which a body has room for millions.
+        return split_names(cell)[: TAGS_OF_DEVICE_MAX + 1]
     if name not in WHOLE_NUMBERS and name not in DEGREES:
         return cell
     if not cell:
@@ -227,9 +232,9 @@ def taken(devices: Sequence[NewDevice], faults: list[Fault]) -> None:
             faults.append(Fault(device.line, "device_id", "device_id_taken", detail))
 
 
-def unknown_tags(devices: Sequence[NewDevice], faults: list[Fault], *, may_add: bool) -> None:
+def unknown_tags(devices: Sequence[NewDevice], faults: list[Fault], viewer: Viewer, *, may_add: bool) -> None:
     wanted = distinct(name for device in devices for name in device.tags)
-    known = set(Tag.objects.named(wanted.values()).values_list("key", flat=True))
+    known = set(Tag.objects.visible_to(viewer).named(wanted.values()).values_list("key", flat=True))
     missing = [key for key in wanted if key not in known]
     if missing and not may_add:
         for device in devices:
@@ -248,8 +253,9 @@ def outside_limit(devices: Sequence[NewDevice], faults: list[Fault], viewer: Vie
     tags = list(Tag.objects.named(name for device in devices for name in device.tags))
     wrong = {fault.line for fault in faults if fault.column == "tags"}
     for device in devices:
+        keys = distinct(device.tags)
         try:
-            check_limit(viewer, [], [tag for tag in tags if tag.key in distinct(device.tags)])
+            check_limit(viewer, [], [tag for tag in tags if tag.key in keys])
         except OutsideLimit as error:
             if device.line not in wrong:
                 faults.append(Fault(device.line, "tags", "outside_limit", str(error)))

@@ -89,7 +89,7 @@ def tags_of(device: Device) -> list[Tag]:
     return list(Tag.objects.filter(pk__in=DeviceTag.objects.filter(device=device).values("tag_id")).by_name())
 
 
-def tags_named(names: Iterable[str], *, may_create: bool, by: Author) -> list[Tag]:
+def tags_named(names: Iterable[str], *, may_create: bool, by: Author, viewer: Viewer | None = None) -> list[Tag]:
     """The tags with these names, which must be valid, in the order of their names; makes those that are missing.
 
     `by`: the account under which the list of changes has them. Raises UnknownTags unless `may_create`, and TooManyTags.
@@ -97,7 +97,9 @@ def tags_named(names: Iterable[str], *, may_create: bool, by: Author) -> list[Ta
     wanted = distinct(names)
     # Locked, so that none is deleted before the device that gets it is committed. In the order of the keys, which
     # prevents deadlocks.
-    known = Tag.objects.filter(key__in=list(wanted)).select_for_update(no_key=True).by_name()
+    # A tag that `viewer` may not see is as unknown to it as one that there is not.
+    tags = Tag.objects.all() if viewer is None else Tag.objects.visible_to(viewer)
+    known = tags.filter(key__in=list(wanted)).select_for_update(no_key=True).by_name()
     found = {tag.key: tag for tag in known}
     missing = [name for key, name in wanted.items() if key not in found]
     if missing and not may_create:

@@ -15,8 +15,8 @@ TOKEN_NAME_CHARACTERS = 100
 class ApiToken(models.Model):
     """A key for the API with a name, some scopes and perhaps an end; only its hash is stored.
 
-    Created and deleted by `devices.tokens.making`, and never changed but for `last_used_at`. With tags (`TokenTag`) it
-    is limited to the devices that have at least one of them.
+    Created and deleted by `devices.tokens.making`, and never changed but for `last_used_at` and what it has registered.
+    With tags (`TokenTag`) it is limited to the devices that have at least one of them.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -30,6 +30,9 @@ class ApiToken(models.Model):
     expires_at = models.DateTimeField(null=True)
     # At most a minute old while it is used.
     last_used_at = models.DateTimeField(null=True)
+    # When the current hour of `readings.doors.registering` began, and how many devices it has registered since.
+    registering_since = models.DateTimeField(null=True, editable=False)
+    registered_count = models.PositiveIntegerField(null=True, editable=False)
     tags = models.ManyToManyField("devices.Tag", through="TokenTag", related_name="+")
 
     objects = TokenManager()

@@ -1,17 +1,15 @@
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from django.db import DatabaseError, models, transaction
+from django.db import models
 from django.db.models import Q
 
 from devices.tokens.scopes import Scope
+from devices.tokens.uses import NOTED_AFTER, uses
 
 if TYPE_CHECKING:
     from devices.tokens.models import ApiToken  # noqa: F401  named in a base class
-
-# How old `last_used_at` may become while a token is used.
-USE_NOTED_AFTER = timedelta(minutes=1)
 
 
 class ValidToken(NamedTuple):
@@ -39,14 +37,11 @@ class TokenManager(TokensByQuerySet["ApiToken"]):
     """Methods for all tokens; not methods of the QuerySet, because they would ignore its filters."""
 
     def for_hashes(self, digests: Collection[str], *, now: datetime) -> dict[str, ValidToken]:
-        """The valid tokens with these hashes, by hash, in one query; notes that they are used.
-
-        Once a minute for each token, that is one more statement.
-        """
+        """The valid tokens with these hashes, by hash, in one query; has it noted that they are used."""
         found = self.lookup("token_hash", digests, now=now)
-        unnoted = [token.id for token, used_at in found.values() if used_at is None or used_at < now - USE_NOTED_AFTER]
+        unnoted = [token.id for token, used_at in found.values() if used_at is None or used_at < now - NOTED_AFTER]
         if unnoted:
-            self.note_use(unnoted, now=now)
+            uses.note(unnoted, now=now)
         return {str(digest): token for digest, (token, _) in found.items()}
 
     def by_id(self, ids: Collection[int], *, now: datetime) -> dict[int, ValidToken]:
@@ -69,12 +64,3 @@ class TokenManager(TokensByQuerySet["ApiToken"]):
             token, used_at = found[digest]
             found[digest] = (token._replace(limit=frozenset(tags)), used_at)
         return found
-
-    def note_use(self, ids: Collection[int], *, now: datetime) -> None:
-        """Sets `last_used_at`. A failure changes nothing: the next request notes it."""
-        try:
-            with transaction.atomic():
-                old = Q(last_used_at=None) | Q(last_used_at__lt=now - USE_NOTED_AFTER)
-                self.filter(old, pk__in=ids).update(last_used_at=now)
-        except DatabaseError:
-            pass

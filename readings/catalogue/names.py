@@ -15,7 +15,7 @@ from django.db import connection
 
 from devices.metrics import PLAIN
 from devices.plurals import counted
-from readings.catalogue.common import COMMON
+from readings.common_metrics import COMMON
 from readings.models import Metric
 
 logger = logging.getLogger(__name__)

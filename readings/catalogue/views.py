@@ -54,7 +54,8 @@ class MetricViewSet(GenericViewSet[Metric]):
     )
     def metrics(self, request: Request) -> Response:
         """The catalogue in its order: common metrics, and each that a device has sent. One page of at most 2,000."""
-        return Response({"results": [metric_document(m) for m in Metric.objects.in_order()], "next": None})
+        metrics = Metric.objects.visible_to(caller_of(request)).in_order()
+        return Response({"results": [metric_document(metric) for metric in metrics], "next": None})
 
     @extend_schema(
         operation_id="metric_change",

@@ -49,12 +49,19 @@ lately = Lately()
 
 
 def skipped_posts(
-    skipped: Iterable[tuple[str, Skipped]], *, door: Door, caller: CallerRole, address: str, status: int, now: float
+    skipped: Iterable[tuple[str, Skipped]],
+    *,
+    door: Door,
+    caller: CallerRole,
+    address: str,
+    status: int,
+    now: float,
+    limit: frozenset[int] | None = None,
 ) -> list[tuple[Refused, int]]:
     """Counts skipped values (device id and value), and returns those to note now, each with its number of times.
 
-    `status`: of the answer to the request. `now`: seconds of a monotonic clock. At most NOTED_OF_A_REQUEST combinations
-    of one call.
+    `status`: of the answer to the request. `limit`: of a limited token. `now`: seconds of a monotonic clock. At most
+    NOTED_OF_A_REQUEST combinations of one call.
     """
     counts = Counter(skipped)
     for code, times in sums(counts).items():
@@ -70,6 +77,7 @@ def skipped_posts(
                 code=value.code,
                 field=value.name,
                 detail=f"{TITLES[door]}, {value.name[:80]}: {SKIPPED[value.code]}",
+                limit=limit,
             )
             posts.append((refusal, count))
     return posts

@@ -52,6 +52,7 @@ class DoorViewSet(PostingViewSet):
             skipped,
             door=self.door,
             caller=caller_of(self.request).role.value,
+            limit=caller_of(self.request).limit,
             address=self.request.META.get("REMOTE_ADDR") or "",
             status=status,
             now=time.monotonic(),

@@ -128,6 +128,7 @@ class PostingViewSet(AsyncViewSet):
             field=field,
             detail=detail,
             unknown_device=unknown_device,
+            limit=caller.limit if caller else None,
         )
         await self.way.note(refusal, now=timezone.now())
 

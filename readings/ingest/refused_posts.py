@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from devices.database.runner import DatabaseRunner
 from devices.database.work_kinds import Work
 from devices.keys import PREFIX, hash_key, key_hint
 from devices.models import Device
+from devices.querysets import visible_ids
 from readings.querysets import SKIPPED_PREFIX
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Refused(msgspec.Struct, frozen=True):
 
     `device_id` is empty if neither the key nor the reading identifies a device. `key_hash` and `key_hint` are set only
     for an unknown key. `unknown_device`: the post was refused because there is no device with this id.
+    `limit`: of the token, if it is limited to tags. It may name devices that are not its own.
     """
 
     caller: CallerRole
@@ -64,6 +66,7 @@ class Refused(msgspec.Struct, frozen=True):
     field: str
     detail: str
     unknown_device: bool = False
+    limit: frozenset[int] | None = None
 
     @property
     def share(self) -> Share:
@@ -116,6 +119,7 @@ def refused_post(
     field: str = "",
     detail: str,
     unknown_device: bool = False,
+    limit: frozenset[int] | None = None,
 ) -> Refused:
     """A refusal with texts cut to the length of their columns, and without characters that PostgreSQL refuses.
 
@@ -132,6 +136,7 @@ def refused_post(
         field=plain(field, 80),
         detail=plain(VARYING.sub("", detail), DETAIL_CHARACTERS),
         unknown_device=unknown_device,
+        limit=limit,
     )
 
 
@@ -189,9 +194,10 @@ def keep(noted: Mapping[Refused, Times]) -> None:
         owners = owners_of({refusal.key_hash for refusal in noted if refusal.key_hash})
         named = {refusal.device_id for refusal in noted} | {device_id for device_id, _ in owners.values()}
         registered = lock_registered(named)
+        outside = outside_limits(noted)
         rows = []
         for refusal, times in noted.items():
-            if (kept := row_of(refusal, owners.get(refusal.key_hash), registered)) is not None:
+            if (kept := row_of(refusal, owners.get(refusal.key_hash), registered, outside)) is not None:
                 moment = connection.ops.adapt_datetimefield_value(times.last_at)
                 rows.append((*kept, times.count, moment, moment))
         rows.sort(key=lambda row: row[:8])  # the same order in every process prevents deadlocks
@@ -199,8 +205,25 @@ def keep(noted: Mapping[Refused, Times]) -> None:
         cursor.execute(TRIM, [KEPT_OF_A_DEVICE, *(KEPT_OF_A_SHARE[share] for share in SHARES)])
 
 
-def row_of(refusal: Refused, owner: tuple[str, str] | None, registered: Collection[str]) -> tuple[Any, ...] | None:
-    """The columns of the row up to `detail`; None if the device has been erased, because nothing may be kept of it."""
+def outside_limits(refusals: Iterable[Refused]) -> set[tuple[frozenset[int] | None, str]]:
+    """The devices that limited tokens named, and that are outside their limit, each with the limit."""
+    named: dict[frozenset[int], set[str]] = {}
+    for refusal in refusals:
+        if refusal.limit is not None and refusal.device_id:
+            named.setdefault(refusal.limit, set()).add(refusal.device_id)
+    return {(limit, name) for limit, names in named.items() for name in names - visible_ids(names, limit)}
+
+
+def row_of(
+    refusal: Refused,
+    owner: tuple[str, str] | None,
+    registered: Collection[str],
+    outside: Collection[tuple[frozenset[int] | None, str]],
+) -> tuple[Any, ...] | None:
+    """The columns of the row up to `detail`; None if the device has been erased, because nothing may be kept of it.
+
+    `outside`: of `outside_limits`.
+    """
     r = refusal
     # With a known owner the key hint is not needed.
     caller, device_id, hint, detail = (
@@ -211,6 +234,8 @@ def row_of(refusal: Refused, owner: tuple[str, str] | None, registered: Collecti
             return None
         if not r.unknown_device:
             device_id = ""
+    elif not owner and (r.limit, device_id) in outside:  # nothing for the page of somebody else's device
+        device_id = ""
     return caller, device_id, hint, r.address, r.code, r.field, r.status, detail
 
 
@@ -265,7 +290,8 @@ DELETE FROM readings_rejection WHERE id IN (
             FROM (
                 SELECT rejection.id, rejection.device_id, rejection.last_at,
                        CASE WHEN substr(code, 1, 8) = 'skipped_' THEN 'skipped'
-                            WHEN caller = 'fleet' AND device.id IS NULL THEN 'unknown' ELSE caller END AS share,
+                            WHEN caller IN ('fleet', 'token') AND device.id IS NULL THEN 'unknown'
+                            WHEN caller = 'token' THEN 'fleet' ELSE caller END AS share,
                        CASE WHEN caller = 'device' THEN rejection.device_id ELSE address END AS sender
                 FROM readings_rejection AS rejection
                 LEFT JOIN devices_device AS device ON device.device_id = rejection.device_id

@@ -62,6 +62,10 @@ class Recording(Protocol):
         """The result of a short piece of database work. Raises DatabaseError."""
         ...
 
+    async def register(self, registration: Callable[..., T], *arguments: Any) -> T:
+        """The result of a registration of devices, which may take longer. Raises DatabaseError."""
+        ...
+
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
         """Stores the readings and sends the signal; returns the outcome of each, in order."""
         ...
@@ -92,6 +96,9 @@ class OwnWay:
 
     async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
         return await sync_to_async(question)(*arguments)
+
+    async def register(self, registration: Callable[..., T], *arguments: Any) -> T:
+        return await sync_to_async(registration)(*arguments)
 
     async def body(self) -> Body:
         return DjangoBody(self.request)

@@ -15,15 +15,15 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from devices.access.authentication import caller_of
-from devices.access.callers import Role
-from devices.access.permissions import CallerPermission
+from devices.access.callers import Caller, Role
+from devices.access.permissions import CallerPermission, Limited
 from devices.api.openapi import DATE_TIME, JSON, STRING, array, record
 from devices.api.serializers import StrictSerializer
 from devices.changes.log import author, log_added, log_deleted
 from devices.times import rfc3339
 from readings.history.parameters import MomentField
 from realtime.models import Share, View
-from realtime.saved_views import VIEW_ID, sees_view
+from realtime.saved_views import VIEW_ID, may_change_view, sees_view
 
 VIEW_SHARES, ADD_SHARES, DELETE_SHARES = "realtime.view_share", "realtime.add_share", "realtime.delete_share"
 # The list is one page, and part of the page `/explore/`.
@@ -51,6 +51,12 @@ def share_document(share: Share) -> dict[str, Any]:
         "created_at": rfc3339(share.created_at),
         "expires_at": rfc3339(share.expires_at),
     }
+
+
+def made_by(caller: Caller, share: Share) -> bool:
+    if caller.token is not None:
+        return share.token_id == caller.token.id
+    return caller.user is not None and share.user_id == caller.user.pk
 
 
 def share_url(request: Request, token: str) -> str:
@@ -136,8 +142,7 @@ class ShareViewSet(GenericViewSet[Share]):
     )
     def destroy(self, request: Request, view_id: int, share_id: int) -> Response:
         """Whoever has the link cannot see the view any more; an open page is closed within a second."""
-        self.found(view_id)
-        if not self.deleted(request, view_id, pk=share_id):
+        if not self.deleted(request, self.found(view_id), pk=share_id):
             raise NotFound
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -146,8 +151,7 @@ class ShareViewSet(GenericViewSet[Share]):
     )
     def destroy_all(self, request: Request, view_id: int) -> Response:
         """As for one link, of all links to this view."""
-        self.found(view_id)
-        self.deleted(request, view_id)
+        self.deleted(request, self.found(view_id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def found(self, view_id: int, *, lock: bool = False) -> View:
@@ -161,12 +165,18 @@ class ShareViewSet(GenericViewSet[Share]):
             raise NotFound
         return view
 
-    def deleted(self, request: Request, view_id: int, **which: int) -> bool:
-        """Deletes these links of the view, and logs it; returns whether there was any."""
+    def deleted(self, request: Request, view: View, **which: int) -> bool:
+        """Deletes these links of the view, and logs it; returns whether there was any.
+
+        Raises Limited if one of them may show more than the caller sees, unless the caller made it.
+        """
+        caller = caller_of(request)
         with transaction.atomic():
-            chosen = Share.objects.filter(view=view_id, **which).by_age()
+            chosen = Share.objects.filter(view=view, **which).by_age()
             shares = list(chosen.select_for_update(of=("self",)).select_related("view"))
+            if not all(made_by(caller, share) for share in shares) and not may_change_view(caller, view):
+                raise Limited
             if shares:
-                log_deleted(shares, by=author(caller_of(request)))
+                log_deleted(shares, by=author(caller))
                 Share.objects.filter(pk__in=[share.pk for share in shares]).delete()
         return bool(shares)

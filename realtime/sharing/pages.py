@@ -20,7 +20,7 @@ from readings.history.answers import json_response
 from readings.history.fleet_views import device_document, encoded_devices
 from readings.history.views import asked_of
 from readings.models import Metric
-from readings.statistics.aggregation import Answer
+from readings.statistics.aggregation import LARGE_ANSWER_VALUES, Answer
 from readings.statistics.buckets import POINTS_DEFAULT
 from realtime.models import Share
 from realtime.sharing.content import devices_of, metrics_of, shown_by
@@ -100,7 +100,7 @@ def statistics(request: Request, token: str) -> HttpResponseBase:
             "end": rfc3339(end),
             "metrics": ",".join(metrics),
             "bucket": "auto",
-            "points": points_of(request),
+            "points": min(points_of(request), points_at_most(len(metrics) * len(devices))),
             "format": "json",
         },
     )
@@ -112,6 +112,14 @@ def statistics(request: Request, token: str) -> HttpResponseBase:
         return Response(whole | {"devices": [device_document(asked, *answer) for answer in answers.items()]})
 
     return asked.answered(document)
+
+
+def points_at_most(series: int) -> int:
+    """How many points keep the answer from being a large one, so that no reader of a link takes the turn of those.
+
+    Two fewer, because the first and the last bucket reach beyond the window.
+    """
+    return max(1, LARGE_ANSWER_VALUES // max(1, series) - 2)
 
 
 def points_of(request: Request) -> int:

@@ -21,10 +21,12 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from devices.changes.log import SERVICE_ACCOUNTS
+from devices.changes.log import SERVICE_ACCOUNTS, account
 from devices.console import new_keys
+from devices.console.tags import ReportsChangedTags
 from devices.console.tokens import LimitField
-from devices.models import AccountTag, Tag
+from devices.models import AccountTag
+from devices.tags.tagging import tags_named
 from telemetry.console.set_password import link_for
 
 
@@ -112,7 +114,7 @@ admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
+class AccountAdmin(WithinOneself, ReportsChangedTags, UserAdmin):  # type: ignore[type-arg]
     """Accounts. An inactive account counts with the permissions that it would have if it were active."""
 
     form = AccountForm
@@ -174,7 +176,8 @@ class AccountAdmin(WithinOneself, UserAdmin):  # type: ignore[type-arg]
         if not change and (role := form.cleaned_data["role"]) is not None:
             form.instance.groups.set([role])
         if "limit_names" in form.changed_data:
-            tags = Tag.objects.named(form.cleaned_data["limit_names"])
+            # Raises UnknownTags: without one of the tags, the account would be less limited, or not at all.
+            tags = tags_named(form.cleaned_data["limit_names"], may_create=False, by=account(request.user))
             AccountTag.objects.filter(user=form.instance).delete()
             AccountTag.objects.bulk_create([AccountTag(user=form.instance, tag=tag) for tag in tags])
 

@@ -31,16 +31,14 @@ from telemetry.console.set_password import SetPasswordView
 from telemetry.console.sign_in import SignInForm
 
 CHANGES_LISTED = 8
-# Models whose rows concern no device in particular.
-COMMON = ("readings.Metric",)
 NOTHING_CHOSEN = "The selected items are not in this list."
 
 
 class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
     """The base class that `Console.register` adds to every registered admin class, including Django's own.
 
-    An account that is limited to tags sees the rows of models whose queryset has `visible_to`, and of COMMON; of those
-    it may change devices alone.
+    An account that is limited to tags sees the rows of models whose queryset has `visible_to`; of those it may change
+    devices alone.
     """
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -51,7 +49,7 @@ class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         if hasattr(found, "visible_to"):
             visible: QuerySet[Any] = found.visible_to(viewer)
             return visible
-        return found if self.opts.label in COMMON else found.none()
+        return found.none()
 
     def within_limit(self, request: HttpRequest, *, changing: bool = False) -> bool:
         """Whether the limit of the account, if it has one, lets it see the model; `changing`: change it."""
@@ -60,7 +58,7 @@ class ConsoleModelAdmin(ModelAdmin):  # type: ignore[type-arg]  # not subscripta
         if changing:
             return self.opts.label == "devices.Device"
         has_method = hasattr(self.model._default_manager.get_queryset(), "visible_to")
-        return has_method or self.model is LogEntry or self.opts.label in COMMON
+        return has_method or self.model is LogEntry
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """Also notes the values before and after, for the details of the change."""

@@ -73,6 +73,8 @@ HIDDEN_PATH = f"/api/v1/{HIDDEN}/telemetry"
 LIGHT_ANSWER_BYTES = 64 * 1024
 # Posts with a token that may wait for `Shared.tokens`; beyond that they are answered 503.
 TOKENS_WAITING_MAX = 500
+# As for `Shared.registrations`: how long a post waits for its registration, in seconds, and how many may wait.
+REGISTER_SECONDS, REGISTRATIONS_WAITING_MAX = 5.0, 50
 
 
 class Shared:
@@ -81,9 +83,17 @@ class Shared:
     def __init__(self) -> None:
         self.resolver = KeyResolver()
         self.committer = GroupCommitter()
-        # For what tokens need besides: which devices they may write for, and those that they register.
+        # For what tokens need besides: which devices they may write for.
         self.tokens = DatabaseRunner(
             "tokens", work=Work.INGEST, threads=1, seconds=LOOK_UP_SECONDS, waiting_max=TOKENS_WAITING_MAX
+        )
+        # Registrations write, and wait for locks; no other post may wait for them.
+        self.registrations = DatabaseRunner(
+            "registrations",
+            work=Work.INGEST,
+            threads=1,
+            seconds=REGISTER_SECONDS,
+            waiting_max=REGISTRATIONS_WAITING_MAX,
         )
         self.rejections = RejectionKeeper()
         self.large_batches = LargeBatches()
@@ -100,6 +110,9 @@ class LaneSharing:
 
     async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
         return await self.shared.tokens.run(question, *arguments)
+
+    async def register(self, registration: Callable[..., T], *arguments: Any) -> T:
+        return await self.shared.registrations.run(registration, *arguments)
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
         if len(readings) <= LARGE_BATCH_READINGS_MIN:

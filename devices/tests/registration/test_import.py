@@ -2,15 +2,17 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from rest_framework.exceptions import APIException
 
 from devices.models import Device, Tag
 from devices.registration import table
-from devices.registration.api import TABLE
+from devices.registration.api import TABLE, CSVParser
 from devices.registration.table import COLUMNS, RowSerializer
 from devices.tests.fixtures import client_with, problem, staff_client, token_client
 
@@ -123,6 +125,24 @@ def test_faults_and_devices_are_bounded(admin, monkeypatch):
     assert faults(admin, "device_id\na\nb\nc") == [(4, "", "too_many_devices")]
 
 
+def test_a_table_costs_no_more_than_its_faults_that_are_listed(admin, monkeypatch):
+    monkeypatch.setattr(table, "DEVICES_MAX", 2)
+    assert faults(admin, "device_id\n" + "a,b\n" * 4) == [(4, "", "too_many_devices")]
+    assert faults(admin, "device_id" + ",x" * 200) == [(1, "", "too_many_cells")]
+    document = problem(post(admin, "device_id,tags\na," + ";".join(f".{n}" for n in range(500))), 422)
+    assert document["error_count"] <= 21
+
+
+@pytest.mark.parametrize(
+    ("refused", "status"), [("body_too_large", 413), ("malformed_gzip", 400), ("unsupported_encoding", 415)]
+)
+def test_a_body_that_could_not_be_received_is_refused(refused, status):
+    request = SimpleNamespace(_request=SimpleNamespace(scope={"body_refused": refused}))
+    with pytest.raises(APIException) as raised:
+        CSVParser().parse(io.BytesIO(), parser_context={"request": request})
+    assert raised.value.status_code == status
+
+
 def test_an_account_that_may_not_add_tags_can_use_those_that_exist(device):
     client = staff_client("operator", "devices.add_device")
     Tag.objects.create(name="Roof", key="roof", colour="grey")
@@ -136,7 +156,7 @@ def test_a_limited_token_gives_its_own_tags_and_always_one_of_them(device):
     client = token_client("manage", tags=["Roof"])
     assert faults(client, 'device_id,tags\na,roof\nb,\nc,"roof,cellar"\nd,"roof,attic"') == [
         (3, "tags", "outside_limit"),
-        (4, "tags", "outside_limit"),
+        (4, "tags", "unknown_tag"),
         (5, "tags", "unknown_tag"),
     ]
     assert post(client, "device_id,tags\na,roof").status_code == 201

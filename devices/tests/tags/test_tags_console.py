@@ -4,8 +4,10 @@ import csv
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 
-from devices.models import Device, Tag
+from devices.console.tags import DeviceForm, TagQuestion
+from devices.models import AccountTag, Device, Tag
 from devices.tags.tagging import also_uses_tags, users
 from devices.tests.fixtures import staff_client
 
@@ -118,6 +120,20 @@ def test_many_devices_get_a_tag(operator, three):
 
     confirm(operator, "add_tag", ["b", "c"], "cold")
     assert [tags_of(device_id) for device_id in "abc"] == [["north", "Roof"], ["cold", "north"], ["cold", "north"]]
+
+
+def test_what_others_changed_after_the_check_is_a_message(three, monkeypatch):
+    operator = staff_client("limited", *MAY)
+    AccountTag.objects.create(user=User.objects.get(username="limited"), tag=Tag.objects.get(key="north"))
+    monkeypatch.setattr(DeviceForm, "clean_tag_names", lambda form: form.cleaned_data["tag_names"])
+    for names, words in (("north, gone", "There is no tag"), ("Roof", "limited to some tags")):
+        answer = change(operator, "a", tag_names=names)
+        assert answer.status_code == 302
+        assert words in operator.get(answer["Location"]).content.decode()
+    assert tags_of("a") == ["north", "Roof"]
+
+    monkeypatch.setattr(TagQuestion, "clean_tag", lambda form: "gone")
+    assert "There is no tag" in confirm(operator, "add_tag", ["a", "b"], "gone").content.decode()
 
 
 def test_many_devices_lose_a_tag(operator, three):

@@ -1,6 +1,7 @@
 """`/api/v1/tokens`: create, list and revoke; what each scope may do."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,8 @@ from devices.access.key_lookup import KeyResolver
 from devices.keys import TOKEN_PREFIX, hash_key
 from devices.models import ApiToken
 from devices.tests.fixtures import client_with, new_token, problem, staff_client, token_client
+from devices.tokens import querysets
+from devices.tokens.uses import Uses
 
 pytestmark = pytest.mark.django_db
 
@@ -119,7 +122,7 @@ def test_an_account_needs_the_permission_to_make_tokens():
     problem(may_not.post(URL, READER), 403)
 
 
-def test_the_last_use_is_noted_once_a_minute(device):
+def test_the_last_use_is_noted_once_a_minute(device, monkeypatch):
     client = token_client("read")
     client.get("/api/v1/devices")
     noted = ApiToken.objects.get().last_used_at
@@ -131,10 +134,31 @@ def test_the_last_use_is_noted_once_a_minute(device):
     assert ApiToken.objects.get().last_used_at == noted
 
     ApiToken.objects.update(last_used_at=noted - timedelta(minutes=2))
+    monkeypatch.setattr(querysets, "uses", Uses(lambda write: write()))
     client.get("/api/v1/devices")
     noted_again = ApiToken.objects.get().last_used_at
     assert noted_again is not None
     assert noted_again > noted - timedelta(minutes=1)
+
+
+def test_a_use_waits_for_a_thread_of_its_own_and_is_tried_once_a_minute(device, monkeypatch):
+    client, now = token_client("read"), timezone.now()
+    begun: list[Callable[[], None]] = []
+    uses = Uses(begun.append)
+    monkeypatch.setattr(querysets, "uses", uses)
+    for _ in range(2):
+        assert client.get("/api/v1/devices").status_code == 200
+    token = ApiToken.objects.get()
+    assert (len(begun), token.last_used_at) == (1, None)
+    with monkeypatch.context() as away:
+        away.setattr(ApiToken.objects, "filter", lambda *_, **__: 1 / 0)
+        begun[0]()
+    uses.note([token.pk], now=now + timedelta(seconds=30))
+    assert len(begun) == 1
+    uses.note([token.pk], now=now + timedelta(seconds=90))
+    begun[1]()
+    assert ApiToken.objects.get().last_used_at is not None
+    assert not uses.writing
 
 
 def test_a_key_of_a_device_and_a_token_cost_one_query_each(mote, django_assert_num_queries):

@@ -4,7 +4,10 @@ import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from devices.console.tokens import LimitField, TokenForm
 from devices.models import ApiToken, Tag
 from devices.tests.fixtures import client_with, staff_client
 
@@ -40,6 +43,25 @@ def test_a_token_is_made_shown_on_its_page_listed_and_revoked(boss, device):
         (1, "Dashboard"),
         (3, "Dashboard"),
     ]
+
+
+@pytest.mark.parametrize(("given", "words"), [({"tag_names": "gone"}, "no tag"), ({"name": "Old"}, "already a token")])
+def test_what_others_changed_after_the_check_is_a_message(boss, given, words, monkeypatch):
+    boss.post(f"{LIST}add/", FORM | {"name": "Old"}, format="multipart")
+    monkeypatch.setattr(LimitField, "clean", lambda field, value: [value] if value else [])
+    monkeypatch.setattr(TokenForm, "validate_unique", lambda form: None)
+    monkeypatch.setattr(ApiToken, "validate_constraints", lambda token, **_: None)
+    answer = boss.post(f"{LIST}add/", FORM | given, format="multipart", follow=True)
+    assert answer.status_code == 200
+    assert words in answer.content.decode()
+    assert ApiToken.objects.count() == 1
+
+
+@pytest.mark.postgresql
+def test_the_tags_of_a_limit_are_locked_when_they_are_checked(boss):
+    with CaptureQueriesContext(connection) as captured:
+        boss.post(f"{LIST}add/", FORM | {"tag_names": "Roof", "name": ""}, format="multipart")
+    assert [q for q in captured if "devices_tag" in q["sql"] and "FOR NO KEY UPDATE" in q["sql"]]
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,7 @@ class Storing:
                 content.skipped,
                 door=Door.MQTT,
                 caller=self.sender.role,
+                limit=self.limit(),
                 address=self.sender.address,
                 status=200,
                 now=time.monotonic(),
@@ -238,6 +239,9 @@ class Storing:
                 await self.way.note(post, now=now, count=times)
         for device_id, refusal in list(dict.fromkeys(refusals))[:REASONS_NOTED]:
             await self.way.note(self.post(message, device_id, refusal), now=now)
+
+    def limit(self) -> frozenset[int] | None:
+        return self.sender.caller.limit if self.sender.caller else None
 
     def post(self, message: Message, device_id: str, refusal: Refusal) -> Any:
         return refused_post(
@@ -249,6 +253,7 @@ class Storing:
             field=refusal.field,
             detail=f"MQTT, {message.name[:80]}: {refusal.detail}",
             unknown_device=refusal.code == UNKNOWN_DEVICE.code,
+            limit=self.limit(),
         )
 
 

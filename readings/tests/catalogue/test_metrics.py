@@ -2,11 +2,14 @@
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
-from devices.tests.fixtures import problem, staff_client
-from readings.catalogue.common import COMMON
+from devices.models import AccountTag, Tag
+from devices.tests.fixtures import problem, staff_client, token_client
+from readings.common_metrics import COMMON
 from readings.models import Metric
+from readings.tests.logs import new, store
 
 pytestmark = pytest.mark.django_db
 
@@ -31,6 +34,22 @@ def test_the_list_has_the_catalogue_in_its_order(admin):
     assert answer["results"][1]["name"] == "temperature"
     last = answer["results"][-1]
     assert (last["name"], last["label"], last["unit"]) == ("soil_moisture_top", "soil moisture top", "")
+
+
+def test_a_limited_caller_sees_the_common_metrics_and_those_of_its_devices(admin, device, other_device):
+    admin.post("/api/v1/tags", {"name": "own"})
+    admin.patch("/api/v1/devices/mote-1", {"tags": ["own"]})
+    store([new("mote-1", extra={"mine": 1.0}), new("mote-2", extra={"secret": 1.0})])
+    Metric.objects.bulk_create([Metric(name="mine"), Metric(name="secret")])
+    client = token_client("read", tags=["own"])
+    names = {metric["name"] for metric in client.get("/api/v1/metrics").json()["results"]}
+    assert names == {*COMMON, "mine"}
+
+    account = staff_client("limited", "readings.view_metric")
+    AccountTag.objects.create(user=User.objects.get(username="limited"), tag=Tag.objects.get())
+    page = account.get("/admin/readings/metric/?q=e").content.decode()
+    assert "mine" in page
+    assert "secret" not in page
 
 
 def test_the_list_takes_one_query_however_many_there_are(admin, django_assert_num_queries):

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from devices.models import Device, DeviceState
 from readings.catalogue import names
-from readings.catalogue.common import COMMON
+from readings.common_metrics import COMMON
 from readings.models import Metric
 from readings.upkeep.maintenance import maintain
 

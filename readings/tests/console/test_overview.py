@@ -3,13 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices.models import Device, DeviceState
+from devices.models import AccountTag, Device, DeviceState, Tag
 from devices.status import Status
-from devices.tests.fixtures import EVERYTHING
+from devices.tests.fixtures import EVERYTHING, staff_client
 from readings import overview as overviews
 from readings.models import MaintenanceRound
 from readings.overview import overview
@@ -55,7 +56,17 @@ def test_readings_per_minute_is_by_how_much_the_logs_have_grown(device, now):
 
 
 def test_storage_is_what_the_database_takes(now):
-    assert overview(EVERYTHING, now=now).storage > 10_000
+    storage = overview(EVERYTHING, now=now).storage
+    assert storage is not None
+    assert storage > 10_000
+
+
+def test_who_does_not_see_every_device_does_not_see_the_size_of_all_readings(now, admin):
+    admin.post("/api/v1/devices", {"device_id": "a", "tags": ["own"]})
+    client = staff_client("limited", "devices.view_device", "readings.view_reading")
+    assert "<dt>Storage</dt>" in client.get("/admin/").content.decode()
+    AccountTag.objects.create(user=User.objects.get(username="limited"), tag=Tag.objects.get())
+    assert "<dt>Storage</dt>" not in client.get("/admin/").content.decode()
 
 
 def test_a_new_installation_has_half_an_hour_for_its_first_round(now):

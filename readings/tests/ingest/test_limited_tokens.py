@@ -1,5 +1,6 @@
 """Tokens that are limited to tags: what they may change and post."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from devices.access.callers import caller_for_key
 from devices.keys import hash_key
 from devices.models import ApiToken, Device, Tag
 from devices.tests.fixtures import new_token, problem, token_client
+from readings.doors import registering
 from readings.doors.mqtt.clients import valid_keys
 from readings.doors.mqtt.credentials import identity_of
 from readings.doors.mqtt.storing import Message, Sender, Storing
@@ -79,6 +81,27 @@ def test_a_device_that_it_registers_has_one_of_its_tags(manager, tags, status):
     assert Device.objects.filter(device_id="c").exists() == (status == 201)
 
 
+def test_a_tag_that_it_cannot_see_is_unknown_to_it(manager, admin):
+    admin.post("/api/v1/tags", {"name": "secret"})
+    for send in (
+        lambda tag: manager.post("/api/v1/devices", {"device_id": "c", "tags": ["own", tag]}),
+        lambda tag: manager.patch("/api/v1/devices/a", {"tags": ["own", "foreign", tag]}),
+        lambda tag: manager.generic(
+            "POST", "/api/v1/device-imports", f'device_id,tags\nc,"own,{tag}"', content_type="text/csv"
+        ),
+    ):
+        hidden, absent = (problem(send(tag), 422)["errors"] for tag in ("secret", "absent"))
+        assert [error["code"] for error in hidden] == ["unknown_tag"]
+        assert str(hidden).replace("secret", "absent") == str(absent)
+
+
+def test_its_limit_is_checked_before_it_learns_whether_a_device_exists(manager):
+    for device_id in ("b", "nowhere"):
+        refusal = problem(manager.post("/api/v1/devices", {"device_id": device_id, "tags": ["foreign"]}), 403)
+        assert refusal["code"] == "outside_limit"
+    problem(manager.post("/api/v1/devices", {"device_id": "b", "tags": ["own"]}), 409)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -136,6 +159,38 @@ def test_a_door_registers_what_a_token_with_register_sees_first(fleet_of_two, ta
     assert answer.status_code == (400 if tags else 204)
     assert sorted(Reading.objects.values_list("device_id", flat=True)) == stored
     assert tags_of("c") == tagged
+
+
+def lines(first, count):
+    return "\n".join(f"weather,device=n{n} temperature=1" for n in range(first, first + count))
+
+
+def write(client, text):
+    return client.generic("POST", "/api/v2/write", text, content_type="text/plain")
+
+
+def test_a_post_registers_a_bounded_number_of_devices_in_one_transaction(fleet_of_two):
+    gateway = token_client("ingest", "register", tags=["own"])
+    for expected in (20, 25):
+        answer = write(gateway, lines(0, 25))
+        assert Device.objects.filter(device_id__startswith="n").count() == expected
+        assert ("a post registers at most 20 devices" in answer.content.decode()) == (expected == 20)
+    assert tags_of("n24") == ["own"]
+
+
+def test_a_token_registers_a_bounded_number_of_devices_an_hour(fleet_of_two, monkeypatch):
+    monkeypatch.setattr(registering, "REGISTERED_AN_HOUR", 3)
+    gateway, other = (token_client("ingest", "register", name=name) for name in ("one", "other"))
+    assert write(gateway, lines(0, 2)).status_code == 204
+    answer = write(gateway, lines(0, 4))
+    assert "devices within an hour, which is its limit" in answer.content.decode()
+    assert Device.objects.filter(device_id__startswith="n").count() == 3
+    assert Reading.objects.count() == 5
+    assert write(other, lines(3, 1)).status_code == 204
+
+    before = timezone.now() - timedelta(hours=1, seconds=1)
+    assert ApiToken.objects.filter(name="one").update(registering_since=before)
+    assert write(gateway, lines(4, 3)).status_code == 204
 
 
 def test_only_a_door_registers(fleet_of_two):

@@ -9,7 +9,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from devices.models import Device
-from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with
+from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, token_client
 from readings.ingest import refused_posts
 from readings.ingest.refused_posts import Noted, Times, keep, refused_post
 from readings.models import Rejection
@@ -243,6 +243,24 @@ def test_a_name_of_no_device_is_kept_only_where_that_was_the_reason(device):
     keep({kind(device_id="ghost-1", caller="fleet", code="not_a_number"): at(0)})
     keep({unknown(2): at(1)})
     assert kept("device_id", "code") == [("", "not_a_number"), ("ghost-2", "code_0")]
+
+
+@pytest.mark.parametrize(("tags", "kept_of"), [(["own"], ["", "", "mote-1"]), ([], ["mote-1", "mote-2"])])
+def test_a_limited_token_leaves_nothing_on_the_page_of_another_device(device, other_device, admin, tags, kept_of):
+    admin.post("/api/v1/tags", {"name": "own"})
+    admin.patch("/api/v1/devices/mote-1", {"tags": ["own"]})
+    client = token_client("ingest", tags=tags)
+    for device_id in ("mote-1", "mote-2"):
+        client.post(INGEST, {"device_id": device_id, "temperature": "warm"})
+    client.post(INGEST, {"device_id": "mote-2", "temperature": 1})
+    assert sorted(device_id for (device_id,) in kept("device_id")) == kept_of
+
+
+def test_refused_posts_of_tokens_count_as_those_of_gateways(device):
+    keep({kind(n, caller="token", address="10.0.0.1"): at(n) for n in range(30)})
+    assert Rejection.objects.filter(caller="token").count() == refused_posts.KEPT_OF_A_DEVICE
+    keep({kind(device_id=f"x{n}", caller="token", address="10.0.0.2", unknown_device=True): at(n) for n in range(300)})
+    assert Rejection.objects.filter(address="10.0.0.2").count() == refused_posts.KEPT_OF_A_SHARE["unknown"]
 
 
 def test_what_a_device_sent_that_is_gone_meanwhile_is_not_kept(db):

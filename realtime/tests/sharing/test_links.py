@@ -8,7 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from devices.keys import hash_key
-from devices.tests.fixtures import new_client, problem, staff_client
+from devices.tests.fixtures import new_client, problem, staff_client, token_client
 from realtime.models import Share
 from realtime.sharing import api
 from realtime.tests.sharing.links import view
@@ -68,6 +68,36 @@ def test_a_wrong_link_is_refused_by_field(admin, shares, given, field, code):
     error = problem(admin.post(shares, given), 422)["errors"][0]
     assert (error["field"], error["code"]) == (field, code)
     assert not Share.objects.exists()
+
+
+def test_a_limited_token_ends_only_links_that_show_no_more_than_it_sees(admin):
+    for name in ("own", "foreign"):
+        admin.post("/api/v1/tags", {"name": name})
+    admin.post("/api/v1/devices", {"device_id": "a", "tags": ["own", "foreign"]})
+    client = token_client("manage", tags=["own"])
+    others, own = view("tag=own&tag=foreign", "Others"), view("tag=own&device_id=a", "Own")
+    path = f"/api/v1/views/{others.pk}"
+    made = admin.post(f"{path}/shares", {}).json()["id"]
+
+    for address in (path, f"{path}/shares", f"{path}/shares/{made}"):
+        assert problem(client.delete(address), 403)["code"] == "limited"
+    assert Share.objects.count() == 1
+    mine = client.post(f"{path}/shares", {}).json()["id"]
+    problem(client.delete(f"{path}/shares"), 403)
+    assert client.delete(f"{path}/shares/{mine}").status_code == 204
+
+    admin.post(f"/api/v1/views/{own.pk}/shares", {})
+    assert client.delete(f"/api/v1/views/{own.pk}/shares").status_code == 204
+    assert client.delete(f"/api/v1/views/{own.pk}").status_code == 204
+
+
+def test_one_author_cannot_use_up_the_room_for_views(admin, monkeypatch):
+    monkeypatch.setattr("realtime.saved_views.VIEWS_OF_AUTHOR_MAX", 1)
+    client = token_client("manage")
+    assert client.post("/api/v1/views", {"name": "1", "query": "tag=x"}).status_code == 201
+    error = problem(client.post("/api/v1/views", {"name": "2", "query": "tag=x"}), 422)["errors"][0]
+    assert (error["code"], "Delete one first" in error["detail"]) == ("too_many_views", True)
+    assert admin.post("/api/v1/views", {"name": "3", "query": "tag=x"}).status_code == 201
 
 
 def test_the_links_of_a_view_are_bounded_and_expired_ones_do_not_count(admin, shares, monkeypatch):

@@ -96,6 +96,17 @@ def test_only_the_number_of_points_can_be_asked_for(readings, monkeypatch, point
     assert given[0]["points"] == expected
 
 
+def test_the_statistics_of_a_link_are_never_a_large_answer(readings, monkeypatch):
+    monkeypatch.setattr(pages, "LARGE_ANSWER_VALUES", 40)
+    monkeypatch.setattr("readings.history.answers.LARGE_ANSWER_VALUES", 40)
+    monkeypatch.setattr("readings.history.answers.large_answer", lambda: pytest.fail("a large answer"))
+    for query in (
+        "device_id=mote-1&metrics=temperature",
+        "device_id=mote-1&device_id=mote-2&metrics=temperature,humidity",
+    ):
+        assert shown(link(query), points=1_000)
+
+
 def test_a_link_that_ended_shows_nothing(readings):
     ended = link(seconds=-1)
     withdrawn = link()

@@ -125,6 +125,11 @@ class Subscriber:
         if self.opened is not None:
             self.opened.finish()
         self.pending.clear()
+        # The broker sends these again, to the next that subscribes: stored here too, they would be there twice.
+        again = [message for message in self.waiting if message.qos]
+        self.waiting = deque(message for message in self.waiting if not message.qos)
+        self.unfinished -= len(again)
+        self.bytes -= sum(message.size for message in again)
 
     def gives_up(self) -> bool:
         return self.given_up or not self.has_turn.is_set()
@@ -136,7 +141,11 @@ class Subscriber:
         told = ""
         while not self.stopping:
             await self.has_turn.wait()
-            ended, was_subscribed = await self.connection()
+            try:
+                ended, was_subscribed = await self.connection()
+            except Exception:  # of any kind: without this task nothing is subscribed to any more
+                logger.exception("The connection to the MQTT broker %s failed", self.address)
+                ended, was_subscribed = Ended("an error of this server; see its log", refused=True), False
             if self.stopping or not self.has_turn.is_set():
                 continue
             if was_subscribed:
@@ -193,6 +202,8 @@ class Subscriber:
             if known.stored:
                 self.acknowledge([known.message])
             return  # else it is being stored, and is acknowledged then
+        if delivery.qos and not self.has_turn.is_set():
+            return  # it comes again, to the next that subscribes
         topic = meaning_in(self.patterns, delivery.topic)
         if delivery.retain and topic.meaning is not Meaning.STATUS:
             topic = NOTHING  # an old value, which the broker sends after each SUBSCRIBE

@@ -17,6 +17,7 @@ from readings.doors.mqtt.subscriber import subscriber as module
 from readings.doors.mqtt.subscriber.addresses import BrokerAddress, InvalidAddress, broker_address
 from readings.doors.mqtt.subscriber.packets import Delivery, DeliveryStream
 from readings.doors.mqtt.subscriber.patterns import InvalidPattern, meaning_in, pattern_of, patterns_of
+from readings.doors.mqtt.subscriber.session import Session
 from readings.doors.mqtt.subscriber.subscriber import Subscriber
 from readings.doors.mqtt.subscriber.turns import Turn
 from readings.doors.mqtt.topics import Meaning, Topic
@@ -242,6 +243,48 @@ def test_a_refusal_of_the_broker_is_named_once_and_tried_again_more_slowly(monke
         run(scenario)
     assert sum(words in record.message for record in caplog.records) == 1
     assert "secret" not in caplog.text
+
+
+def test_an_error_of_any_kind_is_logged_and_it_connects_again(monkeypatch, caplog):
+    monkeypatch.setattr(module, "PAUSE_SECONDS_MAX", 0.04)
+    errors = [ValueError("no such thing"), UnicodeError("a label is too long")]
+
+    def failing(*arguments, **more):
+        if errors:
+            raise errors.pop()
+        return Session(*arguments, **more)
+
+    monkeypatch.setattr(module, "Session", failing)
+
+    async def scenario():
+        async with subscribed(monkeypatch) as (broker, _):
+            assert broker.count(Connect) == 1
+
+    run(scenario)
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
+        "a label is too long",
+        "no such thing",
+    ]
+
+
+def test_with_its_turn_it_loses_the_messages_that_the_broker_sends_again(monkeypatch):
+    async def scenario():
+        async with subscribed(monkeypatch) as (broker, way):
+            subscriber = broker.subscriber
+            way.allowed.clear()
+            broker.send(message(1))
+            await until(lambda: subscriber.storing_task is not None and not subscriber.waiting)
+            broker.send(message(2), message(3, topic="telemetry/m2/readings", qos=0))
+            await until(lambda: len(subscriber.waiting) == 2)
+            session = subscriber.session
+            subscriber.turn_changed(False)
+            subscriber.delivered(session, Delivery("telemetry/m4/readings", b"1", 1, 4, False, False))
+            way.allowed.set()
+            await until(lambda: subscriber.storing_task is None)
+            assert [reading.device_id for reading in way.stored] == ["m1", "m2"]
+            assert (subscriber.unfinished, subscriber.bytes) == (0, 0)
+
+    run(scenario)
 
 
 def test_stopping_acknowledges_what_was_received_and_signs_off(monkeypatch):

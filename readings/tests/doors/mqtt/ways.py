@@ -34,6 +34,9 @@ class FakeWay:
     async def ask(self, question, *arguments):
         return question(*arguments)
 
+    async def register(self, registration, *arguments):
+        return registration(*arguments)
+
     async def record(self, readings, *, received_at):
         await self.allowed.wait()
         if self.failures:

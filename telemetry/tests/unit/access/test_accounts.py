@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.contrib.auth.models import Group, User
 
+from devices.console.tokens import LimitField
 from devices.models import AccountTag, Device, DeviceTag, Tag
 from devices.tests.fixtures import new_client
 
@@ -107,6 +108,15 @@ def test_a_limit_is_changed_and_taken_away_on_the_page_of_the_account(admin_clie
     assert AccountTag.objects.filter(user=ada, tag=roof).exists()
     assert admin_client.post(page, form | {"limit_names": ""}).status_code == 302
     assert not AccountTag.objects.exists()
+
+
+def test_an_account_never_becomes_unlimited_because_a_tag_was_deleted(admin_client, roof, monkeypatch):
+    monkeypatch.setattr(LimitField, "clean", lambda field, value: [value])  # as if it was deleted after the check
+    role = Group.objects.get(name="Viewers").pk
+    form = {"username": "ada", "email": "", "role": role, "limit_names": "nowhere"}
+    answer = admin_client.post(ADD, form, format="multipart", follow=True)
+    assert "Nothing was saved. There is no tag" in answer.content.decode()
+    assert not User.objects.filter(username="ada").exists()
 
 
 def test_a_tag_that_limits_an_account_cannot_be_deleted(admin_client, admin, roof):

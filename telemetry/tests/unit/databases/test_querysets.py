@@ -51,6 +51,7 @@ def calls() -> dict[str, Callable[[Any], Any]]:
         "RejectionQuerySet.visible_to": lambda rejections: rejections.visible_to(viewer),
         "RuleQuerySet.visible_to": lambda rules: rules.visible_to(viewer),
         "AlarmQuerySet.visible_to": lambda alarms: alarms.visible_to(viewer)[:1],
+        "MetricQuerySet.visible_to": lambda metrics: metrics.visible_to(viewer),
         "TokenQuerySet.valid": lambda tokens: tokens.valid(now=now),
         "TokenQuerySet.by_name": lambda tokens: tokens.by_name(),
         "DeviceQuerySet.tagged": lambda devices: devices.tagged(["Roof"]),

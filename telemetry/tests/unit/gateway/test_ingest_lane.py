@@ -15,6 +15,7 @@ from readings.ingest import views
 from readings.ingest.decoding import decode_reading
 from readings.log import group_commit, recording
 from readings.models import Reading
+from telemetry.gateway.ingest_lane import LaneSharing, Shared
 from telemetry.tests.support.clients.lanes import through_the_lane
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -303,3 +304,11 @@ def test_two_transactions_at_a_time_never_share_a_device(fleet_of_twenty, monkey
     assert {answer.status_code for answer in answers} == {201}
     assert not any(shared for others in met for shared in others)
     assert any(others for others in met) == (connection.vendor == "postgresql")
+
+
+def test_registrations_have_a_thread_of_their_own():
+    async def names():
+        way = LaneSharing(Shared())
+        return [await asked(lambda: threading.current_thread().name) for asked in (way.ask, way.register)]
+
+    assert asyncio.run(names()) == ["tokens", "registrations"]
