@@ -10,6 +10,7 @@ from threading import Event
 import msgspec
 from django.db import connection
 
+from devices.plurals import counted
 from readings.alarms import instruments
 from readings.alarms.delivery.gathering import end_evaluation
 from readings.alarms.evaluation import silences
@@ -42,8 +43,9 @@ class Evaluation(msgspec.Struct):
     unfinished: bool = False
 
     def __str__(self) -> str:
-        failed = f", {self.failed:,} devices failed" if self.failed else ""
-        return f"{self.readings:,} readings judged, {self.opened:,} alarms opened, {self.resolved:,} resolved{failed}."
+        failed = f", {counted(self.failed, 'device', 'devices')} failed" if self.failed else ""
+        judged, opened = counted(self.readings, "reading", "readings"), counted(self.opened, "alarm", "alarms")
+        return f"{judged} judged, {opened} opened, {self.resolved:,} resolved{failed}."
 
 
 class Evaluator:

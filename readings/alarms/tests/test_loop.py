@@ -133,11 +133,35 @@ def test_one_round_from_cron_judges_too_and_fails_if_a_device_fails(device, monk
 
     call_command("maintain", "--once", stdout=output)
 
-    assert "1 readings judged, 1 alarms opened, 0 resolved." in output.getvalue()
+    assert "1 reading judged, 1 alarm opened, 0 resolved." in output.getvalue()
     monkeypatch.setattr("readings.alarms.evaluation.steps.read_series", lambda *_: {})
     store([new(timestamp=at(1), temperature=31)])
     with pytest.raises(CommandError, match="1 device failed"):
         call_command("maintain", "--once", stdout=io.StringIO())
+
+
+@pytest.mark.parametrize("task", ["alarms", "delivery"])
+def test_one_round_from_cron_leaves_to_another_process_what_that_does(device, task):
+    store([new(temperature=31)])
+    held, ended = threading.Event(), threading.Event()
+
+    def other():
+        with exclusively(task):
+            held.set()
+            ended.wait(20)
+        connection.close()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert held.wait(20)
+    output = io.StringIO()
+    try:
+        call_command("maintain", "--once", stdout=output)
+    finally:
+        ended.set()
+        thread.join(20)
+
+    assert output.getvalue().startswith("1 reading rolled up")
 
 
 def test_the_gauges_count_open_alarms_and_what_waits(mote, other_device):
