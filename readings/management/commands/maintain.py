@@ -154,7 +154,10 @@ class Command(BaseCommand):
 
 
 def evaluate_once(stop: threading.Event) -> Evaluation:
-    """Judges new readings, deletes expired alarms and sends messages, unless another process does. Raises DatabaseError."""
+    """Judges new readings, deletes expired alarms and sends messages, unless another process does.
+
+    Raises DatabaseError.
+    """
     done = Evaluation()
     with suppress(Busy):
         done = Evaluator().evaluate(now=timezone.now(), stop=stop)
