@@ -19,6 +19,7 @@ from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.alone,
+    pytest.mark.once,
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium (Debian: apt-get install chromium)"),
 ]
