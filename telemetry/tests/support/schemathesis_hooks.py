@@ -33,6 +33,8 @@ BEYOND_THE_SCHEMA = {
     "no_secret",  # of a channel that is no webhook
     "too_far",  # a mute, a link to a view
     "too_many_shares",  # of one view
+    "ingest_missing",  # a token's scope `register` without `ingest`
+    "too_many_tokens",
     "devices_and_tags",  # of one rule
     "coordinate_missing",  # latitude without longitude
     "no_range",  # low above high
