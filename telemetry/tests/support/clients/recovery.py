@@ -154,7 +154,7 @@ def probed(server: Server, device_id: str) -> Iterator[list[Probe]]:
 @contextmanager
 def maintaining(server: Server) -> Iterator[None]:
     """Runs `manage.py maintain` beside a server without maintenance, such as one on uvicorn."""
-    if not server.prepares:
+    if server.maintains:
         yield
         return
     with server.log.with_suffix(".maintain.log").open("w") as log:

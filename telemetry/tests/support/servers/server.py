@@ -54,7 +54,8 @@ class Server:
                 "telemetry.server.uvicorn_websockets:Socket",
             ]
             self.command += ["--no-access-log"]
-        # uvicorn does not prepare the database, as `up` does.
+        # uvicorn does neither maintain the database nor prepare it, as `up` does.
+        self.maintains = not uvicorn
         self.prepares = uvicorn
         self.migrated = migrated
         own = not beside and not database_url
