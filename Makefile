@@ -1,5 +1,5 @@
 # make run            installs what is missing and runs the product
-# make test           installs what is missing and runs the quick tests (at most three minutes on two cores)
+# make test           installs what is missing and runs the quick tests (about four minutes on two cores)
 # make test-all       runs the quick tests and the slow ones: servers under faults, every page in a browser, fuzzers
 # make test-on PYTHON=/usr/bin/python3   runs the quick tests on that Python
 # make fuzz           runs only the fuzzers, for some minutes: FUZZ_EXAMPLES requests an operation, FUZZ_BODIES bodies
