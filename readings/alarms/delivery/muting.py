@@ -6,6 +6,7 @@ sets a mute lock the alarms, so that a mute begins before all of it or after.
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
@@ -36,15 +37,7 @@ def mute_device(device: Device, until: datetime | None, *, by: Author | None = N
     with transaction.atomic():
         device = Device.objects.select_for_update(no_key=True).get(pk=device.pk)
         lock_alarms()
-        before = DeviceMute.objects.filter(device=device).values_list("until", flat=True).first()
-        if until is None:
-            changed = DeviceMute.objects.filter(device=device).delete()[0]
-        else:
-            changed = before != until
-            DeviceMute.objects.update_or_create(device=device, defaults={"until": until})
-        if changed and by is not None:
-            was, became = ({"muted_until": time and rfc3339(time)} for time in (before, until))
-            log_changed([device], muted_text(until), by=by, before=was, after=became)
+        keep_until(DeviceMute, until, by=by, device=device)
 
 
 def mute_tag(tag: Tag, until: datetime | None, *, by: Author | None = None) -> None:
@@ -55,15 +48,22 @@ def mute_tag(tag: Tag, until: datetime | None, *, by: Author | None = None) -> N
     with transaction.atomic():
         tag = Tag.objects.select_for_update(no_key=True).get(pk=tag.pk)
         lock_alarms()
-        before = TagMute.objects.filter(tag=tag).values_list("until", flat=True).first()
-        if until is None:
-            changed = TagMute.objects.filter(tag=tag).delete()[0]
-        else:
-            changed = before != until
-            TagMute.objects.update_or_create(tag=tag, defaults={"until": until})
-        if changed and by is not None:
-            was, became = ({"muted_until": time and rfc3339(time)} for time in (before, until))
-            log_changed([tag], muted_text(until), by=by, before=was, after=became)
+        keep_until(TagMute, until, by=by, tag=tag)
+
+
+def keep_until(mutes: type[DeviceMute | TagMute], until: datetime | None, *, by: Author | None, **muted: Any) -> None:
+    """Replaces the mute of this device or tag, which is locked; None deletes it. A change is logged."""
+    kept = mutes.objects.filter(**muted)
+    before = kept.values_list("until", flat=True).first()
+    if before == until:
+        return
+    if until is None:
+        kept.delete()
+    else:
+        mutes.objects.update_or_create(**muted, defaults={"until": until})
+    if by is not None:
+        was, became = ({"muted_until": time and rfc3339(time)} for time in (before, until))
+        log_changed(list(muted.values()), muted_text(until), by=by, before=was, after=became)
 
 
 def mute_rule(rule: Rule, until: datetime | None, *, by: Author | None = None) -> None:
