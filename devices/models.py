@@ -198,7 +198,8 @@ class DeviceState(models.Model):
     rollups (None: the device has no minute rollups). Readings up to `alarms_seq` have been judged by every rule that
     applies to the device; the position stays where it is while no rule does. `alarms_newest` is a JSON object from each
     metric that rules judge to the newest time, in microseconds since 1970, of its values up to there. Retention may
-    have deleted readings before `raw_from`, which is a whole hour.
+    have deleted readings before `raw_from`, which is a whole hour. Readings up to `sealed_seq` are in segments, later
+    ones in rows (`readings.models.Segment`).
     """
 
     device = models.OneToOneField(
@@ -216,6 +217,7 @@ class DeviceState(models.Model):
     alarms_seq = models.BigIntegerField(default=0, db_default=0)
     alarms_newest = models.TextField(default="{}", db_default="{}")
     raw_from = models.DateTimeField(null=True)
+    sealed_seq = models.BigIntegerField(default=0, db_default=0)
     latest_seq = models.BigIntegerField(null=True)
     latest_at = models.DateTimeField(null=True)
     latest_id = models.UUIDField(null=True)

@@ -52,6 +52,96 @@ class Reading(models.Model):
         return f"{self.device_id} #{self.seq}"
 
 
+class Segment(models.Model):
+    """Up to 2,048 readings of one device, compressed by columns (docs/log-format.md).
+
+    A reading with `seq` up to its device's `DeviceState.sealed_seq` is in exactly one segment, a later one is a
+    `Reading`. Written only by `readings.upkeep.sealing`, retention and erasure, which delete and insert whole segments;
+    a trigger of the database refuses UPDATE (migration 0011).
+
+    `first_seq`, `last_seq`, `first_at` and `last_at` are the smallest and largest number and time in it; numbers in
+    between can be in other segments. `late`: its readings were older than others before them in the log, so its times
+    can reach over those of many other segments.
+    """
+
+    pk = models.CompositePrimaryKey("device_id", "first_seq")
+    device = models.ForeignKey(
+        Device,
+        to_field="device_id",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_column="device_id",
+        db_index=False,  # the primary key begins with it
+    )
+    first_seq = models.BigIntegerField()
+    last_seq = models.BigIntegerField()
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    count = models.PositiveSmallIntegerField()
+    late = models.BooleanField()
+    data = models.BinaryField()
+
+    class Meta:
+        default_permissions = ()
+        indexes = [
+            models.Index(fields=["device", "first_at"], name="readings_segment_first_at"),
+            models.Index(fields=["device", "last_at"], name="readings_segment_last_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.device_id} #{self.first_seq} to #{self.last_seq}"
+
+
+class SealedId(models.Model):
+    """The id of a reading in a segment, by which a repeated post is recognised as a duplicate.
+
+    Only of ids that clients gave, for `readings.upkeep.sealing.IDS_KEPT` after their receipt.
+    """
+
+    pk = models.CompositePrimaryKey("device_id", "id")
+    device = models.ForeignKey(
+        Device,
+        to_field="device_id",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_column="device_id",
+        db_index=False,  # the primary key begins with it
+    )
+    id = models.UUIDField()
+    seq = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.device_id} #{self.seq}"
+
+
+class ReceiptMark(models.Model):
+    """Readings of the device up to `seq` were received before `noted_at`, since no reading has a time of receipt.
+
+    `readings.upkeep.sealing` notes it now and then, and knows from it what is old enough to be sealed.
+    """
+
+    pk = models.CompositePrimaryKey("device_id", "noted_at")
+    device = models.ForeignKey(
+        Device,
+        to_field="device_id",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_column="device_id",
+        db_index=False,  # the primary key begins with it
+    )
+    noted_at = models.DateTimeField()
+    seq = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.device_id} #{self.seq} at {self.noted_at:%Y-%m-%d %H:%M:%S}"
+
+
 class Rollup(models.Model):
     """Statistics of one metric of one device in one UTC hour (`seconds` 3600) or one UTC minute (`seconds` 60).
 
