@@ -169,6 +169,18 @@ class Rollup(models.Model):
         return f"{self.device_id} {self.metric} {self.start:%Y-%m-%d %H:%M} ({self.seconds} s)"
 
 
+class IdKey(models.Model):
+    """One row: the secret `key`, from which `readings.log.ids.ServerIds` derives ids of readings."""
+
+    key = models.BinaryField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return "the key of ids"
+
+
 class Metric(models.Model):
     """An entry of the catalogue: how people see the metric `name`, of whichever device.
 

@@ -17,7 +17,8 @@ from devices.states import Advance
 from readings import instruments
 from readings.log import metric_names, reader
 from readings.log.entries import Appended, NewReading, Refusal, StoredReading
-from readings.log.ids import uuid7s
+from readings.log.id_key import id_key
+from readings.log.ids import ServerIds
 from readings.log.metric_names import Names
 from readings.models import Reading
 from readings.signals import readings_recorded
@@ -119,7 +120,7 @@ def append(
     known: dict[int, StoredReading] = {}
     if given:
         known = {identifier.int: stored for identifier, stored in reader.by_ids(given).items()}
-    fresh = iter(uuid7s(len(readings) - len(given)))
+    server_ids = ServerIds(id_key())
     outcomes: list[Recorded] = []
     new: dict[str, list[StoredReading]] = defaultdict(list)
     heard_from = set()
@@ -148,7 +149,7 @@ def append(
             widened.add(device_id)
         end.last_seq += 1
         stored = StoredReading(
-            reading.id or next(fresh),
+            reading.id or server_ids.id(device_id, end.last_seq, reading.timestamp),
             end.device_id,
             end.last_seq,
             reading.timestamp,

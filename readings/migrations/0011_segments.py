@@ -45,7 +45,7 @@ def refuse_if_sealed(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -
         schema_editor.execute(statement)
 
 
-def device() -> models.ForeignKey:
+def device() -> "models.ForeignKey[object, object]":
     return models.ForeignKey(
         "devices.device",
         to_field="device_id",

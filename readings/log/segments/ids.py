@@ -1,14 +1,17 @@
-"""The column of ids. An id that begins with a time, as those of the server do, is stored as that time and the rest."""
+"""The column of ids. Those that the server derived take no room; others that begin with a time are stored as that time
+and the rest."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
 
+from readings.log.ids import ServerIds
 from readings.log.segments.integers import Cursor, Damaged, deflated, inflated, integers, read_integers, sized
 
-# As sent by a client; with the milliseconds since 1970 in its first 48 bits (versions 7 and 8 of RFC 9562).
-ANY, TIMED = 0, 1
+# As sent by a client; with the milliseconds since 1970 in its first 48 bits (versions 7 and 8 of RFC 9562); derived by
+# the server from device, `seq` and time.
+ANY, TIMED, DERIVED = 0, 1, 2
 BOTH = 255
 TIMED_VERSIONS = (7, 8)
 ID_BYTES, REST_BYTES = 16, 10
@@ -16,12 +19,30 @@ REST_BITS = 80
 REST = (1 << REST_BITS) - 1
 
 
-def ids(values: Sequence[UUID], times: Sequence[int]) -> bytes:
-    """The column. `times`: those of the readings, in microseconds since 1970."""
+class Numbered(msgspec.Struct, frozen=True):
+    """The readings of a device whose ids these are: `times` in microseconds since 1970, and the key of the ids."""
+
+    device_id: str
+    seqs: Sequence[int]
+    times: Sequence[int]
+    key: bytes
+
+    def derived(self) -> list[str]:
+        """The ids that the server would have given to them, in hexadecimal digits."""
+        digits = ServerIds(self.key).digits
+        return [digits(self.device_id, seq, at // 1000) for seq, at in zip(self.seqs, self.times, strict=True)]
+
+
+def ids(values: Sequence[UUID], readings: Numbered) -> bytes:
+    """The column."""
     numbers = [value.int for value in values]
-    kinds = bytes(TIMED if number >> 76 & 0xF in TIMED_VERSIONS else ANY for number in numbers)
+    kinds = bytes(
+        DERIVED if value.hex == derived else TIMED if number >> 76 & 0xF in TIMED_VERSIONS else ANY
+        for value, number, derived in zip(values, numbers, readings.derived(), strict=True)
+    )
     if not kinds:
         return b""
+    times = readings.times
     same = kinds.count(kinds[0]) == len(kinds)
     column = kinds[:1] if same else bytes((BOTH,)) + sized(deflated(kinds))
     timed = [(number, at) for number, at, kind in zip(numbers, times, kinds, strict=True) if kind == TIMED]
@@ -32,25 +53,29 @@ def ids(values: Sequence[UUID], times: Sequence[int]) -> bytes:
     )
 
 
-def read_ids(data: bytes, times: Sequence[int]) -> list[UUID]:
+def read_ids(data: bytes, readings: Numbered) -> list[UUID]:
+    times = readings.times
     if not times:
         return []
     cursor = Cursor(data)
     kinds = cursor.take(1)
     kinds = inflated(cursor.sized(), len(times)) if kinds[0] == BOTH else kinds * len(times)
-    if set(kinds) - {ANY, TIMED}:
+    if set(kinds) - {ANY, TIMED, DERIVED}:
         raise Damaged("an id has an unknown form")
     timed = kinds.count(TIMED)
     distances = iter(read_integers(cursor.sized(), timed))
     rests = cursor.take(REST_BYTES * timed)
     others = cursor.rest()
-    if len(others) != ID_BYTES * (len(times) - timed):
+    if len(others) != ID_BYTES * kinds.count(ANY):
         raise Damaged("the ids have another length than they say")
+    derived = readings.derived() if DERIVED in kinds else []
     texts = []
     rest = other = 0
     hexes, other_hexes = rests.hex(), others.hex()
-    for kind, at in zip(kinds, times, strict=True):
-        if kind == TIMED:
+    for place, (kind, at) in enumerate(zip(kinds, times, strict=True)):
+        if kind == DERIVED:
+            texts.append(derived[place])
+        elif kind == TIMED:
             milliseconds = at // 1000 + next(distances)
             if not 0 <= milliseconds < 1 << 48:
                 raise Damaged("an id has an impossible time")

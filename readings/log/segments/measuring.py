@@ -8,6 +8,7 @@ import msgspec
 from devices.models import DeviceState
 from readings.log import reader
 from readings.log.entries import StoredReading
+from readings.log.id_key import id_key
 from readings.log.segments.integers import Damaged
 from readings.log.segments.sealed import SEGMENT_READINGS_MAX, decode, encode, opened
 
@@ -28,7 +29,7 @@ class Sample(msgspec.Struct):
     def add(self, readings: Sequence[StoredReading]) -> None:
         """Adds a segment of these readings of a device."""
         device_id = readings[0].device_id
-        segment = encode(readings)
+        segment = encode(readings, key=id_key())
         directory = opened(segment)
         columns = {"seq": directory.seqs, "time": directory.times, "id": directory.ids} | directory.metrics
         self.columns.update({name: len(column) for name, column in columns.items()})
@@ -42,7 +43,7 @@ class Sample(msgspec.Struct):
 def same(segment: bytes, readings: Sequence[StoredReading]) -> bool:
     """Whether the segment has these readings. Compares texts, because 0.0 equals -0.0 and 21 equals 21.0."""
     try:
-        return list(map(repr, decode(segment, readings[0].device_id))) == list(map(repr, readings))
+        return list(map(repr, decode(segment, readings[0].device_id, key=id_key()))) == list(map(repr, readings))
     except Damaged:
         return False
 

@@ -14,7 +14,7 @@ import msgspec
 
 from devices.metrics import COLUMNS
 from readings.log.entries import ReadingLike, StoredReading
-from readings.log.segments.ids import ids, read_ids
+from readings.log.segments.ids import Numbered, ids, read_ids
 from readings.log.segments.integers import Cursor, Damaged, integers, read_integers, sized, varint
 from readings.log.segments.values import Number, metric, read_metric
 from readings.windows import EARLIEST
@@ -44,13 +44,14 @@ class Columns(msgspec.Struct, frozen=True):
     metrics: dict[str, list[Number | None]]
 
 
-def encode(readings: Sequence[ReadingLike]) -> bytes:
-    """The segment of these readings of one device, 1 to SEGMENT_READINGS_MAX, by `seq`."""
+def encode(readings: Sequence[ReadingLike], *, key: bytes) -> bytes:
+    """The segment of these readings of one device, 1 to SEGMENT_READINGS_MAX, by `seq`. `key`: that of server ids."""
     if not 0 < len(readings) <= SEGMENT_READINGS_MAX:
         raise ValueError(f"A segment has 1 to {SEGMENT_READINGS_MAX} readings, not {len(readings)}.")
     times = [(reading.timestamp - EARLIEST) // MICROSECOND for reading in readings]
-    columns = [integers([reading.seq for reading in readings]), integers(times)]
-    columns.append(ids([reading.id for reading in readings], times))
+    seqs = [reading.seq for reading in readings]
+    columns = [integers(seqs), integers(times)]
+    columns.append(ids([reading.id for reading in readings], Numbered(readings[0].device_id, seqs, times, key)))
     metrics: dict[str, list[Any]] = {name: [getattr(reading, name) for reading in readings] for name in COLUMNS}
     for name in sorted({name for reading in readings for name in reading.extra}):
         if name in COLUMNS:
@@ -115,8 +116,8 @@ def columns_of(directory: Directory, *, metrics: Collection[str] | None = None) 
         )
 
 
-def decode(segment: bytes, device_id: str) -> list[StoredReading]:
-    """The readings of the segment. Raises Damaged."""
+def decode(segment: bytes, device_id: str, *, key: bytes) -> list[StoredReading]:
+    """The readings of the segment of this device. `key`: that of server ids. Raises Damaged."""
     directory = opened(segment)
     found = columns_of(directory)
     none = [None] * directory.count
@@ -126,7 +127,8 @@ def decode(segment: bytes, device_id: str) -> list[StoredReading]:
         {name: value for name, value in zip(others, values, strict=True) if value is not None}
         for values in zip(*(found.metrics[name] for name in others), strict=True)
     ] or [{} for _ in range(directory.count)]
-    rows = zip(read_ids(directory.ids, found.times), found.seqs, found.times, *own, extras, strict=True)
+    identifiers = read_ids(directory.ids, Numbered(device_id, found.seqs, found.times, key))
+    rows = zip(identifiers, found.seqs, found.times, *own, extras, strict=True)
     return [StoredReading(row[0], device_id, row[1], moment(row[2]), *row[3:]) for row in rows]
 
 

@@ -3,6 +3,7 @@
 import random
 import re
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from django.conf import settings
 from hypothesis import example, given
@@ -17,7 +19,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from readings.log.entries import StoredReading
-from readings.log.ids import derived_ids, uuid7s
+from readings.log.ids import ServerIds, derived_ids, uuid7
 from readings.log.segments.integers import Damaged, integers, read_integers
 from readings.log.segments.sealed import MICROSECOND, SEGMENT_READINGS_MAX, VERSION, checksum, columns, decode, encode
 from readings.log.segments.values import metric, read_metric
@@ -27,13 +29,14 @@ from readings.windows import EARLIEST, LATEST
 pytestmark = pytest.mark.once
 
 PAGE = Path(settings.BASE_DIR) / "docs" / "log-format.md"
+KEY = b"k" * 32
 DOUBLES = st.floats() | st.decimals(-10_000, 10_000, places=2).map(float) | st.sampled_from([0.0, -0.0, 21.0, 5e-324])
 NUMBERS = DOUBLES | st.integers(-(2**64), 2**64)
 NAMES = st.text(max_size=63).filter(lambda name: name not in ("temperature", "humidity", "voltage"))
 READINGS = st.lists(
     st.builds(
         StoredReading,
-        id=st.uuids() | st.sampled_from([*uuid7s(3), *derived_ids([b"text"], [1])]),
+        id=st.uuids() | st.sampled_from([uuid7(), uuid7(), *derived_ids([b"text"], [1])]),
         device_id=st.just("mote-1"),
         seq=st.integers(1, 2**63 - 1),
         timestamp=st.integers(0, (LATEST - EARLIEST) // MICROSECOND).map(lambda n: EARLIEST + n * MICROSECOND),
@@ -55,8 +58,14 @@ def regular(count: int, **values: Any) -> list[StoredReading]:
         StoredReading(
             identifier, "mote-1", n + 1, when, 20 + round(5 * chance.random(), 2), None, None, {"rssi": -60 - n % 7}
         )
-        for n, (identifier, when) in enumerate(zip(uuid7s(count), times, strict=True))
+        for n, (identifier, when) in enumerate(zip([uuid7() for _ in times], times, strict=True))
     ]
+
+
+def with_server_ids(readings: Sequence[StoredReading]) -> list[StoredReading]:
+    """The readings with the ids that the server would have given to them."""
+    ids = ServerIds(KEY)
+    return [msgspec.structs.replace(r, id=ids.id(r.device_id, r.seq, r.timestamp)) for r in readings]
 
 
 def sorted_extra(reading: StoredReading) -> str:
@@ -64,11 +73,15 @@ def sorted_extra(reading: StoredReading) -> str:
     return repr((*(getattr(reading, name) for name in reading.__struct_fields__[:-1]), sorted(reading.extra.items())))
 
 
+# Some with ids of clients, some with ids of the server.
+MIXED = st.tuples(READINGS, READINGS.map(with_server_ids)).map(lambda parts: [*parts[0], *parts[1]])
+
+
 @limits(max_examples=60, deadline=None)
-@given(READINGS)
+@given(READINGS | MIXED)
 def test_every_reading_comes_back_bit_for_bit(readings):
-    segment = encode(readings)
-    found = decode(segment, "mote-1")
+    segment = encode(readings, key=KEY)
+    found = decode(segment, "mote-1", key=KEY)
     assert [sorted_extra(reading) for reading in found] == [sorted_extra(reading) for reading in readings]
     assert all(list(reading.extra) == sorted(reading.extra) for reading in found)
 
@@ -92,7 +105,7 @@ def test_integers_come_back(values):
 
 def test_columns_are_read_alone():
     readings = regular(50)
-    found = columns(encode(readings), metrics=["rssi", "absent"])
+    found = columns(encode(readings, key=KEY), metrics=["rssi", "absent"])
     assert found.seqs == [reading.seq for reading in readings]
     assert [EARLIEST + timedelta(microseconds=micros) for micros in found.times] == [r.timestamp for r in readings]
     assert found.metrics == {"rssi": [reading.extra["rssi"] for reading in readings]}
@@ -101,46 +114,58 @@ def test_columns_are_read_alone():
 @pytest.mark.parametrize("count", [0, SEGMENT_READINGS_MAX + 1])
 def test_a_segment_has_a_bounded_number_of_readings(count):
     with pytest.raises(ValueError, match=f"1 to 2048 readings, not {count}"):
-        encode(regular(count))
+        encode(regular(count), key=KEY)
 
 
 def test_a_metric_with_a_column_is_no_other_metric():
     reading = StoredReading(UUID(int=1), "mote-1", 1, NOON, None, None, None, {"voltage": 1.0})
     with pytest.raises(ValueError, match="voltage has a column"):
-        encode([reading])
+        encode([reading], key=KEY)
 
 
 def test_every_changed_bit_is_noticed():
-    segment = encode(regular(3))
+    segment = encode(regular(3), key=KEY)
     for place in range(len(segment)):
         for bit in range(8):
             changed = bytearray(segment)
             changed[place] ^= 1 << bit
             with pytest.raises(Damaged):
-                decode(bytes(changed), "mote-1")
+                decode(bytes(changed), "mote-1", key=KEY)
     for length in range(len(segment)):
         with pytest.raises(Damaged):
-            decode(segment[:length], "mote-1")
+            decode(segment[:length], "mote-1", key=KEY)
 
 
 @limits(max_examples=100, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 255), st.binary(max_size=3))
 def test_bytes_with_a_right_checksum_that_are_no_segment_raise_nothing_else(place, byte, more):
-    body = bytearray(encode(regular(3) + regular(1))[5:])
+    body = bytearray(encode(regular(3) + regular(1), key=KEY)[5:])
     body[place % len(body)] = byte
     changed = bytes(body) + more
     with suppress(Damaged):
-        decode(bytes((VERSION,)) + checksum(VERSION, changed) + changed, "mote-1")
+        decode(bytes((VERSION,)) + checksum(VERSION, changed) + changed, "mote-1", key=KEY)
 
 
 def test_another_version_is_named():
     with pytest.raises(Damaged, match="version is 2; this program reads version 1"):
-        decode(b"\x02" + encode(regular(1))[1:], "mote-1")
+        decode(b"\x02" + encode(regular(1), key=KEY)[1:], "mote-1", key=KEY)
 
 
-def test_the_usual_reading_takes_five_bytes_beside_its_id():
+def test_the_usual_reading_takes_five_bytes():
+    readings = with_server_ids(regular(SEGMENT_READINGS_MAX))
+    assert len(encode(readings, key=KEY)) / len(readings) < 5
+
+
+def test_ids_of_clients_take_sixteen_bytes_more_at_most():
     readings = regular(SEGMENT_READINGS_MAX)
-    assert len(encode(readings)) / len(readings) < 5 + 12
+    assert len(encode(readings, key=KEY)) / len(readings) < 5 + 12
+
+
+def test_ids_of_the_server_come_back_with_the_key_alone():
+    readings = with_server_ids(regular(20))
+    segment = encode(readings, key=KEY)
+    assert [r.id for r in decode(segment, "mote-1", key=KEY)] == [r.id for r in readings]
+    assert {r.id for r in decode(segment, "mote-1", key=b"x" * 32)}.isdisjoint(r.id for r in readings)
 
 
 def page_decoder() -> Any:
@@ -152,10 +177,11 @@ def page_decoder() -> Any:
 
 
 @limits(max_examples=40, deadline=None)
-@given(READINGS)
+@given(READINGS | MIXED)
 @example(regular(100))
+@example(with_server_ids(regular(100)))
 def test_the_documented_page_of_python_decodes_every_segment(readings):
-    found = [repr(row) for row in page_decoder()(encode(readings))]
+    found = [repr(row) for row in page_decoder()(encode(readings, key=KEY), "mote-1", KEY)]
     expected = []
     for reading in readings:
         own = {name: getattr(reading, name) for name in ("temperature", "humidity", "voltage")}
@@ -166,7 +192,7 @@ def test_the_documented_page_of_python_decodes_every_segment(readings):
 
 
 def test_the_documented_page_notices_damage():
-    segment = encode(regular(3))
+    segment = encode(regular(3), key=KEY)
     with pytest.raises(ValueError, match="damaged"):
-        list(page_decoder()(segment[:-1] + bytes((segment[-1] ^ 1,))))
+        list(page_decoder()(segment[:-1] + bytes((segment[-1] ^ 1,)), "mote-1", KEY))
     assert zlib.crc32(segment[5:], 1) == int.from_bytes(segment[1:5])

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from readings.models import Metric
 
 # Tables whose rows come from `migrate`, not from tests.
-KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
+KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions", "readings_idkey")
 
 Rows = list[list[tuple[Any, ...]]]
 
