@@ -3,15 +3,16 @@
 Pages of readings use no count and no offset, so their cost does not depend on the number of readings.
 """
 
+import re
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.db.models.expressions import Combinable
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 from rest_framework.exceptions import ValidationError
 
@@ -28,6 +29,8 @@ from readings.models import Metric, Reading, Rejection
 
 BEYOND = "beyond"
 OTHERS_SHOWN = 6  # all of them are on the page of the reading
+# The page of a reading is addressed with its place in a log, `mote-1~17`, because devices may share an id.
+ADDRESS = re.compile(r"([^~\x00]{1,64})~([1-9][0-9]{0,17})", re.ASCII)
 
 DeviceAdmin.read_catalogue = Metric.objects.catalogue
 
@@ -74,6 +77,9 @@ class LogChangeList(ChangeList):
         if self.beyond:
             self.first_page_query = self.get_query_string(remove=[BEYOND])
 
+    def url_for_result(self, result: Any) -> str:
+        return reverse("admin:readings_reading_change", args=[f"{result.device_id}~{result.seq}"])
+
     def position(self) -> reader.Position | None:
         """The position in the log of a device after which the page starts; None: its newest reading is the first."""
         try:
@@ -110,15 +116,15 @@ class ReadingAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Reading], bool]:
         return queryset, False  # LogChangeList searches
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Reading | None:
-        try:
-            reading_id = UUID(object_id)
-        except ValueError:
-            return None
-        found = reader.by_ids([reading_id]).get(reading_id)
-        if found is None or not visible(viewer_of(request.user), found.device_id):
-            return None
-        return as_model(found)
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Reading:
+        """Raises Http404 where Django's own page would go elsewhere, with a message that repeats the address."""
+        if (address := ADDRESS.fullmatch(object_id)) is None or not visible(viewer_of(request.user), address[1]):
+            raise Http404
+        device_id, seq = address[1], int(address[2])
+        found = reader.logs_after({device_id: seq - 1}, limit=1)
+        if not found or found[0].seq != seq:
+            raise Http404
+        return as_model(found[0])
 
     @admin.display(description="measured (UTC)")
     def measured_at(self, reading: Reading) -> str:

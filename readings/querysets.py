@@ -19,8 +19,18 @@ if TYPE_CHECKING:
     from devices.models import Device
     from readings.models import Metric, Reading, Rejection  # noqa: F401  named in the base classes
 
-STORED = "SELECT id FROM readings_reading WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)::uuid))"
-STORED_SQLITE = "SELECT id FROM readings_reading WHERE id IN (SELECT value FROM json_each(%s))"
+# Readings with these ids of these devices, with one look-up in the primary key for each. OFFSET 0 and CROSS JOIN forbid
+# the planner any other plan.
+BY_IDS = """
+SELECT {columns} FROM unnest(%s::text[], %s::uuid[]) AS asked (device_id, id)
+CROSS JOIN LATERAL (
+    SELECT * FROM readings_reading WHERE device_id = asked.device_id AND id = asked.id OFFSET 0
+) AS reading
+"""
+BY_IDS_SQLITE = """
+SELECT {columns} FROM json_each(%s) AS asked CROSS JOIN readings_reading AS reading
+    ON reading.device_id = json_extract(asked.value, '$[0]') AND reading.id = json_extract(asked.value, '$[1]')
+"""
 
 # The next entries of several logs, each after its own position, found with the index on (device_id, seq).
 LOGS_AFTER = """
@@ -112,16 +122,6 @@ class ReadingQuerySet(models.QuerySet["Reading"]):
         """The next `limit` entries of a device's log, in order."""
         return self.filter(device=device_id, seq__gt=after).order_by("seq")[:limit]
 
-    def by_ids(self, ids: Sequence[UUID]) -> dict[UUID, StoredReading]:
-        """The stored readings with these ids, by id. Uses SQL, because the ORM takes milliseconds for 1,000 ids."""
-        connection = connections[self.db]
-        postgresql = connection.vendor == "postgresql"
-        with connection.cursor() as cursor:
-            cursor.execute(STORED if postgresql else STORED_SQLITE, [encode([i.hex for i in ids]).decode()])
-            stored = [UUID(str(identifier)) for (identifier,) in cursor.fetchall()]
-        found = self.filter(id__in=stored).values_list(*INSERT_COLUMNS) if stored else ()
-        return {values[0]: StoredReading(*values) for values in found}
-
 
 ReadingsByQuerySet = models.Manager.from_queryset(ReadingQuerySet)
 
@@ -143,6 +143,17 @@ class ReadingManager(ReadingsByQuerySet["Reading"]):
             self.bulk_create(
                 [self.model(**{name: getattr(r, name) for name in INSERT_COLUMNS}) for r in readings], batch_size=100
             )
+
+    def by_ids(self, asked: Sequence[tuple[str, UUID]]) -> list[StoredReading]:
+        """The stored readings with these device ids and ids, in any order."""
+        columns = ", ".join(f"reading.{name}" for name in INSERT_COLUMNS)
+        parameters: list[Any]
+        if connections[self.db].vendor == "postgresql":
+            statement, parameters = BY_IDS, [[device_id for device_id, _ in asked], [i for _, i in asked]]
+        else:
+            statement, parameters = BY_IDS_SQLITE, [encode([(device_id, i.hex) for device_id, i in asked]).decode()]
+        found = self.raw(statement.format(columns=columns), parameters)
+        return [StoredReading(*(getattr(entry, name) for name in INSERT_COLUMNS)) for entry in found]
 
     def logs_after(self, positions: Mapping[str, int], *, limit: int) -> list[StoredReading]:
         """The next entries after the position of each log, ordered by (device_id, seq), at most `limit` in total."""

@@ -40,7 +40,7 @@ PAYLOAD: Schema = {
         "id": {
             "type": ["string", "null"],
             "format": "uuid",
-            "description": "Makes a retry safe, because a reading whose id is stored already is not stored again.",
+            "description": "Makes a retry safe: a reading whose id its device has stored already is not stored again.",
         },
         "device_id": {
             "type": ["string", "null"],

@@ -101,9 +101,9 @@ def about_stored() -> int:
     return int(logs.aggregate(total=Sum("length"))["total"] or 0)
 
 
-def by_ids(ids: Sequence[UUID]) -> dict[UUID, StoredReading]:
-    """The stored readings with these ids, by id."""
-    return Reading.objects.by_ids(ids) if ids else {}
+def by_ids(asked: Sequence[tuple[str, UUID]]) -> list[StoredReading]:
+    """The stored readings with these device ids and ids, in any order."""
+    return Reading.objects.by_ids(asked) if asked else []
 
 
 def newest_of_each(viewer: Viewer, *, after: str = "", limit: int) -> list[StoredReading]:

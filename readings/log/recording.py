@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError, transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
@@ -26,11 +26,6 @@ from readings.windows import EARLIEST
 
 UNKNOWN_DEVICE = Refusal("device_id", "unknown_device", "There is no device with this id.")
 INACTIVE_DEVICE = Refusal("device_id", "inactive_device", "This device is deactivated.")
-FOREIGN_ID = Refusal("id", "id_taken", "Another device has stored a reading with this id.")
-
-# Two transactions can store the same id for two devices, because they lock different rows. One fails; its next attempt
-# finds the id stored.
-ATTEMPTS = 3
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -82,28 +77,22 @@ def store(
     readings: Sequence[NewReading], *, received_at: datetime | None, register: Collection[str] = ()
 ) -> tuple[list[Recorded], list[Appended]]:
     """`record` without the signal. Also returns the readings for which the caller must send it."""
-    for attempt in range(1, ATTEMPTS + 1):
-        committing = False
-        try:
-            with transaction.atomic(durable=True):
-                if register:
-                    registered = [Device.objects.register(device_id=device_id)[0] for device_id in register]
-                    log_added(registered, by=command())
-                outcomes, appended, changed = append(readings, received_at=received_at)
-                committing = True
-        except IntegrityError:
-            if attempt == ATTEMPTS:
-                raise
-        except (DatabaseError, InterfaceError) as error:
-            if committing and not is_undone(error):
-                raise OutcomeUnknown from error
-            raise
-        else:
-            metric_names.remember(changed)
-            accepted = sum(len(log.readings) for log in appended)
-            instruments.count_stored(outcomes if accepted != len(outcomes) else (), accepted)
-            return outcomes, appended
-    raise AssertionError("unreachable")
+    committing = False
+    try:
+        with transaction.atomic(durable=True):
+            if register:
+                registered = [Device.objects.register(device_id=device_id)[0] for device_id in register]
+                log_added(registered, by=command())
+            outcomes, appended, changed = append(readings, received_at=received_at)
+            committing = True
+    except (DatabaseError, InterfaceError) as error:
+        if committing and not is_undone(error):
+            raise OutcomeUnknown from error
+        raise
+    metric_names.remember(changed)
+    accepted = sum(len(log.readings) for log in appended)
+    instruments.count_stored(outcomes if accepted != len(outcomes) else (), accepted)
+    return outcomes, appended
 
 
 def append(
@@ -115,11 +104,10 @@ def append(
     """
     ends = DeviceState.objects.lock({reading.device_id for reading in readings})
     names = metric_names.of(ends.values())
-    given = [reading.id for reading in readings if reading.id is not None]
-    # By the number of the id, because hashing a UUID takes several times as long.
-    known: dict[int, StoredReading] = {}
-    if given:
-        known = {identifier.int: stored for identifier, stored in reader.by_ids(given).items()}
+    given = [(reading.device_id, reading.id) for reading in readings if reading.id is not None]
+    # By device and the number of the id, because hashing a UUID takes several times as long. Nobody else can store one
+    # of these meanwhile, because the devices are locked.
+    known = {(stored.device_id, stored.id.int): stored for stored in reader.by_ids(given)}
     server_ids = ServerIds(id_key())
     outcomes: list[Recorded] = []
     new: dict[str, list[StoredReading]] = defaultdict(list)
@@ -134,11 +122,9 @@ def append(
         if not end.is_active:
             outcomes.append(Recorded(refusal=INACTIVE_DEVICE))
             continue
-        if reading.id is not None and (before := known.get(reading.id.int)):
-            mine = before.device_id == device_id
-            outcomes.append(Recorded(before, duplicate=True) if mine else Recorded(refusal=FOREIGN_ID))
-            if mine:
-                heard_from.add(device_id)
+        if reading.id is not None and (before := known.get((device_id, reading.id.int))):
+            outcomes.append(Recorded(before, duplicate=True))
+            heard_from.add(device_id)
             continue
         if reading.extra and not reading.extra.keys() <= names[device_id]:
             more = names[device_id].union(reading.extra)
@@ -159,14 +145,10 @@ def append(
             reading.extra,
         )
         if reading.id is not None:
-            known[reading.id.int] = stored
+            known[device_id, reading.id.int] = stored
         new[device_id].append(stored)
         outcomes.append(Recorded(stored))
-    rows = [reading for log in new.values() for reading in log]
-    if given:
-        # Sorted, so that two transactions with the same ids for different devices cannot deadlock.
-        rows.sort(key=lambda reading: reading.id.int)
-    Reading.objects.insert(rows)
+    Reading.objects.insert([reading for log in new.values() for reading in log])
     advances, changed = [], []
     micros: dict[datetime, int] = {}
     for device_id in heard_from.union(new):

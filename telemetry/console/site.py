@@ -190,7 +190,7 @@ class Console(AdminSite):
         if not model_admin.has_view_permission(request):
             raise PermissionDenied
         try:
-            if not model_admin.get_queryset(request).filter(pk=object_id).exists():
+            if model_admin.get_object(request, object_id) is None:
                 raise Http404
             return shortcut(request, content_type_id, object_id)
         except (ValidationError, ValueError, OverflowError) as error:  # the id is not valid for this model

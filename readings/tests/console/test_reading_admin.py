@@ -2,6 +2,7 @@
 
 import re
 from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -194,7 +195,7 @@ def test_nobody_edits_a_reading(device):
     store([new()])
     reading = Reading.objects.get()
     form = {"temperature": "99", "seq": "5"}
-    for address in ("add/", f"{reading.pk}/change/", f"{reading.pk}/delete/"):
+    for address in ("add/", "mote-1~1/change/", "mote-1~1/delete/"):
         assert root.post(f"{LIST}{address}", form, format="multipart").status_code == 403
     action = {"action": "delete_selected", "_selected_action": [str(reading.pk)], "post": "yes"}
     root.post(LIST, action, format="multipart")
@@ -207,7 +208,24 @@ def test_nobody_edits_a_reading(device):
 
 def test_a_reading_can_be_looked_at(viewer, device):
     store([new(temperature=21.5)])
-    page = viewer.get(f"{LIST}{Reading.objects.get().pk}/change/")
+    page = viewer.get(f"{LIST}mote-1~1/change/")
     assert page.status_code == 200
     assert "21.5" in page.content.decode()
     assert 'name="_save"' not in page.content.decode()
+
+
+def test_the_list_leads_to_the_reading_of_the_device_that_it_shows(viewer, device, other_device):
+    """Two devices have used the same id."""
+    shared = uuid4()
+    store([new("mote-1", id=shared, temperature=21.5), new("mote-2", id=shared, temperature=-7.25)])
+    for name, shown in (("mote-1", "21.5"), ("mote-2", "-7.25")):
+        (address,) = re.findall(rf'<a href="({LIST}[^"]+/change/[^"]*)">{name}</a>', listed(viewer).content.decode())
+        page = viewer.get(address).content.decode()
+        assert shown in page
+        assert "historylink" not in page
+
+
+@pytest.mark.parametrize("address", ["mote-1~2", "mote-1~0", "mote-1~01", "mote-1~", "~1", "nobody~1", "{id}"])
+def test_there_is_no_page_for_anything_else(viewer, device, address):
+    store([new()])
+    assert viewer.get(f"{LIST}{address.format(id=Reading.objects.get().id)}/change/").status_code == 404

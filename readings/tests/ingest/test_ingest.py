@@ -52,13 +52,17 @@ def test_the_same_id_again_is_answered_with_what_is_stored(as_device):
     assert Reading.objects.get().temperature == 1
 
 
-def test_it_refuses_an_id_that_another_device_has_used(as_device, as_other_device):
+def test_the_same_id_of_another_device_is_another_reading(as_device, as_other_device):
     as_device.post(INGEST, {"id": ID, "temperature": 1})
 
-    document = problem(as_other_device.post(INGEST, {"id": ID, "temperature": 2}), 422)
-
-    assert [(error["field"], error["code"]) for error in document["errors"]] == [("id", "id_taken")]
-    assert state_of("mote-2").last_seq == 0
+    for status, duplicate in ((201, {}), (200, {"duplicate": True})):
+        response = as_other_device.post(INGEST, {"id": ID, "temperature": 2})
+        assert response.status_code == status
+        document = response.json()
+        assert document.pop("timestamp")
+        assert document == {"id": ID, "device_id": "mote-2", "seq": 1} | duplicate
+    found = [(reading.device_id, reading.temperature) for reading in Reading.objects.order_by("device_id")]
+    assert found == [("mote-1", 1), ("mote-2", 2)]
 
 
 def test_it_says_what_it_ignored(as_device):

@@ -41,12 +41,14 @@ def test_of_a_gateways_batch_the_readings_of_unknown_and_inactive_devices_are_re
     assert response.json()["devices"] == [{"device_id": "mote-1", "first_seq": 1, "last_seq": 2}]
 
 
-def test_one_id_for_two_devices_is_stored_for_the_first(fleet, device, other_device):
+def test_one_id_for_two_devices_is_stored_for_both(fleet, device, other_device):
     batch = [{"device_id": name, "id": str(uuid4()), "temperature": 1} for name in ("mote-1", "mote-2")]
     batch[1]["id"] = batch[0]["id"]
 
-    response = fleet.post(BATCH, batch)
-
-    assert response.status_code == 207
-    assert [(r["index"], r["field"], r["code"]) for r in response.json()["rejected"]] == [(1, "id", "id_taken")]
-    assert Reading.objects.get().device_id == "mote-1"
+    for accepted, duplicates in ((2, 0), (0, 2)):
+        response = fleet.post(BATCH, batch)
+        assert response.status_code == 201
+        document = response.json()
+        assert (document["accepted"], document["duplicates"], document["rejected"]) == (accepted, duplicates, [])
+    stored = [(reading.device_id, reading.seq) for reading in Reading.objects.order_by("device_id")]
+    assert stored == [("mote-1", 1), ("mote-2", 1)]

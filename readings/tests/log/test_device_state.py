@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from devices.models import Device
 from readings.log.entries import reading_document
 from readings.models import Reading
 from readings.tests.logs import NOON, at, new, state_of, store
@@ -48,9 +49,9 @@ def test_a_duplicate_is_a_sign_of_life_and_nothing_else(device):
 
 
 def test_only_devices_that_were_heard_of_are_seen(device, other_device):
-    taken = uuid4()
-    store([new("mote-1", id=taken)])
-    store([new("mote-2", id=taken)])
+    store([new("mote-1")])
+    Device.objects.filter(device_id="mote-2").update(is_active=False)
+    assert store([new("mote-2")])[0].refusal
     assert state_of("mote-2").last_seen_at is None
 
 

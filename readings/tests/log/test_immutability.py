@@ -37,7 +37,7 @@ def change_in_bulk(reading):
 def change_by_upsert(reading):
     reading.temperature = 99
     Reading.objects.bulk_create(
-        [reading], update_conflicts=True, unique_fields=["id"], update_fields=["temperature"]
+        [reading], update_conflicts=True, unique_fields=["device", "id"], update_fields=["temperature"]
     )  # fmt: skip
 
 

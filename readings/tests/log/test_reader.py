@@ -88,7 +88,7 @@ def test_the_other_metrics_of_a_reading_are_in_the_order_of_their_names(device):
     stored = store([new(extra={"lux": 1.5, "bb": 2, "a": 3, "co2": 4})])[0].reading
     assert stored is not None
     ((row,), (replayed,)) = reader.page(Window("mote-1"), limit=1), reader.logs_after({"mote-1": 0}, limit=1)
-    for reading in (row, replayed, reader.by_ids([stored.id])[stored.id]):
+    for reading in (row, replayed, reader.by_ids([("mote-1", stored.id)])[0]):
         assert list(reading_document(reading)) == ["id", "seq", "timestamp", "a", "bb", "co2", "lux"]
 
 

@@ -5,11 +5,13 @@ from uuid import uuid4
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from devices.states import DeviceStateManager
-from readings.log.recording import FOREIGN_ID, INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded
+from readings.log import reader
+from readings.log.recording import INACTIVE_DEVICE, UNKNOWN_DEVICE, Recorded
 from readings.models import Reading
-from readings.querysets import ReadingManager, ReadingQuerySet
+from readings.querysets import ReadingManager
 from readings.signals import readings_recorded
 from readings.tests.logs import at, make_devices, new, state_of, store
 
@@ -78,43 +80,49 @@ def test_a_reading_of_an_inactive_device_is_refused(device):
     assert store([new()]) == [Recorded(refusal=INACTIVE_DEVICE)]
 
 
-def test_an_id_that_another_device_has_stored_is_refused(device, other_device):
-    taken = uuid4()
-    store([new("mote-1", id=taken)])
+def test_an_id_is_recognised_for_its_device_only(device, other_device):
+    """Also within one call."""
+    shared, own = uuid4(), uuid4()
+    store([new("mote-1", id=shared, temperature=1.0)])
 
-    assert store([new("mote-2", id=taken), new("mote-2")])[0] == Recorded(refusal=FOREIGN_ID)
-    assert [seq for seq, _ in log("mote-2")] == [1]
+    outcomes = store(
+        [
+            new("mote-2", id=shared, temperature=2.0),
+            new("mote-1", id=shared),
+            new("mote-2", id=own, temperature=3.0),
+            new("mote-1", id=own, temperature=4.0),
+            new("mote-2", id=shared),
+        ]
+    )
 
-
-def test_an_id_that_another_device_stores_meanwhile_is_found_at_the_second_look(device, other_device, monkeypatch):
-    taken = uuid4()
-    insert = ReadingManager.insert
-    tries: list[int] = []
-
-    def insert_too_late(self, readings):
-        tries.append(len(readings))
-        if len(tries) == 1:
-            raise IntegrityError("duplicate key value violates unique constraint readings_reading_pkey")
-        insert(self, readings)
-
-    store([new("mote-1", id=taken)])
-    looked: list[Any] = []
-    by_ids = ReadingQuerySet.by_ids
-
-    def look_too_early(self, ids):
-        looked.append(ids)
-        return {} if len(looked) == 1 else by_ids(self, ids)
-
-    monkeypatch.setattr(ReadingQuerySet, "by_ids", look_too_early)
-    monkeypatch.setattr(ReadingManager, "insert", insert_too_late)
-    outcomes = store([new("mote-2", id=taken), new("mote-2", temperature=5.0)])
-
-    assert outcomes[0] == Recorded(refusal=FOREIGN_ID)
-    assert tries == [2, 1]
-    assert log("mote-2") == [(1, 5.0)]
+    assert numbers(outcomes) == [("mote-2", 1), ("mote-1", 1), ("mote-2", 2), ("mote-1", 2), ("mote-2", 1)]
+    assert [outcome.duplicate for outcome in outcomes] == [False, True, False, False, True]
+    assert [outcome.reading.temperature for outcome in outcomes if outcome.reading] == [2.0, 1.0, 3.0, 4.0, 2.0]
+    assert log("mote-1") == [(1, 1.0), (2, 4.0)]
+    assert log("mote-2") == [(1, 2.0), (2, 3.0)]
 
 
-def test_it_gives_up_when_the_database_refuses_again_and_again(device, monkeypatch):
+def test_a_stored_reading_is_found_with_one_look_up_in_the_key(device, other_device):
+    given = [(name, uuid4()) for name in ("mote-1", "mote-2")]
+    store(new(name, id=identifier) for name, identifier in given)
+    crossed = [("mote-1", given[1][1]), ("mote-2", given[0][1]), ("nobody", given[0][1])]
+    with CaptureQueriesContext(connection) as queries:
+        found = reader.by_ids([*crossed, *given])
+    assert {(reading.device_id, reading.id) for reading in found} == set(given)
+    (query,) = queries.captured_queries
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
+            cursor.execute(f"EXPLAIN {query['sql']}")
+        else:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+        plan = str(cursor.fetchall())
+    key = "readings_reading_pkey" if connection.vendor == "postgresql" else "(device_id=? AND id=?)"
+    assert key in plan
+
+
+def test_it_raises_what_the_database_refuses(device, monkeypatch):
     def refuse(self, readings):
         raise IntegrityError("no")
 

@@ -201,7 +201,7 @@ def object_of(model):
         colleague = object_of("user")
         known = {"user_id": colleague, "content_type": kind, "action_flag": CHANGE, "object_repr": "mote-1"}
         return LogEntry.objects.get_or_create(**known)[0].pk
-    return (Device if model == "device" else Reading).objects.get(device_id="mote-1").pk
+    return Device.objects.get(device_id="mote-1").pk if model == "device" else "mote-1~1"
 
 
 def world_of(name):

@@ -18,7 +18,7 @@ from readings.alarms.models import Alarm, DeviceMute
 from readings.alarms.rules.changing import create_rule
 from readings.alarms.tests.rules import alarm_of
 from readings.ingest.refused_posts import Times, keep, refused_post
-from readings.models import Reading, Rejection
+from readings.models import Rejection
 from readings.statistics.tiers import HOURS
 from readings.upkeep.rollups import roll_up
 from realtime.models import View
@@ -105,7 +105,6 @@ class World:
         model = path.split("/")[2] if path.startswith("admin/") else ""
         objects: dict[str, Any] = {
             "device": Device,
-            "reading": Reading,
             "rejection": Rejection,
             "alarm": Alarm,
             "rule": type(self.rule),
@@ -114,6 +113,8 @@ class World:
             return self.hidden.pk
         if model == "rule":
             return self.rule.pk
+        if model == "reading":
+            return "hidden-1~1"
         if model in objects:
             return objects[model].objects.get(device_id="hidden-1").pk
         return {"tag": Tag.objects.get(key="hidden-tag").pk, "metric": "temperature"}.get(model, 1)

@@ -69,7 +69,6 @@ def calls() -> dict[str, Callable[[Any], Any]]:
         "ReadingQuerySet.by_time": lambda readings: readings.by_time(descending=True),
         "ReadingQuerySet.beyond": lambda readings: readings.beyond(earlier, 0, descending=False),
         "ReadingQuerySet.log_after": lambda readings: readings.log_after("mote-1", 0, limit=9),
-        "ReadingQuerySet.by_ids": lambda readings: readings.by_ids([reading.id]),
         "RejectionQuerySet.of_device": lambda rejections: rejections.of_device(device),
         "RejectionQuerySet.of_nobody": lambda rejections: rejections.of_nobody(),
         "RejectionQuerySet.refusals": lambda rejections: rejections.refusals().filter(caller="nobody"),
