@@ -10,6 +10,8 @@ again if it is not. On SQLite the table is remade in one transaction.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -27,6 +29,8 @@ INDEX_BY_DEVICE, INDEX_BY_ID = "readings_reading_key_by_device", "readings_readi
 # A lock that waits for a long export keeps everybody else waiting behind it, so it waits briefly and often.
 LOCK_TIMEOUT, LOCK_NOT_AVAILABLE = "1s", "55P03"
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 300, 1.0
+
+CACHE_KIB = 256 * 1024
 
 # The key in the SQL of the table, as Django writes it for SQLite and as this migration does.
 SQLITE_KEY_BY_ID = '"id" char(32) NOT NULL PRIMARY KEY'
@@ -98,9 +102,22 @@ def take_as_key(editor: Any, index: str) -> None:
             return
 
 
+@contextmanager
+def large_cache(editor: Any) -> Iterator[None]:
+    """Room for the pages at which the logs of thousands of devices end: without it, a copy takes five times the CPU."""
+    with editor.connection.cursor() as cursor:
+        cursor.execute("PRAGMA cache_size")
+        (usual,) = cursor.fetchone()
+        cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        try:
+            yield
+        finally:
+            cursor.execute(f"PRAGMA cache_size = {usual}")
+
+
 def remake(editor: Any, columns: list[str]) -> None:
     """Copies the table into one with the other key, with its indexes and triggers as the database has them."""
-    with transaction.atomic(using=editor.connection.alias), editor.connection.cursor() as cursor:
+    with large_cache(editor), transaction.atomic(using=editor.connection.alias), editor.connection.cursor() as cursor:
         cursor.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = %s", [TABLE])
         (created,) = cursor.fetchone()
         cursor.execute(
