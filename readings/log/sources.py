@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from django.db import connection
 
+from readings.log.reading.rows import moment
+
 # Half-open: `[start, end)`.
 Times = tuple[datetime, datetime]
 Source = tuple[str, list[Any]]
@@ -131,11 +133,6 @@ def edges_of(spans: Sequence[Times]) -> tuple[list[datetime], list[datetime]]:
 def texts_of(spans: Sequence[Times]) -> str:
     """The spans as SQLite stores times, as text that sorts in time order."""
     return encoded([[moment(start), moment(end)] for start, end in spans])
-
-
-def moment(value: datetime | None) -> Any:
-    """A time as a parameter of SQL."""
-    return connection.ops.adapt_datetimefield_value(value)
 
 
 def encoded(value: Any) -> str:

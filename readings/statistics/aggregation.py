@@ -191,8 +191,7 @@ def answered(
 def earliest(state: DeviceState) -> datetime | None:
     """The start of a device's statistics: the time of its oldest reading or, if retention deleted older readings, the
     oldest hour in the rollups. None if the device has no readings."""
-    found = reader.times(reader.Window(state.device_id), limit=1)
-    reading = found[0] if found else None
+    reading = reader.oldest_at(state.device_id)
     if reading is None or state.raw_from is None:
         return reading
     hours = Rollup.objects.filter(device_id=state.device_id, seconds=HOURS.seconds, start__lt=floor(reading, HOURS))
