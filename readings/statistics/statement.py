@@ -9,7 +9,7 @@ from django.db import connection
 
 from devices.metrics import COLUMNS
 from devices.models import DeviceState
-from readings.log.sources import moment, readings_after, readings_within, rows_within
+from readings.log.sources import moment, readings_after, readings_within, rows_within, segments_within
 from readings.statistics.buckets import EPOCH, Bucket
 from readings.statistics.planning import Plan, Span
 from readings.statistics.sql import PostgreSQL, SQLite
@@ -31,7 +31,9 @@ class Question(msgspec.Struct, frozen=True):
 class Statement:
     """Builds the SQL of a query about devices with one plan, with the parameters in the order in which they occur.
 
-    A row of the result: the device's place in `states`, the label of the bucket, the metric, count, sum, min, max.
+    A row of the result: the device's place in `states`, the label of the bucket, the metric, count, sum, min, max, and
+    twice None. Or of a segment with readings in question: the place, the position after which they count, the name of
+    their spans in `sealed_spans`, the first number, three times 0, the last number and the segment.
     """
 
     def __init__(self, question: Question, chosen: Plan, states: Sequence[DeviceState]) -> None:
@@ -55,6 +57,7 @@ class Statement:
         grouped = self.grouped_columns()
         parts += self.columns_of_readings()
         parts += self.extras_of_readings()
+        parts += self.segments()
         sql = (
             f"WITH reading AS ({' UNION ALL '.join(sql for sql, _ in sources)}), grouped AS ({grouped[0]}) "
             f"{' UNION ALL '.join(sql for sql, _ in parts)}"
@@ -70,7 +73,8 @@ class Statement:
             parameters = [moment(raw_from[0]), self.device_ids[0]]
         else:
             count, parameters = self.dialect.unchanged, self.dialect.pairs(self.device_ids, raw_from)
-        return f"SELECT {self.dialect.first}, {self.dialect.no_label}, '', ({count}), 0.0, 0.0, 0.0", parameters
+        sql = f"SELECT {self.dialect.first}, {self.dialect.no_label}, '', ({count}), 0.0, 0.0, 0.0, {self.dialect.no_segment}"
+        return sql, parameters
 
     def readings_of(self, spans: Sequence[Span]) -> tuple[str, list[Any]]:
         source, parameters = readings_within(spans, f"timestamp, {self.values}", device_ids=self.device_ids)
@@ -98,7 +102,8 @@ class Statement:
         )
         count = self.dialect.whole.format("sum(count)")
         sql = (
-            f"SELECT place, {self.label}, metric, {count}, sum(sum), min(min), max(max) FROM {source} GROUP BY 1, 2, 3"
+            f"SELECT place, {self.label}, metric, {count}, sum(sum), min(min), max(max), {self.dialect.no_segment} "
+            f"FROM {source} GROUP BY 1, 2, 3"
         )
         return sql, [*self.label_parameters, *parameters, *(self.question.metrics or ())]
 
@@ -117,6 +122,7 @@ class Statement:
     def columns_of_readings(self) -> Iterator[tuple[str, list[Any]]]:
         for name in self.columns:
             figures = ", ".join(f"{name}_{function}" for function in ("count", "sum", "min", "max"))
+            figures += f", {self.dialect.no_segment}"
             yield f"SELECT place, label, '{name}', {figures} FROM grouped WHERE {name}_count > 0", []
 
     def extras_of_readings(self) -> Iterator[tuple[str, list[Any]]]:
@@ -124,10 +130,29 @@ class Statement:
             value = self.dialect.value
             names = "" if self.extras is None else f"WHERE entry.key IN ({placeholders(self.extras)})"
             yield (
-                f"SELECT place, {self.label}, entry.key, count(*), sum({value}), min({value}), max({value}) "
-                f"FROM reading, {self.dialect.entries} {names} GROUP BY 1, 2, 3",
+                f"SELECT place, {self.label}, entry.key, count(*), sum({value}), min({value}), max({value}), "
+                f"{self.dialect.no_segment} FROM reading, {self.dialect.entries} {names} GROUP BY 1, 2, 3",
                 [*self.label_parameters, *(self.extras or ())],
             )
+
+    @property
+    def sealed_spans(self) -> dict[str, Sequence[Span]]:
+        """The spans in which readings of segments count, by the column of DeviceState after whose position they do.
+
+        Of all numbers: "". After a tier's position there are sealed readings only while minutes are caught up.
+        """
+        spans = {"": self.chosen.raw} if self.chosen.raw else {}
+        for tier in (HOURS, MINUTES):
+            of_tier = self.chosen.of(tier)
+            if of_tier and any(getattr(state, tier.position) < state.sealed_seq for state in self.states):
+                spans[tier.position] = of_tier
+        return spans
+
+    def segments(self) -> Iterator[tuple[str, list[Any]]]:
+        for position, spans in self.sealed_spans.items():
+            source, parameters = segments_within(spans, position=position, device_ids=self.device_ids)
+            columns = f"place, {self.dialect.whole.format('position')}, '{position}', first_seq, 0.0, 0.0, 0.0, last_seq, data"
+            yield f"SELECT {columns} FROM {source}", parameters
 
     @property
     def values(self) -> str:
