@@ -31,7 +31,8 @@ from readings.statistics.tiers import HOURS, MINUTES, Tier
 # query would have to read all readings after this position.
 BEHIND_MAX = 100_000
 
-# Attempts to plan a query again if retention moved `raw_from` between planning and execution (about once an hour).
+# Attempts to plan a query again if retention moved `raw_from` between planning and execution (about once an hour), or
+# readings of a device were sealed for the first time.
 ATTEMPTS = 3
 
 
@@ -113,7 +114,7 @@ class TooManyValues(Exception):
 
 
 class Outdated(Exception):
-    """Retention moved `raw_from` between the planning and the execution of a query."""
+    """Retention moved `raw_from`, or the first readings were sealed, between planning a query and its execution."""
 
 
 def check_size(question: Question, metrics: int, *, fill: bool, devices: int = 1) -> int:
@@ -159,7 +160,7 @@ def aggregate_each(question: Question, states: Sequence[DeviceState], *, large: 
         waiting = list(DeviceState.objects.filter(device_id__in=outdated))
         if len(waiting) < len(outdated):
             raise DeviceState.DoesNotExist
-    raise AssertionError("retention moves raw_from about once an hour")
+    raise AssertionError("retention moves raw_from about once an hour, and a log is sealed for the first time once")
 
 
 def plans(question: Question, states: Sequence[DeviceState]) -> Iterator[tuple[Plan, list[DeviceState]]]:

@@ -39,6 +39,7 @@ class Statement:
     def __init__(self, question: Question, chosen: Plan, states: Sequence[DeviceState]) -> None:
         self.question, self.chosen, self.states = question, chosen, states
         self.device_ids = [state.device_id for state in states]
+        self.sealed = any(state.sealed_seq for state in states)
         self.dialect = PostgreSQL() if connection.vendor == "postgresql" else SQLite()
         metrics = question.metrics
         self.columns = [name for name in COLUMNS if metrics is None or name in metrics]
@@ -65,16 +66,22 @@ class Statement:
         return sql, [parameter for _, parameters in (*sources, grouped, *parts) for parameter in parameters]
 
     def unchanged(self) -> tuple[str, list[Any]]:
-        """A row without a metric: how many devices still have the `raw_from` for which the plan was made."""
+        """A row without a metric: how many devices still have the `raw_from` for which the plan was made, and nothing
+        sealed if nothing was: segments are not looked for then."""
         raw_from = [state.raw_from for state in self.states]
+        unsealed = "" if self.sealed else "AND state.sealed_seq = 0"
         if len(raw_from) == 1:
             same = self.dialect.same.format("raw_from", "%s")
-            count = f"SELECT CASE WHEN {same} THEN 1 ELSE 0 END FROM devices_devicestate WHERE device_id = %s"
+            count = (
+                f"SELECT CASE WHEN {same} {unsealed} THEN 1 ELSE 0 END FROM devices_devicestate AS state "
+                "WHERE device_id = %s"
+            )
             parameters = [moment(raw_from[0]), self.device_ids[0]]
         else:
-            count, parameters = self.dialect.unchanged, self.dialect.pairs(self.device_ids, raw_from)
-        sql = f"SELECT {self.dialect.first}, {self.dialect.no_label}, '', ({count}), 0.0, 0.0, 0.0, {self.dialect.no_segment}"
-        return sql, parameters
+            count = f"{self.dialect.unchanged} {unsealed}"
+            parameters = self.dialect.pairs(self.device_ids, raw_from)
+        figures = f"({count}), 0.0, 0.0, 0.0, {self.dialect.no_segment}"
+        return f"SELECT {self.dialect.first}, {self.dialect.no_label}, '', {figures}", parameters
 
     def readings_of(self, spans: Sequence[Span]) -> tuple[str, list[Any]]:
         source, parameters = readings_within(spans, f"timestamp, {self.values}", device_ids=self.device_ids)
@@ -141,7 +148,7 @@ class Statement:
 
         Of all numbers: "". After a tier's position there are sealed readings only while minutes are caught up.
         """
-        spans = {"": self.chosen.raw} if self.chosen.raw else {}
+        spans = {"": self.chosen.raw} if self.chosen.raw and self.sealed else {}
         for tier in (HOURS, MINUTES):
             of_tier = self.chosen.of(tier)
             if of_tier and any(getattr(state, tier.position) < state.sealed_seq for state in self.states):
