@@ -158,8 +158,9 @@ class Statement:
     def segments(self) -> Iterator[tuple[str, list[Any]]]:
         for position, spans in self.sealed_spans.items():
             source, parameters = segments_within(spans, position=position, device_ids=self.device_ids)
-            columns = f"place, {self.dialect.whole.format('position')}, '{position}', first_seq, 0.0, 0.0, 0.0, last_seq, data"
-            yield f"SELECT {columns} FROM {source}", parameters
+            after = self.dialect.whole.format("position")
+            figures = "first_seq, 0.0, 0.0, 0.0, last_seq, data"
+            yield f"SELECT place, {after}, '{position}', {figures} FROM {source}", parameters
 
     @property
     def values(self) -> str:

@@ -1,4 +1,4 @@
-"""Seals readings of tests as maintenance does: from the beginning of the log, in segments that together have each once."""
+"""Seals readings of tests as maintenance does: from the beginning of the log, each in one segment."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,6 +7,7 @@ from django.db import transaction
 from devices.models import DeviceState
 from readings.log import reader
 from readings.log.entries import StoredReading
+from readings.log.id_key import id_key
 from readings.log.segments.sealed import decode, encode
 from readings.models import Reading, Segment
 
@@ -39,7 +40,7 @@ def segment_of(readings: Sequence[StoredReading], *, late: bool = False) -> Segm
         last_at=max(times),
         count=len(readings),
         late=late,
-        data=encode(readings),
+        data=encode(readings, key=id_key()),
     )
 
 
@@ -47,6 +48,6 @@ def unseal(device_id: str = "mote-1") -> None:
     """Turns all segments of the device back into rows."""
     with transaction.atomic():
         for segment in Segment.objects.filter(device_id=device_id):
-            Reading.objects.insert(decode(bytes(segment.data), device_id))
+            Reading.objects.insert(decode(bytes(segment.data), device_id, key=id_key()))
         Segment.objects.filter(device_id=device_id).delete()
         DeviceState.objects.filter(device_id=device_id).update(sealed_seq=0)

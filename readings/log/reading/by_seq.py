@@ -47,7 +47,9 @@ SELECT * FROM (
     SELECT reading.device_id, {columns} FROM json_to_recordset(%(asked)s::json) AS asked (device_id text, after bigint)
     JOIN devices_devicestate AS state ON state.device_id = asked.device_id AND state.sealed_seq <= asked.after
     JOIN readings_reading AS reading ON reading.device_id = asked.device_id AND reading.seq > asked.after
-    WHERE reading.device_id = ANY(ARRAY(SELECT device_id FROM json_to_recordset(%(asked)s::json) AS one (device_id text)))
+    WHERE reading.device_id = ANY(
+        ARRAY(SELECT device_id FROM json_to_recordset(%(asked)s::json) AS one (device_id text))
+    )
     ORDER BY reading.device_id, reading.seq LIMIT %(limit)s
 ) AS found
 UNION ALL
@@ -177,9 +179,7 @@ def log_after(device_id: str, after: int, *, limit: int) -> list[StoredReading]:
     return found
 
 
-def sealed_after(
-    device_id: str, segments: Sequence[Row], *, after: int, until: int, limit: int
-) -> list[StoredReading]:
+def sealed_after(device_id: str, segments: Sequence[Row], *, after: int, until: int, limit: int) -> list[StoredReading]:
     """The first `limit` readings of the segments with `after < seq < until`, by `seq`. Raises LogDamaged."""
     pauses = Pauses()
     opened: list[Opened] = []
@@ -194,7 +194,8 @@ def sealed_after(
         opened.append(segment)
     keys.sort()
     del keys[limit:]
-    found = [iter(segment.readings([key[2] for key in keys if key[1] == place])) for place, segment in enumerate(opened)]
+    parts = [segment.readings([key[2] for key in keys if key[1] == place]) for place, segment in enumerate(opened)]
+    found = list(map(iter, parts))
     return [next(found[key[1]]) for key in keys]
 
 

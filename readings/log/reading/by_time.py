@@ -195,7 +195,8 @@ class Asked:
             "until": moment(until),
         }
         # One bound, because SQLite scans with one: all rows between two would be read and left out.
-        rows, overlapping = [f"timestamp {before} coalesce({cut}, %(until)s)"], [f"{near} {before} coalesce({cut}, %(until)s)"]
+        rows = [f"timestamp {before} coalesce({cut}, %(until)s)"]
+        overlapping = [f"{near} {before} coalesce({cut}, %(until)s)"]
         ahead = [f"{near} {before} %(until)s"]
         if begins is not None:
             parameters["begins"] = moment(begins)

@@ -11,7 +11,8 @@ from devices.cpu_pool import Pauses
 from devices.metrics import COLUMNS
 from readings.log.damage import LogDamaged
 from readings.log.entries import StoredReading
-from readings.log.segments.ids import read_ids
+from readings.log.id_key import id_key
+from readings.log.segments.ids import Numbered, read_ids
 from readings.log.segments.integers import Damaged, read_integers
 from readings.log.segments.sealed import moment, naming_damage, opened
 from readings.log.segments.values import Number, read_metric
@@ -53,10 +54,10 @@ class Opened:
         with self.decoding():
             return read_integers(self.directory.times, self.count)
 
-    @cached_property
-    def ids(self) -> list[UUID]:
+    def ids(self, places: Sequence[int]) -> list[UUID]:
+        """The ids of the readings at these places."""
         with self.decoding():
-            return read_ids(self.directory.ids, self.times)
+            return read_ids(self.directory.ids, Numbered(self.device_id, self.seqs, self.times, id_key()), places)
 
     @property
     def extras(self) -> list[str]:
@@ -110,22 +111,13 @@ class Opened:
             return []
         temperature, humidity, voltage = map(self.metric, COLUMNS)
         others = [(name, self.metric(name)) for name in self.extras]
-        ids, seqs, times, device_id = self.ids, self.seqs, self.times, self.device_id
-        found = []
-        with self.decoding():
-            for place in places:
-                extra = {name: value for name, values in others if (value := values[place]) is not None}
-                found.append(
-                    StoredReading(
-                        ids[place],
-                        device_id,
-                        seqs[place],
-                        moment(times[place]),
-                        temperature[place],
-                        humidity[place],
-                        voltage[place],
-                        extra,
-                    )
+        seqs, device_id, found = self.seqs, self.device_id, []
+        for place, identifier, at in zip(places, self.ids(places), self.moments(places), strict=True):
+            extra = {name: value for name, values in others if (value := values[place]) is not None}
+            found.append(
+                StoredReading(
+                    identifier, device_id, seqs[place], at, temperature[place], humidity[place], voltage[place], extra
                 )
-                self.pauses.pause()
+            )
+            self.pauses.pause()
         return found

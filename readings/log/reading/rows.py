@@ -1,8 +1,8 @@
 """The rows of statements over both forms: SQL for their columns, and readings from them in one form on both databases.
 
-All begin with LEADING; a reading's own columns follow. A reading has a number and a time; a segment also has `data`, its
-first and its last number, and one of its times. A row without a number says where the statement ended: `timestamp` or
-`last_seq`, as the statement counts.
+All begin with LEADING; a reading's own columns follow. A reading has a number and a time. A segment has its first and
+last number, one of its times, and `data`. A row without a number says where the statement ended: at a `timestamp`, or
+before the number in `last_seq`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -26,7 +26,8 @@ READERS = {"readings/log/reader.py", "readings/log/sources.py", "readings/querys
 READERS |= {f"readings/log/reading/{name}.py" for name in ("by_seq", "by_time", "rows")}
 # The words in which PostgreSQL quotes rows in its errors.
 REDACTION = {"telemetry/monitoring/redaction.py"}
-NAMES = re.compile(r"\breadings_(?:reading|segment)\b|\b(?:Reading|Segment)\.(?:objects|_default_manager|_base_manager)\b")
+MANAGERS = r"\.(?:objects|_default_manager|_base_manager)\b"
+NAMES = re.compile(rf"\breadings_(?:reading|segment)\b|\b(?:Reading|Segment){MANAGERS}")
 
 
 @pytest.mark.once

@@ -5,16 +5,14 @@ from typing import Any
 
 import pytest
 
-from devices.models import Device, DeviceState
+from devices.models import Device
 from devices.tests.fixtures import EVERYTHING
 from readings.alarms.evaluation.positions import Part
-from readings.log import damage, reader
-from readings.log.damage import LogDamaged
+from readings.log import reader
 from readings.log.entries import NewReading
 from readings.log.reader import Window
-from readings.log.reading import by_time
-from readings.models import Reading, Segment
-from readings.tests.logs import NOON, at, make_devices, new, state_of, store, store_at
+from readings.models import Reading
+from readings.tests.logs import at, new, state_of, store
 from readings.tests.sealing import seal, unseal
 
 pytestmark = pytest.mark.django_db
