@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection
 
 from devices.metrics import COLUMNS
-from readings.log.sources import moment
+from readings.log.reading.rows import moment
 from readings.statistics.planning import floor
 from readings.statistics.tiers import HOURS, MINUTES, Tier
 from readings.upkeep.rollups import COLUMN_PARTS, SQLITE_START

@@ -3,17 +3,16 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from django.db import connection
 
 from devices.cpu_pool import Pauses
-from readings.fields import decoded_extra
 from readings.log.entries import StoredReading
 from readings.log.reading.opened import Opened
-from readings.log.reading.rows import WHOLE, Row, null, uuids
+from readings.log.reading.rows import WHOLE, Row, null, readings_of_devices
 from readings.log.segments.sealed import MICROSECOND
 from readings.models import Segment
 from readings.windows import EARLIEST
@@ -58,17 +57,7 @@ def by_ids(asked: Sequence[tuple[str, UUID]]) -> list[StoredReading]:
             cursor.execute(BY_IDS_SQLITE.format(columns=columns, none=none), {"asked": texts})
         found: list[Row] = cursor.fetchall()
     plain = [row for row in found if row[2] is not None]
-    readings = [
-        StoredReading(
-            identifier,
-            row[0],
-            row[1],
-            row[2] if postgresql else row[2].replace(tzinfo=UTC),
-            *row[4:7],
-            {} if row[7] == "{}" else decoded_extra(row[7]),
-        )
-        for identifier, row in zip(uuids([row[3] for row in plain]), plain, strict=True)
-    ]
+    readings = readings_of_devices(plain)
     if len(plain) < len(found):
         wanted = set(asked)
         seqs: dict[str, set[int]] = defaultdict(set)
