@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from devices.models import Device
 from readings.log.entries import NewReading
-from readings.log.recording import record
 
 BATCH_READINGS = 5_000
 # Every hundredth reading arrives two hours late.
@@ -44,6 +42,10 @@ def readings(device_id: str, *, end: datetime, days: int, client_ids: bool) -> I
 
 
 def fill(*, end: datetime, devices: int, days: int, client_ids: bool) -> None:
+    # Here, because `readings` is also for processes without Django.
+    from devices.models import Device
+    from readings.log.recording import record
+
     for number in range(devices):
         device_id = f"sensor-{number}"
         Device.objects.register(device_id=device_id)
