@@ -103,9 +103,8 @@ def timed(ask: Callable[[], None]) -> tuple[float, float]:
 
 
 def measure(store: Store, folder: Path, end: datetime, scale: Scale, *, client_ids: bool) -> Measured:
-    console.print(
-        f"[bold]{store.name}[/]: {scale.readings:,} readings, ids of {'clients' if client_ids else 'the server'}"
-    )
+    ids = "clients" if client_ids else "the server"
+    console.print(f"[bold]{store.name}[/]: {scale.readings:,} readings, ids of {ids}")
     store.fill(end, devices=scale.devices, days=scale.days, client_ids=client_ids)
     rows = Form(store.sizes(), *answers(store, folder, end, scale))
     console.print("rows", rows)
@@ -130,10 +129,10 @@ def document(found: list[Measured], influx: float | None, scale: Scale) -> str:
     lines = [
         "## Storage",
         "",
-        f"`make bench-storage`, {datetime.now(UTC):%Y-%m-%d}: {scale.devices} devices, {scale.days} days, a reading a minute "
-        f"with the jitter of a network, {LATE:.0%} of them two hours late, four metrics: {each:,} readings. Bytes per "
-        "reading with all indexes, after `VACUUM FULL` or `VACUUM`; everything is sealed, so there are no rows of the last "
-        "two days beside. Answers are milliseconds over HTTP from `manage.py up`, p50 and p95 of "
+        f"`make bench-storage`, {datetime.now(UTC):%Y-%m-%d}: {scale.devices} devices, {scale.days} days, a reading a "
+        f"minute with the jitter of a network, {LATE:.0%} of them two hours late, four metrics: {each:,} readings. "
+        "Bytes per reading with all indexes, after `VACUUM FULL` or `VACUUM`; everything is sealed, so there are no "
+        "rows of the last two days beside. Answers are milliseconds over HTTP from `manage.py up`, p50 and p95 of "
         f"{SAMPLES} at random times; the CSV is one device's whole log.",
         "",
         report.machine(),

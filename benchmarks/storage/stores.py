@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -92,16 +92,14 @@ class Store(NamedTuple):
                     table: float(connection.execute("SELECT pg_total_relation_size(%s)", [table]).fetchone()[0])  # type: ignore[index]
                     for table in TABLES
                 }
-        connection = sqlite3.connect(self.file)
-        connection.execute("VACUUM")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        sql = "SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_master WHERE tbl_name = ?)"
-        try:
-            found = {table: float(connection.execute(sql, [table]).fetchone()[0] or 0) for table in TABLES}
-        except sqlite3.OperationalError:  # a build without dbstat
-            found = {"file": float(self.file.stat().st_size)}
-        connection.close()
-        return found
+        with closing(sqlite3.connect(self.file)) as file:
+            file.execute("VACUUM")
+            file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            sql = "SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_master WHERE tbl_name = ?)"
+            try:
+                return {table: float(file.execute(sql, [table]).fetchone()[0] or 0) for table in TABLES}
+            except sqlite3.OperationalError:  # a build without dbstat
+                return {"file": float(self.file.stat().st_size)}
 
 
 @contextmanager
