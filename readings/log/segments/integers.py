@@ -15,6 +15,8 @@ LEVEL = 6
 RAW_DEFLATE = -15
 # A varint of the format has at most this many bytes.
 VARINT_BYTES = 20
+# Sizes in bytes of integers without a sign that `struct` knows.
+UNPACKED = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
 class Damaged(Exception):
@@ -76,6 +78,10 @@ def zigzag(value: int) -> int:
 
 def unzigzag(value: int) -> int:
     return value >> 1 ^ -(value & 1)
+
+
+# By the zigzag number of a byte.
+UNZIGZAGGED = [unzigzag(value) for value in range(256)]
 
 
 def deflated(data: bytes) -> bytes:
@@ -140,10 +146,18 @@ def read_integers(data: bytes, count: int) -> list[int]:
     order, width = cursor.byte(), cursor.byte()
     if order not in ORDERS or not width:
         raise Damaged("a column of numbers has an unknown form")
-    steps = [value >> 1 ^ -(value & 1) for value in values_of(inflated(cursor.rest(), count * width), count, width)]
-    for _ in range(order):
+    planes = inflated(cursor.rest(), count * width)
+    if width == 1:
+        steps = [UNZIGZAGGED[value] for value in planes]
+    else:
+        steps = [value >> 1 ^ -(value & 1) for value in values_of(planes, count, width)]
+    for number in range(order, 0, -1):
+        if number == 1 and divisor == 1:
+            steps[0] += first  # the last sums then have it already
         steps = list(accumulate(steps))
-    return [first + step for step in steps] if divisor == 1 else [first + divisor * step for step in steps]
+    if divisor == 1:
+        return steps if order else [first + step for step in steps]
+    return [first + divisor * step for step in steps]
 
 
 def planes_of(values: Sequence[int]) -> tuple[int, bytes]:
@@ -157,10 +171,10 @@ def planes_of(values: Sequence[int]) -> tuple[int, bytes]:
 
 
 def values_of(planes: bytes, count: int, width: int) -> Sequence[int]:
-    size = max(width, 8)
+    size = next((size for size in UNPACKED if size >= width), width)
     packed = bytearray(count * size)
     for place in range(width):
         packed[place::size] = planes[place * count : (place + 1) * count]
-    if size == 8:
-        return struct.unpack(f"<{count}Q", packed)
+    if size in UNPACKED:
+        return struct.unpack(f"<{count}{UNPACKED[size]}", packed)
     return [int.from_bytes(packed[start : start + size], "little") for start in range(0, len(packed), size)]
