@@ -51,3 +51,13 @@ def unseal(device_id: str = "mote-1") -> None:
             Reading.objects.insert(decode(bytes(segment.data), device_id, key=id_key()))
         Segment.objects.filter(device_id=device_id).delete()
         DeviceState.objects.filter(device_id=device_id).update(sealed_seq=0)
+
+
+def damage_segment(device_id: str, first_seq: int) -> None:
+    """Changes a bit of the segment that begins with this number."""
+    segment = Segment.objects.get(device_id=device_id, first_seq=first_seq)
+    changed = bytearray(segment.data)
+    changed[len(changed) // 2] ^= 4
+    Segment.objects.filter(device_id=device_id, first_seq=first_seq).delete()
+    segment.data = bytes(changed)
+    segment.save(force_insert=True)

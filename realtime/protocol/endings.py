@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 # "Try again later" in IANA's registry of WebSocket close codes.
 TRY_AGAIN_LATER = 1013
+# "Internal error" (RFC 6455).
+INTERNAL_ERROR = 1011
 
 
 @dataclass(frozen=True)

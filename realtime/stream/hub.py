@@ -11,11 +11,12 @@ from django.utils import timezone
 
 from devices.models import Device
 from devices.status import Status
+from readings.log.damage import LogDamaged
 from realtime.access.admission import Refused
 from realtime.database import in_database
 from realtime.protocol import frames
 from realtime.protocol.client_messages import Resuming
-from realtime.protocol.endings import UNAVAILABLE
+from realtime.protocol.endings import INTERNAL_ERROR, UNAVAILABLE, Ending
 from realtime.protocol.groups import ALARMS_CHANGED, FLEET_GROUP, device_group
 from realtime.stream.alarm_boards import AlarmBoards
 from realtime.stream.checker import Checker
@@ -171,6 +172,8 @@ class Hub:
         """Replays, and closes the socket if that fails, because an open socket must not stay silent."""
         try:
             await self.replay(subscription)
+        except LogDamaged as error:
+            subscription.outgoing.give_up(Ending(INTERNAL_ERROR, error.default_code, str(error.detail)))
         except Exception:
             logger.exception("A replay failed")
             subscription.outgoing.give_up(UNAVAILABLE)

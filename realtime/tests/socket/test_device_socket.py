@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from devices.models import DeviceState
 from readings.tests.logs import new, store
+from readings.tests.sealing import damage_segment, seal
 from realtime.protocol import frames
 from realtime.tests.sockets import in_a_loop, measure, watching
 
@@ -158,3 +159,19 @@ async def test_a_position_that_is_none_closes_it(device):
             error = await socket.frame()
             assert (error["type"], error["code"]) == ("error", "invalid_after")
             assert await socket.close_code() == 4400
+
+
+@in_a_loop
+async def test_a_replay_ends_where_the_log_is_damaged(device):
+    await measure(6)
+    await sync_to_async(seal)("mote-1", [[1, 2], [3, 4]], until=4)
+    await sync_to_async(damage_segment)("mote-1", 3)
+    async with watching("mote-1?after=0") as socket:
+        assert (await socket.frame())["type"] == "subscribed"
+        frame = await socket.frame()
+        assert (frame["type"], frame["code"]) == ("error", "log_damaged")
+        assert "3 to 4 of mote-1" in frame["detail"]
+        assert await socket.close_code() == 1011
+    async with watching("mote-1?after=4") as socket:
+        await socket.frame()
+        assert [reading["seq"] for reading in (await socket.frame())["readings"]] == [5, 6]

@@ -18,10 +18,9 @@ from readings.alarms.tests.rules import evaluate, make_rule
 from readings.log import damage, reader
 from readings.log.damage import LogDamaged
 from readings.log.reader import Window
-from readings.models import Segment
 from readings.statistics.tiers import HOURS, MINUTES
 from readings.tests.logs import at, new, state_of, store
-from readings.tests.sealing import seal, unseal
+from readings.tests.sealing import damage_segment, seal, unseal
 from readings.upkeep.rollups import begin_minutes, roll_up
 from realtime.access.credentials import WATCH_PERMISSION
 from realtime.stream.replays import read
@@ -151,13 +150,7 @@ def damaged(log, monkeypatch):
     """Of the segments 1 to 100 and 101 to 200, a bit of the second one is changed; the other readings are rows."""
     monkeypatch.setattr(damage, "logged", {})
     seal("mote-1", [range(1, 101)], until=200)
-    second = Segment.objects.get(device_id="mote-1", first_seq=101)
-    changed = bytearray(second.data)
-    changed[len(changed) // 2] ^= 4
-    Segment.objects.filter(device_id="mote-1", first_seq=101).delete()
-    second.data = bytes(changed)
-    second.save(force_insert=True)
-    return second
+    damage_segment("mote-1", 101)
 
 
 def test_what_is_damaged_is_named_and_everything_else_answered(admin, damaged, caplog):
