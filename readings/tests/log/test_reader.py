@@ -22,7 +22,8 @@ pytestmark = pytest.mark.django_db
 
 # What else names the table: it writes, deletes, verifies, or adds to the rollups what is not in them yet.
 WRITERS = {"readings/log/recording.py", "readings/upkeep/rollups.py", "readings/upkeep/retention.py"}
-WRITERS |= {"readings/upkeep/erasure.py", "readings/upkeep/verification.py"}
+WRITERS |= {"readings/upkeep/erasure.py", "readings/upkeep/sealing/seal.py", "readings/upkeep/sealing/unseal.py"}
+WRITERS |= {"readings/upkeep/verification/log.py", "readings/upkeep/verification/statistics.py"}
 READERS = {"readings/log/reader.py", "readings/log/sources.py", "readings/querysets.py"}
 # The words in which PostgreSQL quotes rows in its errors.
 REDACTION = {"telemetry/monitoring/redaction.py"}

@@ -1,0 +1,45 @@
+"""A part of a log that cannot be read, because its bytes were changed on the disk or by hand."""
+
+import logging
+import time
+
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+logger = logging.getLogger(__name__)
+
+# A page that is loaded again and again would otherwise fill the log.
+LOGGED_SECONDS = 3600
+# More segments than this are not remembered; then each is logged again.
+REMEMBERED = 1_000
+
+logged: dict[tuple[str, int], float] = {}  # by device and first_seq, when it was logged (time.monotonic)
+
+
+class LogDamaged(APIException):
+    """A segment of the device's log cannot be read. The other segments, and the rows after them, can.
+
+    Written to the server's log at most once in LOGGED_SECONDS for each segment and process.
+    """
+
+    status_code = status.HTTP_500_INTERNAL_SERVER_ERROR
+    default_code = "log_damaged"
+
+    def __init__(self, device_id: str, first_seq: int, last_seq: int, reason: str) -> None:
+        super().__init__(
+            f"The readings {first_seq} to {last_seq} of {device_id} are damaged: {reason}. Restore them from a backup. "
+            "Other readings can be requested."
+        )
+        self.device_id, self.first_seq, self.last_seq = device_id, first_seq, last_seq
+        self.problem_members = {"device_id": device_id, "first_seq": first_seq, "last_seq": last_seq}
+        log_once(device_id, first_seq, str(self.detail))
+
+
+def log_once(device_id: str, first_seq: int, text: str) -> None:
+    now = time.monotonic()
+    if now - logged.get((device_id, first_seq), -LOGGED_SECONDS) < LOGGED_SECONDS:
+        return
+    if len(logged) >= REMEMBERED:
+        logged.clear()
+    logged[device_id, first_seq] = now
+    logger.error("%s", text)
