@@ -31,6 +31,11 @@ def streamed(statement: str, parameters: list[Any]) -> Iterator[tuple[Any, ...]]
             yield from piece
 
 
+def moment(value: datetime) -> Any:
+    """A time as a parameter of SQL."""
+    return connection.ops.adapt_datetimefield_value(value)
+
+
 def aware(value: datetime | str) -> datetime:
     """SQLite returns times without a time zone, or as texts."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value

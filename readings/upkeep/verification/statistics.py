@@ -8,13 +8,12 @@ from django.db import connection
 
 from devices.metrics import COLUMNS
 from readings.log.damage import LogDamaged
-from readings.log.sources import moment
 from readings.models import Segment
 from readings.statistics.planning import floor
 from readings.statistics.tiers import HOURS, Tier
 from readings.upkeep.rollups import COLUMN_PARTS, SQLITE_START
 from readings.upkeep.sealing.statistics import Numbers, Statistics, add_values, values_of
-from readings.upkeep.verification.database import LISTED, aware, rows
+from readings.upkeep.verification.database import LISTED, aware, moment, rows
 from readings.windows import EARLIEST, LATEST
 
 # Readings, more or less, whose statistics one statement compares.
