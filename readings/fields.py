@@ -25,20 +25,21 @@ class ExtraField(Base):
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         if not isinstance(value, str):
             return super().from_db_value(value, expression, connection)
-        if value == "{}":
-            return {}
-        decoded = msgspec.json.decode(value)
-        if not isinstance(decoded, dict):
-            return decoded
-        # Without a call for each double, because a page has thousands.
-        return {
-            name: number if type(number := decoded[name]) is float else as_stored(number) for name in sorted(decoded)
-        }
+        return {} if value == "{}" else decoded_extra(value)
 
     def deconstruct(self) -> Any:
         """Says that it is a JSONField, because that is how the database stores it."""
         name, _, args, kwargs = super().deconstruct()
         return name, "django.db.models.JSONField", args, kwargs
+
+
+def decoded_extra(text: str) -> Any:
+    """The metrics of the JSON text of a database, as an ExtraField has them."""
+    decoded = msgspec.json.decode(text)
+    if not isinstance(decoded, dict):
+        return decoded
+    # Without a call for each double, because a page has thousands.
+    return {name: number if type(number := decoded[name]) is float else as_stored(number) for name in sorted(decoded)}
 
 
 def as_stored(number: float) -> float:

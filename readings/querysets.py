@@ -1,16 +1,14 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 import msgspec.structs
 from django.db import connections, models
-from django.db.models import F, Func, Q, Value
+from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
-from devices.metrics import COLUMNS, PLAIN, Catalogue
+from devices.metrics import PLAIN, Catalogue
 from devices.querysets import Viewer, of_visible_devices, sees_every_device
 from readings.common_metrics import COMMON
 from readings.log.entries import StoredReading
@@ -32,21 +30,6 @@ SELECT {columns} FROM json_each(%s) AS asked CROSS JOIN readings_reading AS read
     ON reading.device_id = json_extract(asked.value, '$[0]') AND reading.id = json_extract(asked.value, '$[1]')
 """
 
-# The next entries of several logs, each after its own position, found with the index on (device_id, seq).
-LOGS_AFTER = """
-SELECT {columns} FROM readings_reading AS reading
-JOIN json_to_recordset(%s::json) AS asked (device_id text, after bigint)
-    ON reading.device_id = asked.device_id AND reading.seq > asked.after
-WHERE reading.device_id = ANY(ARRAY(SELECT device_id FROM json_to_recordset(%s::json) AS one (device_id text)))
-ORDER BY reading.device_id, reading.seq LIMIT %s
-"""
-LOGS_AFTER_SQLITE = """
-SELECT {columns} FROM json_each(%s) AS asked CROSS JOIN readings_reading AS reading
-    ON reading.device_id = json_extract(asked.value, '$.device_id')
-    AND reading.seq > json_extract(asked.value, '$.after')
-ORDER BY reading.device_id, reading.seq LIMIT %s
-"""
-
 # The names of the metrics that these devices have sent.
 SENT = """
 SELECT json_object_keys(state.latest::json) FROM devices_devicestate AS state
@@ -62,71 +45,10 @@ SKIPPED_PREFIX = "skipped_"
 
 encode = msgspec.json.encode
 
-
-class Beyond(Func):
-    """Compares the row `(timestamp, seq)` with a position. Django's own row comparison becomes an OR on SQLite."""
-
-    def __init__(self, timestamp: datetime, seq: int, *, descending: bool) -> None:
-        super().__init__(
-            F("timestamp"),
-            F("seq"),
-            Value(timestamp, output_field=models.DateTimeField()),
-            Value(seq, output_field=models.BigIntegerField()),
-            output_field=models.BooleanField(),
-        )
-        self.operator = "<" if descending else ">"
-
-    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> tuple[str, Any]:
-        parts = [compiler.compile(expression) for expression in self.get_source_expressions()]
-        (time, seq, at, position), parameters = zip(*parts, strict=True)
-        return f"({time}, {seq}) {self.operator} ({at}, {position})", tuple(
-            value for part in parameters for value in part
-        )
-
-
 INSERT_COLUMNS = ("id", "device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "extra")
 
 
-class ReadingQuerySet(models.QuerySet["Reading"]):
-    def visible_to(self, viewer: Viewer) -> Self:
-        """The readings of devices that the viewer may see."""
-        return self.filter(of_visible_devices(viewer))
-
-    def in_window(self, start: datetime | None, end: datetime | None) -> Self:
-        """Readings in `[start, end)`. None leaves this side open."""
-        readings = self
-        if start is not None:
-            readings = readings.filter(timestamp__gte=start)
-        if end is not None:
-            readings = readings.filter(timestamp__lt=end)
-        return readings
-
-    def with_any_of(self, metrics: Sequence[str]) -> Self:
-        """Readings with a value for at least one of these metrics."""
-        extras = [name for name in metrics if name not in COLUMNS]
-        columns = (Q(**{f"{name}__isnull": False}) for name in metrics if name in COLUMNS)
-        return self.filter(reduce(or_, columns, Q(extra__has_any_keys=extras) if extras else Q(pk__in=[])))
-
-    def by_time(self, *, descending: bool) -> Self:
-        """Ordered by `timestamp`, then by `seq`."""
-        return self.order_by("-timestamp", "-seq") if descending else self.order_by("timestamp", "seq")
-
-    def beyond(self, timestamp: datetime, seq: int, *, descending: bool) -> Self:
-        """Readings after this position in `by_time` order.
-
-        Uses a row comparison, so that the database reads the index on (device, timestamp, seq) from this position on.
-        """
-        return self.filter(Beyond(timestamp, seq, descending=descending))
-
-    def log_after(self, device_id: str, after: int, *, limit: int) -> Self:
-        """The next `limit` entries of a device's log, in order."""
-        return self.filter(device=device_id, seq__gt=after).order_by("seq")[:limit]
-
-
-ReadingsByQuerySet = models.Manager.from_queryset(ReadingQuerySet)
-
-
-class ReadingManager(ReadingsByQuerySet["Reading"]):
+class ReadingManager(models.Manager["Reading"]):
     """Methods for all logs; not methods of the QuerySet, because they would ignore its filters."""
 
     def insert(self, readings: Sequence[StoredReading]) -> None:
@@ -153,20 +75,6 @@ class ReadingManager(ReadingsByQuerySet["Reading"]):
         else:
             statement, parameters = BY_IDS_SQLITE, [encode([(device_id, i.hex) for device_id, i in asked]).decode()]
         found = self.raw(statement.format(columns=columns), parameters)
-        return [StoredReading(*(getattr(entry, name) for name in INSERT_COLUMNS)) for entry in found]
-
-    def logs_after(self, positions: Mapping[str, int], *, limit: int) -> list[StoredReading]:
-        """The next entries after the position of each log, ordered by (device_id, seq), at most `limit` in total."""
-        if len(positions) == 1:
-            ((device_id, after),) = positions.items()
-            values = self.log_after(device_id, after, limit=limit).values_list(*INSERT_COLUMNS)
-            return [StoredReading(*row) for row in values]
-        asked = encode([{"device_id": device_id, "after": after} for device_id, after in positions.items()]).decode()
-        columns = ", ".join(f"reading.{name}" for name in INSERT_COLUMNS)
-        if connections[self.db].vendor == "postgresql":
-            found = self.raw(LOGS_AFTER.format(columns=columns), [asked, asked, limit])
-        else:
-            found = self.raw(LOGS_AFTER_SQLITE.format(columns=columns), [asked, limit])
         return [StoredReading(*(getattr(entry, name) for name in INSERT_COLUMNS)) for entry in found]
 
 

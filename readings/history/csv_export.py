@@ -15,6 +15,7 @@ from readings.log import reader
 from readings.log.entries import StoredReading
 from readings.log.reader import Position, Window
 
+# Rows of a statement; of what is sealed, a statement finds about twice as many readings.
 PAGE_READINGS = 2000
 # Lines per piece that is sent; 250 of the widest lines are 100 KB.
 PIECE_READINGS = 250
@@ -85,20 +86,20 @@ def page_of(
     beyond: Position | None = None,
     compressor: Compressor | None = None,
 ) -> tuple[list[bytes], Position | None]:
-    """The lines of the next page in pieces, and the position of its last reading; None if no page follows.
+    """The lines of the next readings in pieces, and the position after which others follow; None if none do.
 
     Closes the connection after the query, because a slow client must not hold a connection that others need.
     """
     try:
-        page = reader.page(log, limit=PAGE_READINGS, descending=descending, beyond=beyond)
+        chunk = reader.chunk(log, limit=PAGE_READINGS, descending=descending, beyond=beyond)
     finally:
         if not connection.in_atomic_block:
             connection.close()
     pieces = []
-    for first in range(0, len(page), PIECE_READINGS):
-        piece = layout.lines(page[first : first + PIECE_READINGS])
+    for first in range(0, len(chunk.found), PIECE_READINGS):
+        piece = layout.lines(chunk.found[first : first + PIECE_READINGS])
         pieces.append(compressor.piece(piece) if compressor else piece)
-    return pieces, (page[-1].timestamp, page[-1].seq) if len(page) == PAGE_READINGS else None
+    return pieces, chunk.following
 
 
 def csv_line(reading: StoredReading, places: dict[str, int], time: str) -> str:

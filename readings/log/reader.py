@@ -1,81 +1,51 @@
 """Reads stored readings: the only module that knows how the log is stored.
 
 Whoever asks for readings asks here: history, CSV, pages, replays of sockets, alarms, imports and the console. The edges
-of statistics, which are a part of a larger statement, are in `readings.log.sources`.
+of statistics, which are a part of a larger statement, are in `readings.log.sources`. Old readings are sealed in
+segments; answers are the same before and after that. Whatever reads readings raises `readings.log.damage.LogDamaged` if
+they are in a segment that cannot be read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-import msgspec
-from django.db import connection
-from django.db.models import F, OuterRef, Subquery, Sum
+from django.db.models import Count, F, OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from devices.metrics import COLUMNS
 from devices.models import DeviceState
-from devices.querysets import Viewer
+from devices.querysets import Viewer, of_visible_devices
 from readings.log.entries import StoredReading
-from readings.models import Reading
-from readings.querysets import INSERT_COLUMNS, ReadingQuerySet
+from readings.log.reading import by_seq, by_time
+from readings.log.reading.by_seq import Part
+from readings.log.reading.by_time import Chunk, Position, Readings, Times, Values, Window
+from readings.models import Reading, Segment
 
-VALUE_COLUMNS = ", ".join(f"reading.{name}" for name in ("device_id", "seq", "timestamp", *COLUMNS))
-PARTS = """
-SELECT {columns} FROM json_to_recordset(%s::json) AS part (device_id text, after bigint, until bigint)
-CROSS JOIN LATERAL (
-    SELECT * FROM readings_reading
-    WHERE device_id = part.device_id AND seq > part.after AND seq <= part.until
-    OFFSET 0
-) AS reading
-ORDER BY reading.device_id, reading.seq
-"""
-PARTS_SQLITE = """
-SELECT {columns} FROM json_each(%s) AS part CROSS JOIN readings_reading AS reading
-WHERE reading.device_id = json_extract(part.value, '$.device_id')
-  AND reading.seq > json_extract(part.value, '$.after') AND reading.seq <= json_extract(part.value, '$.until')
-ORDER BY reading.device_id, reading.seq
-"""
-
-# A reading's place in the order by time: `(timestamp, seq)`.
-Position = tuple[datetime, int]
-
-
-class Window(msgspec.Struct, frozen=True):
-    """Readings of a device with times in `[start, end)`; None leaves this side open.
-
-    `metrics`: only those with a value for at least one of these; None: all.
-    """
-
-    device_id: str
-    start: datetime | None = None
-    end: datetime | None = None
-    metrics: Sequence[str] | None = None
-
-
-class Part(Protocol):
-    """Entries of a device's log: `after < seq <= until`."""
-
-    @property
-    def device_id(self) -> str: ...
-
-    @property
-    def after(self) -> int: ...
-
-    @property
-    def until(self) -> int: ...
+__all__ = ["Chunk", "Part", "Position", "Window"]
 
 
 def page(
     window: Window, *, limit: int, descending: bool = False, beyond: Position | None = None
 ) -> list[StoredReading]:
     """The first `limit` readings of the window by `(timestamp, seq)`; those after the position `beyond`, if given."""
-    return entries(rows_of(window, descending=descending, beyond=beyond)[:limit])
+    return by_time.first(window, Readings(), limit=limit, descending=descending, beyond=beyond)
+
+
+def chunk(
+    window: Window, *, limit: int, descending: bool = False, beyond: Position | None = None
+) -> Chunk[StoredReading]:
+    """The next readings of the window after `beyond`, as many as one statement finds best, maybe none.
+
+    At most `limit` rows or, of what is sealed, the readings of the segments that begin or go on there.
+    """
+    return by_time.next_chunk(window, Readings(), limit=limit, descending=descending, beyond=beyond, segments=1)
 
 
 def times(window: Window, *, limit: int, descending: bool = False) -> list[datetime]:
     """The times of the first `limit` readings of the window, in their order."""
-    return list(rows_of(window, descending=descending).values_list("timestamp", flat=True)[:limit])
+    return by_time.first(window, Times(), limit=limit, descending=descending)
 
 
 def values(window: Window, metric: str, *, limit: int) -> list[tuple[int, datetime, float]]:
@@ -83,21 +53,35 @@ def values(window: Window, metric: str, *, limit: int) -> list[tuple[int, dateti
 
     The metrics of the window do not count.
     """
-    column = metric if metric in COLUMNS else f"extra__{metric}"
-    rows = rows_of(msgspec.structs.replace(window, metrics=[metric]))
-    found: Iterable[tuple[int, datetime, Any]] = rows.values_list("seq", "timestamp", column)[:limit]
-    return [(seq, at, float(value)) for seq, at, value in found]
+    having = Window(window.device_id, window.start, window.end, [metric])
+    return by_time.first(having, Values(metric), limit=limit)
+
+
+def oldest_at(device_id: str) -> datetime | None:
+    """The oldest time of the device's readings; None if it has none. Decodes no segment."""
+    row = Reading.objects.filter(device_id=device_id).order_by("timestamp").values("timestamp")[:1]
+    segment = Segment.objects.filter(device_id=device_id).order_by("first_at").values("first_at")[:1]
+    state = DeviceState.objects.filter(device_id=device_id).annotate(row=Subquery(row), sealed=Subquery(segment))
+    ends = state.values_list("row", "sealed").first() or ()
+    return min((at for at in ends if at is not None), default=None)
 
 
 def count(device_id: str) -> int:
     """The number of stored readings of the device. Takes time in proportion to it."""
-    return Reading.objects.filter(device_id=device_id).count()
+    rows = Reading.objects.filter(device_id=device_id).order_by().values("device_id").annotate(n=Count("seq"))
+    sealed = Segment.objects.filter(device_id=device_id).order_by().values("device_id").annotate(n=Sum("count"))
+    state = DeviceState.objects.filter(device_id=device_id)
+    counts = state.values_list(Subquery(rows.values("n")), Subquery(sealed.values("n"))).first() or ()
+    return sum(number or 0 for number in counts)
 
 
 def about_stored() -> int:
     """About how many readings are stored, from the ends of each log: it counts what retention left out in between."""
-    oldest = Reading.objects.filter(device_id=OuterRef("device_id")).order_by("seq").values("seq")[:1]
-    logs = DeviceState.objects.filter(last_seq__gt=0).annotate(length=F("last_seq") - Subquery(oldest) + 1)
+    row = Reading.objects.filter(device_id=OuterRef("device_id")).order_by("seq").values("seq")[:1]
+    segment = Segment.objects.filter(device_id=OuterRef("device_id")).order_by("first_seq").values("first_seq")[:1]
+    # Sealed readings come before all rows.
+    oldest = Coalesce(Subquery(segment), Subquery(row))
+    logs = DeviceState.objects.filter(last_seq__gt=0).annotate(length=F("last_seq") - oldest + 1)
     return int(logs.aggregate(total=Sum("length"))["total"] or 0)
 
 
@@ -109,42 +93,29 @@ def by_ids(asked: Sequence[tuple[str, UUID]]) -> list[StoredReading]:
 def newest_of_each(viewer: Viewer, *, after: str = "", limit: int) -> list[StoredReading]:
     """The newest reading by time of each of the first `limit` devices with readings, by device id, after `after`.
 
-    Only of devices that the viewer may see.
+    Only of devices that the viewer may see. From the states of the devices, which have it.
     """
-    newest = Reading.objects.filter(seq=F("device__state__latest_seq"), device_id__gt=after)
-    return entries(newest.visible_to(viewer).order_by("device_id")[:limit])
+    states = DeviceState.objects.filter(of_visible_devices(viewer), latest_seq__isnull=False, device_id__gt=after)
+    return [newest_of(state) for state in states.order_by("device_id")[:limit]]
+
+
+def newest_of(state: DeviceState) -> StoredReading:
+    assert state.latest_id is not None
+    assert state.latest_seq is not None
+    assert state.latest_at is not None
+    metrics = state.latest_metrics()
+    temperature, humidity, voltage = (metrics.pop(name, None) for name in COLUMNS)
+    return StoredReading(
+        state.latest_id, state.device_id, state.latest_seq, state.latest_at, temperature, humidity, voltage, metrics
+    )
 
 
 def logs_after(positions: Mapping[str, int], *, limit: int) -> list[StoredReading]:
     """The next entries after the position of each log, ordered by (device_id, seq), at most `limit` in total."""
-    return Reading.objects.logs_after(positions, limit=limit)
+    return by_seq.logs_after(positions, limit=limit)
 
 
-def parts(asked: Sequence[Part], *, with_extra: bool) -> Iterable[Any]:
-    """Rows (device id, seq, time, the columns of COLUMNS, and `extra` as JSON text) of these parts, by device and seq.
-
-    Readings that retention deleted are missing.
-    """
-    ranges = [{"device_id": part.device_id, "after": part.after, "until": part.until} for part in asked]
-    parameters = [msgspec.json.encode(ranges).decode()]
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            columns = f"{VALUE_COLUMNS}, reading.extra::text" if with_extra else VALUE_COLUMNS
-            cursor.execute(PARTS.format(columns=columns), parameters)
-            return list(cursor.fetchall())
-        columns = f"{VALUE_COLUMNS}, reading.extra" if with_extra else VALUE_COLUMNS
-        cursor.execute(PARTS_SQLITE.format(columns=columns), parameters)
-        return [(row[0], row[1], row[2].replace(tzinfo=UTC), *row[3:]) for row in cursor.fetchall()]
-
-
-def rows_of(window: Window, *, descending: bool = False, beyond: Position | None = None) -> ReadingQuerySet:
-    rows = Reading.objects.filter(device_id=window.device_id).in_window(window.start, window.end)
-    if window.metrics is not None:
-        rows = rows.with_any_of(window.metrics)
-    if beyond is not None:
-        rows = rows.beyond(*beyond, descending=descending)
-    return rows.by_time(descending=descending)
-
-
-def entries(rows: ReadingQuerySet) -> list[StoredReading]:
-    return [StoredReading(*row) for row in rows.values_list(*INSERT_COLUMNS)]
+def parts(asked: Sequence[Part], *, with_extra: bool) -> list[tuple[Any, ...]]:
+    """Rows (device id, seq, time, the columns of COLUMNS and, with `with_extra`, the other metrics as a dict) of these
+    parts, each of another device, by device and seq. Readings that retention deleted are missing."""
+    return by_seq.parts(asked, with_extra=with_extra)

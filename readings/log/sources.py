@@ -1,4 +1,4 @@
-"""SQL for the FROM clause of statistics: rows of devices in spans of time, with the parameters.
+"""SQL for the FROM clause of statistics: rows and segments of devices in spans of time, with the parameters.
 
 Rows have a column `place`: the index of their device in `device_ids`, from FIRST on. A query of one device names it in
 place of a join, because the planner then knows how many of its readings lie in a span.
@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 from django.db import connection
 
+from readings.log.reading.rows import moment
+
 # Half-open: `[start, end)`.
 Times = tuple[datetime, datetime]
 Source = tuple[str, list[Any]]
 
-READINGS = "readings_reading"
+READINGS, SEGMENTS = "readings_reading", "readings_segment"
 # PostgreSQL counts from 1, SQLite from 0.
 FIRST = {"postgresql": 1, "sqlite": 0}
 
@@ -35,6 +37,32 @@ def readings_after(spans: Sequence[Times], columns: str, *, position: str, posit
     return after(spans, columns, position=position, positions=positions)
 
 
+def segments_within(spans: Sequence[Times], *, position: str, device_ids: Sequence[str]) -> Source:
+    """Segments with readings in the spans, each once, by device and time: place, position, first_seq, last_seq, data.
+
+    `position`: a column of DeviceState, after which the readings must be; "": all, and the position is 0.
+    """
+    after = f"(SELECT {position} FROM devices_devicestate WHERE device_id = {SEGMENTS}.device_id)"
+    within = within_postgresql if connection.vendor == "postgresql" else within_sqlite
+    source, parameters = within(
+        spans,
+        f"device_id, first_seq, {after if position else '0'} AS position",
+        table=SEGMENTS,
+        where=f"last_seq > {after}" if position else "true",
+        time=("last_at", "first_at"),
+        device_ids=device_ids,
+    )
+    # The keys alone at first, because a segment may be found for several spans.
+    sql = (
+        f"(SELECT place, position, segment.first_seq, last_seq, data "
+        f"FROM (SELECT DISTINCT place, device_id, first_seq, position FROM {source}) AS chosen "
+        f"CROSS JOIN {SEGMENTS} AS segment "
+        "WHERE segment.device_id = chosen.device_id AND segment.first_seq = chosen.first_seq "
+        "ORDER BY place, first_at) AS sealed"
+    )
+    return sql, parameters
+
+
 def rows_within(
     spans: Sequence[Times], columns: str, *, table: str, where: str, time: str, device_ids: Sequence[str]
 ) -> Source:
@@ -43,12 +71,13 @@ def rows_within(
     The parameters of `where` must follow the returned ones.
     """
     within = within_postgresql if connection.vendor == "postgresql" else within_sqlite
-    return within(spans, columns, table=table, where=where, time=time, device_ids=device_ids)
+    return within(spans, columns, table=table, where=where, time=(time, time), device_ids=device_ids)
 
 
 def within_postgresql(
-    spans: Sequence[Times], columns: str, *, table: str, where: str, time: str, device_ids: Sequence[str]
+    spans: Sequence[Times], columns: str, *, table: str, where: str, time: tuple[str, str], device_ids: Sequence[str]
 ) -> Source:
+    """`time`: the columns of which the first is not before the begin of a span, and the second before its end."""
     edges = list(edges_of(spans))
     if len(device_ids) == 1:
         place, asked, device = f"{FIRST['postgresql']} AS place, ", "", "%s"
@@ -60,7 +89,7 @@ def within_postgresql(
     sql = (
         f"{asked}unnest(%s::timestamptz[], %s::timestamptz[]) AS span(begins, ends) CROSS JOIN LATERAL "
         f"(SELECT {place}{columns} FROM {table} WHERE device_id = {device} AND {where} "
-        f"AND {time} >= span.begins AND {time} < span.ends OFFSET 0) AS found"
+        f"AND {time[0]} >= span.begins AND {time[1]} < span.ends OFFSET 0) AS found"
     )
     return sql, parameters
 
@@ -90,7 +119,7 @@ def after_postgresql(spans: Sequence[Times], columns: str, *, position: str, pos
 
 
 def within_sqlite(
-    spans: Sequence[Times], columns: str, *, table: str, where: str, time: str, device_ids: Sequence[str]
+    spans: Sequence[Times], columns: str, *, table: str, where: str, time: tuple[str, str], device_ids: Sequence[str]
 ) -> Source:
     """CROSS JOIN makes SQLite loop over the devices and spans first."""
     one = len(device_ids) == 1
@@ -98,7 +127,7 @@ def within_sqlite(
     sql = (
         f"(SELECT {place} AS place, {columns} FROM {asked}json_each(%s) AS span CROSS JOIN {table} "
         f"WHERE device_id = {'%s' if one else 'asked.value'} AND {where} "
-        f"AND {time} >= json_extract(span.value, '$[0]') AND {time} < json_extract(span.value, '$[1]'))"
+        f"AND {time[0]} >= json_extract(span.value, '$[0]') AND {time[1]} < json_extract(span.value, '$[1]'))"
     )
     edges = texts_of(spans)
     return sql, [edges, device_ids[0]] if one else [encoded(list(device_ids)), edges]
@@ -131,11 +160,6 @@ def edges_of(spans: Sequence[Times]) -> tuple[list[datetime], list[datetime]]:
 def texts_of(spans: Sequence[Times]) -> str:
     """The spans as SQLite stores times, as text that sorts in time order."""
     return encoded([[moment(start), moment(end)] for start, end in spans])
-
-
-def moment(value: datetime | None) -> Any:
-    """A time as a parameter of SQL."""
-    return connection.ops.adapt_datetimefield_value(value)
 
 
 def encoded(value: Any) -> str:

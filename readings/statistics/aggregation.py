@@ -4,22 +4,26 @@ One statement reads one snapshot: it reads the positions of the rollups and adds
 Therefore the answer always equals plain SQL over all readings, whenever maintenance last ran.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from django.db import connection, transaction
 
 from devices.cpu_pool import Pauses
+from devices.database.work_kinds import STATEMENT_SECONDS, DatabaseTimeout, current_work
 from devices.models import DeviceState
 from devices.times import rfc3339
 from readings.log import reader
+from readings.log.reading.opened import Opened
 from readings.models import Rollup
 from readings.statistics.averages import average
 from readings.statistics.planning import Plan, floor, plan
+from readings.statistics.sealed import SealedStatistics
 from readings.statistics.statement import Question, Statement
 from readings.statistics.tiers import HOURS, MINUTES, Tier
 
@@ -27,7 +31,8 @@ from readings.statistics.tiers import HOURS, MINUTES, Tier
 # query would have to read all readings after this position.
 BEHIND_MAX = 100_000
 
-# Attempts to plan a query again if retention moved `raw_from` between planning and execution (about once an hour).
+# Attempts to plan a query again if retention moved `raw_from` between planning and execution (about once an hour), or
+# readings of a device were sealed for the first time.
 ATTEMPTS = 3
 
 
@@ -36,6 +41,9 @@ AGGREGATE_VALUES_MAX = 200_000
 # An answer that may have more values is fetched in pieces. Only one such answer is made at a time (up to 80 MB).
 LARGE_ANSWER_VALUES = 50_000
 FETCHED_ROWS = 2_000
+# Segments are fetched in smaller pieces, of about 1 MB, if the readings of more time than this are added up.
+FETCHED_SEGMENTS = 50
+READINGS_AT_ONCE = timedelta(days=1)
 
 
 class Statistics(msgspec.Struct, gc=False):
@@ -106,7 +114,7 @@ class TooManyValues(Exception):
 
 
 class Outdated(Exception):
-    """Retention moved `raw_from` between the planning and the execution of a query."""
+    """Retention moved `raw_from`, or the first readings were sealed, between planning a query and its execution."""
 
 
 def check_size(question: Question, metrics: int, *, fill: bool, devices: int = 1) -> int:
@@ -152,7 +160,7 @@ def aggregate_each(question: Question, states: Sequence[DeviceState], *, large: 
         waiting = list(DeviceState.objects.filter(device_id__in=outdated))
         if len(waiting) < len(outdated):
             raise DeviceState.DoesNotExist
-    raise AssertionError("retention moves raw_from about once an hour")
+    raise AssertionError("retention moves raw_from about once an hour, and a log is sealed for the first time once")
 
 
 def plans(question: Question, states: Sequence[DeviceState]) -> Iterator[tuple[Plan, list[DeviceState]]]:
@@ -191,8 +199,7 @@ def answered(
 def earliest(state: DeviceState) -> datetime | None:
     """The start of a device's statistics: the time of its oldest reading or, if retention deleted older readings, the
     oldest hour in the rollups. None if the device has no readings."""
-    found = reader.times(reader.Window(state.device_id), limit=1)
-    reading = found[0] if found else None
+    reading = reader.oldest_at(state.device_id)
     if reading is None or state.raw_from is None:
         return reading
     hours = Rollup.objects.filter(device_id=state.device_id, seconds=HOURS.seconds, start__lt=floor(reading, HOURS))
@@ -211,20 +218,38 @@ def rows(question: Question, chosen: Plan, states: Sequence[DeviceState], *, lar
     Several rows may be for the same device, bucket and metric. Raises Outdated.
     """
     statement = Statement(question, chosen, states)
-    first = statement.dialect.first
+    first, spans = statement.dialect.first, statement.sealed_spans
+    sealed = SealedStatistics(question.start, question.end, question.bucket, question.metrics)
+    deadline = time.monotonic() + STATEMENT_SECONDS[current_work.get()]
+    pauses = Pauses()
     current = False
-    for place, label, name, count, *numbers in fetched(*statement.built(), large=large):
-        if name:
+    pieces = FETCHED_SEGMENTS if many_segments(chosen) else FETCHED_ROWS if large else None
+    for place, label, name, count, *numbers, last_seq, data in fetched(*statement.built(), pieces=pieces):
+        if data is not None:
+            if time.monotonic() > deadline:
+                raise DatabaseTimeout("the sealed readings could not be added up within the deadline of a statement")
+            segment = Opened(states[place - first].device_id, count, last_seq, data, pauses)
+            sealed.add(place, segment, spans[name], after=label)
+            if len(sealed) > AGGREGATE_VALUES_MAX:
+                break
+        elif name:
             yield place - first, statement.start_of(label), name, int(count), *map(float, numbers)
         else:
             current = count == len(states)
+    for place, start, name, *figures in sealed.taken():
+        yield place - first, start, name, *figures
     if not current:
         raise Outdated
 
 
-def fetched(sql: str, parameters: list[Any], *, large: bool) -> Iterator[tuple[Any, ...]]:
-    """The rows of the result. A `large` result is fetched in pieces, so that it is never in memory as a whole."""
-    if not large:
+def many_segments(chosen: Plan) -> bool:
+    """Whether the plan asks for readings of so much time that they may be in many segments."""
+    return sum((span.end - span.start for span in chosen.raw), timedelta()) > READINGS_AT_ONCE
+
+
+def fetched(sql: str, parameters: list[Any], *, pieces: int | None) -> Iterator[tuple[Any, ...]]:
+    """The rows of the result, fetched so many at a time that they fit into memory; None: all at once."""
+    if pieces is None:
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             yield from cursor.fetchall()
@@ -236,5 +261,5 @@ def fetched(sql: str, parameters: list[Any], *, large: bool) -> Iterator[tuple[A
         connection.chunked_cursor() as cursor,
     ):
         cursor.execute(sql, parameters)
-        while piece := cursor.fetchmany(FETCHED_ROWS):
+        while piece := cursor.fetchmany(pieces):
             yield from piece

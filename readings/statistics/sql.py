@@ -22,6 +22,7 @@ class PostgreSQL:
     seconds = "floor(extract(epoch FROM greatest(at, %s)))::bigint"
     same = "{} IS NOT DISTINCT FROM {}::timestamptz"
     no_label = "NULL::bigint"
+    no_segment = "NULL::bigint, NULL::bytea"
     whole = "{}::bigint"
     truncated = {3600: "date_trunc('hour', timestamp, 'UTC')", 60: "date_trunc('minute', timestamp, 'UTC')"}
     unchanged = (
@@ -50,6 +51,7 @@ class SQLite:
     seconds = "CAST(strftime('%%s', substr(max(at, %s), 1, 19)) AS INTEGER)"
     same = "{} IS {}"
     no_label = "NULL"
+    no_segment = "NULL, NULL"
     whole = "{}"
     truncated = {3600: "substr(timestamp, 1, 13) || ':00:00'", 60: "substr(timestamp, 1, 16) || ':00'"}
     unchanged = (

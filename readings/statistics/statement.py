@@ -9,7 +9,7 @@ from django.db import connection
 
 from devices.metrics import COLUMNS
 from devices.models import DeviceState
-from readings.log.sources import moment, readings_after, readings_within, rows_within
+from readings.log.sources import moment, readings_after, readings_within, rows_within, segments_within
 from readings.statistics.buckets import EPOCH, Bucket
 from readings.statistics.planning import Plan, Span
 from readings.statistics.sql import PostgreSQL, SQLite
@@ -31,12 +31,15 @@ class Question(msgspec.Struct, frozen=True):
 class Statement:
     """Builds the SQL of a query about devices with one plan, with the parameters in the order in which they occur.
 
-    A row of the result: the device's place in `states`, the label of the bucket, the metric, count, sum, min, max.
+    A row of the result: the device's place in `states`, the label of the bucket, the metric, count, sum, min, max, and
+    twice None. Or of a segment with readings in question: the place, the position after which they count, the name of
+    their spans in `sealed_spans`, the first number, three times 0, the last number and the segment.
     """
 
     def __init__(self, question: Question, chosen: Plan, states: Sequence[DeviceState]) -> None:
         self.question, self.chosen, self.states = question, chosen, states
         self.device_ids = [state.device_id for state in states]
+        self.sealed = any(state.sealed_seq for state in states)
         self.dialect = PostgreSQL() if connection.vendor == "postgresql" else SQLite()
         metrics = question.metrics
         self.columns = [name for name in COLUMNS if metrics is None or name in metrics]
@@ -55,6 +58,7 @@ class Statement:
         grouped = self.grouped_columns()
         parts += self.columns_of_readings()
         parts += self.extras_of_readings()
+        parts += self.segments()
         sql = (
             f"WITH reading AS ({' UNION ALL '.join(sql for sql, _ in sources)}), grouped AS ({grouped[0]}) "
             f"{' UNION ALL '.join(sql for sql, _ in parts)}"
@@ -62,15 +66,22 @@ class Statement:
         return sql, [parameter for _, parameters in (*sources, grouped, *parts) for parameter in parameters]
 
     def unchanged(self) -> tuple[str, list[Any]]:
-        """A row without a metric: how many devices still have the `raw_from` for which the plan was made."""
+        """A row without a metric: how many devices still have the `raw_from` for which the plan was made, and nothing
+        sealed if nothing was: segments are not looked for then."""
         raw_from = [state.raw_from for state in self.states]
+        unsealed = "" if self.sealed else "AND state.sealed_seq = 0"
         if len(raw_from) == 1:
             same = self.dialect.same.format("raw_from", "%s")
-            count = f"SELECT CASE WHEN {same} THEN 1 ELSE 0 END FROM devices_devicestate WHERE device_id = %s"
+            count = (
+                f"SELECT CASE WHEN {same} {unsealed} THEN 1 ELSE 0 END FROM devices_devicestate AS state "
+                "WHERE device_id = %s"
+            )
             parameters = [moment(raw_from[0]), self.device_ids[0]]
         else:
-            count, parameters = self.dialect.unchanged, self.dialect.pairs(self.device_ids, raw_from)
-        return f"SELECT {self.dialect.first}, {self.dialect.no_label}, '', ({count}), 0.0, 0.0, 0.0", parameters
+            count = f"{self.dialect.unchanged} {unsealed}"
+            parameters = self.dialect.pairs(self.device_ids, raw_from)
+        figures = f"({count}), 0.0, 0.0, 0.0, {self.dialect.no_segment}"
+        return f"SELECT {self.dialect.first}, {self.dialect.no_label}, '', {figures}", parameters
 
     def readings_of(self, spans: Sequence[Span]) -> tuple[str, list[Any]]:
         source, parameters = readings_within(spans, f"timestamp, {self.values}", device_ids=self.device_ids)
@@ -98,7 +109,8 @@ class Statement:
         )
         count = self.dialect.whole.format("sum(count)")
         sql = (
-            f"SELECT place, {self.label}, metric, {count}, sum(sum), min(min), max(max) FROM {source} GROUP BY 1, 2, 3"
+            f"SELECT place, {self.label}, metric, {count}, sum(sum), min(min), max(max), {self.dialect.no_segment} "
+            f"FROM {source} GROUP BY 1, 2, 3"
         )
         return sql, [*self.label_parameters, *parameters, *(self.question.metrics or ())]
 
@@ -117,6 +129,7 @@ class Statement:
     def columns_of_readings(self) -> Iterator[tuple[str, list[Any]]]:
         for name in self.columns:
             figures = ", ".join(f"{name}_{function}" for function in ("count", "sum", "min", "max"))
+            figures += f", {self.dialect.no_segment}"
             yield f"SELECT place, label, '{name}', {figures} FROM grouped WHERE {name}_count > 0", []
 
     def extras_of_readings(self) -> Iterator[tuple[str, list[Any]]]:
@@ -124,10 +137,30 @@ class Statement:
             value = self.dialect.value
             names = "" if self.extras is None else f"WHERE entry.key IN ({placeholders(self.extras)})"
             yield (
-                f"SELECT place, {self.label}, entry.key, count(*), sum({value}), min({value}), max({value}) "
-                f"FROM reading, {self.dialect.entries} {names} GROUP BY 1, 2, 3",
+                f"SELECT place, {self.label}, entry.key, count(*), sum({value}), min({value}), max({value}), "
+                f"{self.dialect.no_segment} FROM reading, {self.dialect.entries} {names} GROUP BY 1, 2, 3",
                 [*self.label_parameters, *(self.extras or ())],
             )
+
+    @property
+    def sealed_spans(self) -> dict[str, Sequence[Span]]:
+        """The spans in which readings of segments count, by the column of DeviceState after whose position they do.
+
+        Of all numbers: "". After a tier's position there are sealed readings only while minutes are caught up.
+        """
+        spans = {"": self.chosen.raw} if self.chosen.raw and self.sealed else {}
+        for tier in (HOURS, MINUTES):
+            of_tier = self.chosen.of(tier)
+            if of_tier and any(getattr(state, tier.position) < state.sealed_seq for state in self.states):
+                spans[tier.position] = of_tier
+        return spans
+
+    def segments(self) -> Iterator[tuple[str, list[Any]]]:
+        for position, spans in self.sealed_spans.items():
+            source, parameters = segments_within(spans, position=position, device_ids=self.device_ids)
+            after = self.dialect.whole.format("position")
+            figures = "first_seq, 0.0, 0.0, 0.0, last_seq, data"
+            yield f"SELECT place, {after}, '{position}', {figures} FROM {source}", parameters
 
     @property
     def values(self) -> str:

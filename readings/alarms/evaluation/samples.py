@@ -55,8 +55,8 @@ def read_series(parts: Sequence[Part], metrics: frozenset[str]) -> dict[str, Ser
         for place, name in columns:
             if row[place] is not None:
                 of_device.add(seq, at, name, row[place])
-        if extras and row[place_of_extra] != "{}":
-            found: dict[str, float] = msgspec.json.decode(row[place_of_extra])
+        if extras:
+            found: dict[str, float] = row[place_of_extra]
             for name in extras & found.keys():
                 of_device.add(seq, at, name, float(found[name]))
     return series

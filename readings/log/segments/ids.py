@@ -1,7 +1,7 @@
 """The column of ids. Those that the server derived take no room; others that begin with a time are stored as that time
 and the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -27,10 +27,10 @@ class Numbered(msgspec.Struct, frozen=True):
     times: Sequence[int]
     key: bytes
 
-    def derived(self) -> list[str]:
-        """The ids that the server would have given to them, in hexadecimal digits."""
-        digits = ServerIds(self.key).digits
-        return [digits(self.device_id, seq, at // 1000) for seq, at in zip(self.seqs, self.times, strict=True)]
+    def derived(self, places: Iterable[int]) -> list[str]:
+        """The ids that the server would have given to the readings at these places, in hexadecimal digits."""
+        digits, device_id, seqs, times = ServerIds(self.key).digits, self.device_id, self.seqs, self.times
+        return [digits(device_id, seqs[place], times[place] // 1000) for place in places]
 
 
 def ids(values: Sequence[UUID], readings: Numbered) -> bytes:
@@ -38,7 +38,7 @@ def ids(values: Sequence[UUID], readings: Numbered) -> bytes:
     numbers = [value.int for value in values]
     kinds = bytes(
         DERIVED if value.hex == derived else TIMED if number >> 76 & 0xF in TIMED_VERSIONS else ANY
-        for value, number, derived in zip(values, numbers, readings.derived(), strict=True)
+        for value, number, derived in zip(values, numbers, readings.derived(range(len(values))), strict=True)
     )
     if not kinds:
         return b""
@@ -53,9 +53,12 @@ def ids(values: Sequence[UUID], readings: Numbered) -> bytes:
     )
 
 
-def read_ids(data: bytes, readings: Numbered) -> list[UUID]:
+def read_ids(data: bytes, readings: Numbered, places: Sequence[int] | None = None) -> list[UUID]:
+    """The ids of the readings at these places, None: of all."""
     times = readings.times
-    if not times:
+    if places is None:
+        places = range(len(times))
+    if not places:
         return []
     cursor = Cursor(data)
     kinds = cursor.take(1)
@@ -68,20 +71,20 @@ def read_ids(data: bytes, readings: Numbered) -> list[UUID]:
     others = cursor.rest()
     if len(others) != ID_BYTES * kinds.count(ANY):
         raise Damaged("the ids have another length than they say")
-    derived = readings.derived() if DERIVED in kinds else []
-    texts = []
+    if kinds.count(DERIVED) == len(kinds):
+        return msgspec.convert(readings.derived(places), list[UUID])  # in a tenth of the time of calls of UUID()
+    derived = [place for place in places if kinds[place] == DERIVED]
+    texts = dict(zip(derived, readings.derived(derived), strict=True))
     rest = other = 0
     hexes, other_hexes = rests.hex(), others.hex()
     for place, (kind, at) in enumerate(zip(kinds, times, strict=True)):
-        if kind == DERIVED:
-            texts.append(derived[place])
-        elif kind == TIMED:
+        if kind == TIMED:
             milliseconds = at // 1000 + next(distances)
             if not 0 <= milliseconds < 1 << 48:
                 raise Damaged("an id has an impossible time")
-            texts.append(f"{milliseconds:012x}{hexes[rest : rest + 2 * REST_BYTES]}")
+            texts[place] = f"{milliseconds:012x}{hexes[rest : rest + 2 * REST_BYTES]}"
             rest += 2 * REST_BYTES
-        else:
-            texts.append(other_hexes[other : other + 2 * ID_BYTES])
+        elif kind == ANY:
+            texts[place] = other_hexes[other : other + 2 * ID_BYTES]
             other += 2 * ID_BYTES
-    return msgspec.convert(texts, list[UUID])  # in a tenth of the time of calls of UUID()
+    return msgspec.convert([texts[place] for place in places], list[UUID])
