@@ -10,6 +10,8 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from devices.models import Device, DeviceState
+from readings.log import reader
+from readings.log.reader import Window
 from readings.models import Rollup
 from readings.statistics.planning import floor
 from readings.statistics.tiers import HOURS, MINUTES
@@ -131,12 +133,28 @@ class Log:
 
     def check(self) -> None:
         assert stored(self.device_id) == [self.model[seq][0] for seq in sorted(self.model)]
+        self.check_answers()
         state = state_of(self.device_id)
         assert 0 <= state.sealed_seq <= state.rolled_up_seq <= state.last_seq
         ids = known_ids(self.device_id)
         for identifier, seq in ids.items():
             assert seq <= state.sealed_seq
             assert str(identifier) in self.model[seq][0]
+
+    def check_answers(self) -> None:
+        """The reader of the log gives what is in the model, by number and by time, in pages of any size."""
+        log = reader.logs_after({self.device_id: 0}, limit=100_000)
+        assert [repr(reading) for reading in log] == [self.model[seq][0] for seq in sorted(self.model)]
+        assert reader.count(self.device_id) == len(log)
+        after, limit = self.chance.randrange(len(log) + 2), self.chance.choice([1, 10, 100])
+        if log:
+            position = log[min(after, len(log) - 1)].seq
+            following = [reading for reading in log if reading.seq > position]
+            assert reader.logs_after({self.device_id: position}, limit=limit) == following[:limit]
+        log.sort(key=lambda reading: (reading.timestamp, reading.seq))
+        window = Window(self.device_id)
+        assert reader.page(window, limit=limit) == log[:limit]
+        assert reader.page(window, limit=limit, descending=True) == log[::-1][:limit]
 
     def finish(self) -> None:
         """Rolls all up and verifies, also that the rollups by hour count every reading that there has been."""
