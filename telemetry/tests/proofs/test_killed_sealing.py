@@ -1,5 +1,6 @@
 """Maintenance that is killed while it seals, beside devices that post."""
 
+import json
 import os
 import random
 import subprocess
@@ -18,6 +19,8 @@ from telemetry.tests.support.servers.server import Server
 pytestmark = pytest.mark.prove
 
 DEVICES = 4
+# Readings posted in each turn, so that there is something to seal.
+BATCH = 4000
 # Less than a second, so that each round seals what was posted since the one before.
 SEAL_AFTER_DAYS = 0.00001
 COUNT_SEALED = "from readings.models import Segment; print(sum(Segment.objects.values_list('count', flat=True)))"
@@ -37,25 +40,28 @@ def test_sealing_is_killed(tmp_path: Path, record: Record, database: str) -> Non
 
 
 def prove(server: Server, record: Record, database: str, times: int) -> None:
-    environment = server.environment | {"SEAL_AFTER_DAYS": str(SEAL_AFTER_DAYS)}
-    grown = 0
-    fleet = Fleet(server, DEVICES)
-    sealed = 0
+    environment = server.environment | {"SEAL_AFTER_DAYS": str(SEAL_AFTER_DAYS), "PYTHONUNBUFFERED": "1"}
+    fleet = Fleet(server, DEVICES, pause=0.01)
+    key = server.register("batches")
+    batch = json.dumps([{"temperature": n / 7, "age_seconds": 4000 * (n % 50 == 0)} for n in range(BATCH)]).encode()
+    turns_that_sealed = sealed = 0
     with fleet.posting():
         for _ in range(times):
+            server.post_batch(batch, key=key)
             command = [sys.executable, "manage.py", "maintain", "--interval", "0.05"]
-            process = subprocess.Popen(
-                command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            time.sleep(random.uniform(2, 5))
-            process.kill()
-            process.wait()
+            with subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE) as process:
+                assert process.stdout
+                process.stdout.readline()  # it begins
+                time.sleep(random.uniform(0.5, 4))
+                process.kill()
             before, sealed = sealed, int(manage(environment, "shell", "-c", COUNT_SEALED).split()[-1])
-            grown += sealed > before
+            turns_that_sealed += sealed > before
     verdict = fleet.verdict()
+    ids = server.log_of("batches")
+    assert len(ids) == len(set(ids)) == BATCH * times
     assert "are complete" in manage(environment, "check_log")
-    assert grown > times / 10
-    seen = f"{sealed:,} readings were sealed between kills; `check_log` found nothing"
+    assert turns_that_sealed > times / 4
+    seen = f"{sealed:,} readings were sealed in {turns_that_sealed} turns; `check_log` found nothing"
     record(f"{database}: SIGKILL of maintenance while it seals", times=times, verdict=verdict, seen=seen)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
+from devices.models import DeviceState
 from readings.log import reader
 from readings.log.entries import StoredReading
 from readings.log.reader import Window
@@ -119,10 +120,13 @@ def numbers(chance: random.Random, log: list[StoredReading]) -> None:
 
 
 def ids(chance: random.Random, log: list[StoredReading]) -> None:
-    chosen = chance.sample(log, 5)
-    assert {reading.seq: reading for reading in reader.by_ids([("mote-1", one.id) for one in chosen])} == {
-        one.seq: one for one in chosen
-    }
+    """As the write path asks: with the log locked."""
+    chosen = {reading.seq: reading for reading in chance.sample(log, 5)}
+    with transaction.atomic():
+        DeviceState.objects.lock(["mote-1"])
+        found = reader.by_ids([("mote-1", reading.id) for reading in chosen.values()])
+    assert {reading.seq: reading for reading in found} == chosen
+    assert len(found) == 5
 
 
 def statistics(chance: random.Random, log: list[StoredReading]) -> None:
@@ -135,7 +139,7 @@ def statistics(chance: random.Random, log: list[StoredReading]) -> None:
     assert sum(found[name].count for name in found if name == "temperature") == expected
 
 
-QUESTIONS: list[Callable[[random.Random, list[StoredReading]], None]] = [pages, entries, numbers, statistics]
+QUESTIONS: list[Callable[[random.Random, list[StoredReading]], None]] = [pages, entries, numbers, ids, statistics]
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.__name__)

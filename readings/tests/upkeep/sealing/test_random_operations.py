@@ -23,6 +23,7 @@ from readings.upkeep.passes import Rotation
 from readings.upkeep.rollups import SeqRange
 from readings.upkeep.sealing import candidates, marks, seal, stored_segments
 from readings.upkeep.sealing.candidates import Sealable
+from readings.upkeep.sealing.known_ids import IDS_KEPT
 from readings.upkeep.sealing.unseal import unseal_last
 from readings.upkeep.verification.log import verify
 
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 OPERATIONS = {
     "post": 10,
     "post_late": 5,
+    "repeat": 5,
     "roll_up": 6,
     "begin_minutes": 1,
     "note": 6,
@@ -62,6 +64,7 @@ class Log:
         self.device = Device.objects.register(device_id=self.device_id)[0]
         self.now = NOON
         self.model: dict[int, tuple[str, datetime]] = {}  # by seq: its text and time
+        self.given: dict[int, tuple[UUID, datetime]] = {}  # by seq: the id that the client gave, and the receipt
 
     def post(self, *, back: float = 0) -> None:
         chance = self.chance
@@ -79,9 +82,21 @@ class Log:
             ordered = {name: reading.extra[name] for name in sorted(reading.extra)}
             extra = {name: as_read(value) for name, value in ordered.items()}
             self.model[reading.seq] = (text_of(reading, extra), reading.timestamp)
+            if any(reading.id == sent.id for sent in readings):
+                self.given[reading.seq] = reading.id, self.now
 
     def post_late(self) -> None:
         self.post(back=20)
+
+    def repeat(self) -> None:
+        """Sends readings again that were received less than 35 days ago: they are recognised, sealed or not."""
+        recent = [seq for seq, (_, at) in self.given.items() if seq in self.model and self.now - at < IDS_KEPT]
+        chosen = self.chance.sample(recent, min(3, len(recent)))
+        for outcome, seq in zip(
+            store(new(self.device_id, id=self.given[seq][0]) for seq in chosen), chosen, strict=True
+        ):
+            assert outcome.duplicate
+            assert repr(outcome.reading) == self.model[seq][0]
 
     def roll_up(self) -> None:
         rollups.roll_up(self.chance.choice([HOURS, MINUTES]))
