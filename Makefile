@@ -7,6 +7,7 @@
 # make bench-ingest   measures ingest and its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
 # make bench-live     measures the live stream and the stock way; needs PostgreSQL, redis-server, wrk and Chromium
 # make bench-queries  measures queries on 1 and 20 million readings; needs PostgreSQL, about 10 GB and half an hour
+# make bench-storage  measures bytes per reading as rows and sealed, and how quickly both are read; needs PostgreSQL
 # make bench-doors    measures line protocol beside JSON batches, and MQTT; needs PostgreSQL, Redis, Mosquitto and wrk
 # make bench-pages    measures the fleet page in Chromium, on SQLite and on PostgreSQL with Redis
 # make bench-alarms   measures the evaluation of alarms and ingest beside it; needs PostgreSQL
@@ -20,7 +21,7 @@ PYTHON ?= python3
 INSTALL = $$(if grep -qs '^uv = ' $(VENV)/pyvenv.cfg; then echo uv pip install --python $(VENV); \
 	else echo $(VENV)/bin/python -m pip install --disable-pip-version-check; fi) --quiet -r
 
-.PHONY: run test test-all test-on fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-pages bench-alarms bench-doors bench-compare recipes screenshots
+.PHONY: run test test-all test-on fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-storage bench-pages bench-alarms bench-doors bench-compare recipes screenshots
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
@@ -60,6 +61,9 @@ bench-live: $(VENV)/dev.installed
 
 bench-queries: $(VENV)/dev.installed
 	@$(VENV)/bin/python -m benchmarks.queries $(ARGS)
+
+bench-storage: $(VENV)/dev.installed
+	@$(VENV)/bin/python -m benchmarks.storage $(ARGS)
 
 bench-doors: $(VENV)/dev.installed
 	@$(VENV)/bin/python -m benchmarks.doors $(ARGS)

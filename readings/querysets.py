@@ -1,7 +1,6 @@
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
-from uuid import UUID
+from typing import TYPE_CHECKING, Self
 
 import msgspec.structs
 from django.db import connections, models
@@ -16,19 +15,6 @@ from readings.log.entries import StoredReading
 if TYPE_CHECKING:
     from devices.models import Device
     from readings.models import Metric, Reading, Rejection  # noqa: F401  named in the base classes
-
-# Readings with these ids of these devices, with one look-up in the primary key for each. OFFSET 0 and CROSS JOIN forbid
-# the planner any other plan.
-BY_IDS = """
-SELECT {columns} FROM unnest(%s::text[], %s::uuid[]) AS asked (device_id, id)
-CROSS JOIN LATERAL (
-    SELECT * FROM readings_reading WHERE device_id = asked.device_id AND id = asked.id OFFSET 0
-) AS reading
-"""
-BY_IDS_SQLITE = """
-SELECT {columns} FROM json_each(%s) AS asked CROSS JOIN readings_reading AS reading
-    ON reading.device_id = json_extract(asked.value, '$[0]') AND reading.id = json_extract(asked.value, '$[1]')
-"""
 
 # The names of the metrics that these devices have sent.
 SENT = """
@@ -65,17 +51,6 @@ class ReadingManager(models.Manager["Reading"]):
             self.bulk_create(
                 [self.model(**{name: getattr(r, name) for name in INSERT_COLUMNS}) for r in readings], batch_size=100
             )
-
-    def by_ids(self, asked: Sequence[tuple[str, UUID]]) -> list[StoredReading]:
-        """The stored readings with these device ids and ids, in any order."""
-        columns = ", ".join(f"reading.{name}" for name in INSERT_COLUMNS)
-        parameters: list[Any]
-        if connections[self.db].vendor == "postgresql":
-            statement, parameters = BY_IDS, [[device_id for device_id, _ in asked], [i for _, i in asked]]
-        else:
-            statement, parameters = BY_IDS_SQLITE, [encode([(device_id, i.hex) for device_id, i in asked]).decode()]
-        found = self.raw(statement.format(columns=columns), parameters)
-        return [StoredReading(*(getattr(entry, name) for name in INSERT_COLUMNS)) for entry in found]
 
 
 class MetricQuerySet(models.QuerySet["Metric"]):

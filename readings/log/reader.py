@@ -18,7 +18,7 @@ from devices.metrics import COLUMNS
 from devices.models import DeviceState
 from devices.querysets import Viewer, of_visible_devices
 from readings.log.entries import StoredReading
-from readings.log.reading import by_seq, by_time
+from readings.log.reading import by_id, by_seq, by_time
 from readings.log.reading.by_seq import Part
 from readings.log.reading.by_time import Chunk, Position, Readings, Times, Values, Window
 from readings.models import Reading, Segment
@@ -86,8 +86,19 @@ def about_stored() -> int:
 
 
 def by_ids(asked: Sequence[tuple[str, UUID]]) -> list[StoredReading]:
-    """The stored readings with these device ids and ids, in any order."""
-    return Reading.objects.by_ids(asked) if asked else []
+    """The stored readings with these device ids and ids, in any order. The logs of the devices must be locked.
+
+    Of sealed readings only those whose ids are noted (`readings.models.SealedId`): see `sealed_by_times`.
+    """
+    return by_id.by_ids(asked) if asked else []
+
+
+def sealed_by_times(asked: Sequence[tuple[str, UUID, datetime]]) -> list[StoredReading]:
+    """The sealed readings with these device ids, ids and times, in any order. The logs must be locked.
+
+    Decodes times and ids of every segment that reaches over one of these times.
+    """
+    return by_id.sealed_by_times(asked) if asked else []
 
 
 def newest_of_each(viewer: Viewer, *, after: str = "", limit: int) -> list[StoredReading]:

@@ -108,6 +108,14 @@ def append(
     # By device and the number of the id, because hashing a UUID takes several times as long. Nobody else can store one
     # of these meanwhile, because the devices are locked.
     known = {(stored.device_id, stored.id.int): stored for stored in reader.by_ids(given)}
+    if received_at is None:
+        # An import may have readings whose ids are in segments alone; it has the same times as before.
+        rest = [
+            (reading.device_id, reading.id, reading.timestamp)
+            for reading in readings
+            if reading.id is not None and (reading.device_id, reading.id.int) not in known
+        ]
+        known |= {(stored.device_id, stored.id.int): stored for stored in reader.sealed_by_times(rest)}
     server_ids = ServerIds(id_key())
     outcomes: list[Recorded] = []
     new: dict[str, list[StoredReading]] = defaultdict(list)

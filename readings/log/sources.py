@@ -46,7 +46,7 @@ def segments_within(spans: Sequence[Times], *, position: str, device_ids: Sequen
     within = within_postgresql if connection.vendor == "postgresql" else within_sqlite
     source, parameters = within(
         spans,
-        f"device_id, first_seq, {after if position else '0'} AS position",
+        f"device_id AS of_device, first_seq, {after if position else '0'} AS position",
         table=SEGMENTS,
         where=f"last_seq > {after}" if position else "true",
         time=("last_at", "first_at"),
@@ -55,9 +55,9 @@ def segments_within(spans: Sequence[Times], *, position: str, device_ids: Sequen
     # The keys alone at first, because a segment may be found for several spans.
     sql = (
         f"(SELECT place, position, segment.first_seq, last_seq, data "
-        f"FROM (SELECT DISTINCT place, device_id, first_seq, position FROM {source}) AS chosen "
+        f"FROM (SELECT DISTINCT place, of_device, first_seq, position FROM {source}) AS chosen "
         f"CROSS JOIN {SEGMENTS} AS segment "
-        "WHERE segment.device_id = chosen.device_id AND segment.first_seq = chosen.first_seq "
+        "WHERE segment.device_id = chosen.of_device AND segment.first_seq = chosen.first_seq "
         "ORDER BY place, first_at) AS sealed"
     )
     return sql, parameters

@@ -81,19 +81,23 @@ class Answer(msgspec.Struct, frozen=True):
     widened: bool
 
     def total(self, question: Question) -> dict[str, Statistics]:
-        """Statistics of the whole window by metric. A requested metric without values has the count 0."""
+        """Statistics of the whole window by metric, in the order of the query or of the names.
+
+        A requested metric without values has the count 0.
+        """
         found = self.by_bucket.get(question.start, {})
-        return {name: found.get(name, Statistics()) for name in question.metrics or found}
+        return {name: found.get(name, Statistics()) for name in question.metrics or sorted(found)}
 
     def buckets(self, question: Question, *, fill: bool) -> Iterator[BucketStatistics]:
-        """The buckets in order of time: those with values, or with `fill` every bucket with every metric.
+        """The buckets in order of time, metrics by name: those with values, or with `fill` all buckets and metrics.
 
         Each bucket is removed from the answer when it is yielded, to free its memory.
         """
         assert question.bucket is not None
         if not fill:
             for start in sorted(self.by_bucket):
-                yield BucketStatistics(rfc3339(start), self.by_bucket.pop(start))
+                found = self.by_bucket.pop(start)
+                yield BucketStatistics(rfc3339(start), {name: found[name] for name in sorted(found)})
             return
         names = sorted({*(question.metrics or ()), *(name for found in self.by_bucket.values() for name in found)})
         for start in question.bucket.starts(question.start, question.end):

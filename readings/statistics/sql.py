@@ -10,7 +10,8 @@ from typing import Any
 
 from django.db import connection
 
-from readings.log.sources import FIRST, encoded, moment
+from readings.log.reading.rows import moment
+from readings.log.sources import FIRST, encoded
 
 
 class PostgreSQL:

@@ -9,7 +9,8 @@ from django.db import connection
 
 from devices.metrics import COLUMNS
 from devices.models import DeviceState
-from readings.log.sources import moment, readings_after, readings_within, rows_within, segments_within
+from readings.log.reading.rows import moment
+from readings.log.sources import readings_after, readings_within, rows_within, segments_within
 from readings.statistics.buckets import EPOCH, Bucket
 from readings.statistics.planning import Plan, Span
 from readings.statistics.sql import PostgreSQL, SQLite
@@ -148,7 +149,7 @@ class Statement:
 
         Of all numbers: "". After a tier's position there are sealed readings only while minutes are caught up.
         """
-        spans = {"": self.chosen.raw} if self.chosen.raw and self.sealed else {}
+        spans: dict[str, Sequence[Span]] = {"": self.chosen.raw} if self.chosen.raw and self.sealed else {}
         for tier in (HOURS, MINUTES):
             of_tier = self.chosen.of(tier)
             if of_tier and any(getattr(state, tier.position) < state.sealed_seq for state in self.states):

@@ -14,7 +14,17 @@ from readings.fields import decoded_extra
 from readings.log.entries import StoredReading
 from readings.log.reading import rows
 from readings.log.reading.opened import Opened
-from readings.log.reading.rows import DATA, LEADING, WHOLE, Row, of_cut, of_reading, of_segment, stored_readings
+from readings.log.reading.rows import (
+    DATA,
+    LEADING,
+    WHOLE,
+    Row,
+    of_cut,
+    of_reading,
+    of_segment,
+    readings_of_devices,
+    stored_readings,
+)
 from readings.log.segments.sealed import SEGMENT_READINGS_MAX
 
 SEQ_MAX = 2**63 - 1
@@ -143,14 +153,7 @@ def logs_after(positions: Mapping[str, int], *, limit: int) -> list[StoredReadin
             {"asked": msgspec.json.encode(asked).decode(), "limit": limit},
         )
         found: list[Row] = cursor.fetchall()
-    if not postgresql:
-        found = [(*row[:2], row[2] and row[2].replace(tzinfo=UTC), *row[3:]) for row in found]
-    plain = [row for row in found if row[1] is not None]
-    ids = rows.uuids([row[3] for row in plain])
-    entries = [
-        StoredReading(identifier, row[0], row[1], row[2], *row[4:7], {} if row[7] == "{}" else decoded_extra(row[7]))
-        for identifier, row in zip(ids, plain, strict=True)
-    ]
+    entries = readings_of_devices([row for row in found if row[1] is not None])
     for device_id in sorted(row[0] for row in found if row[1] is None):
         before = sum(entry.device_id < device_id for entry in entries)
         if before >= limit:
@@ -238,7 +241,6 @@ def sealed_rows(segment: Opened, after: int, until: int, *, with_extra: bool) ->
     own = [segment.metric(name) for name in COLUMNS]
     others = [(name, segment.metric(name)) for name in segment.extras] if with_extra else []
     for place, at in zip(places, segment.moments(places), strict=True):
-        row = (segment.device_id, segment.seqs[place], at, *(values[place] for values in own))
-        if with_extra:
-            row += ({name: value for name, values in others if (value := values[place]) is not None},)
-        yield row
+        extra = {name: value for name, values in others if (value := values[place]) is not None}
+        metrics = [values[place] for values in own]
+        yield (segment.device_id, segment.seqs[place], at, *metrics, *([extra] if with_extra else []))

@@ -28,6 +28,7 @@ SEQ_MAX = 2**63 - 1
 SEGMENTS_MAX = 32
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 # Microseconds since 1970 and number of a reading, from which source it is, and its place there.
 Key = tuple[int, int, int, int]
 
@@ -60,15 +61,15 @@ class Window(msgspec.Struct, frozen=True):
     metrics: Sequence[str] | None = None
 
 
-class Form(Protocol[T]):
+class Form(Protocol[T_co]):
     """What is read of each reading. `columns`: SQL for what a row needs beside its number and time, with its type."""
 
     @property
     def columns(self) -> Mapping[str, str]: ...
 
-    def of_rows(self, device_id: str, rows: Sequence[Row]) -> Sequence[T]: ...
+    def of_rows(self, device_id: str, rows: Sequence[Row]) -> Sequence[T_co]: ...
 
-    def of_segment(self, segment: Opened, places: Sequence[int]) -> Sequence[T]: ...
+    def of_segment(self, segment: Opened, places: Sequence[int]) -> Sequence[T_co]: ...
 
 
 class Readings:
@@ -239,7 +240,7 @@ class Asked:
 def merged(asked: Asked, form: Form[T], found: Found, *, limit: int, strict: bool) -> Chunk[T]:
     """The next chunk, in order, of what the statement of `asked` found."""
     device_id, descending, rows = asked.window.device_id, asked.descending, found.readings
-    cut = found.cut and found.cut[1]
+    cut: datetime | None = None if found.cut is None else found.cut[1]
     # Rows have the source 0, segments 1, 2, … in the order in which they begin.
     keys = [(microseconds(row[1]), row[0], 0, place) for place, row in enumerate(rows)]
     pauses = Pauses()

@@ -84,6 +84,25 @@ def stored_readings(device_id: str, rows: Sequence[Row]) -> list[StoredReading]:
     ]
 
 
+def readings_of_devices(rows: Sequence[Row]) -> list[StoredReading]:
+    """The readings of rows of device id, number, time, and the columns of WHOLE."""
+    ids = uuids([row[3] for row in rows])
+    zone = None if connection.vendor == "postgresql" else UTC
+    return [
+        StoredReading(
+            identifier,
+            row[0],
+            row[1],
+            row[2].replace(tzinfo=zone) if zone else row[2],
+            row[4],
+            row[5],
+            row[6],
+            {} if row[7] == "{}" else decoded_extra(row[7]),
+        )
+        for identifier, row in zip(ids, rows, strict=True)
+    ]
+
+
 def uuids(values: list[Any]) -> list[UUID]:
     """SQLite returns them as 32 hexadecimal digits."""
     return values if connection.vendor == "postgresql" else msgspec.convert(values, list[UUID])

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.django_db
 WRITERS = {"readings/log/recording.py", "readings/upkeep/rollups.py", "readings/upkeep/retention.py"}
 WRITERS |= {"readings/upkeep/erasure.py", "readings/upkeep/sealing/seal.py", "readings/upkeep/sealing/unseal.py"}
 WRITERS |= {"readings/upkeep/verification/log.py", "readings/upkeep/verification/statistics.py"}
-READERS = {"readings/log/reader.py", "readings/log/sources.py", "readings/querysets.py"}
-READERS |= {f"readings/log/reading/{name}.py" for name in ("by_seq", "by_time", "rows")}
+READERS = {"readings/log/reader.py", "readings/log/sources.py"}
+READERS |= {f"readings/log/reading/{name}.py" for name in ("by_id", "by_seq", "by_time", "rows")}
 # The words in which PostgreSQL quotes rows in its errors.
 REDACTION = {"telemetry/monitoring/redaction.py"}
 MANAGERS = r"\.(?:objects|_default_manager|_base_manager)\b"

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -150,6 +151,7 @@ def test_a_question_sees_each_reading_once(log, question):
         while going_on():
             question(chance, log)
             asked += 1
+            time.sleep(0.005)  # SQLite lets the other thread write only if it happens to try meanwhile
     assert asked > 20
     assert sorted(reader.logs_after({"mote-1": 0}, limit=1000), key=lambda reading: reading.seq) == log
 

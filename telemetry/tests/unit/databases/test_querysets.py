@@ -131,7 +131,7 @@ def test_what_is_the_managers_no_query_set_and_no_related_manager_has(mote):
     of_managers = {model: own_methods(type(model._default_manager)) for model in our_models()}
     assert {"for_key", "for_key_hashes", "register"} <= of_managers[Device]
     assert {"lock", "advance"} <= of_managers[DeviceState]
-    assert {"insert", "logs_after"} <= of_managers[Reading]
+    assert {"insert"} <= of_managers[Reading]
     assert {"issue", "redeem"} <= of_managers[Ticket]
     assert {"issue", "for_token"} <= of_managers[Share]
     for model, names in of_managers.items():

@@ -1,0 +1,1 @@
+"""Measures how many bytes a reading takes, as rows and sealed, and how quickly both are read."""

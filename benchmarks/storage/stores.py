@@ -1,0 +1,150 @@
+"""The stores that are compared: the product on PostgreSQL and on SQLite, and InfluxDB with the same readings."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+
+from benchmarks.contenders.served import INFLUX, ROOT, create_database, drop_database
+from benchmarks.measuring.servers import Server
+
+ADMIN_KEY = "admin-key-of-the-benchmark-0123456789"
+PORT = int(os.environ.get("BENCH_STORAGE_PORT", "8760"))
+INFLUX_PORT = 8720
+DATABASE = "bench_storage"
+LINES = 20_000
+# Each with its indexes.
+TABLES = ("readings_reading", "readings_segment", "readings_sealedid", "readings_rollup")
+
+
+class Store(NamedTuple):
+    """The product on a database. `file`: that of SQLite."""
+
+    name: str
+    url: str
+    file: Path | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "ENV_FILE": os.devnull,
+            "SECRET_KEY": "secret-key-of-the-benchmark-0123456789-0123456789",
+            "API_SECRET_KEY": ADMIN_KEY,
+            "PORT": str(PORT),
+            "LOG_LEVEL": "WARNING",
+            "DATABASE_URL": self.url,
+            "REDIS_URL": "",
+            # A day of waiting is left out: `--seal-before` seals what was noted.
+            "SEAL_AFTER_DAYS": "0.0001",
+        }
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=os.environ | self.environment, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+    @contextmanager
+    def served(self, folder: Path) -> Iterator[Server]:
+        """Runs a new `manage.py up` that seals nothing by itself."""
+        command = [sys.executable, "manage.py", "up", "--no-demo"]
+        environment = self.environment | {"SEAL_AFTER_DAYS": "0"}
+        with Server(command, port=PORT, log=folder / "log", environment=environment) as server:
+            yield server
+
+    def fill(self, end: datetime, *, devices: int, days: int, client_ids: bool) -> None:
+        self.manage("migrate", "--verbosity", "0")
+        arguments = f"end=datetime.fromisoformat({end.isoformat()!r}), devices={devices}, days={days}"
+        code = (
+            "from datetime import datetime; from benchmarks.storage.filling import fill; "
+            f"fill({arguments}, client_ids={client_ids})"
+        )
+        self.manage("shell", "--no-imports", "-c", code)
+        while not self.manage("maintain", "--once").startswith("0 readings rolled up"):
+            pass
+
+    def seal(self) -> float:
+        """Seals all readings; returns the seconds that it took."""
+        time.sleep(10)  # so that the marks of the last round are old enough
+        self.manage("maintain", "--once")
+        started = time.monotonic()
+        self.manage("maintain", "--once", "--seal-before", "now")
+        return time.monotonic() - started
+
+    def sizes(self) -> dict[str, float]:
+        """Bytes by table, after the database has given back the space of deleted rows."""
+        if self.file is None:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute("SET statement_timeout = 0")
+                for table in TABLES:
+                    connection.execute(f"VACUUM FULL {table}")
+                connection.execute("VACUUM ANALYZE")
+                return {
+                    table: float(connection.execute("SELECT pg_total_relation_size(%s)", [table]).fetchone()[0])  # type: ignore[index]
+                    for table in TABLES
+                }
+        connection = sqlite3.connect(self.file)
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        sql = "SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_master WHERE tbl_name = ?)"
+        try:
+            found = {table: float(connection.execute(sql, [table]).fetchone()[0] or 0) for table in TABLES}
+        except sqlite3.OperationalError:  # a build without dbstat
+            found = {"file": float(self.file.stat().st_size)}
+        connection.close()
+        return found
+
+
+@contextmanager
+def postgresql() -> Iterator[Store]:
+    create_database(DATABASE)
+    try:
+        yield Store("PostgreSQL", f"postgresql://postgres@127.0.0.1/{DATABASE}")
+    finally:
+        drop_database(DATABASE)
+
+
+def sqlite(folder: Path) -> Store:
+    file = folder / "bench.sqlite3"
+    return Store("SQLite", f"sqlite:///{file}", file)
+
+
+def influxdb(folder: Path, lines: Iterator[bytes]) -> float:
+    """Bytes of the data files of an InfluxDB with these lines, after its writes are compacted."""
+    soon = '[data]\ncache-snapshot-write-cold-duration = "2s"\ncompact-full-write-cold-duration = "4s"\n'
+    (folder / "influxdb.conf").write_text(INFLUX.format(folder=folder).replace("[data]\n", soon))
+    command = ["influxd", "-config", str(folder / "influxdb.conf")]
+    with Server(command, port=INFLUX_PORT, log=folder / "log", environment={"HOME": str(folder)}) as server:
+
+        def post(path: str, body: bytes) -> None:
+            with urllib.request.urlopen(urllib.request.Request(server.url + path, body, method="POST")) as response:
+                assert response.status in (200, 204)
+
+        time.sleep(2)
+        post("/query?q=CREATE+DATABASE+bench", b"")
+        batch: list[bytes] = []
+        for line in lines:
+            batch.append(line)
+            if len(batch) >= LINES:
+                post("/write?db=bench&precision=u", b"".join(batch))
+                batch.clear()
+        if batch:
+            post("/write?db=bench&precision=u", b"".join(batch))
+        previous, size = -1.0, size_of(folder / "data")
+        while previous != size:
+            time.sleep(15)
+            previous, size = size, size_of(folder / "data")
+    return size
+
+
+def size_of(folder: Path) -> float:
+    return float(sum(file.stat().st_size for file in folder.rglob("*.tsm")))
