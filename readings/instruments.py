@@ -44,6 +44,15 @@ FAILED_DEVICES = Counter(
     "How often a round left out a device because of an error. The next round tries it again.",
 )
 DELETED = Counter("telemetry_maintenance_deleted_readings_total", "Readings that retention deleted in this process.")
+SEALED = Counter("telemetry_maintenance_sealed_readings_total", "Readings that this process sealed.")
+SEGMENTS_WRITTEN = Counter(
+    "telemetry_maintenance_segments_written_total",
+    "Segments that this process wrote when it sealed readings; the last one of a device is written again to be filled.",
+)
+SEALING_FAILURES = Counter(
+    "telemetry_maintenance_sealing_failures_total",
+    "How often sealing left out a device because of an error. It also counts as a failed device.",
+)
 
 
 def count_stored(outcomes: Iterable[Any], accepted: int) -> None:

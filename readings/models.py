@@ -99,7 +99,7 @@ class Segment(models.Model):
 class SealedId(models.Model):
     """The id of a reading in a segment, by which a repeated post is recognised as a duplicate.
 
-    Only of ids that clients gave, for `readings.upkeep.sealing.IDS_KEPT` after their receipt.
+    Only of ids that clients gave, for `readings.upkeep.sealing.known_ids.IDS_KEPT` after their receipt.
     """
 
     pk = models.CompositePrimaryKey("device_id", "id")
@@ -124,7 +124,7 @@ class SealedId(models.Model):
 class ReceiptMark(models.Model):
     """Readings of the device up to `seq` were received before `noted_at`, since no reading has a time of receipt.
 
-    `readings.upkeep.sealing` notes it now and then, and knows from it what is old enough to be sealed.
+    `readings.upkeep.sealing.marks` notes it at most once a day, and knows from it what is old enough to be sealed.
     """
 
     pk = models.CompositePrimaryKey("device_id", "noted_at")

@@ -26,7 +26,8 @@ TAGS_LISTED = 20
 class Overview:
     """The figures of the first page.
 
-    `readings`: number of readings ever stored. `waiting`: how many of them are in no hourly rollup yet.
+    `readings`: number of readings ever stored. `waiting`: how many of them are in no hourly rollup yet. `sealed`: how
+    many of them were sealed, whether or not retention has deleted them since.
     `per_minute`: readings per minute, None until there has been a round of maintenance, and for a limited viewer.
     `storage`: of the whole database, in bytes; None for a viewer that does not see every device.
     `clock`: what is wrong with the clock, "" if nothing is (`readings.upkeep.clock`).
@@ -40,6 +41,7 @@ class Overview:
     statuses: dict[Status, int]
     readings: int
     waiting: int
+    sealed: int
     per_minute: float | None
     storage: int | None
     maintained: MaintenanceRound | None
@@ -49,6 +51,10 @@ class Overview:
     tags: list[Tag]
     refused: list[Rejection]
 
+    @property
+    def sealed_percent(self) -> int:
+        return self.sealed * 100 // self.readings if self.readings else 0
+
 
 def overview(viewer: Viewer, *, now: datetime) -> Overview:
     """The figures of the devices that the viewer may see."""
@@ -56,7 +62,7 @@ def overview(viewer: Viewer, *, now: datetime) -> Overview:
     statuses = devices.counts_by_status(now=now)
     inactive = devices.filter(is_active=False).count()
     logs = DeviceState.objects.filter(of_visible_devices(viewer)).aggregate(
-        length=Sum("last_seq"), waiting=Sum(F("last_seq") - F("rolled_up_seq"))
+        length=Sum("last_seq"), waiting=Sum(F("last_seq") - F("rolled_up_seq")), sealed=Sum("sealed_seq")
     )
     readings = logs["length"] or 0
     maintained = last_round()
@@ -69,6 +75,7 @@ def overview(viewer: Viewer, *, now: datetime) -> Overview:
         statuses=statuses,
         readings=readings,
         waiting=logs["waiting"] or 0,
+        sealed=logs["sealed"] or 0,
         # Rounds of maintenance know only the logs of all devices.
         per_minute=readings_per_minute(readings, now=now) if sees_every_device(viewer) else None,
         storage=storage_bytes() if sees_every_device(viewer) else None,

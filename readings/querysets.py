@@ -38,7 +38,7 @@ class ReadingManager(models.Manager["Reading"]):
     """Methods for all logs; not methods of the QuerySet, because they would ignore its filters."""
 
     def insert(self, readings: Sequence[StoredReading]) -> None:
-        """Stores numbered readings. Only `readings.log.recording`, which holds the locks, may call it."""
+        """Stores numbered readings. Only `readings.log.recording`, which holds the locks, and `unseal` may call it."""
         if not readings:
             return
         connection = connections[self.db]

@@ -37,6 +37,10 @@ MAX_BODY_BYTES: int = env.number("MAX_BODY_BYTES", default=4 * 1024 * 1024)
 CONNECTIONS_PER_ADDRESS: int = env.number("CONNECTIONS_PER_ADDRESS", default=200)
 # Days; 0 keeps readings for ever.
 RETENTION_DAYS: int = env.number("RETENTION_DAYS", default=0)
+# Billions of bytes that all readings may take; 0: no limit.
+RETENTION_GB: float = env.fraction("RETENTION_GB", default=0)
+# Days after their receipt when readings are sealed; 0: never.
+SEAL_AFTER_DAYS: float = env.fraction("SEAL_AFTER_DAYS", default=2)
 # Days that a resolved alarm is kept; 0 keeps it for ever.
 ALARM_RETENTION_DAYS: int = env.number("ALARM_RETENTION_DAYS", default=365)
 # Whether channels may send to private networks and to this machine.

@@ -30,7 +30,10 @@ DROP = {
     "postgresql": ["DROP TRIGGER readings_segment_immutable ON readings_segment"],
     "sqlite": ["DROP TRIGGER readings_segment_immutable"],
 }
-STILL_SEALED = "Readings are sealed, which the earlier version cannot read. Run `manage.py unseal` first."
+STILL_SEALED = (
+    "Readings are sealed, which the earlier version cannot read. Run `manage.py migrate`, then `SEAL_AFTER_DAYS=0 manage.py "
+    "unseal`, and reverse the migrations again."
+)
 
 
 def prepare(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:

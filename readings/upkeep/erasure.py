@@ -12,8 +12,10 @@ from django.db.models import Q
 from devices.changes.log import COMMAND_LINE, command, log_changed, service_account
 from devices.models import ChangeDetail, Device, DeviceState
 from readings.log import reader
-from readings.models import Rejection, Rollup
+from readings.models import Rejection, Rollup, Segment
 from readings.upkeep.locks import exclusively
+from readings.upkeep.sealing import known_ids
+from readings.upkeep.sealing.stored_segments import delete
 
 # Deletes what an app above this package stores about a device; the second argument is `with_device` of `erase`.
 Eraser = Callable[[Device, bool], None]
@@ -26,6 +28,7 @@ ERASED_DEVICE = "Erased a device with all its data."
 erasers: list[Eraser] = []
 # Fields of DeviceState about readings, which are reset after an erasure.
 STATE_OF_READINGS = [
+    "sealed_seq",
     "rolled_up_seq",
     "rolled_up_minutes_seq",
     "alarms_seq",
@@ -37,6 +40,10 @@ STATE_OF_READINGS = [
     "latest",
     "names_seq",
 ]
+
+# Tables that have nothing but readings of a device and what belongs to them.
+READING_TABLES = ("readings_reading", "readings_segment", "readings_sealedid", "readings_receiptmark")
+CHUNK_SEGMENTS = 50
 
 DELETE_CHUNK = f"""
 DELETE FROM readings_reading WHERE device_id = %s AND seq IN (
@@ -68,7 +75,8 @@ def holdings(device: Device) -> Holdings:
 
 
 def erase(device: Device, *, with_device: bool) -> Iterator[int]:
-    """Deletes every reading, rollup and refused post of the device; yields how many readings each step deleted.
+    """Deletes every reading, sealed or not, every rollup and refused post of the device; yields how many readings each
+    step deleted.
 
     The log continues with its next number, so that no `seq` is used twice. `with_device` also deletes the device, its
     key, its tickets, and its entries in the console's history. Readings are deleted in transactions of at most
@@ -77,8 +85,15 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
     erasure can then be repeated.
     """
     device_id = device.device_id
+    rest = 0
     with exclusively("maintenance", wait=True), connection.cursor() as cursor:
         until = DeviceState.objects.get(device_id=device_id).last_seq
+        segments = Segment.objects.filter(device_id=device_id).order_by("first_seq").values_list("first_seq", "count")
+        while chunk := list(segments[:CHUNK_SEGMENTS]):
+            delete(device_id, [first_seq for first_seq, _ in chunk])
+            yield sum(count for _, count in chunk)
+        for _ in known_ids.forget(device_id, until=until):
+            pass
         while True:
             cursor.execute(DELETE_CHUNK, [device_id, device_id, until])
             if cursor.rowcount:
@@ -90,8 +105,9 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
             # Waits for transactions that store refused posts of the device, and blocks new ones.
             device = Device.objects.select_for_update().get(pk=device.pk)
             # In SQL, because the ORM would load the rows before it deletes them.
-            cursor.execute("DELETE FROM readings_reading WHERE device_id = %s", [device_id])
-            rest = cursor.rowcount
+            for table in READING_TABLES:
+                cursor.execute(f"DELETE FROM {table} WHERE device_id = %s", [device_id])
+                rest += cursor.rowcount if table == "readings_reading" else 0
             cursor.execute("DELETE FROM readings_rollup WHERE device_id = %s", [device_id])
             Rejection.objects.filter(pk__in=refused_posts_of(device)).delete()
             for forget in erasers:
@@ -103,7 +119,7 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
                 log_erasure()
             else:
                 state = DeviceState.objects.get(device_id=device_id)
-                state.rolled_up_seq = state.alarms_seq = state.last_seq
+                state.rolled_up_seq = state.alarms_seq = state.sealed_seq = state.last_seq
                 if state.rolled_up_minutes_seq is not None:
                     state.rolled_up_minutes_seq = state.last_seq
                 state.latest_seq = state.latest_id = state.latest_at = state.raw_from = None

@@ -1,4 +1,4 @@
-"""Maintenance: rolls up new readings and deletes expired ones, in rounds; one process at a time."""
+"""Maintenance: rolls up new readings, seals old ones and deletes expired ones, in rounds; one process at a time."""
 
 import logging
 import threading
@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 import msgspec
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
@@ -24,13 +25,20 @@ from readings.upkeep.passes import Rotation
 from readings.upkeep.retention import Expiry, expire
 from readings.upkeep.rollups import SeqRange, catch_up
 from readings.upkeep.rounds import last_round, note_round
+from readings.upkeep.sealing import marks
+from readings.upkeep.sealing.candidates import Sealable
+from readings.upkeep.sealing.seal import seal
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10.0
 # Retention needs no shorter interval, because its border moves by whole hours.
 RETENTION_INTERVAL_SECONDS = 600
-# In the loop: time limit of each part of a round (hours, minutes, retention). The next round continues the rest.
+# Marks of receipt and their ends are at most one a day for each device, and sealing has days.
+SEALING_INTERVAL_SECONDS = 600
+# Part of the time in which the loop seals: ingest needs the same disk, and on SQLite the same lock.
+SEALING_SHARE = 0.5
+# In the loop: time limit of each part of a round (hours, minutes, sealing, retention). The next round does the rest.
 PART_SECONDS = 20.0
 # Pause after an unfinished round: long enough for `erase_device`, which polls for the lock, to get it.
 TURN_SECONDS = 1.0
@@ -39,6 +47,8 @@ NOTABLE_READINGS = 50_000
 # Maximum number of failing devices in one part of a round; with one more, the rest of this part is skipped.
 FAILED_DEVICES_MAX = 100
 ROUND_FAILED = "A round of maintenance failed. The next one tries again"
+# What failed, by the work that failed.
+PARTS = {SeqRange: "Rolling up", Sealable: "Sealing", Expiry: "Retention"}
 
 Progress = Callable[[int], None]
 
@@ -50,6 +60,7 @@ class Round(msgspec.Struct):
     """
 
     rolled_up: int = 0
+    sealed: int = 0
     deleted: int = 0
     failed: int = 0
     seconds: float = 0.0
@@ -59,7 +70,8 @@ class Round(msgspec.Struct):
         rate = f" ({self.rolled_up / self.seconds:,.0f}/s)" if self.rolled_up and self.seconds else ""
         failed = f", {counted(self.failed, 'device', 'devices')} failed" if self.failed else ""
         rolled_up = counted(self.rolled_up, "reading", "readings")
-        return f"{rolled_up} rolled up{rate}, {self.deleted:,} deleted{failed}, in {self.seconds:.1f} s."
+        sealed = f", {self.sealed:,} sealed" if self.sealed else ""
+        return f"{rolled_up} rolled up{rate}{sealed}, {self.deleted:,} deleted{failed}, in {self.seconds:.1f} s."
 
 
 class Maintainer:
@@ -67,15 +79,19 @@ class Maintainer:
 
     def __init__(self) -> None:
         self.tiers = {HOURS: Rotation(), MINUTES: Rotation()}
+        self.sealing = Rotation()
+        self.sealing_unfinished = False
         self.retention = Rotation()
         self.expiring: Iterator[int] | None = None  # a pass of retention that reached its time limit
         self.failed = 0  # devices that failed in the current part of the round
         self.failures = FailureLog(logger)
         self.clock_reported_at: float | None = None  # when an untrusted clock was last logged, by time.monotonic()
 
-    def device_failed(self, item: SeqRange | Expiry, error: Exception) -> None:
+    def device_failed(self, item: SeqRange | Sealable | Expiry, error: Exception) -> None:
         """Logs and counts the failure of a device. Raises TooManyFailures."""
-        part = "Rolling up" if isinstance(item, SeqRange) else "Retention"
+        part = PARTS[type(item)]
+        if isinstance(item, Sealable):
+            instruments.SEALING_FAILURES.inc()
         self.failures.write(f"{part} failed for device {item.device_id}. The next round tries it again", error)
         instruments.FAILED_DEVICES.inc()
         self.failed += 1
@@ -100,33 +116,43 @@ def maintain(
     *,
     now: datetime,
     retention: bool = True,
+    sealing: bool = True,
+    seal_before: datetime | None = None,
     stop: threading.Event | None = None,
     rolled_up: Progress = lambda _: None,
+    sealed: Progress = lambda _: None,
     deleted: Progress = lambda _: None,
     maintainer: Maintainer | None = None,
     part_seconds: float | None = None,
     uptime: Uptime | None = None,
 ) -> Round:
-    """Runs one round: rolls up the readings, then deletes expired readings. Ends early when `stop` is set.
+    """Runs one round: rolls up the readings, seals old ones, deletes expired ones. Ends early when `stop` is set.
 
-    Retention uses `now` only as far as `readings.upkeep.clock` trusts it. `uptime` defaults to that of this machine.
-    `rolled_up` and `deleted` are called after each step with its number of readings.
+    Retention and sealing use `now` only as far as `readings.upkeep.clock` trusts it. `uptime` defaults to that of this
+    machine. `rolled_up`, `sealed` and `deleted` are called after each step with its number of readings. `seal_before`:
+    seals what was noted before this time, instead of SEAL_AFTER_DAYS ago.
 
-    `part_seconds` limits each of the three parts; then every round needs the same `maintainer`. A device that fails is
-    logged, counted and left out; the next round tries it again. Raises Busy, and DatabaseError if the whole database is
-    concerned; work that was committed before stays done.
+    `part_seconds` limits each part, and makes sealing pause between its steps; then every round needs the same
+    `maintainer`. A device that fails is logged, counted and left out; the next round tries it again. Raises Busy, and
+    DatabaseError if the whole database is concerned; work that was committed before stays done.
     """
     maintainer = maintainer or Maintainer()
     done = Round()
     started = time.monotonic()
 
-    def carry_out(steps: Iterator[int], count: Progress) -> bool:
-        """Whether the steps ended by themselves, not by `stop` or by the time limit."""
+    def carry_out(steps: Iterator[int], count: Progress, *, share: float = 1) -> bool:
+        """Whether the steps ended by themselves, not by `stop` or by the time limit.
+
+        With a time limit it works in this share of the time, and pauses after each step.
+        """
         maintainer.failed = 0
-        begun = time.monotonic()
+        begun = since = time.monotonic()
         try:
             for step in steps:
                 count(step)
+                if part_seconds is not None and share < 1:
+                    (stop or threading.Event()).wait((time.monotonic() - since) * (1 / share - 1))
+                    since = time.monotonic()
                 if stop and stop.is_set():
                     return False
                 if part_seconds is not None and time.monotonic() - begun > part_seconds:
@@ -142,6 +168,10 @@ def maintain(
         done.rolled_up += readings
         rolled_up(readings)
 
+    def count_sealed(readings: int) -> None:
+        done.sealed += readings
+        sealed(readings)
+
     def count_deleted(readings: int) -> None:
         done.deleted += readings
         deleted(readings)
@@ -152,6 +182,19 @@ def maintain(
         for tier, rotation in maintainer.tiers.items():
             steps = catch_up(tier, rotation, failed=maintainer.device_failed)
             carry_out(steps, count_rolled_up if tier is HOURS else lambda _: None)
+        if sealing:
+            at = trusted.limit(now)
+            ended = carry_out(marks.end(now=at), lambda _: None)
+            if settings.SEAL_AFTER_DAYS:
+                marks.note(now=at)
+                steps = seal(
+                    before=seal_before or at - marks.seal_after(),
+                    now=at,
+                    rotation=maintainer.sealing,
+                    failed=maintainer.device_failed,
+                )
+                ended = carry_out(steps, count_sealed, share=SEALING_SHARE) and ended
+            maintainer.sealing_unfinished = not ended
         if retention:
             pending = maintainer.expiring or expire(
                 now=trusted.limit(now), rotation=maintainer.retention, failed=maintainer.device_failed
@@ -177,6 +220,11 @@ def maintain(
     return done
 
 
+def sealing_interval() -> float:
+    """Seconds between two passes of sealing."""
+    return min(SEALING_INTERVAL_SECONDS, marks.seal_after().total_seconds() / 10) or SEALING_INTERVAL_SECONDS
+
+
 def keep_maintaining(
     stop: threading.Event, *, interval: float = INTERVAL_SECONDS, report: Callable[[Round], None] | None = None
 ) -> None:
@@ -188,6 +236,7 @@ def keep_maintaining(
     maintainer = Maintainer()
     away = False
     expired_at: float | None = None
+    sealed_at: float | None = None
     while not stop.is_set():
         pause = interval
         due = (
@@ -195,9 +244,17 @@ def keep_maintaining(
             or expired_at is None
             or time.monotonic() - expired_at >= RETENTION_INTERVAL_SECONDS
         )
+        sealing_due = (
+            maintainer.sealing_unfinished or sealed_at is None or time.monotonic() - sealed_at >= sealing_interval()
+        )
         try:
             done = maintain(
-                now=timezone.now(), retention=due, stop=stop, maintainer=maintainer, part_seconds=PART_SECONDS
+                now=timezone.now(),
+                retention=due,
+                sealing=sealing_due,
+                stop=stop,
+                maintainer=maintainer,
+                part_seconds=PART_SECONDS,
             )
             if away:
                 logger.info("The database answers again; maintenance continues.")
@@ -206,9 +263,11 @@ def keep_maintaining(
                 logger.info("A round of maintenance succeeded again.")
             if due and maintainer.expiring is None:
                 expired_at = time.monotonic()
+            if sealing_due and not maintainer.sealing_unfinished:
+                sealed_at = time.monotonic()
             if done.unfinished:
                 pause = min(interval, TURN_SECONDS)
-            notable = done.rolled_up >= NOTABLE_READINGS or done.deleted
+            notable = done.rolled_up >= NOTABLE_READINGS or done.sealed >= NOTABLE_READINGS or done.deleted
             logger.log(logging.INFO if notable else logging.DEBUG, "Maintenance: %s", done)
             if report:
                 report(done)

@@ -1,4 +1,6 @@
-"""Retention: deletes readings older than the retention days of a device, in small chunks. Hourly rollups stay.
+"""Retention: deletes readings in small chunks. Hourly rollups stay.
+
+Deleted are readings older than the retention days of a device, and the oldest ones if all take more than RETENTION_GB.
 
 The device's `raw_from` is moved and committed first; then readings before it are deleted. So a query that could miss a
 deleted reading always sees a later `raw_from`, and uses the hourly rollups instead.
@@ -15,11 +17,14 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from devices.models import Device, DeviceState
+from devices.plurals import counted
 from readings.statistics.planning import floor
 from readings.statistics.tiers import HOURS, MINUTES
 from readings.upkeep.failures import concerns_whole_database, each_apart
 from readings.upkeep.passes import IdRange, Rotation
 from readings.upkeep.rollups import limit_lock_wait
+from readings.upkeep.sealing.expiry import count_expired, delete_expired
+from readings.upkeep.sealing.size_limit import size_border
 
 CHUNK_ROWS = 5_000
 PAGE_DEVICES = 500
@@ -43,10 +48,10 @@ DELETE FROM readings_rollup WHERE device_id = %s AND seconds = {MINUTES.seconds}
 
 
 class Expiry(msgspec.Struct, frozen=True):
-    """A device with expired readings: those before `border`, a whole hour, are older than `days`."""
+    """A device with expired readings: those before `border`, a whole hour. `reason`: the limit, such as `90 days`."""
 
     device_id: str
-    days: int
+    reason: str
     border: datetime
 
     @property
@@ -56,10 +61,10 @@ class Expiry(msgspec.Struct, frozen=True):
         return [self.device_id, border, self.device_id, self.device_id]
 
     def count(self) -> int:
-        """How many readings would be deleted."""
+        """How many readings would be deleted. Raises LogDamaged."""
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT count(*) {EXPIRED}", self.parameters)
-            return int(cursor.fetchone()[0])
+            return int(cursor.fetchone()[0]) + count_expired(self.device_id, self.border)
 
 
 def raise_error(_: Expiry, error: Exception) -> None:
@@ -69,16 +74,25 @@ def raise_error(_: Expiry, error: Exception) -> None:
 def expiries(*, now: datetime, rotation: Rotation | None = None) -> Iterator[list[Expiry]]:
     """Pages of devices with a retention whose `raw_from` is before the current border, at most PAGE_DEVICES each."""
     rotation = rotation or Rotation()
+    of_size = size_border()
     for ids in rotation.ranges():
         while page := page_of_devices(IdRange(rotation.position or "", ids.until)):
             rotation.position = page[-1][0]
             found = []
             for device_id, own_days, raw_from in page:
-                days = settings.RETENTION_DAYS if own_days is None else own_days
-                border = floor(now - timedelta(days=days), HOURS)
-                if days and (raw_from is None or raw_from < border):
-                    found.append(Expiry(device_id, days, border))
+                expiry = expiry_of(device_id, own_days, of_size, now=now)
+                if expiry and (raw_from is None or raw_from < expiry.border):
+                    found.append(expiry)
             yield found
+
+
+def expiry_of(device_id: str, own_days: int | None, of_size: datetime | None, *, now: datetime) -> Expiry | None:
+    """The later of both limits of a device; None if it has none. With 0 days of its own it keeps all its readings."""
+    days = settings.RETENTION_DAYS if own_days is None else own_days
+    border = floor(now - timedelta(days=days), HOURS) if days else None
+    if of_size is not None and own_days != 0 and (border is None or of_size > border):
+        return Expiry(device_id, "RETENTION_GB", of_size)
+    return Expiry(device_id, counted(days, "day", "days"), border) if border else None
 
 
 def page_of_devices(ids: IdRange) -> list[tuple[str, int | None, datetime | None]]:
@@ -135,6 +149,7 @@ def deletions(expiry: Expiry) -> Iterator[int]:
     while count >= CHUNK_ROWS:
         count = execute(DELETE_READINGS, [expiry.device_id, *expiry.parameters])
         yield count
+    yield from delete_expired(expiry.device_id, expiry.border)
     while execute(DELETE_MINUTES, [expiry.device_id, expiry.device_id, expiry.parameters[1]]) >= CHUNK_ROWS:
         pass
 

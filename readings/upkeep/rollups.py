@@ -18,6 +18,7 @@ from readings.catalogue.names import add_changed
 from readings.statistics.tiers import HOURS, Tier
 from readings.upkeep.failures import each_apart
 from readings.upkeep.passes import EVERY_ID, IdRange, Rotation
+from readings.upkeep.sealing.statistics import roll_up_sealed
 
 # Maximum number of readings per transaction. Less on SQLite, because ingest waits for the transaction there.
 STEP_READINGS = {"postgresql": 50_000, "sqlite": 5_000}
@@ -31,11 +32,16 @@ MINUTES_FROM = 360
 
 
 class SeqRange(msgspec.Struct, frozen=True):
-    """Entries of a device's log: `after < seq <= until`."""
+    """Entries of a device's log: `after < seq <= until`; `sealed`: all of them are in segments, otherwise in rows.
+
+    `cut`: the log has more.
+    """
 
     device_id: str
     after: int
     until: int
+    sealed: bool = False
+    cut: bool = False
 
     @property
     def length(self) -> int:
@@ -81,7 +87,7 @@ def catch_up(tier: Tier, rotation: Rotation, *, failed: Callable[[SeqRange, Exce
                 rotation.position = seq_ranges[-1].device_id
                 wanted = [seq_range for seq_range in seq_ranges if seq_range.device_id not in left_out]
                 taken = each_apart(wanted, partial(take_in, tier), leave_out) if wanted else []
-                more = more or any(seq_range.length >= share for seq_range in taken)
+                more = more or any(seq_range.cut for seq_range in taken)
                 yield sum(seq_range.length for seq_range in taken)
 
 
@@ -89,7 +95,10 @@ def take_in(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
     """Adds these ranges to the rollups in one transaction. Raises Outrun and DatabaseError: nothing was changed."""
     with transaction.atomic(durable=True):
         limit_lock_wait()
-        fast = add(tier, seq_ranges)
+        fast = add(tier, [seq_range for seq_range in seq_ranges if not seq_range.sealed])
+        # Only if rollups by minute begin when readings are sealed already.
+        for old in (seq_range for seq_range in seq_ranges if seq_range.sealed):
+            roll_up_sealed(tier, old.device_id, after=old.after, until=old.until)
         if tier is HOURS:
             # Before `advance`, which locks the states: ingest must not wait for the catalogue.
             add_changed(msgspec.json.encode(list(seq_ranges)).decode())
@@ -116,20 +125,22 @@ def behind(tier: Tier, *, readings: int, ids: IdRange = EVERY_ID) -> list[SeqRan
     """The readings for one step: the next range of each of the first devices in `ids`, at most `readings` in total.
 
     A device with more than `readings` new readings is cut and gets its own step; other devices are taken completely, so
-    that not every step ends with a cut device.
+    that not every step ends with a cut device. A range does not reach over `sealed_seq`.
     """
     until = "" if ids.until is None else "AND device_id <= %s"
     parameters: list[Any] = [ids.after, STEP_DEVICES] if ids.until is None else [ids.after, ids.until, STEP_DEVICES]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT device_id, {tier.position}, last_seq FROM devices_devicestate "
+            f"SELECT device_id, {tier.position}, last_seq, sealed_seq FROM devices_devicestate "
             f"WHERE {tier.position} < last_seq AND device_id > %s {until} ORDER BY device_id LIMIT %s",
             parameters,
         )
         seq_ranges: list[SeqRange] = []
         room = readings
-        for device_id, after, last_seq in cursor.fetchall():
-            seq_range = SeqRange(device_id, after, min(last_seq, after + readings))
+        for device_id, after, last_seq, sealed_seq in cursor.fetchall():
+            sealed = after < sealed_seq
+            until = min(sealed_seq if sealed else last_seq, after + readings)
+            seq_range = SeqRange(device_id, after, until, sealed, cut=until < last_seq)
             room -= seq_range.length
             if room < 0 and seq_ranges:
                 break
@@ -138,7 +149,7 @@ def behind(tier: Tier, *, readings: int, ids: IdRange = EVERY_ID) -> list[SeqRan
 
 
 def add(tier: Tier, seq_ranges: Sequence[SeqRange]) -> set[str]:
-    """Adds these readings to the rollups; returns the devices that had at least MINUTES_FROM values in a rollup."""
+    """Adds these rows to the rollups; returns the devices that had at least MINUTES_FROM values in a rollup."""
     parameters = [msgspec.json.encode(list(seq_ranges)).decode()]
     fast = set()
     with connection.cursor() as cursor:

@@ -37,7 +37,7 @@ PAGES = {
     "recipes": ("Recipes", "recipes.md"),
     "import": ("Import CSV files", "import.md"),
     "alarms": ("Alarms", "alarms.md"),
-    "rollups-and-retention": ("Rollups and retention", "rollups-and-retention.md"),
+    "rollups-and-retention": ("Rollups, sealing, retention", "rollups-and-retention.md"),
     "operations": ("Operations", "operations.md"),
     "observability": ("Observability", "observability.md"),
     "security": ("Security", "security.md"),

@@ -81,6 +81,8 @@ def choices() -> Iterator[CheckMessage]:
         ("CONNECTIONS_PER_ADDRESS", 0, 1_000_000, "telemetry.E029"),
         ("DEFAULT_REPORT_INTERVAL", 1, 31 * 86_400, "telemetry.E010"),
         ("RETENTION_DAYS", 0, RETENTION_DAYS_MAX, "telemetry.E017"),
+        ("RETENTION_GB", 0, 1_000_000, "telemetry.E057"),
+        ("SEAL_AFTER_DAYS", 0, 3650, "telemetry.E058"),
         ("HSTS_SECONDS", 0, 10 * 366 * 86_400, "telemetry.E019"),
         ("QUESTIONS_PER_CALLER", 1, QUESTIONS_PER_PROCESS, "telemetry.E027"),
         ("METRIC_NAMES_PER_DEVICE", 1, 10_000, "telemetry.E020"),
@@ -91,6 +93,9 @@ def choices() -> Iterator[CheckMessage]:
                 f"Use a number from {low} to {high}.",
                 id=identifier,
             )
+    if settings.RETENTION_GB and not settings.SEAL_AFTER_DAYS:
+        hint = "Set SEAL_AFTER_DAYS above 0 (default 2), because RETENTION_GB deletes only sealed readings."
+        yield Error("RETENTION_GB is set, but SEAL_AFTER_DAYS is 0.", hint, id="telemetry.E059")
     ports = (settings.PORT, settings.MQTT_PORT, settings.MQTT_TLS_PORT, settings.MQTT_METRICS_PORT)
     taken = [port for port in ports if port]
     if len(set(taken)) < len(taken):

@@ -43,6 +43,13 @@ class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no t
         except ValueError as error:
             raise ImproperlyConfigured(f"{name} is {self.str(name)!r}, which is not a whole number.") from error
 
+    def fraction(self, name: str, *, default: float) -> float:
+        """The number of that name, or `default`. Raises ImproperlyConfigured, which says the name."""
+        try:
+            return float(self.str(name, default=str(default)))
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name} is {self.str(name)!r}, which is not a number.") from error
+
 
 def present(values: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if value.strip()}

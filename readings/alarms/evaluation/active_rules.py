@@ -134,3 +134,8 @@ def load_rules() -> ActiveRules:
         version,
         [ActiveRule(rule, None if rule.for_all_devices else named.get(rule.pk, {})) for rule in rules],
     )
+
+
+def watched_devices() -> frozenset[str] | None:
+    """The devices whose readings are judged; None: all."""
+    return load_rules().watched

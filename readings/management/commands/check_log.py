@@ -5,13 +5,13 @@ from django.db import DatabaseError, InterfaceError
 
 from devices.models import Device
 from devices.plurals import counted
-from readings.upkeep.verification import verify
+from readings.upkeep.verification.log import verify
 
 
 class Command(BaseCommand):
     help = (
-        "Verifies the logs of all devices, or of the named ones: that no reading is missing, and that positions and "
-        "statistics match the readings. Changes nothing; the server may run. Fails if something is wrong."
+        "Verifies the logs of all devices, or of the named ones: that no reading is missing, doubled or damaged, and "
+        "that positions and statistics match. Changes nothing; the server may run. Fails if something is wrong."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -2,8 +2,10 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
@@ -23,6 +25,7 @@ from readings.upkeep.maintenance import INTERVAL_SECONDS, Round, keep_maintainin
 from readings.upkeep.retention import expiries
 from readings.upkeep.rollups import waiting
 from readings.upkeep.rounds import last_round
+from readings.windows import InvalidMoment, parse_moment
 
 # How long the evaluation of alarms and the delivery of messages may take to end when the command stops.
 STOP_SECONDS = 4.0
@@ -30,8 +33,9 @@ STOP_SECONDS = 4.0
 
 class Command(BaseCommand):
     help = (
-        "Rolls readings up into statistics by hour and minute, judges new readings by the alarm rules, sends messages "
-        "about alarms, and deletes readings and alarms that are older than their retention. Runs until it is stopped; "
+        "Rolls readings up into statistics by hour and minute, seals (compresses) old readings, judges new readings by "
+        "the alarm rules, sends messages about alarms, and deletes readings and alarms that are older than their "
+        "retention. Runs until it is stopped; "
         "use --once for cron. The command `up` includes it."
     )
 
@@ -44,12 +48,20 @@ class Command(BaseCommand):
             help=f"seconds between two rounds (default {INTERVAL_SECONDS:g})",
         )
         parser.add_argument(
+            "--seal-before",
+            metavar="TIME",
+            help="with --once: seal what was noted as received before this time: 2026-05-09T10:00:00Z, -1h or now",
+        )
+        parser.add_argument(
             "--dry-run", action="store_true", help="show what retention would delete, and change nothing"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["interval"] <= 0:
             raise CommandError("--interval must be above 0.")
+        seal_before, now = options["seal_before"], timezone.now()
+        if seal_before is not None:
+            seal_before = time_of(seal_before, once=options["once"], now=now)
         stop = threading.Event()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,7 +70,7 @@ class Command(BaseCommand):
             if options["dry_run"]:
                 self.foretell()
             elif options["once"]:
-                self.once(stop)
+                self.once(stop, seal_before=seal_before, now=now)
             else:
                 self.stdout.write(f"Maintaining every {options['interval']:g} s, until Ctrl-C.")
                 self.loop(stop, options["interval"])
@@ -78,9 +90,8 @@ class Command(BaseCommand):
                 if count := expiry.count():
                     total += count
                     readings = counted(count, "reading", "readings")
-                    days = counted(expiry.days, "day", "days")
                     self.stdout.write(
-                        f"{expiry.device_id}: {readings} before {expiry.border:%Y-%m-%d %H:%M} UTC ({days})"
+                        f"{expiry.device_id}: {readings} before {expiry.border:%Y-%m-%d %H:%M} UTC ({expiry.reason})"
                     )
         self.stdout.write(f"{counted(total, 'reading', 'readings')} would be deleted; hourly statistics stay.")
         if behind := waiting():
@@ -88,18 +99,21 @@ class Command(BaseCommand):
             kept = ngettext("is kept until it is", "are kept until they are", behind)
             self.stdout.write(f"{are} not in a rollup yet and {kept}.")
 
-    def once(self, stop: threading.Event) -> None:
+    def once(self, stop: threading.Event, *, seal_before: datetime | None, now: datetime) -> None:
         console = Console()
         if not console.is_terminal:
-            self.conclude(maintain(now=timezone.now(), stop=stop), evaluate_once(stop))
+            self.conclude(maintain(now=now, stop=stop, seal_before=seal_before), evaluate_once(stop))
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
             rolling = progress.add_task("Rolling up", total=waiting())
+            sealing = progress.add_task("Sealing", total=None)
             deleting = progress.add_task("Deleting", total=None)
             done = maintain(
-                now=timezone.now(),
+                now=now,
                 stop=stop,
+                seal_before=seal_before,
+                sealed=lambda count: progress.advance(sealing, count),
                 rolled_up=lambda count: progress.advance(rolling, count),
                 deleted=lambda count: progress.advance(deleting, count),
             )
@@ -148,9 +162,21 @@ class Command(BaseCommand):
             keep_maintaining(stop, interval=interval, report=show)
 
     def tell(self, done: Round) -> None:
-        if done.rolled_up or done.deleted:
+        if done.rolled_up or done.sealed or done.deleted:
             self.stdout.write(str(done))
             sys.stdout.flush()
+
+
+def time_of(text: str, *, once: bool, now: datetime) -> datetime:
+    """The time of `--seal-before`. Raises CommandError."""
+    if not once:
+        raise CommandError("--seal-before needs --once.")
+    if not settings.SEAL_AFTER_DAYS:
+        raise CommandError("SEAL_AFTER_DAYS is 0, so nothing is sealed.")
+    try:
+        return parse_moment(text, now=now)
+    except InvalidMoment as error:
+        raise CommandError(f"--seal-before: {error}") from error
 
 
 def evaluate_once(stop: threading.Event) -> Evaluation:

@@ -55,6 +55,15 @@ def test_readings_per_minute_is_by_how_much_the_logs_have_grown(device, now):
     assert (found.per_minute, found.readings, found.waiting) == (1.5, 3, 3)
 
 
+def test_it_says_how_much_is_sealed(device, now, admin_client):
+    assert overview(EVERYTHING, now=now).sealed_percent == 0
+    store([new(), new(), new()])
+    DeviceState.objects.update(sealed_seq=2)
+    found = overview(EVERYTHING, now=now)
+    assert (found.sealed, found.sealed_percent) == (2, 66)
+    assert "66 %" in admin_client.get("/admin/").content.decode()
+
+
 def test_storage_is_what_the_database_takes(now):
     storage = overview(EVERYTHING, now=now).storage
     assert storage is not None

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.django_db
 
 # What else names the table: it writes, deletes, verifies, or adds to the rollups what is not in them yet.
 WRITERS = {"readings/log/recording.py", "readings/upkeep/rollups.py", "readings/upkeep/retention.py"}
-WRITERS |= {"readings/upkeep/erasure.py", "readings/upkeep/verification.py"}
+SEALING = ("expiry", "seal", "size_limit", "statistics", "stored_segments", "unseal")
+WRITERS |= {"readings/upkeep/erasure.py", *(f"readings/upkeep/sealing/{name}.py" for name in SEALING)}
+WRITERS |= {f"readings/upkeep/verification/{name}.py" for name in ("log", "segments", "statistics")}
 READERS = {"readings/log/reader.py", "readings/log/sources.py"}
 READERS |= {f"readings/log/reading/{name}.py" for name in ("by_id", "by_seq", "by_time", "rows")}
 # The words in which PostgreSQL quotes rows in its errors.

@@ -210,7 +210,7 @@ echo "curl $last" >>"$CALLS"
 PYTHON = f"""#!/bin/sh
 case $* in
 "-m pip"*) echo "pip" >>"$CALLS" ;;
-"manage.py prepare" | "manage.py migrate"*) echo "$*" >>"$CALLS"; exec {sys.executable} "$@" ;;
+"manage.py prepare" | "manage.py unseal" | "manage.py migrate"*) echo "$*" >>"$CALLS"; exec {sys.executable} "$@" ;;
 *) exec {sys.executable} "$@" ;;
 esac
 """
@@ -312,6 +312,23 @@ def test_an_upgrade_restarts_one_process_after_the_other_and_can_be_undone(machi
 
     start = f"systemctl start {ALL_UNITS}"
     assert calls.read_text().splitlines()[-1] == start
+
+
+@pytest.mark.once
+def test_readings_are_unsealed_before_an_upgrade_to_sealing_is_undone(machine, tmp_path):
+    installed, _, environment = machine
+    scripts = installed / "docs" / "deployment"
+    backup = Path(run("backup", tmp_path / "backups", environment=environment, folder=scripts))
+    applied = backup / "migrations"
+    newer = ("readings.0011_segments", "devices.0015_sealed_seq")
+    lines = applied.read_text().splitlines()
+    applied.write_text("".join(f"{line}\n" for line in lines if not any(name in line for name in newer)))
+
+    run("undo", backup, environment=environment, folder=scripts)
+
+    calls = Path(environment["CALLS"]).read_text().splitlines()
+    assert calls[1] == "manage.py unseal"
+    assert {call.rpartition(" ")[2] for call in calls[2:4]} == {"0010_metrics", "0014_token_registrations"}
 
 
 @pytest.mark.once

@@ -1,0 +1,1 @@
+"""Sealing, unsealing and what upkeep does with sealed readings."""

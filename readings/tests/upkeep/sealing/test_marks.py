@@ -1,0 +1,121 @@
+"""Marks of receipt, and the end of the ids that are noted beside segments."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from readings.models import ReceiptMark
+from readings.tests.logs import NOON, at, new, state_of, store
+from readings.tests.upkeep.sealing.logs import days, known_ids, marks_of, roll_all_up, seal_all, seal_up_to
+from readings.upkeep.sealing import known_ids as ids
+from readings.upkeep.sealing import marks
+from readings.upkeep.sealing.marks import INTERVAL, WAIT
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def post(count: int = 1, *, seconds: float = 0) -> None:
+    store(new(timestamp=at(seconds + n), id=uuid4()) for n in range(count))
+
+
+def test_a_log_is_noted_once_a_day_while_it_grows(device, other_device):
+    assert marks.note(now=NOON) == 0
+    post()
+    assert marks.note(now=NOON) == 1
+    post()
+    assert marks.note(now=NOON + INTERVAL - timedelta(seconds=1)) == 0
+    assert marks.note(now=NOON + INTERVAL) == 1
+    assert marks.note(now=NOON + 2 * INTERVAL) == 0
+    assert marks_of() == [(NOON, 1), (NOON + INTERVAL, 2)]
+
+
+def test_half_of_the_days_if_that_is_less_than_a_day(device, settings):
+    settings.SEAL_AFTER_DAYS = 0.5
+    post()
+    assert marks.note(now=NOON) == 1
+    post()
+    assert marks.note(now=NOON + days(0.24)) == 0
+    assert marks.note(now=NOON + days(0.25)) == 1
+
+
+def test_marks_of_a_wrong_clock_are_deleted(device):
+    post()
+    marks.note(now=NOON + days(400))
+    assert marks.note(now=NOON) == 1
+    assert marks_of() == [(NOON, 1)]
+
+
+def test_marks_end_when_they_say_nothing_new(device):
+    for day in range(45):
+        post(300, seconds=86_400 * day)
+        marks.note(now=NOON + days(day))
+        roll_all_up()
+        seal_up_to(NOON + days(day - 2))
+        list(marks.end(now=NOON + days(day)))
+    noted = [seq // 300 - 1 for _, seq in marks_of()]
+    assert noted == list(range(10, 45)), "marks of the last 35 days"
+    assert state_of().sealed_seq == 43 * 300
+
+
+def test_the_last_mark_stays_until_all_of_it_is_sealed(device):
+    post(3)
+    marks.note(now=NOON)
+    post(3)
+    marks.note(now=NOON + days(1))
+    list(marks.end(now=NOON + days(100)))
+    assert marks_of() == [(NOON + days(1), 6)]
+    roll_all_up()
+    assert seal_up_to(NOON + days(98)) == 6
+    list(marks.end(now=NOON + days(100)))
+    assert marks_of() == []
+    assert marks.note(now=NOON + days(101)) == 0
+
+
+@pytest.mark.parametrize("after", [2, 60])
+def test_marks_stay_as_long_as_sealing_needs_them(device, settings, after):
+    settings.SEAL_AFTER_DAYS = after
+    post(3)
+    marks.note(now=NOON)
+    roll_all_up()
+    due = NOON + days(after) + WAIT
+    list(marks.end(now=due))
+    assert seal_up_to(due - days(after)) == 3
+
+
+def test_ids_are_forgotten_35_days_after_their_receipt(device, monkeypatch):
+    monkeypatch.setattr(ids, "CHUNK_ROWS", 70)
+    post(300)
+    marks.note(now=NOON)
+    post(300, seconds=86_400)
+    marks.note(now=NOON + days(1))
+    seal_all(now=NOON + days(2))
+    assert sorted(known_ids().values()) == list(range(1, 601))
+    assert sum(marks.end(now=NOON + ids.IDS_KEPT - timedelta(seconds=1))) == 0
+    assert list(marks.end(now=NOON + ids.IDS_KEPT)) == [70, 70, 70, 70, 20]
+    assert sorted(known_ids().values()) == list(range(301, 601))
+    assert sum(marks.end(now=NOON + ids.IDS_KEPT + days(1))) == 300
+    assert (known_ids(), marks_of()) == ({}, [])
+
+
+def test_forgetting_can_be_interrupted(device, monkeypatch):
+    monkeypatch.setattr(ids, "CHUNK_ROWS", 70)
+    post(300)
+    seal_all(now=NOON)
+    later = NOON + ids.IDS_KEPT
+    next(marks.end(now=later))
+    assert len(known_ids()) == 230
+    assert ReceiptMark.objects.exists()
+    sum(marks.end(now=later))
+    assert known_ids() == {}
+
+
+def test_ids_of_readings_received_long_ago_are_not_noted(device):
+    """They would be forgotten at once: after sealing was off, for example."""
+    post(300)
+    marks.note(now=NOON)
+    post(300, seconds=86_400)
+    marks.note(now=NOON + days(1))
+    roll_all_up()
+    assert seal_up_to(NOON + days(34), now=NOON + days(35)) == 600
+    assert sorted(known_ids().values()) == list(range(301, 601))
