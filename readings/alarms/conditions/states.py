@@ -4,6 +4,7 @@
 cannot form cycles.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -18,6 +19,15 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     at: datetime
     value: float
     late: bool = False
+
+
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """Values of a metric in the order of the log and of their times, none of them late. At least one."""
+
+    times: Sequence[datetime]
+    values: Sequence[float]
+    low: float
+    high: float
 
 
 class Opened(msgspec.Struct, frozen=True):

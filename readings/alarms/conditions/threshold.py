@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from readings.alarms.conditions.episodes import follow
-from readings.alarms.conditions.states import Event, Lane, Sample, State, Verdict, seconds
+from readings.alarms.conditions.states import Event, Lane, Run, Sample, State, Verdict, seconds
 
 
 class Threshold(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,3 +45,10 @@ def judge(condition: Threshold, state: State, samples: Sequence[Sample], now: da
     ):
         return state, []  # the usual case, in a tenth of the time
     return follow(state, samples, observe, clear_for=condition.clear_for)
+
+
+def uneventful(condition: Threshold, state: State, run: Run) -> State | None:
+    """The state after a run within the bounds, the same as from `judge`; None if any value may change something."""
+    if state.live is not None or state.alarm is not None:
+        return None
+    return state if max(condition.excess(run.low), condition.excess(run.high)) <= 0 else None
