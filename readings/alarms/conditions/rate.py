@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from readings.alarms.conditions.episodes import follow
-from readings.alarms.conditions.states import Event, Lane, Point, Run, Sample, State, Verdict, seconds
+from readings.alarms.conditions.states import Calm, Event, Lane, Point, Run, Sample, State, Verdict, seconds
 
 # Values closer together than this part of `per` share a point of the window, so that a window has at most about twice
 # as many points. A value may therefore count for up to this part of `per` too long.
@@ -90,3 +90,13 @@ def uneventful(condition: Rate, state: State, run: Run) -> State | None:
     window.append(Point(first_at, last_at, low, high))
     kept = extremes([point for point in window if point.last_at >= oldest])
     return State(Lane(window=tuple(kept)), state.late, None, state.past)
+
+
+def calm(condition: Rate, state: State) -> Calm | None:
+    """Which values bring no event; None: any may bring one. Shares the change that is left between both directions."""
+    window = state.live.window if state.live else ()
+    if state.alarm is not None or not window:
+        return None
+    low, high = min(point.low for point in window), max(point.high for point in window)
+    left = (condition.change - (high - low)) / 2
+    return Calm(low - left, high + left) if left > 0 else None

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from readings.alarms.conditions.episodes import follow
-from readings.alarms.conditions.states import Event, Lane, Run, Sample, State, Verdict, seconds
+from readings.alarms.conditions.states import ALWAYS_CALM, Calm, Event, Lane, Run, Sample, State, Verdict, seconds
 
 
 class Stuck(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,3 +42,10 @@ def uneventful(condition: Stuck, state: State, run: Run) -> State | None:
     if live is not None and (since, anchor) == (live.since, live.anchor):
         return state
     return State(Lane(since=since, anchor=anchor), state.late, None, state.past)
+
+
+def calm(condition: Stuck, state: State) -> Calm | None:
+    """Which values bring no event; None: any may bring one. A value that differs only makes the run begin later."""
+    if state.alarm is not None or state.live is None or state.live.since is None:
+        return None
+    return Calm(ALWAYS_CALM.low, ALWAYS_CALM.high, state.live.since + seconds(condition.seconds))

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from readings.alarms.conditions import rate, stuck, threshold
-from readings.alarms.conditions.states import Event, Run, Sample, State
+from readings.alarms.conditions.states import ALWAYS_CALM, Calm, Event, Run, Sample, State
 from readings.alarms.parameters import Condition
 
 decode_state = msgspec.json.Decoder(State).decode
@@ -35,3 +35,15 @@ def uneventful(condition: Condition, state: State, run: Run) -> State | None:
         case rate.Rate():
             return rate.uneventful(condition, state, run)
     raise TypeError(f"{type(condition).__name__} judges no values")
+
+
+def calm(condition: Condition, state: State) -> Calm | None:
+    """Which further values surely bring no event; None: any may bring one."""
+    match condition:
+        case threshold.Threshold():
+            return threshold.calm(condition, state)
+        case stuck.Stuck():
+            return stuck.calm(condition, state)
+        case rate.Rate():
+            return rate.calm(condition, state)
+    return ALWAYS_CALM  # the end of a silence is not found by values

@@ -16,7 +16,8 @@ Pair = tuple[int, str]
 
 READ = """
 SELECT own.rule_id, own.device_id, own.after_seq, own.state, own.heard_at IS NOT NULL
-FROM unnest(%s::text[]) AS asked (device_id) JOIN alarms_evaluationstate AS own ON own.device_id = asked.device_id
+FROM unnest(%s::text[]) AS asked (device_id)
+CROSS JOIN LATERAL (SELECT * FROM alarms_evaluationstate WHERE device_id = asked.device_id OFFSET 0) AS own
 """
 READ_SQLITE = """
 SELECT own.rule_id, own.device_id, own.after_seq, own.state, own.heard_at IS NOT NULL

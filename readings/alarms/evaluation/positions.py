@@ -5,9 +5,8 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection
-from django.db.models import F, Sum
+from django.db.models import F
 
-from devices.models import DeviceState
 from readings.alarms.evaluation.active_rules import ActiveRules
 from readings.alarms.evaluation.known import array
 from readings.alarms.models import EvaluationState
@@ -48,18 +47,10 @@ def behind(watched: Collection[str] | None, *, readings: int, ids: IdRange = EVE
     if ids.until is not None:
         conditions.append("state.device_id <= %s")
         parameters.append(ids.until)
-    if watched is not None:
-        postgresql = connection.vendor == "postgresql"
-        chosen = "json_array_elements_text(%s::json)" if postgresql else "json_each(%s)"
-        value = "value" if not postgresql else "*"
-        conditions.append(f"state.device_id IN (SELECT {value} FROM {chosen})")
-        parameters.append(msgspec.json.encode(sorted(watched)).decode())
+    only(watched, conditions, parameters)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT state.device_id, device.id, state.alarms_seq, state.last_seq, state.alarms_newest "
-            "FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id "
-            f"WHERE {' AND '.join(conditions)} ORDER BY state.device_id LIMIT {STEP_DEVICES}",
-            parameters,
+            f"{BEHIND} WHERE {' AND '.join(conditions)} ORDER BY state.device_id LIMIT {STEP_DEVICES}", parameters
         )
         parts: list[Part] = []
         room = readings
@@ -75,23 +66,37 @@ def behind(watched: Collection[str] | None, *, readings: int, ids: IdRange = EVE
 
 def waiting(watched: Collection[str] | None) -> int:
     """The number of readings that were not judged yet; of these devices, None: of all."""
-    states = DeviceState.objects.filter(alarms_seq__lt=F("last_seq"))
+    conditions, parameters = ["state.alarms_seq < state.last_seq"], list[str]()
+    only(watched, conditions, parameters)
+    with connection.cursor() as cursor:
+        cursor.execute(f"{WAITING} WHERE {' AND '.join(conditions)}", parameters)
+        return int(cursor.fetchone()[0])
+
+
+def only(watched: Collection[str] | None, conditions: list[str], parameters: list[str]) -> None:
+    """Adds the condition that the device is one of these; None: any."""
     if watched is not None:
-        states = states.filter(device_id__in=watched)
-    return states.aggregate(waiting=Sum(F("last_seq") - F("alarms_seq")))["waiting"] or 0
+        postgresql = connection.vendor == "postgresql"
+        chosen = "json_array_elements_text(%s::json)" if postgresql else "json_each(%s)"
+        conditions.append(f"state.device_id IN (SELECT {'*' if postgresql else 'value'} FROM {chosen})")
+        parameters.append(msgspec.json.encode(sorted(watched)).decode())
 
 
+BEHIND = """
+SELECT state.device_id, device.id, state.alarms_seq, state.last_seq, state.alarms_newest
+FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
+"""
+WAITING = "SELECT coalesce(sum(state.last_seq - state.alarms_seq), 0) FROM devices_devicestate AS state"
 # Locks the rows in the order of their ids, as whoever appends to logs does, which prevents deadlocks.
 ADVANCE = """
-WITH part AS (
-    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[]) AS part (device_id, after, until, newest)
-), locked AS (
-    SELECT state.device_id FROM devices_devicestate AS state JOIN part ON part.device_id = state.device_id
+WITH moved AS (
+    SELECT state.device_id, part.until, part.newest
+    FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[]) AS part (device_id, after, until, newest)
+    JOIN devices_devicestate AS state ON state.device_id = part.device_id AND state.alarms_seq = part.after
     ORDER BY state.device_id FOR NO KEY UPDATE OF state
 )
-UPDATE devices_devicestate AS state SET alarms_seq = part.until, alarms_newest = part.newest
-FROM part JOIN locked ON locked.device_id = part.device_id
-WHERE state.device_id = part.device_id AND state.alarms_seq = part.after
+UPDATE devices_devicestate AS state SET alarms_seq = moved.until, alarms_newest = moved.newest
+FROM moved WHERE state.device_id = moved.device_id
 """
 ADVANCE_SQLITE = (
     "UPDATE devices_devicestate SET alarms_seq = %s, alarms_newest = %s WHERE device_id = %s AND alarms_seq = %s"

@@ -28,11 +28,15 @@ class Column:
 
     __slots__ = ("before", "seqs", "times", "values")
 
-    def __init__(self, before: int | None = None) -> None:
+    def __init__(
+        self,
+        before: int | None = None,
+        seqs: list[int] | None = None,
+        times: list[datetime] | None = None,
+        values: list[float] | None = None,
+    ) -> None:
         self.before = before
-        self.seqs: list[int] = []
-        self.times: list[datetime] = []
-        self.values: list[float] = []
+        self.seqs, self.times, self.values = seqs or [], times or [], values or []
 
     def add(self, seq: int, at: datetime, value: float) -> None:
         self.seqs.append(seq)

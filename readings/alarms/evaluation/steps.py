@@ -6,12 +6,13 @@ from datetime import datetime
 import msgspec
 
 from readings.alarms.conditions.silence import Silence
-from readings.alarms.conditions.states import IDLE, Event, Run, State
+from readings.alarms.conditions.states import IDLE, Calm, Event, Run, State
 from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules
-from readings.alarms.evaluation.judging import decode_state, encode_state, judge, uneventful
+from readings.alarms.evaluation.judging import calm, decode_state, encode_state, judge, uneventful
 from readings.alarms.evaluation.known import Known, Pair, Written, read_known
 from readings.alarms.evaluation.outcomes import Outcome, open_alarms
 from readings.alarms.evaluation.positions import Part
+from readings.alarms.evaluation.received import Expected, Received
 from readings.alarms.evaluation.samples import Column, Series, newest_after, read_series
 from readings.alarms.signals import AlarmChange
 
@@ -35,23 +36,45 @@ class Judged(msgspec.Struct, gc=False):
         return self.active.pk, self.device_id
 
 
-def take_step(rules: ActiveRules, parts: Sequence[Part], *, now: datetime, failed: Failed) -> list[AlarmChange]:
+def take_step(
+    rules: ActiveRules, parts: Sequence[Part], *, now: datetime, failed: Failed, received: Received | None = None
+) -> list[AlarmChange]:
     """Judges these readings and stores the outcome in one transaction; returns the changes to announce.
+
+    `received`: has some of the readings, and is told what was judged.
 
     A rule that raises an error for a device is left out for these readings of this device; `failed` is called. Raises
     Outrun and DatabaseError: nothing was stored.
     """
     known = read_known([part.device_id for part in parts], rules.by_pk)
-    series = read_series(parts, rules.metrics)
+    series = series_of(parts, rules, received)
     judged: list[Judged] = []
+    expected: dict[str, Expected] = {}
     for part in parts:
-        of_device = series[part.device_id]
-        judged += judge_device(rules, part, of_device, known.get(part.device_id, {}), now=now, failed=failed)
+        of_device, states = series[part.device_id], known.get(part.device_id, {})
+        expecting = None if received is None else expected.setdefault(part.device_id, {})
+        judged += judge_device(rules, part, of_device, states, now=now, failed=failed, expecting=expecting)
     outcome = Outcome(open_alarms([found.pair for found in judged if found.old.alarm is not None]), now=now)
     for found in judged:
         conclude(found, outcome)
     moved = [msgspec.structs.replace(part, newest=newest_after(part, series[part.device_id])) for part in parts]
-    return outcome.store(rules, moved)
+    changes = outcome.store(rules, moved)
+    if received is not None:
+        for part in parts:
+            received.judged(part, expected[part.device_id])
+    return changes
+
+
+def series_of(parts: Sequence[Part], rules: ActiveRules, received: Received | None) -> dict[str, Series]:
+    """The values of these parts by device id: those that were received here, and the others from the log."""
+    found: dict[str, Series] = {}
+    if received is not None:
+        for part in parts:
+            series = received.series(part)
+            if series is not None:
+                found[part.device_id] = series
+        parts = [part for part in parts if part.device_id not in found]
+    return found | read_series(parts, rules.metrics) if parts else found
 
 
 def judge_device(
@@ -62,8 +85,12 @@ def judge_device(
     *,
     now: datetime,
     failed: Failed,
+    expecting: Expected | None = None,
 ) -> list[Judged]:
-    """What the rules that apply to the device found out, as far as it changes anything, in the order of the rules."""
+    """What the rules that apply to the device found out, as far as it changes anything, in the order of the rules.
+
+    Sets in `expecting`, if given, for each metric what brings no event afterwards.
+    """
     judged: list[Judged] = []
     for metric, column in series.items():
         rules_of_metric = rules.judging(part.device_id, metric)
@@ -71,18 +98,25 @@ def judge_device(
             continue
         run = column.run()
         low, high = (run.low, run.high) if run else (min(column.values), max(column.values))
+        calms: list[Calm | None] = []
         for active in rules_of_metric:
             before = known.get(active.pk)
             # The usual case: nothing is written, and the condition is not asked.
             if before is None and active.is_idle_within(low, high):
+                calms.append(active.calm)
                 continue
             try:
-                found = judge_values(active, part, column, run, before, now=now)
+                found, new = judge_values(active, part, column, run, before, now=now)
             except Exception as error:
                 failed(active, part.device_id, error)
+                calms.append(None)
             else:
                 if found is not None:
                     judged.append(found)
+                if expecting is not None:
+                    calms.append(calm(active.condition, new))
+        if expecting is not None:
+            expecting[metric] = calms, column.newest()
     for pk, before in known.items():
         active = rules.by_pk[pk]
         if before.says_nothing and before.after_seq <= part.until and active.metric not in series:
@@ -93,12 +127,12 @@ def judge_device(
 
 def judge_values(
     active: ActiveRule, part: Part, column: Column, run: Run | None, before: Known | None, *, now: datetime
-) -> Judged | None:
-    """None if nothing changes. `run`: the values of the column, if none of them is late."""
+) -> tuple[Judged | None, State]:
+    """What the rule found out, None if nothing changes; and its state. `run`: the column, if no value of it is late."""
     after_seq = before.after_seq if before else 0
     if isinstance(active.condition, Silence):
         heard = column.seqs[-1] > after_seq
-        return Judged(active, part.device_id, before, IDLE, IDLE, [], heard=True) if heard else None
+        return (Judged(active, part.device_id, before, IDLE, IDLE, [], heard=True) if heard else None), IDLE
     old = decode_state(before.state) if before else IDLE
     new, events = None, list[Event]()
     if run is not None and after_seq <= part.after:
@@ -106,8 +140,8 @@ def judge_values(
     if new is None:
         new, events = judge(active.condition, old, column.samples(after_seq), now=now)
     if new == old and not events and not (before and new == IDLE and after_seq <= part.until):
-        return None
-    return Judged(active, part.device_id, before, old, new, events)
+        return None, new
+    return Judged(active, part.device_id, before, old, new, events), new
 
 
 def conclude(found: Judged, outcome: Outcome) -> None:
