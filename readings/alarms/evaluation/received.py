@@ -8,7 +8,8 @@ because a step that brings no event can be taken later with the same result.
 import math
 import threading
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from itertools import compress
 from uuid import UUID
@@ -39,50 +40,43 @@ DEVICES = 20_000
 ABSENT = math.nan  # no value that is stored is NaN
 
 
+# By metric: what each of its rules calls calm, and the newest time of the metric in microseconds since 1970.
+Expected = dict[str, tuple[Sequence[Calm | None], int]]
+
+
 class Track:
-    """The values of a metric in a `Log`, and what brings no event: values in `[low, high]` from `newest` to `until`.
+    """The values of a metric in a `Log`, and those that bring no event: `low <= value <= high` before `until`.
 
     `values` is shorter than the log's times if the last readings have no value, and has ABSENT for earlier ones.
     """
 
-    __slots__ = ("high", "low", "newest", "until", "values")
+    __slots__ = ("high", "low", "until", "values")
 
     def __init__(self) -> None:
         self.values: array[float] = array("d")
-        self.newest = self.until = EARLIEST
-        self.expect_any()
+        self.low, self.high, self.until = math.inf, -math.inf, LATEST
 
-    def add(self, place: int, at: datetime, value: float) -> bool:
-        """Adds the value of the reading with this place in the log; returns whether it surely brings no event."""
-        if len(self.values) != place:
-            self.values.extend([ABSENT] * (place - len(self.values)))
-        self.values.append(value)
-        if self.low <= value <= self.high and self.newest <= at < self.until:
-            self.newest = at
-            return True
-        return False
-
-    def expect_any(self) -> None:
-        """From now on any value may bring an event."""
-        self.low, self.high = math.inf, -math.inf
-        self.newest, self.until = LATEST, EARLIEST
-
-    def expect(self, calms: Sequence[Calm | None], newest: datetime) -> None:
-        """`calms`: what each rule calls calm. `newest`: the newest time of the metric so far."""
-        low, high, until = -math.inf, math.inf, LATEST
+    def expect(self, calms: Sequence[Calm | None]) -> None:
+        self.low, self.high, self.until = -math.inf, math.inf, LATEST
         for calm in calms:
             if calm is None:
-                self.expect_any()
+                self.low, self.high = math.inf, -math.inf
                 return
-            low, high = max(low, calm.low), min(high, calm.high)
-            until = until if calm.until is None else min(until, calm.until)
-        self.low, self.high, self.newest, self.until = low, high, newest, until
+            self.low, self.high = max(self.low, calm.low), min(self.high, calm.high)
+            if calm.until is not None:
+                self.until = min(self.until, calm.until)
+
+    def fill(self, length: int) -> None:
+        self.values.extend([ABSENT] * (length - len(self.values)))
 
 
 class Log:
-    """Consecutive readings of a device, after `first_seq - 1`. `since`: when the first of them arrived."""
+    """Consecutive readings of a device, after `first_seq - 1`. `since`: when the first of them arrived.
 
-    __slots__ = ("device_pk", "first_seq", "since", "times", "tracks")
+    Only times from `newest` to `until` bring no event.
+    """
+
+    __slots__ = ("device_pk", "first_seq", "newest", "since", "times", "tracks", "until")
 
     def __init__(self, device_pk: UUID, first_seq: int) -> None:
         self.device_pk = device_pk.int  # faster to compare
@@ -90,32 +84,54 @@ class Log:
         self.since = 0.0
         self.times: list[datetime] = []
         self.tracks: dict[str, Track] = {}
+        self.newest = self.until = EARLIEST
 
     @property
     def end(self) -> int:
         """The position after the last reading."""
         return self.first_seq + len(self.times)
 
-    def add(self, readings: Sequence[StoredReading], columns: Sequence[str], metrics: Collection[str]) -> bool:
+    def add(self, readings: Sequence[StoredReading], columns: Sequence[str], metrics: AbstractSet[str]) -> bool:
         """Adds the next readings; returns whether they surely bring no event. Runs for each reading that is stored."""
         times, tracks, calm = self.times, self.tracks, True
         for reading in readings:
             place, at = len(times), reading.timestamp
             times.append(at)
+            if self.newest <= at < self.until:
+                self.newest = at
+            else:
+                calm = False
             for metric in columns:
                 value = getattr(reading, metric)
                 if value is not None:
                     track = tracks.get(metric)
                     if track is None:
                         track = tracks[metric] = Track()
-                    if not track.add(place, at, value):
+                    if len(track.values) != place:
+                        track.fill(place)
+                    track.values.append(value)
+                    if not track.low <= value <= track.high:
                         calm = False
-            if reading.extra:
-                for metric in reading.extra.keys() & metrics:
-                    track = tracks.setdefault(metric, Track())
-                    if not track.add(place, at, float(reading.extra[metric])):
-                        calm = False
+            if reading.extra and not self.add_extra(reading.extra, metrics):
+                calm = False
         return calm
+
+    def add_extra(self, extra: Mapping[str, float], metrics: AbstractSet[str]) -> bool:
+        """Adds other metrics of the last reading; returns whether they surely bring no event."""
+        calm = True
+        for metric in metrics & extra.keys():
+            track, value = self.tracks.setdefault(metric, Track()), float(extra[metric])
+            track.fill(len(self.times) - 1)
+            track.values.append(value)
+            calm = calm and track.low <= value <= track.high
+        return calm
+
+    def expect(self, expected: Expected) -> None:
+        """Takes what brings no event from now on."""
+        for metric, (calms, newest) in expected.items():
+            self.newest = max(self.newest, EARLIEST + newest * MICROSECOND)
+            self.tracks.setdefault(metric, Track()).expect(calms)
+        self.until = min([track.until for track in self.tracks.values()], default=EARLIEST)
 
     def series(self, part: Part) -> Series:
         """The values of this part, all of which must be here."""
@@ -140,10 +156,6 @@ class Log:
         del self.times[:count]
         for track in self.tracks.values():
             del track.values[:count]
-
-
-# By metric: what each of its rules calls calm, and the newest time of the metric in microseconds since 1970.
-Expected = dict[str, tuple[Sequence[Calm | None], int]]
 
 
 class Received:
@@ -186,7 +198,7 @@ class Received:
         self.logs, self.waiting, self.readings = {}, {}, 0
         self.urgent.clear()
 
-    def take(self, *, metrics: Collection[str], watched: Collection[str] | None, moment: float) -> None:
+    def take(self, *, metrics: AbstractSet[str], watched: Collection[str] | None, moment: float) -> None:
         """Adds what arrived to the logs, and notes urgent devices.
 
         `metrics`: those that rules judge. `watched`: only these devices; None: all. `moment`: time.monotonic.
@@ -269,8 +281,7 @@ class Received:
             log = self.logs[part.device_id] = Log(part.device_pk, part.until + 1)
         if log is None or log.first_seq > part.until + 1:
             return
-        for metric, (calms, newest) in expected.items():
-            log.tracks.setdefault(metric, Track()).expect(calms, EARLIEST + newest * MICROSECOND)
+        log.expect(expected)
         count = len(log.times)
         if part.until + 1 < log.end:
             log.forget(part.until)
@@ -287,5 +298,4 @@ class Received:
         """Makes any further value of these devices count as one that may bring an event."""
         for device_id in device_ids:
             if device_id in self.logs:
-                for track in self.logs[device_id].tracks.values():
-                    track.expect_any()
+                self.logs[device_id].until = EARLIEST
