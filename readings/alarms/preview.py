@@ -17,7 +17,7 @@ from readings.alarms.conditions.silence import Heard, Silence, Silent
 from readings.alarms.conditions.states import IDLE, Event, Opened, Sample, State
 from readings.alarms.documents import time_or_none
 from readings.alarms.evaluation.judging import judge
-from readings.alarms.evaluation.samples import Series
+from readings.alarms.evaluation.samples import Column
 from readings.alarms.parameters import Condition
 from readings.log import reader
 from readings.log.reader import Window
@@ -151,10 +151,10 @@ def samples_of(device: Device, metric: str, *, start: datetime, end: datetime, b
     window = Window(device.device_id, start, end)
     found = reader.values(window, metric, limit=budget.readings + 1)
     budget.readings -= len(found)
-    series = Series({})
+    column = Column()
     for seq, at, value in sorted(found):
-        series.add(seq, at, metric, value)
-    return [value.sample for value in series.values.get(metric, ())]
+        column.add(seq, at, value)
+    return column.samples()
 
 
 def silences(condition: Silence, device: Device, *, start: datetime, end: datetime, budget: Budget) -> list[Event]:

@@ -4,6 +4,8 @@
 cannot form cycles.
 """
 
+import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -18,6 +20,26 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     at: datetime
     value: float
     late: bool = False
+
+
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """Values of a metric in the order of the log and of their times, none of them late. At least one."""
+
+    times: Sequence[datetime]
+    values: Sequence[float]
+    low: float
+    high: float
+
+
+class Calm(msgspec.Struct, frozen=True, gc=False):
+    """What surely brings no event: values in `[low, high]` with times before `until`; None: any time.
+
+    Holds for any number of such values of which none is late. Says nothing about other values.
+    """
+
+    low: float
+    high: float
+    until: datetime | None = None
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -100,6 +122,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 
 IDLE = State()
+ALWAYS_CALM = Calm(-math.inf, math.inf)
 PAST_MAX = 10
 
 

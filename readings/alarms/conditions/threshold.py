@@ -1,12 +1,13 @@
 """`threshold`: the value is above or below a bound."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
 from readings.alarms.conditions.episodes import follow
-from readings.alarms.conditions.states import Event, Lane, Sample, State, Verdict, seconds
+from readings.alarms.conditions.states import Calm, Event, Lane, Run, Sample, State, Verdict, seconds
 
 
 class Threshold(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,3 +46,18 @@ def judge(condition: Threshold, state: State, samples: Sequence[Sample], now: da
     ):
         return state, []  # the usual case, in a tenth of the time
     return follow(state, samples, observe, clear_for=condition.clear_for)
+
+
+def uneventful(condition: Threshold, state: State, run: Run) -> State | None:
+    """The state after a run within the bounds, the same as from `judge`; None if any value may change something."""
+    if state.live is not None or state.alarm is not None:
+        return None
+    return state if max(condition.excess(run.low), condition.excess(run.high)) <= 0 else None
+
+
+def calm(condition: Threshold, state: State) -> Calm | None:
+    """Which values bring no event; None: any may bring one, because the value was beyond a bound."""
+    if state.live is not None or state.alarm is not None:
+        return None
+    low = -math.inf if condition.below is None else condition.below
+    return Calm(low, math.inf if condition.above is None else condition.above)

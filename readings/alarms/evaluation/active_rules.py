@@ -1,11 +1,12 @@
 """The active rules as the evaluation keeps them in memory. They are loaded again only if their version has changed."""
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
+from readings.alarms.conditions import threshold
 from readings.alarms.conditions.silence import Silence
+from readings.alarms.conditions.states import IDLE
 from readings.alarms.conditions.threshold import Threshold
 from readings.alarms.models import Rule, RuleDevice, RuleSet
 from readings.alarms.parameters import Condition, condition_of
@@ -22,10 +23,8 @@ class ActiveRule:
         # Django's attributes take ten times as long, and these are read for each reading.
         self.pk, self.metric = rule.pk, rule.metric
         self.condition: Condition = condition_of(rule)
-        self.low, self.high = math.inf, -math.inf
-        if isinstance(self.condition, Threshold):
-            self.low = -math.inf if self.condition.below is None else self.condition.below
-            self.high = math.inf if self.condition.above is None else self.condition.above
+        # The values that change nothing if the rule knows nothing of the device; None: any value does.
+        self.calm = threshold.calm(self.condition, IDLE) if isinstance(self.condition, Threshold) else None
         self.device_ids = None if since is None else frozenset(since)
         self.since = {device_id: moment for device_id, moment in (since or {}).items() if moment is not None}
 
@@ -40,7 +39,7 @@ class ActiveRule:
 
     def is_idle_within(self, low: float, high: float) -> bool:
         """Whether values in this range change nothing if the rule knows nothing of the device."""
-        return high <= self.high and low >= self.low
+        return self.calm is not None and high <= self.calm.high and low >= self.calm.low
 
 
 class ActiveRules:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from threading import Event
@@ -16,7 +16,15 @@ from readings.alarms.delivery.gathering import end_evaluation
 from readings.alarms.evaluation import silences
 from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules, current_version, load_rules
 from readings.alarms.evaluation.outcomes import Outcome
-from readings.alarms.evaluation.positions import STEP_READINGS, Part, behind, forget_beginnings, skippable
+from readings.alarms.evaluation.positions import (
+    STEP_READINGS,
+    Part,
+    behind,
+    forget_beginnings,
+    skippable,
+    waiting,
+)
+from readings.alarms.evaluation.received import Received
 from readings.alarms.evaluation.steps import take_step
 from readings.alarms.models import Alarm, Reason
 from readings.alarms.signals import AlarmChange, announce
@@ -34,13 +42,17 @@ CHUNK = 1_000
 
 
 class Evaluation(msgspec.Struct):
-    """The result of one evaluation. `failed`: devices whose step failed. `unfinished`: the time limit was reached."""
+    """The result of one evaluation. `failed`: devices whose step failed. `unfinished`: the time limit was reached.
+
+    `complete`: it judged all new readings, not only those that may have an event.
+    """
 
     readings: int = 0
     opened: int = 0
     resolved: int = 0
     failed: int = 0
     unfinished: bool = False
+    complete: bool = True
 
     def __str__(self) -> str:
         failed = f", {counted(self.failed, 'device', 'devices')} failed" if self.failed else ""
@@ -49,9 +61,14 @@ class Evaluation(msgspec.Struct):
 
 
 class Evaluator:
-    """State of a process between evaluations: the rules, where the next pass begins, and what failed."""
+    """State of a process between evaluations: the rules, where the next pass begins, and what failed.
 
-    def __init__(self) -> None:
+    `received`: the readings that this process stores; None: it stores none, or the evaluation does not hear of them.
+    """
+
+    def __init__(self, received: Received | None = None) -> None:
+        self.received = received
+        self.waiting = 0  # readings that were not judged after the last evaluation
         self.rules: ActiveRules | None = None
         self.skipped_version: int | None = None
         self.rotation = Rotation()
@@ -60,8 +77,9 @@ class Evaluator:
         self.done = Evaluation()
 
     def evaluate(self, *, now: datetime, stop: Event | None = None, seconds: float | None = None) -> Evaluation:
-        """Judges all new readings, then silences, for at most about `seconds`. The next evaluation continues.
+        """Judges new readings, then silences, for at most about `seconds`. The next evaluation continues.
 
+        Of the readings that were `received`, those that surely bring no event may wait for a later evaluation.
         Without active rules this is one query. A step that meets a change of the rules is taken again. Raises Busy if
         another process evaluates, and DatabaseError if the whole database is concerned; what was stored stays.
         """
@@ -70,6 +88,7 @@ class Evaluator:
         rules = self.refreshed()
         if not rules.rules and self.skipped_version == rules.version:
             return self.done
+        finished = False
         with exclusively("alarms"):
             try:
                 for changes in self.steps(now=now):
@@ -80,7 +99,11 @@ class Evaluator:
                     if seconds is not None and time.monotonic() - started > seconds:
                         self.done.unfinished = True
                         break
+                else:
+                    finished = not self.done.unfinished
             finally:
+                if self.received and self.done.complete and not finished:
+                    self.received.incomplete = True
                 if self.done.opened or self.done.resolved:
                     end_evaluation()
         instruments.JUDGED.inc(self.done.readings)
@@ -91,17 +114,47 @@ class Evaluator:
         """The active rules, loaded again if they have changed."""
         if self.rules is None or self.rules.version != current_version():
             self.rules = load_rules()
+            if self.received:
+                self.received.want(bool(self.rules.of_readings))
         return self.rules
+
+    def forget(self) -> None:
+        """Forgets rules and readings, because another process evaluates."""
+        self.rules = None
+        if self.received:
+            self.received.want(False)
 
     def steps(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
         """Each step is at most one transaction. A change of the rules ends this; the next evaluation continues."""
         try:
             yield from self.skip(now=now)
-            yield from self.catch_up(now=now)
+            chosen = self.chosen()
+            self.done.complete = chosen is None
+            yield from self.catch_up(now=now, chosen=chosen)
             yield from self.deactivated(now=now)
-            yield from silences.look(self.refreshed(), now=now)
+            rules, judged = self.refreshed(), None
+            if chosen is not None:
+                judged = silences.suspects(rules, now=now)
+                yield from self.catch_up(now=now, chosen=judged)
+            yield from silences.look(rules, now=now, judged=judged)
+            if self.received:
+                self.received.disturb(silences.silent_devices(rules))
+                self.waiting = waiting(rules.watched)
         except Outrun:
             self.done.unfinished = True
+
+    def chosen(self) -> Collection[str] | None:
+        """The devices whose readings are judged now; None: those of all devices."""
+        rules = self.refreshed()
+        if not self.received or not rules.of_readings:
+            return None
+        moment = time.monotonic()
+        self.received.take(metrics=rules.metrics, watched=rules.watched, moment=moment)
+        # What this process had stored before the last evaluation ended has arrived by now.
+        by_others = self.waiting > self.received.readings
+        self.waiting = 0
+        chosen = self.received.due(moment=moment)
+        return None if by_others else chosen
 
     def skip(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
         """Once for each version of the rules: moves the positions over readings that no rule judges."""
@@ -115,31 +168,51 @@ class Evaluator:
             yield []
         self.skipped_version = rules.version
 
-    def catch_up(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
-        """Passes over the devices with new readings until none is left. In a pass a device gets at most one step."""
+    def catch_up(self, *, now: datetime, chosen: Collection[str] | None) -> Iterator[list[AlarmChange]]:
+        """Judges the new readings of these devices; None: of all, in passes, until none is left."""
         rules = self.refreshed()
         if not rules.of_readings:
             return
-        share = STEP_READINGS[connection.vendor]
         self.forget_failures()
-        more = True
+        if chosen is not None:
+            ordered = sorted(chosen)
+            for first in range(0, len(ordered), CHUNK):
+                devices = ordered[first : first + CHUNK]
+                for parts in self.next_parts(devices, IdRange("", devices[-1])):
+                    yield self.judge(rules, parts, now=now)
+            return
+        share, more = STEP_READINGS[connection.vendor], True
         while more:
             more = False
             for ids in self.rotation.ranges():
-                while parts := behind(
-                    rules.watched, readings=share, ids=IdRange(self.rotation.position or "", ids.until)
-                ):
+                for parts in self.next_parts(rules.watched, ids):
                     self.rotation.position = parts[-1].device_id
-                    wanted = [part for part in parts if part.device_id not in self.aside]
-                    changes: list[AlarmChange] = []
-                    work = partial(self.step, rules, changes, now)
-                    taken = each_apart(wanted, work, self.device_failed) if wanted else []
-                    self.done.readings += sum(part.length for part in taken)
-                    more = more or any(part.length >= share for part in taken)
-                    yield changes
+                    yield self.judge(rules, parts, now=now)
+                    more = more or any(part.length >= share for part in parts)
+
+    def next_parts(self, watched: Collection[str] | None, ids: IdRange) -> Iterator[list[Part]]:
+        """The new readings of the devices in this range, in portions for one step each. A device is in one of them."""
+        while parts := behind(watched, readings=STEP_READINGS[connection.vendor], ids=ids):
+            yield parts
+            ids = IdRange(parts[-1].device_id, ids.until)
+            if ids.after == ids.until:
+                return
+
+    def judge(self, rules: ActiveRules, parts: Sequence[Part], *, now: datetime) -> list[AlarmChange]:
+        """Judges these parts, except those of devices that failed before; returns the changes to announce."""
+        wanted = [part for part in parts if part.device_id not in self.aside]
+        if self.received:
+            wanted = [self.received.cut(part) for part in wanted]
+        changes: list[AlarmChange] = []
+        work = partial(self.step, rules, changes, now)
+        taken = each_apart(wanted, work, self.device_failed) if wanted else []
+        self.done.readings += sum(part.length for part in taken)
+        if self.received:
+            self.received.take(metrics=rules.metrics, watched=rules.watched, moment=time.monotonic())
+        return changes
 
     def step(self, rules: ActiveRules, changes: list[AlarmChange], now: datetime, parts: Sequence[Part]) -> None:
-        changes += take_step(rules, parts, now=now, failed=self.rule_failed)
+        changes += take_step(rules, parts, now=now, failed=self.rule_failed, received=self.received)
 
     def deactivated(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
         """Resolves the open alarms of devices that were deactivated."""

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Iterable
 
 from django.db import DatabaseError, InterfaceError
-from django.db.models import Count, F, Sum
+from django.db.models import Count
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from devices.models import DeviceState
+from readings.alarms.evaluation import positions
 from readings.alarms.evaluation.active_rules import load_rules
 from readings.alarms.models import Alarm, Delivery, DeliveryState, Severity
 
@@ -18,12 +18,7 @@ logger = logging.getLogger(__name__)
 def waiting() -> int:
     """The number of readings that active rules have not judged yet."""
     rules = load_rules()
-    if not rules.of_readings:
-        return 0
-    states = DeviceState.objects.filter(alarms_seq__lt=F("last_seq"))
-    if rules.watched is not None:
-        states = states.filter(device_id__in=rules.watched)
-    return states.aggregate(waiting=Sum(F("last_seq") - F("alarms_seq")))["waiting"] or 0
+    return positions.waiting(rules.watched) if rules.of_readings else 0
 
 
 def open_by_severity() -> dict[str, int]:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,8 +13,9 @@ from django.utils import timezone
 from devices.database.work_kinds import Work, current_work
 from readings.alarms import instruments
 from readings.alarms.evaluation.evaluator import Evaluation, Evaluator
+from readings.alarms.evaluation.received import Received
 from readings.alarms.upkeep.retention import EXPIRY_INTERVAL_SECONDS, expire_alarms
-from readings.signals import readings_recorded
+from readings.signals import Appended, readings_recorded
 from readings.upkeep.locks import Busy
 
 logger = logging.getLogger(__name__)
@@ -35,10 +36,11 @@ FAILED = "An evaluation of alarms failed. The next one tries again"
 
 
 class Waker:
-    """Wakes the loop of this process when it has stored readings."""
+    """Wakes the loop of this process when it has stored readings, and hands them over."""
 
     def __init__(self) -> None:
         self.awake = threading.Event()
+        self.received = Received()
 
     def listen(self) -> None:
         readings_recorded.connect(self.wake, weak=False, dispatch_uid="alarms")
@@ -48,8 +50,9 @@ class Waker:
         readings_recorded.disconnect(dispatch_uid="alarms")
         self.awake.set()
 
-    async def wake(self, **_: Any) -> None:
+    async def wake(self, *, appended: Sequence[Appended], **_: Any) -> None:
         # Async, because Django runs other receivers of an event loop in a thread.
+        self.received.note(appended)
         self.awake.set()
 
     def wait(self, stop: threading.Event, *, least: float, most: float) -> None:
@@ -68,8 +71,8 @@ def keep_evaluating(
     sets `stop` calls `waker.end()` too.
     """
     current_work.set(Work.UPKEEP)
+    evaluator = Evaluator(waker.received if waker else None)
     waker = waker or Waker()
-    evaluator = Evaluator()
     away = False
     expired_at: float | None = None
     while not stop.is_set():
@@ -91,6 +94,7 @@ def keep_evaluating(
                 expire_alarms(now=timezone.now(), stop=stop)
                 expired_at = started
         except Busy:
+            evaluator.forget()
             logger.debug("Another process evaluates the alarms of this database.")
         except (OperationalError, InterfaceError) as error:
             instruments.FAILED_EVALUATIONS.inc()
@@ -112,5 +116,5 @@ def keep_evaluating(
 
 def pause_after(done: Evaluation, used: float) -> float:
     """Seconds until the next evaluation may begin, after one that used so many seconds of CPU."""
-    longest = LONG_PAUSE_SECONDS if done.readings > MANY_READINGS else LOOK_SECONDS
+    longest = LONG_PAUSE_SECONDS if done.complete and done.readings > MANY_READINGS else LOOK_SECONDS
     return min(longest, max(PAUSE_SECONDS, PAUSE_FACTOR * used))

@@ -11,15 +11,13 @@ from devices.models import Device
 from readings.alarms.conditions.states import Event, Opened
 from readings.alarms.delivery.gathering import Notices
 from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules
+from readings.alarms.evaluation.known import Pair, Written, forget_known, write_known
 from readings.alarms.evaluation.positions import Part, advance
-from readings.alarms.models import Alarm, EvaluationState, Kind, Reason, RuleSet
+from readings.alarms.models import Alarm, Kind, Reason, RuleSet
 from readings.alarms.signals import AlarmChange, Happening, change_of
 from readings.upkeep.rollups import Outrun, limit_lock_wait
 
 LATE_AFTER = timedelta(seconds=60)
-
-# A rule and a device.
-Pair = tuple[int, str]
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -31,16 +29,6 @@ class Changed(msgspec.Struct, frozen=True):
     worst: float | None
 
 
-class Written(msgspec.Struct, frozen=True, gc=False):
-    """A row of `EvaluationState` to store."""
-
-    rule_id: int
-    device_id: str
-    after_seq: int
-    state: str
-    heard_at: datetime | None
-
-
 # In SQL, because the ORM takes longer than the database for a thousand rows.
 CHANGE = """
 UPDATE alarms_alarm AS alarm SET resolved_at = new.resolved_at, reason = new.reason, worst = new.worst
@@ -48,19 +36,6 @@ FROM json_to_recordset(%s::json) AS new (id uuid, resolved_at timestamptz, reaso
 WHERE alarm.id = new.id
 """
 CHANGE_SQLITE = "UPDATE alarms_alarm SET resolved_at = %s, reason = %s, worst = %s WHERE id = %s"
-OR_UPDATE = """
-ON CONFLICT (rule_id, device_id) DO UPDATE SET state = excluded.state, heard_at = excluded.heard_at
-"""
-WRITE = f"""
-INSERT INTO alarms_evaluationstate (rule_id, device_id, after_seq, state, heard_at)
-SELECT * FROM json_to_recordset(%s::json)
-    AS row (rule_id bigint, device_id text, after_seq bigint, state text, heard_at timestamptz)
-{OR_UPDATE}
-"""
-WRITE_SQLITE = f"""
-INSERT INTO alarms_evaluationstate (rule_id, device_id, after_seq, state, heard_at) VALUES (%s, %s, %s, %s, %s)
-{OR_UPDATE}
-"""
 
 
 def open_alarms(pairs: Iterable[Pair]) -> dict[Pair, Alarm]:
@@ -145,7 +120,8 @@ class Outcome:
             self.store_changed()
             Alarm.objects.bulk_create(self.created.values(), batch_size=500)
             notices.write()
-            self.store_states()
+            forget_known(self.deleted)
+            write_known(self.written, now=self.now)
             if parts:
                 advance(parts)
         return self.changes()
@@ -161,23 +137,6 @@ class Outcome:
                 moment = connection.ops.adapt_datetimefield_value
                 cursor.executemany(
                     CHANGE_SQLITE, [(moment(row.resolved_at), row.reason, row.worst, row.id.hex) for row in rows]
-                )
-
-    def store_states(self) -> None:
-        by_rule: dict[int, list[str]] = {}
-        for rule_id, device_id in self.deleted:
-            by_rule.setdefault(rule_id, []).append(device_id)
-        for rule_id, device_ids in by_rule.items():
-            EvaluationState.objects.filter(rule_id=rule_id, device_id__in=device_ids).delete()
-        if not self.written:
-            return
-        with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                cursor.execute(WRITE, [msgspec.json.encode(self.written).decode()])
-            else:
-                moment = connection.ops.adapt_datetimefield_value
-                cursor.executemany(
-                    WRITE_SQLITE, [(*msgspec.structs.astuple(row)[:-1], moment(row.heard_at)) for row in self.written]
                 )
 
     def changes(self) -> list[AlarmChange]:

@@ -1,13 +1,14 @@
 """The positions of the evaluation in the logs: which readings are next, and moving on after they were judged."""
 
 from collections.abc import Collection, Sequence
+from uuid import UUID
 
 import msgspec
 from django.db import connection
 from django.db.models import F
 
-from devices.models import DeviceState
 from readings.alarms.evaluation.active_rules import ActiveRules
+from readings.alarms.evaluation.known import array
 from readings.alarms.models import EvaluationState
 from readings.upkeep.passes import EVERY_ID, IdRange
 from readings.upkeep.rollups import Outrun
@@ -17,15 +18,20 @@ STEP_READINGS = {"postgresql": 10_000, "sqlite": 2_000}
 STEP_DEVICES = 5_000
 
 Newest = dict[str, int]
+decode_newest = msgspec.json.Decoder(Newest).decode
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
-    """The next readings of a device: `after < seq <= until`. `newest`: as `DeviceState.alarms_newest`, decoded."""
+    """The next readings of a device: `after < seq <= until`. `newest`: as `DeviceState.alarms_newest`, decoded.
+
+    `device_pk`: the device's UUID; None where nobody asks for it.
+    """
 
     device_id: str
     after: int
     until: int
     newest: Newest
+    device_pk: UUID | None = None
 
     @property
     def length(self) -> int:
@@ -37,56 +43,79 @@ def behind(watched: Collection[str] | None, *, readings: int, ids: IdRange = EVE
 
     `watched`: only these devices; None: all. A device with more than `readings` is cut and gets a step of its own.
     """
-    conditions, parameters = ["alarms_seq < last_seq", "device_id > %s"], [ids.after]
+    conditions, parameters = ["state.alarms_seq < state.last_seq", "state.device_id > %s"], [ids.after]
     if ids.until is not None:
-        conditions.append("device_id <= %s")
+        conditions.append("state.device_id <= %s")
         parameters.append(ids.until)
-    if watched is not None:
-        postgresql = connection.vendor == "postgresql"
-        chosen = "json_array_elements_text(%s::json)" if postgresql else "json_each(%s)"
-        value = "value" if not postgresql else "*"
-        conditions.append(f"device_id IN (SELECT {value} FROM {chosen})")
-        parameters.append(msgspec.json.encode(sorted(watched)).decode())
+    only(watched, conditions, parameters)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT device_id, alarms_seq, last_seq, alarms_newest FROM devices_devicestate "
-            f"WHERE {' AND '.join(conditions)} ORDER BY device_id LIMIT {STEP_DEVICES}",
-            parameters,
+            f"{BEHIND} WHERE {' AND '.join(conditions)} ORDER BY state.device_id LIMIT {STEP_DEVICES}", parameters
         )
         parts: list[Part] = []
         room = readings
-        for device_id, after, last_seq, newest in cursor.fetchall():
-            part = Part(device_id, after, min(last_seq, after + readings), msgspec.json.decode(newest, type=Newest))
-            room -= part.length
+        for device_id, pk, after, last_seq, newest in cursor.fetchall():
+            until = min(last_seq, after + readings)
+            room -= until - after
             if room < 0 and parts:
                 break
-            parts.append(part)
+            device_pk = pk if isinstance(pk, UUID) else UUID(pk)
+            parts.append(Part(device_id, after, until, decode_newest(newest), device_pk))
         return parts
 
 
-def advance(parts: Sequence[Part]) -> None:
-    """Moves the positions of these parts to their ends. Raises Outrun if a position has changed since it was read."""
-    DeviceState.objects.lock([part.device_id for part in parts])
+def waiting(watched: Collection[str] | None) -> int:
+    """The number of readings that were not judged yet; of these devices, None: of all."""
+    conditions, parameters = ["state.alarms_seq < state.last_seq"], list[str]()
+    only(watched, conditions, parameters)
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(ADVANCE, [msgspec.json.encode(parts).decode()])
-        else:
-            rows = [
-                (part.until, msgspec.json.encode(part.newest).decode(), part.device_id, part.after) for part in parts
-            ]
-            cursor.executemany(ADVANCE_SQLITE, rows)
-        if cursor.rowcount != len(parts):
-            raise Outrun
+        cursor.execute(f"{WAITING} WHERE {' AND '.join(conditions)}", parameters)
+        return int(cursor.fetchone()[0])
 
 
+def only(watched: Collection[str] | None, conditions: list[str], parameters: list[str]) -> None:
+    """Adds the condition that the device is one of these; None: any."""
+    if watched is not None:
+        postgresql = connection.vendor == "postgresql"
+        chosen = "json_array_elements_text(%s::json)" if postgresql else "json_each(%s)"
+        conditions.append(f"state.device_id IN (SELECT {'*' if postgresql else 'value'} FROM {chosen})")
+        parameters.append(msgspec.json.encode(sorted(watched)).decode())
+
+
+BEHIND = """
+SELECT state.device_id, device.id, state.alarms_seq, state.last_seq, state.alarms_newest
+FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
+"""
+WAITING = "SELECT coalesce(sum(state.last_seq - state.alarms_seq), 0) FROM devices_devicestate AS state"
+# Locks the rows in the order of their ids, as whoever appends to logs does, which prevents deadlocks.
 ADVANCE = """
-UPDATE devices_devicestate AS state SET alarms_seq = part.until, alarms_newest = part.newest
-FROM json_to_recordset(%s::json) AS part (device_id text, after bigint, until bigint, newest text)
-WHERE state.device_id = part.device_id AND state.alarms_seq = part.after
+WITH moved AS (
+    SELECT state.device_id, part.until, part.newest
+    FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[]) AS part (device_id, after, until, newest)
+    JOIN devices_devicestate AS state ON state.device_id = part.device_id AND state.alarms_seq = part.after
+    ORDER BY state.device_id FOR NO KEY UPDATE OF state
+)
+UPDATE devices_devicestate AS state SET alarms_seq = moved.until, alarms_newest = moved.newest
+FROM moved WHERE state.device_id = moved.device_id
 """
 ADVANCE_SQLITE = (
     "UPDATE devices_devicestate SET alarms_seq = %s, alarms_newest = %s WHERE device_id = %s AND alarms_seq = %s"
 )
+
+
+def advance(parts: Sequence[Part]) -> None:
+    """Moves the positions of these parts to their ends. Raises Outrun if a position has changed since it was read."""
+    newest = [msgspec.json.encode(part.newest).decode() for part in parts]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            device_ids = array([part.device_id for part in parts])
+            ends = array([part.after for part in parts]), array([part.until for part in parts])
+            cursor.execute(ADVANCE, [device_ids, *ends, array(newest)])
+        else:
+            rows = [(part.until, moved, part.device_id, part.after) for part, moved in zip(parts, newest, strict=True)]
+            cursor.executemany(ADVANCE_SQLITE, rows)
+        if cursor.rowcount != len(parts):
+            raise Outrun
 
 
 def skippable(rules: ActiveRules) -> list[Part]:
@@ -106,7 +135,7 @@ def skippable(rules: ActiveRules) -> list[Part]:
         if applying and all(rule_id in starts for rule_id in applying):
             position, newest = positions[device_id]
             until = min(starts[rule_id] for rule_id in applying)
-            parts.append(Part(device_id, position, until, msgspec.json.decode(newest, type=Newest)))
+            parts.append(Part(device_id, position, until, decode_newest(newest)))
     return parts
 
 

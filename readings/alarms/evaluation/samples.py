@@ -1,4 +1,4 @@
-"""Reads the values of the metrics that rules judge from parts of the logs."""
+"""The values of the metrics that rules judge, by device and metric, in the order of the log."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from devices.metrics import COLUMNS
-from readings.alarms.conditions.states import Sample
+from readings.alarms.conditions.states import Run, Sample
 from readings.alarms.evaluation.positions import Newest, Part
 from readings.log import reader
 from readings.windows import EARLIEST
@@ -14,49 +14,88 @@ from readings.windows import EARLIEST
 MICROSECOND = timedelta(microseconds=1)
 
 
-class Value(msgspec.Struct, frozen=True, gc=False):
-    """One value of a metric, with the position of its reading."""
-
-    seq: int
-    sample: Sample
+def microseconds(at: datetime) -> int:
+    """Since 1970."""
+    return (at - EARLIEST) // MICROSECOND
 
 
-Values = dict[str, list[Value]]
+class Column:
+    """The values of one metric of a device: their positions in the log, their times, and the values, equally many.
 
-
-class Series:
-    """Collects the values of one device by metric, in the order of its log.
-
-    `newest` has the newest time of each metric so far, and is updated. A value that is older is late. `values` has the
-    metrics of which there are values.
+    `before`: the newest time of the metric before them, in microseconds; None: it had no values. A value is late if it
+    is older than the newest one before it.
     """
 
-    def __init__(self, newest: Newest) -> None:
-        self.newest = newest
-        self.values: Values = {}
+    __slots__ = ("before", "seqs", "times", "values")
 
-    def add(self, seq: int, at: datetime, metric: str, value: float) -> None:
-        micros = (at - EARLIEST) // MICROSECOND
-        late = micros < self.newest.get(metric, micros)
-        if not late:
-            self.newest[metric] = micros
-        self.values.setdefault(metric, []).append(Value(seq, Sample(at, value, late)))
+    def __init__(
+        self,
+        before: int | None = None,
+        seqs: list[int] | None = None,
+        times: list[datetime] | None = None,
+        values: list[float] | None = None,
+    ) -> None:
+        self.before = before
+        self.seqs, self.times, self.values = seqs or [], times or [], values or []
+
+    def add(self, seq: int, at: datetime, value: float) -> None:
+        self.seqs.append(seq)
+        self.times.append(at)
+        self.values.append(value)
+
+    def newest(self) -> int:
+        """The newest time of the metric, in microseconds."""
+        newest = microseconds(max(self.times))
+        return newest if self.before is None else max(newest, self.before)
+
+    def run(self) -> Run | None:
+        """All values, if none of them is late and there are any."""
+        times = self.times
+        if len(times) > 1 and times != sorted(times):
+            return None
+        if not times or (self.before is not None and microseconds(times[0]) < self.before):
+            return None
+        return Run(times, self.values, min(self.values), max(self.values))
+
+    def samples(self, after_seq: int = 0) -> list[Sample]:
+        """The values after this position."""
+        found: list[Sample] = []
+        newest = None if self.before is None else EARLIEST + self.before * MICROSECOND
+        for seq, at, value in zip(self.seqs, self.times, self.values, strict=True):
+            late = newest is not None and at < newest
+            if not late:
+                newest = at
+            if seq > after_seq:
+                found.append(Sample(at, value, late))
+        return found
+
+
+# The columns of a device by metric; only those with values.
+Series = dict[str, Column]
+
+
+def newest_after(part: Part, series: Series) -> Newest:
+    """The newest time of each metric after these values."""
+    return part.newest | {metric: column.newest() for metric, column in series.items()}
 
 
 def read_series(parts: Sequence[Part], metrics: frozenset[str]) -> dict[str, Series]:
     """The values of these metrics in these parts, by device id. Readings that retention deleted are missing."""
-    series = {part.device_id: Series(dict(part.newest)) for part in parts}
+    found: dict[str, Series] = {part.device_id: {} for part in parts}
+    newest = {part.device_id: part.newest for part in parts}
     columns = [(place, name) for place, name in enumerate(COLUMNS, start=3) if name in metrics]
     extras = metrics.difference(COLUMNS)
     place_of_extra = 3 + len(COLUMNS)
     for row in reader.parts(parts, with_extra=bool(extras)):
         device_id, seq, at = row[:3]
-        of_device = series[device_id]
-        for place, name in columns:
-            if row[place] is not None:
-                of_device.add(seq, at, name, row[place])
+        values = {name: row[place] for place, name in columns if row[place] is not None}
         if extras:
-            found: dict[str, float] = row[place_of_extra]
-            for name in extras & found.keys():
-                of_device.add(seq, at, name, float(found[name]))
-    return series
+            extra: dict[str, float] = row[place_of_extra]
+            values |= {name: float(extra[name]) for name in extras & extra.keys()}
+        series = found[device_id]
+        for name, value in values.items():
+            column = series.get(name)
+            if column is None:
+                column = series[name] = Column(newest[device_id].get(name))
+            column.add(seq, at, value)
+    return found

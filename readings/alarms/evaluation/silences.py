@@ -1,7 +1,8 @@
 """Silences: looks which devices were not heard from for too long, and which were heard from again."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -32,10 +33,11 @@ class Hearing(NamedTuple):
     said_offline_at: datetime | None
 
 
-def look(rules: ActiveRules, *, now: datetime) -> Iterator[list[AlarmChange]]:
+def look(rules: ActiveRules, *, now: datetime, judged: Collection[str] | None = None) -> Iterator[list[AlarmChange]]:
     """Opens and resolves alarms about silences, in transactions of at most STEP_DEVICES; yields changes to announce.
 
-    Does nothing while no process receives readings. Raises Outrun and DatabaseError.
+    `judged`: the devices of which all readings were judged; None: all. Of the others nothing is known about silences of
+    a metric, except that they ended. Does nothing while no process receives readings. Raises Outrun and DatabaseError.
     """
     reception = Reception.objects.first()
     if reception is None:
@@ -43,11 +45,35 @@ def look(rules: ActiveRules, *, now: datetime) -> Iterator[list[AlarmChange]]:
     for active in rules.silences:
         condition = active.condition
         assert isinstance(condition, Silence)
-        for find in (heard_again, too_long_silent):
+        only = judged if condition.metric is not None else None
+        for find in (heard_again, partial(too_long_silent, only=only)):
             while found := find(active, condition, reception, now=now):
                 yield settle(rules, active, found, reception, now=now)
                 if len(found) < STEP_DEVICES:
                     break
+
+
+def suspects(rules: ActiveRules, *, now: datetime) -> set[str]:
+    """The devices for which the silence of a metric opens now, unless readings that were not judged yet have it."""
+    reception = Reception.objects.first()
+    found: set[str] = set()
+    for active in rules.silences if reception else ():
+        condition = active.condition
+        assert isinstance(condition, Silence)
+        if reception and condition.metric is not None:
+            found.update(hearing.device_id for hearing in too_long_silent(active, condition, reception, now=now))
+    return found
+
+
+def silent_devices(rules: ActiveRules) -> list[str]:
+    """The devices with an open alarm about the silence of a metric, which the next value of the metric resolves."""
+    of_metric = [active.pk for active in rules.silences if active.metric]
+    if not of_metric:
+        return []
+    return [
+        str(device_id)
+        for device_id in Alarm.objects.open().filter(rule_id__in=of_metric).values_list("device_id", flat=True)
+    ]
 
 
 def settle(
@@ -86,8 +112,20 @@ def heard_again(active: ActiveRule, condition: Silence, reception: Reception, *,
     return [hearing for hearing in evaluated(heard) if hearing.at != began_at[hearing.device_id]][:STEP_DEVICES]
 
 
-def too_long_silent(active: ActiveRule, condition: Silence, reception: Reception, *, now: datetime) -> list[Hearing]:
-    """Active devices without an open alarm that have been silent for too long while the server listened."""
+def too_long_silent(
+    active: ActiveRule,
+    condition: Silence,
+    reception: Reception,
+    *,
+    now: datetime,
+    only: Collection[str] | None = None,
+) -> list[Hearing]:
+    """Active devices without an open alarm that have been silent for too long while the server listened.
+
+    `only`: of these devices; None: of all.
+    """
+    if only is not None and not only:
+        return []
     until = min(now, reception.until)
     listened = (until - reception.since).total_seconds()
     found = hearings(active, condition).filter(device__is_active=True)
@@ -98,6 +136,8 @@ def too_long_silent(active: ActiveRule, condition: Silence, reception: Reception
     silent = Q(allowed__lte=int(listened)) & (Q(deadline__lte=until) | wrong)
     found = found.annotate(deadline=deadline).filter(silent | Q(offline_at__lte=until))
     found = found.exclude(device_id__in=Alarm.objects.open().filter(rule=active.rule).values("device_id"))
+    if only is not None:
+        found = found.filter(device_id__in=only)
     return evaluated(found.order_by("device_id")[:STEP_DEVICES])
 
 

@@ -6,30 +6,18 @@ from datetime import datetime
 import msgspec
 
 from readings.alarms.conditions.silence import Silence
-from readings.alarms.conditions.states import IDLE, Event, State
+from readings.alarms.conditions.states import IDLE, Calm, Event, Run, State
 from readings.alarms.evaluation.active_rules import ActiveRule, ActiveRules
-from readings.alarms.evaluation.judging import decode_state, encode_state, judge
-from readings.alarms.evaluation.outcomes import Outcome, Pair, Written, open_alarms
+from readings.alarms.evaluation.judging import calm, decode_state, encode_state, judge, uneventful
+from readings.alarms.evaluation.known import Known, Pair, Written, read_known
+from readings.alarms.evaluation.outcomes import Outcome, open_alarms
 from readings.alarms.evaluation.positions import Part
-from readings.alarms.evaluation.samples import Value, read_series
-from readings.alarms.models import EvaluationState
+from readings.alarms.evaluation.received import Expected, Received
+from readings.alarms.evaluation.samples import Column, Series, newest_after, read_series
 from readings.alarms.signals import AlarmChange
 
 # Called with a rule, the device and the error if judging raises one.
 Failed = Callable[[ActiveRule, str, Exception], None]
-
-
-class Known(msgspec.Struct, frozen=True, gc=False):
-    """The fields of a stored `EvaluationState`."""
-
-    after_seq: int
-    state: str
-    heard_at: datetime | None
-
-    @property
-    def says_nothing(self) -> bool:
-        """Whether it only says where the rule began."""
-        return self.heard_at is None and self.state == "{}"
 
 
 class Judged(msgspec.Struct, gc=False):
@@ -48,92 +36,112 @@ class Judged(msgspec.Struct, gc=False):
         return self.active.pk, self.device_id
 
 
-def take_step(rules: ActiveRules, parts: Sequence[Part], *, now: datetime, failed: Failed) -> list[AlarmChange]:
+def take_step(
+    rules: ActiveRules, parts: Sequence[Part], *, now: datetime, failed: Failed, received: Received | None = None
+) -> list[AlarmChange]:
     """Judges these readings and stores the outcome in one transaction; returns the changes to announce.
+
+    `received`: has some of the readings, and is told what was judged.
 
     A rule that raises an error for a device is left out for these readings of this device; `failed` is called. Raises
     Outrun and DatabaseError: nothing was stored.
     """
-    known = states_of(rules, parts)
-    series = read_series(parts, rules.metrics)
+    known = read_known([part.device_id for part in parts], rules.by_pk)
+    series = series_of(parts, rules, received)
     judged: list[Judged] = []
+    expected: dict[str, Expected] = {}
     for part in parts:
-        values, states = series[part.device_id].values, known.get(part.device_id, {})
-        judged += judge_device(rules, part, values, states, now=now, failed=failed)
+        of_device, states = series[part.device_id], known.get(part.device_id, {})
+        expecting = None if received is None else expected.setdefault(part.device_id, {})
+        judged += judge_device(rules, part, of_device, states, now=now, failed=failed, expecting=expecting)
     outcome = Outcome(open_alarms([found.pair for found in judged if found.old.alarm is not None]), now=now)
     for found in judged:
         conclude(found, outcome)
-    moved = [msgspec.structs.replace(part, newest=series[part.device_id].newest) for part in parts]
-    return outcome.store(rules, moved)
+    moved = [msgspec.structs.replace(part, newest=newest_after(part, series[part.device_id])) for part in parts]
+    changes = outcome.store(rules, moved)
+    if received is not None:
+        for part in parts:
+            received.judged(part, expected[part.device_id])
+    return changes
 
 
-def states_of(rules: ActiveRules, parts: Sequence[Part]) -> dict[str, dict[int, Known]]:
-    """What the rules know of these devices, by device id and rule id."""
-    found: dict[str, dict[int, Known]] = {}
-    rows = EvaluationState.objects.filter(
-        rule_id__in=list(rules.by_pk), device_id__in=[part.device_id for part in parts]
-    ).values_list("rule_id", "device_id", "after_seq", "state", "heard_at")
-    for rule_id, device_id, after_seq, state, heard_at in rows:
-        found.setdefault(str(device_id), {})[rule_id] = Known(after_seq, state, heard_at)
-    return found
+def series_of(parts: Sequence[Part], rules: ActiveRules, received: Received | None) -> dict[str, Series]:
+    """The values of these parts by device id: those that were received here, and the others from the log."""
+    found: dict[str, Series] = {}
+    if received is not None:
+        for part in parts:
+            series = received.series(part)
+            if series is not None:
+                found[part.device_id] = series
+        parts = [part for part in parts if part.device_id not in found]
+    return found | read_series(parts, rules.metrics) if parts else found
 
 
 def judge_device(
     rules: ActiveRules,
     part: Part,
-    values: dict[str, list[Value]],
+    series: Series,
     known: dict[int, Known],
     *,
     now: datetime,
     failed: Failed,
+    expecting: Expected | None = None,
 ) -> list[Judged]:
-    """What the rules that apply to the device found out, as far as it changes anything, in the order of the rules."""
+    """What the rules that apply to the device found out, as far as it changes anything, in the order of the rules.
+
+    Sets in `expecting`, if given, for each metric what brings no event afterwards.
+    """
     judged: list[Judged] = []
-    for metric, of_metric in values.items():
+    for metric, column in series.items():
         rules_of_metric = rules.judging(part.device_id, metric)
         if not rules_of_metric:
             continue
-        low, high = range_of(of_metric)
+        run = column.run()
+        low, high = (run.low, run.high) if run else (min(column.values), max(column.values))
+        calms: list[Calm | None] = []
         for active in rules_of_metric:
             before = known.get(active.pk)
             # The usual case: nothing is written, and the condition is not asked.
             if before is None and active.is_idle_within(low, high):
+                calms.append(active.calm)
                 continue
             try:
-                found = judge_values(active, part, of_metric, before, now=now)
+                found, new = judge_values(active, part, column, run, before, now=now)
             except Exception as error:
                 failed(active, part.device_id, error)
+                calms.append(None)
             else:
                 if found is not None:
                     judged.append(found)
+                if expecting is not None:
+                    calms.append(calm(active.condition, new))
+        if expecting is not None:
+            expecting[metric] = calms, column.newest()
     for pk, before in known.items():
         active = rules.by_pk[pk]
-        if before.says_nothing and before.after_seq <= part.until and active.metric not in values:
+        if before.says_nothing and before.after_seq <= part.until and active.metric not in series:
             judged.append(Judged(active, part.device_id, before, IDLE, IDLE, []))
-    return sorted(judged, key=lambda found: found.active.pk)
-
-
-def range_of(values: Sequence[Value]) -> tuple[float, float]:
-    """The lowest and highest of the values, of which there must be one."""
-    if len(values) == 1:  # the usual case
-        return values[0].sample.value, values[0].sample.value
-    numbers = [value.sample.value for value in values]
-    return min(numbers), max(numbers)
+    judged.sort(key=lambda found: found.active.pk)
+    return judged
 
 
 def judge_values(
-    active: ActiveRule, part: Part, values: Sequence[Value], before: Known | None, *, now: datetime
-) -> Judged | None:
-    """None if nothing changes."""
+    active: ActiveRule, part: Part, column: Column, run: Run | None, before: Known | None, *, now: datetime
+) -> tuple[Judged | None, State]:
+    """What the rule found out, None if nothing changes; and its state. `run`: the column, if no value of it is late."""
     after_seq = before.after_seq if before else 0
-    samples = [value.sample for value in values if value.seq > after_seq]
     if isinstance(active.condition, Silence):
-        return Judged(active, part.device_id, before, IDLE, IDLE, [], heard=True) if samples else None
+        heard = column.seqs[-1] > after_seq
+        return (Judged(active, part.device_id, before, IDLE, IDLE, [], heard=True) if heard else None), IDLE
     old = decode_state(before.state) if before else IDLE
-    new, events = judge(active.condition, old, samples, now=now)
+    new, events = None, list[Event]()
+    if run is not None and after_seq <= part.after:
+        new = uneventful(active.condition, old, run)
+    if new is None:
+        new, events = judge(active.condition, old, column.samples(after_seq), now=now)
     if new == old and not events and not (before and new == IDLE and after_seq <= part.until):
-        return None
-    return Judged(active, part.device_id, before, old, new, events)
+        return None, new
+    return Judged(active, part.device_id, before, old, new, events), new
 
 
 def conclude(found: Judged, outcome: Outcome) -> None:
@@ -147,4 +155,4 @@ def conclude(found: Judged, outcome: Outcome) -> None:
         return
     after_seq = found.before.after_seq if found.before else 0
     state = "{}" if found.heard else encode_state(found.new).decode()
-    outcome.written.append(Written(*found.pair, after_seq, state, outcome.now if found.heard else None))
+    outcome.written.append(Written(found.active.pk, found.device_id, after_seq, state, found.heard))

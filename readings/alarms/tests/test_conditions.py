@@ -1,5 +1,6 @@
 """The pure conditions: examples of each kind, and what holds for every series however it is cut."""
 
+import itertools
 from datetime import timedelta
 
 import hypothesis
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 from readings.alarms.conditions import silence
 from readings.alarms.conditions.rate import PARTS, Rate
 from readings.alarms.conditions.silence import Heard, Silent
-from readings.alarms.conditions.states import IDLE, PAST_MAX, Opened, Resolved, Sample
+from readings.alarms.conditions.states import IDLE, PAST_MAX, Opened, Resolved, Run, Sample
 from readings.alarms.conditions.stuck import Stuck
 from readings.alarms.conditions.threshold import Threshold
-from readings.alarms.evaluation.judging import decode_state, encode_state, judge
+from readings.alarms.evaluation.judging import decode_state, encode_state, judge, uneventful
 from readings.tests.logs import NOON, at
 
 pytestmark = pytest.mark.once
@@ -254,6 +255,35 @@ def test_a_series_cut_in_any_way_gives_the_same_events(condition, values, cuts):
         events += more
     assert events == expected
     assert state == whole
+
+
+@given(CONDITIONS, series(), st.integers(0, 50), st.integers(1, 50))
+@hypothesis.settings(max_examples=500)
+def test_a_run_that_is_judged_as_a_whole_gives_the_state_of_its_values(condition, values, start, length):
+    state, _ = judge(condition, IDLE, values[:start], now=NOON)
+    following = list(itertools.takewhile(lambda sample: not sample.late, values[start : start + length]))
+    if not following:
+        return
+    numbers = [sample.value for sample in following]
+
+    at_once = uneventful(
+        condition, state, Run([sample.at for sample in following], numbers, min(numbers), max(numbers))
+    )
+
+    new, events = judge(condition, state, following, now=NOON)
+    if at_once is not None:
+        assert (at_once, []) == (new, events)
+
+
+@pytest.mark.parametrize("condition", [HOT, Rate(metric="x", change=5, per=60), Stuck(metric="x", seconds=600)])
+def test_usual_values_are_judged_as_a_whole(condition):
+    state = IDLE
+    for start in range(0, 3000, 300):
+        values = [20 + n % 3 for n in range(10)]
+        times = [at(start + n * 30) for n in range(10)]
+        new = uneventful(condition, state, Run(times, values, 20, 22))
+        assert new is not None
+        state = new
 
 
 @given(CONDITIONS, series())

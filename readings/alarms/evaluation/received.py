@@ -1,0 +1,301 @@
+"""Readings that this process has stored and that were not judged yet, so that an evaluation need not read them back.
+
+They only save work. Which readings are judged next is decided by the positions in the database, and what is missing
+here is read from the log. Also finds the devices whose new readings may open or resolve an alarm. The others may wait,
+because a step that brings no event can be taken later with the same result.
+"""
+
+import math
+import threading
+from array import array
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from itertools import compress
+from uuid import UUID
+
+import msgspec
+
+from devices.metrics import COLUMNS
+from readings.alarms.conditions.states import Calm
+from readings.alarms.evaluation.positions import Part
+from readings.alarms.evaluation.samples import MICROSECOND, Column, Series
+from readings.log.entries import Appended, StoredReading
+from readings.windows import EARLIEST, LATEST
+
+# Readings that surely bring no event wait, because the more readings of a device are judged at once, the less each
+# costs: a second for each 1,000 readings that arrive in a second, but at most WAIT_SECONDS.
+READINGS_PER_SECOND = 1_000
+WAIT_SECONDS = 10.0
+# Of those that have waited, so many are due at once, or a bit more than have arrived, so that evaluations stay short.
+DUE_READINGS = 10_000
+DUE_FACTOR = 1.5
+# Maximum number of readings that were not taken yet, of about 350 bytes each.
+INBOX_READINGS = 50_000
+# Maximum number of readings that wait to be judged: 8 to 56 bytes for the time and 8 for each metric that rules judge.
+HELD_READINGS = 300_000
+# Maximum number of devices that are remembered without readings, with about a kilobyte each.
+DEVICES = 20_000
+
+ABSENT = math.nan  # no value that is stored is NaN
+
+
+# By metric: what each of its rules calls calm, and the newest time of the metric in microseconds since 1970.
+Expected = dict[str, tuple[Sequence[Calm | None], int]]
+
+
+class Track:
+    """The values of a metric in a `Log`, and those that bring no event: `low <= value <= high` before `until`.
+
+    `values` is shorter than the log's times if the last readings have no value, and has ABSENT for earlier ones.
+    """
+
+    __slots__ = ("high", "low", "until", "values")
+
+    def __init__(self) -> None:
+        self.values: array[float] = array("d")
+        self.low, self.high, self.until = math.inf, -math.inf, LATEST
+
+    def expect(self, calms: Sequence[Calm | None]) -> None:
+        self.low, self.high, self.until = -math.inf, math.inf, LATEST
+        for calm in calms:
+            if calm is None:
+                self.low, self.high = math.inf, -math.inf
+                return
+            self.low, self.high = max(self.low, calm.low), min(self.high, calm.high)
+            if calm.until is not None:
+                self.until = min(self.until, calm.until)
+
+    def fill(self, length: int) -> None:
+        self.values.extend([ABSENT] * (length - len(self.values)))
+
+
+class Log:
+    """Consecutive readings of a device, after `first_seq - 1`. `since`: when the first of them arrived.
+
+    Only times from `newest` to `until` bring no event.
+    """
+
+    __slots__ = ("device_pk", "first_seq", "newest", "since", "times", "tracks", "until")
+
+    def __init__(self, device_pk: UUID, first_seq: int) -> None:
+        self.device_pk = device_pk.int  # faster to compare
+        self.first_seq = first_seq
+        self.since = 0.0
+        self.times: list[datetime] = []
+        self.tracks: dict[str, Track] = {}
+        self.newest = self.until = EARLIEST
+
+    @property
+    def end(self) -> int:
+        """The position after the last reading."""
+        return self.first_seq + len(self.times)
+
+    def add(self, readings: Sequence[StoredReading], columns: Sequence[str], metrics: AbstractSet[str]) -> bool:
+        """Adds the next readings; returns whether they surely bring no event. Runs for each reading that is stored."""
+        times, tracks, calm = self.times, self.tracks, True
+        for reading in readings:
+            place, at = len(times), reading.timestamp
+            times.append(at)
+            if self.newest <= at < self.until:
+                self.newest = at
+            else:
+                calm = False
+            for metric in columns:
+                value = getattr(reading, metric)
+                if value is not None:
+                    track = tracks.get(metric)
+                    if track is None:
+                        track = tracks[metric] = Track()
+                    if len(track.values) != place:
+                        track.fill(place)
+                    track.values.append(value)
+                    if not track.low <= value <= track.high:
+                        calm = False
+            if reading.extra and not self.add_extra(reading.extra, metrics):
+                calm = False
+        return calm
+
+    def add_extra(self, extra: Mapping[str, float], metrics: AbstractSet[str]) -> bool:
+        """Adds other metrics of the last reading; returns whether they surely bring no event."""
+        calm = True
+        for metric in metrics & extra.keys():
+            track, value = self.tracks.setdefault(metric, Track()), float(extra[metric])
+            track.fill(len(self.times) - 1)
+            track.values.append(value)
+            calm = calm and track.low <= value <= track.high
+        return calm
+
+    def expect(self, expected: Expected) -> None:
+        """Takes what brings no event from now on."""
+        for metric, (calms, newest) in expected.items():
+            self.newest = max(self.newest, EARLIEST + newest * MICROSECOND)
+            self.tracks.setdefault(metric, Track()).expect(calms)
+        self.until = min([track.until for track in self.tracks.values()], default=EARLIEST)
+
+    def series(self, part: Part) -> Series:
+        """The values of this part, all of which must be here."""
+        first, end = part.after + 1 - self.first_seq, part.until + 1 - self.first_seq
+        times, seqs = self.times[first:end], list(range(part.after + 1, part.until + 1))
+        series: Series = {}
+        for metric, track in self.tracks.items():
+            values = track.values[first:end].tolist()
+            if math.isnan(sum(values)) or len(values) < len(times):
+                there = [value == value for value in values]  # false for NaN
+                if any(there):
+                    kept = list(compress(seqs, there)), list(compress(times, there)), list(compress(values, there))
+                    series[metric] = Column(part.newest.get(metric), *kept)
+            elif values:
+                series[metric] = Column(part.newest.get(metric), seqs, times, values)
+        return series
+
+    def forget(self, until: int) -> None:
+        """Forgets the readings up to this position."""
+        count = until + 1 - self.first_seq
+        self.first_seq = until + 1
+        del self.times[:count]
+        for track in self.tracks.values():
+            del track.values[:count]
+
+
+class Received:
+    """The readings by device. `note` may be called by any thread, the other methods by the evaluation's alone."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inbox: list[Sequence[Appended]] = []
+        self.inbox_readings = 0
+        # Whether the evaluation has rules that judge readings.
+        self.wanted = False
+        # Whether readings are missing: they must be looked for in the log.
+        self.incomplete = True
+        self.logs: dict[str, Log] = {}
+        # Those with readings, in the order of their `since`.
+        self.waiting: dict[str, Log] = {}
+        self.readings = 0
+        # The devices whose readings may bring an event.
+        self.urgent: set[str] = set()
+        self.arrived = 0
+        self.asked_at = 0.0
+
+    def note(self, appended: Sequence[Appended]) -> None:
+        """Takes readings that were committed."""
+        if not self.wanted:
+            return
+        count = sum([len(log.readings) for log in appended])
+        with self.lock:
+            if self.inbox_readings + count > INBOX_READINGS:
+                self.inbox, self.inbox_readings, self.incomplete = [], 0, True
+            else:
+                self.inbox.append(appended)
+                self.inbox_readings += count
+
+    def want(self, wanted: bool) -> None:
+        """Forgets everything: other rules judge other metrics."""
+        with self.lock:
+            self.inbox, self.inbox_readings, self.incomplete = [], 0, True
+            self.wanted = wanted
+        self.logs, self.waiting, self.readings = {}, {}, 0
+        self.urgent.clear()
+
+    def take(self, *, metrics: AbstractSet[str], watched: Collection[str] | None, moment: float) -> None:
+        """Adds what arrived to the logs, and notes urgent devices.
+
+        `metrics`: those that rules judge. `watched`: only these devices; None: all. `moment`: time.monotonic.
+        """
+        with self.lock:
+            inbox, arrived = self.inbox, self.inbox_readings
+            self.inbox, self.inbox_readings = [], 0
+        columns = [name for name in COLUMNS if name in metrics]
+        logs = self.logs
+        for appended in inbox:
+            for entries in appended:
+                device_id, readings = entries.device_id, entries.readings
+                if watched is not None and device_id not in watched:
+                    continue
+                log = logs.get(device_id)
+                first_seq = readings[0].seq
+                if log is None or log.first_seq + len(log.times) != first_seq or log.device_pk != entries.device_pk.int:
+                    self.drop(device_id)
+                    log = logs[device_id] = Log(entries.device_pk, first_seq)
+                if not log.times:
+                    log.since = moment
+                    self.waiting[device_id] = log
+                if not log.add(readings, columns, metrics):
+                    self.urgent.add(device_id)
+                self.readings += len(readings)
+        self.arrived += arrived
+        if self.readings > HELD_READINGS:
+            self.logs, self.waiting, self.readings, self.incomplete = {}, {}, 0, True
+        if len(self.logs) > len(self.waiting) + DEVICES:
+            self.logs = dict(self.waiting)
+
+    def drop(self, device_id: str) -> None:
+        """Forgets the readings of a device, because others do not follow them."""
+        self.logs.pop(device_id, None)
+        log = self.waiting.pop(device_id, None)
+        if log is not None:
+            self.readings -= len(log.times)
+
+    def due(self, *, moment: float) -> set[str] | None:
+        """The devices to judge now; None: all, because something is not here."""
+        rate = self.arrived / max(moment - self.asked_at, 0.1)
+        room = max(DUE_READINGS, DUE_FACTOR * self.arrived)
+        self.arrived, self.asked_at = 0, moment
+        with self.lock:
+            incomplete, self.incomplete = self.incomplete, False
+        if incomplete:
+            return None
+        latest = moment - min(WAIT_SECONDS, rate / READINGS_PER_SECOND)
+        if self.readings > HELD_READINGS / 2:
+            latest = moment
+        due = set(self.urgent)
+        for device_id, log in self.waiting.items():
+            if log.since > latest or room <= 0:
+                break
+            due.add(device_id)
+            room -= len(log.times)
+        return due
+
+    def cut(self, part: Part) -> Part:
+        """The beginning of the part that is here, or all of it if its beginning is not here."""
+        log = self.log_of(part)
+        return part if log is None or part.until < log.end else msgspec.structs.replace(part, until=log.end - 1)
+
+    def series(self, part: Part) -> Series | None:
+        """The values of this part; None if not all of its readings are here."""
+        log = self.log_of(part)
+        return None if log is None or part.until >= log.end else log.series(part)
+
+    def log_of(self, part: Part) -> Log | None:
+        """The log that has the first reading of the part."""
+        log = self.waiting.get(part.device_id)
+        if log is None or part.device_pk is None or log.device_pk != part.device_pk.int:
+            return None
+        return log if log.first_seq <= part.after + 1 < log.end else None
+
+    def judged(self, part: Part, expected: Expected) -> None:
+        """Forgets a part that was judged, and takes what brings no event from now on."""
+        log = self.logs.get(part.device_id)
+        if log is None and part.device_pk is not None:
+            log = self.logs[part.device_id] = Log(part.device_pk, part.until + 1)
+        if log is None or log.first_seq > part.until + 1:
+            return
+        log.expect(expected)
+        count = len(log.times)
+        if part.until + 1 < log.end:
+            log.forget(part.until)
+            self.readings -= count - len(log.times)
+            return  # what is left may bring an event
+        if count:
+            log.forget(log.end - 1)
+            self.readings -= count
+            del self.waiting[part.device_id]
+        log.first_seq = part.until + 1
+        self.urgent.discard(part.device_id)
+
+    def disturb(self, device_ids: Collection[str]) -> None:
+        """Makes any further value of these devices count as one that may bring an event."""
+        for device_id in device_ids:
+            if device_id in self.logs:
+                self.logs[device_id].until = EARLIEST

@@ -1,0 +1,412 @@
+"""Readings at hand: they save work, change no alarm, and those that bring no event may wait."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import hypothesis
+import pytest
+from django.db import OperationalError, connection
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+
+from devices.models import Device
+from devices.tests.database.test_state_updates import wait_for_older_snapshots
+from readings.alarms.conditions.states import IDLE, Opened
+from readings.alarms.evaluation import evaluator as evaluation
+from readings.alarms.evaluation import outcomes, received, steps
+from readings.alarms.evaluation.evaluator import Evaluator
+from readings.alarms.evaluation.judging import judge
+from readings.alarms.evaluation.received import Received
+from readings.alarms.models import Alarm, EvaluationState, Reception
+from readings.alarms.parameters import condition_of
+from readings.alarms.rules.changing import change_rule
+from readings.alarms.tests.rules import evaluate, make_rule
+from readings.alarms.tests.test_conditions import series
+from readings.alarms.tests.test_evaluation import RULES, fail_with, hot, times
+from readings.signals import readings_recorded
+from readings.tests.logs import at, new, state_of, store
+from readings.upkeep.erasure import erase
+
+pytestmark = pytest.mark.django_db
+
+numbers = itertools.count()
+
+
+@contextmanager
+def receiving(store: Received) -> Iterator[None]:
+    """Readings that are stored in the block are received."""
+
+    def note(*, appended: Any, **_: Any) -> None:
+        store.note(appended)
+
+    readings_recorded.connect(note)
+    try:
+        yield
+    finally:
+        readings_recorded.disconnect(note)
+
+
+class Clock:
+    """`time.monotonic` of the evaluator."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Every reading counts as full load, so that readings wait for as long as they may."""
+    clock = Clock()
+    monkeypatch.setattr(evaluation, "time", clock)
+    monkeypatch.setattr(received, "READINGS_PER_SECOND", 1e-9)
+    return clock
+
+
+@pytest.fixture
+def receiver(clock):
+    """An evaluator that receives what is stored."""
+    evaluator = Evaluator(Received())
+    assert evaluator.received is not None
+    with receiving(evaluator.received):
+        yield evaluator
+
+
+def refuse_to_read(monkeypatch):
+    monkeypatch.setattr(steps, "read_series", fail_with(AssertionError("the log is read")))
+
+
+def stored(rule):
+    found = []
+    for began_at, opened_at, resolved_at, value, _ in times(rule=rule):
+        found += [("opened", began_at, opened_at, value)] + ([("resolved", resolved_at)] if resolved_at else [])
+    return sorted(found)
+
+
+def expected(events):
+    return sorted(
+        ("opened", event.began_at, event.opened_at, event.value)
+        if isinstance(event, Opened)
+        else ("resolved", event.resolved_at)
+        for event in events
+    )
+
+
+@given(
+    RULES,
+    series(),
+    st.lists(st.integers(1, 5), min_size=50, max_size=50),
+    st.lists(st.sampled_from(["none", "here", "there", "new"]), min_size=50, max_size=50),
+    st.lists(st.sampled_from([True, True, True, False]), min_size=50, max_size=50),
+)
+@hypothesis.settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_cut_loss_and_process_give_the_alarms_of_the_series(db, given_rule, values, sizes, evaluations, arrives):
+    """Some batches are stored by another process, and some evaluations are made by one."""
+    here, there = Evaluator(Received()), Evaluator()
+    device_id = f"node-{next(numbers)}"
+    Device.objects.register(device_id=device_id)
+    rule = make_rule(metric="x", devices=(device_id,), **given_rule)
+    _, events = judge(condition_of(rule), IDLE, values, now=at(0))
+
+    left = list(values)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(received, "READINGS_PER_SECOND", 1e-9)
+        for size, by, arrived in zip(sizes, evaluations, arrives, strict=True):
+            batch, left = left[:size], left[size:]
+            assert here.received is not None
+            readings = [new(device_id, sample.at, extra={"x": sample.value}) for sample in batch]
+            if arrived:
+                with receiving(here.received):
+                    store(readings)
+            else:
+                store(readings)
+            if by != "none":
+                evaluate(at(10_000), {"here": here, "there": there}.get(by))
+    evaluate(at(10_000))
+
+    assert stored(rule) == expected(events)
+    assert state_of(device_id).alarms_seq == len(values)
+    change_rule(rule, {"is_active": False}, None, now=at(0))
+
+
+@given(RULES, series(), st.lists(st.integers(1, 5), min_size=50, max_size=50))
+@hypothesis.settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_reading_that_waits_has_an_event(db, given_rule, values, sizes):
+    """After each evaluation there are the alarms of all readings until then, although most were not judged."""
+    evaluator = Evaluator(Received())
+    device_id = f"calm-{next(numbers)}"
+    Device.objects.register(device_id=device_id)
+    rule = make_rule(metric="x", devices=(device_id,), **given_rule)
+    evaluator.evaluate(now=at(0))
+
+    assert evaluator.received is not None
+    with receiving(evaluator.received), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(received, "READINGS_PER_SECOND", 1e-9)
+        end = 0
+        for size in sizes:
+            store([new(device_id, sample.at, extra={"x": sample.value}) for sample in values[end : end + size]])
+            end += size
+            evaluator.evaluate(now=at(10_000))
+            _, events = judge(condition_of(rule), IDLE, values[:end], now=at(0))
+            assert stored(rule) == expected(events)
+    change_rule(rule, {"is_active": False}, None, now=at(0))
+
+
+def test_what_was_received_is_not_read_from_the_log(device, receiver, monkeypatch):
+    make_rule(metric="temperature", above=30)
+    make_rule(metric="co2", above=1000)
+    receiver.evaluate(now=at(0))
+    refuse_to_read(monkeypatch)
+
+    store([hot(0, 20), new(timestamp=at(1), extra={"co2": 1500, "pm2_5": 3}), hot(2, 31), hot(3, 20)])
+    receiver.evaluate(now=at(4))
+    store([new(timestamp=at(5), humidity=40, extra={"co2": 400})])
+    receiver.evaluate(now=at(6))
+
+    assert sorted(times()) == [(at(1), at(1), at(5), 1500, 1500), (at(2), at(2), at(3), 31, 31)]
+    assert state_of().alarms_seq == 5
+    assert receiver.received.readings == 0
+
+
+def test_readings_without_events_wait_and_are_judged_together(device, receiver, clock):
+    make_rule(metric="temperature", above=30)
+    make_rule("rate", metric="temperature", change=20, per=60)
+    make_rule("stuck", metric="temperature", seconds=3600)
+    receiver.evaluate(now=at(0))
+    store([hot(0, 20)])
+    receiver.evaluate(now=at(0))
+    assert state_of().alarms_seq == 1
+
+    for second in range(1, 11):
+        store([hot(second, 20 + second % 3)])
+        clock.now += 1
+        assert receiver.evaluate(now=at(second)).readings == 0
+    clock.now += received.WAIT_SECONDS
+
+    assert receiver.evaluate(now=at(20)).readings == 10
+    assert state_of().alarms_seq == 11
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        {"temperature": 31.0},
+        {"temperature": 9.0},
+        {"temperature": 26.0},
+        {"temperature": 20.0, "timestamp": at(3601)},
+        {"temperature": 20.0, "timestamp": at(-60)},
+        {"humidity": 50.0},
+    ],
+    ids=["above", "below", "fast", "stuck", "late", "another metric"],
+)
+def test_a_reading_that_may_have_an_event_is_judged_at_once_with_those_before(device, receiver, reading):
+    make_rule(metric="temperature", above=30, below=10)
+    make_rule("rate", metric="temperature", change=5, per=60)
+    make_rule("stuck", metric="temperature", seconds=3600)
+    make_rule(metric="humidity", above=90)
+    receiver.evaluate(now=at(0))
+    store([hot(0, 20)])
+    receiver.evaluate(now=at(0))
+    store([hot(10, 20)])
+    receiver.evaluate(now=at(10))
+    assert state_of().alarms_seq == 1
+
+    store([new(**{"timestamp": at(20)} | reading)])
+    receiver.evaluate(now=at(4000))
+
+    assert state_of().alarms_seq == 3
+
+
+def test_values_that_wait_count_for_the_change_between_them(device, receiver):
+    make_rule("rate", metric="temperature", change=5, per=600)
+    receiver.evaluate(now=at(0))
+    for second, temperature in enumerate((20, 22, 18, 24, 16)):
+        store([hot(second, temperature)])
+        receiver.evaluate(now=at(second))
+
+    assert [alarm[1] for alarm in times()] == [at(3)]
+
+
+def test_what_another_process_stored_is_judged_by_the_second_evaluation(mote, other_device, receiver):
+    make_rule(metric="temperature", above=30)
+    receiver.evaluate(now=at(0))
+    taken = receiver.received.note
+    receiver.received.note = lambda appended: None
+    store([hot(0)])
+    receiver.received.note = taken
+    store([hot(0, 20, "mote-2")])
+
+    receiver.evaluate(now=at(1))
+    receiver.evaluate(now=at(2))
+
+    assert [alarm.device_id for alarm in Alarm.objects.all()] == ["mote-1"]
+
+
+def test_readings_beyond_the_limit_are_read_from_the_log(device, receiver, monkeypatch):
+    monkeypatch.setattr(received, "INBOX_READINGS", 3)
+    make_rule(metric="temperature", above=30)
+    receiver.evaluate(now=at(0))
+
+    store([hot(0), hot(1, 20)])
+    store([hot(2), hot(3, 20)])
+    store([hot(4)])
+    receiver.evaluate(now=at(5))
+
+    assert [alarm[1] for alarm in times()] == [at(0), at(2), at(4)]
+
+
+def test_readings_that_wait_beyond_the_limit_are_read_from_the_log(device, receiver, monkeypatch):
+    monkeypatch.setattr(received, "HELD_READINGS", 3)
+    make_rule(metric="temperature", above=30)
+    receiver.evaluate(now=at(0))
+
+    store([hot(0), hot(1, 20), hot(2), hot(3, 20)])
+    receiver.evaluate(now=at(5))
+
+    assert [alarm[1] for alarm in times()] == [at(0), at(2)]
+    assert receiver.received.readings == 0
+
+
+@pytest.mark.parametrize(("limit", "remembered"), [(0, set()), (2, {"mote-1", "mote-2"})])
+def test_devices_are_not_remembered_without_limit(mote, other_device, receiver, monkeypatch, limit, remembered):
+    monkeypatch.setattr(received, "DEVICES", limit)
+    make_rule(metric="temperature", above=30)
+    receiver.evaluate(now=at(0))
+    store([hot(0, 20), hot(0, 20, "mote-2")])
+
+    receiver.evaluate(now=at(1))
+
+    assert set(receiver.received.logs) == remembered
+
+
+def test_a_step_that_fails_is_taken_again_with_what_was_received(device, receiver, monkeypatch):
+    make_rule(metric="temperature", above=30)
+    receiver.evaluate(now=at(0))
+    store([hot(0)])
+    with monkeypatch.context() as patched:
+        patched.setattr(outcomes, "advance", fail_with(OperationalError("the server is gone")))
+        receiver.evaluate(now=at(1))
+    receiver.aside.clear()
+
+    receiver.evaluate(now=at(2))
+
+    assert [alarm[1] for alarm in times()] == [at(0)]
+
+
+def test_a_device_with_the_id_of_an_erased_one_is_not_judged_by_its_readings(mote, receiver, monkeypatch):
+    make_rule(metric="temperature", above=30)
+    receiver.evaluate(now=at(0))
+    store([hot(0)])
+    list(erase(mote[0], with_device=True))
+    Device.objects.register(device_id="mote-1")
+    received_before = receiver.received.inbox, receiver.received.inbox_readings
+    receiver.refreshed()
+    # Even if the readings of the erased device arrive late.
+    receiver.received.inbox, receiver.received.inbox_readings = received_before
+    note = receiver.received.note
+    receiver.received.note = lambda appended: None
+    store([hot(1, 20)])
+    receiver.received.note = note
+
+    receiver.evaluate(now=at(2))
+    receiver.evaluate(now=at(3))
+
+    assert state_of().alarms_seq == 1
+    assert not Alarm.objects.exists()
+
+
+def test_readings_that_wait_end_the_silence_of_their_metric(device, receiver, clock):
+    make_rule("silence", metric="temperature", seconds=60)
+    make_rule("silence", metric="humidity", seconds=60)
+    Reception.objects.create(id=1, since=at(-3600), until=at(3600))
+    receiver.evaluate(now=at(0))
+    store([new(timestamp=at(0), temperature=20, humidity=50)])
+    receiver.evaluate(now=at(0))
+    store([hot(50, 20)])
+    receiver.evaluate(now=at(50))
+    assert state_of().alarms_seq == 1
+
+    receiver.evaluate(now=at(60))
+
+    assert [alarm.metric for alarm in Alarm.objects.all()] == ["humidity"]
+    assert EvaluationState.objects.get(rule__metric="temperature").heard_at == at(60)
+    store([new(timestamp=at(70), humidity=50)])
+    receiver.evaluate(now=at(70))
+    assert Alarm.objects.get().resolved_at == at(70)
+
+
+def test_other_rules_begin_with_nothing_at_hand(device, receiver):
+    rule = make_rule(metric="temperature", above=30)
+    receiver.evaluate(now=at(0))
+    store([hot(0, 20)])
+    receiver.evaluate(now=at(0))
+    store([hot(1, 25)])
+    receiver.evaluate(now=at(1))
+    change_rule(rule, {"above": 22.0}, None, now=at(2))
+    store([hot(3, 25)])
+    receiver.evaluate(now=at(3))
+
+    assert [alarm[1] for alarm in times()] == [at(3)]
+
+
+def test_without_rules_nothing_is_kept(device, receiver):
+    receiver.evaluate(now=at(0))
+    store([hot(0)])
+
+    assert receiver.received.inbox == []
+
+
+def test_a_process_that_stops_leaves_what_waits_to_the_next(device, receiver):
+    make_rule("stuck", metric="temperature", seconds=60)
+    receiver.evaluate(now=at(0))
+    store([hot(0, 20)])
+    receiver.evaluate(now=at(0))
+    store([hot(50, 20)])
+    receiver.evaluate(now=at(50))
+    store([hot(70, 20)])
+
+    evaluate(at(70))
+
+    assert times() == [(at(0), at(70), None, 20, 20)]
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_nearly_all_updates_of_states_touch_no_index():
+    names = [f"state-{number}" for number in range(300)]
+    for name in names:
+        Device.objects.register(device_id=name)
+    make_rule("stuck", metric="temperature", seconds=3600)
+    evaluator = Evaluator()
+    moment = at(0)
+    for value in range(2):
+        store([hot(value, value, name) for name in names])
+        evaluator.evaluate(now=moment)
+    before = updates()
+
+    for value in range(2, 7):
+        moment += timedelta(seconds=1)
+        wait_for_older_snapshots()
+        store([hot(value, value, name) for name in names])
+        evaluator.evaluate(now=moment)
+
+    updated, without_index = (after - earlier for after, earlier in zip(updates(), before, strict=True))
+    assert updated == 5 * 300
+    assert without_index > 0.9 * updated
+
+
+def updates() -> tuple[int, int]:
+    """All updates of states so far, and those that touched no index."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute(
+            "SELECT pg_stat_get_tuples_updated(oid), pg_stat_get_tuples_hot_updated(oid)"
+            " FROM pg_class WHERE relname = 'alarms_evaluationstate'"
+        )
+        all_of_them, without_index = cursor.fetchone()
+    return all_of_them, without_index
