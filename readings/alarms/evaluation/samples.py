@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import msgspec
-
 from devices.metrics import COLUMNS
 from readings.alarms.conditions.states import Run, Sample
 from readings.alarms.evaluation.positions import Newest, Part
