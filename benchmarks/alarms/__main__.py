@@ -1,7 +1,7 @@
 """`make bench-alarms`: from commit to receipt at a local webhook, and ingest with rules against without.
 
-python -m benchmarks.alarms              about 5 minutes
-python -m benchmarks.alarms --quick      a minute, for a first look
+python -m benchmarks.alarms              about 6 minutes
+python -m benchmarks.alarms --quick      two minutes, for a first look
 
 BENCH_ALARMS_PORT (8760) is the port of the server. Needs PostgreSQL at 127.0.0.1:5432. Writes no document.
 """
@@ -39,7 +39,9 @@ PROBE_SECONDS = 2.0
 OPEN_PROBES = 6
 ROUNDS = 3
 CONNECTIONS = 4
-SETTLE_SECONDS = 8.0
+# Longer than readings may wait to be judged.
+SETTLE_SECONDS = 12.0
+WARM_UP_SECONDS = 5.0
 ENVIRONMENT = {
     "ENV_FILE": os.devnull,
     "SECRET_KEY": "secret-key-of-the-benchmark-0123456789-0123456789",
@@ -197,6 +199,7 @@ def ingest(server: Server, seconds: float) -> tuple[float, float, float]:
 def compare(server: Server, identifiers: list[int], admin: httpx.Client, *, rounds: int, seconds: float) -> None:
     """Ingest with and without active rules, alternating."""
     figures: dict[bool, list[tuple[float, float, float]]] = {True: [], False: []}
+    ingest(server, WARM_UP_SECONDS)
     for active in [True, False] * rounds:
         for identifier in identifiers:
             admin.patch(f"/api/v1/alarm-rules/{identifier}", json={"is_active": active}).raise_for_status()
@@ -217,7 +220,7 @@ def compare(server: Server, identifiers: list[int], admin: httpx.Client, *, roun
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a minute, for a first look")
+    parser.add_argument("--quick", action="store_true", help="two minutes, for a first look")
     quick = parser.parse_args().quick
     receiver = Receiver()
     with tempfile.TemporaryDirectory() as name:

@@ -1,6 +1,7 @@
 """Evaluates everything that is new, in steps, one process at a time."""
 
 import logging
+import math
 import time
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
@@ -30,15 +31,17 @@ from readings.alarms.models import Alarm, Reason
 from readings.alarms.signals import AlarmChange, announce
 from readings.upkeep.failures import FailureLog, each_apart
 from readings.upkeep.locks import exclusively
-from readings.upkeep.passes import IdRange, Rotation
+from readings.upkeep.passes import EVERY_ID, IdRange, Rotation
 from readings.upkeep.rollups import Outrun
 
 logger = logging.getLogger(__name__)
 
 # How long a device for which a step failed is left out, in seconds.
 ASIDE_SECONDS = 60.0
-# Positions that are moved, and alarms of deactivated devices that are resolved, in one transaction.
+# Devices in one step, positions that are moved, and alarms of deactivated devices that are resolved, in a transaction.
 CHUNK = 1_000
+# Time in an evaluation for devices whose readings surely bring no event, so that the next urgent ones do not wait long.
+OTHERS_SECONDS = 0.5
 
 
 class Evaluation(msgspec.Struct):
@@ -128,13 +131,18 @@ class Evaluator:
         """Each step is at most one transaction. A change of the rules ends this; the next evaluation continues."""
         try:
             yield from self.skip(now=now)
-            chosen = self.chosen()
-            self.done.complete = chosen is None
-            yield from self.catch_up(now=now, chosen=chosen)
+            due = self.due()
+            self.done.complete = due is None
+            if due is None:
+                yield from self.catch_up(now=now)
+            else:
+                urgent, others = due
+                yield from self.catch_up(now=now, chosen=urgent)
+                yield from self.catch_up(now=now, chosen=others, until=time.monotonic() + OTHERS_SECONDS)
             yield from self.deactivated(now=now)
             rules, judged = self.refreshed(), None
-            if chosen is not None:
-                judged = silences.suspects(rules, now=now)
+            if due is not None:
+                judged = sorted(silences.suspects(rules, now=now))
                 yield from self.catch_up(now=now, chosen=judged)
             yield from silences.look(rules, now=now, judged=judged)
             if self.received:
@@ -143,8 +151,8 @@ class Evaluator:
         except Outrun:
             self.done.unfinished = True
 
-    def chosen(self) -> Collection[str] | None:
-        """The devices whose readings are judged now; None: those of all devices."""
+    def due(self) -> tuple[list[str], list[str]] | None:
+        """The devices whose readings are judged now, and those for which there may be time. None: all devices."""
         rules = self.refreshed()
         if not self.received or not rules.of_readings:
             return None
@@ -153,8 +161,8 @@ class Evaluator:
         # What this process had stored before the last evaluation ended has arrived by now.
         by_others = self.waiting > self.received.readings
         self.waiting = 0
-        chosen = self.received.due(moment=moment)
-        return None if by_others else chosen
+        due = self.received.due(moment=moment)
+        return None if by_others else due
 
     def skip(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
         """Once for each version of the rules: moves the positions over readings that no rule judges."""
@@ -168,18 +176,24 @@ class Evaluator:
             yield []
         self.skipped_version = rules.version
 
-    def catch_up(self, *, now: datetime, chosen: Collection[str] | None) -> Iterator[list[AlarmChange]]:
-        """Judges the new readings of these devices; None: of all, in passes, until none is left."""
+    def catch_up(
+        self, *, now: datetime, chosen: Sequence[str] | None = None, until: float = math.inf
+    ) -> Iterator[list[AlarmChange]]:
+        """Judges the new readings of these devices, in their order; None: of all, in passes, until none is left.
+
+        `until`: when it stops (time.monotonic), though not before some of the `chosen` devices.
+        """
         rules = self.refreshed()
         if not rules.of_readings:
             return
         self.forget_failures()
         if chosen is not None:
-            ordered = sorted(chosen)
-            for first in range(0, len(ordered), CHUNK):
-                devices = ordered[first : first + CHUNK]
-                for parts in self.next_parts(devices, IdRange("", devices[-1])):
+            for first in range(0, len(chosen), CHUNK):
+                devices = chosen[first : first + CHUNK]
+                for parts in self.next_parts(devices, EVERY_ID):
                     yield self.judge(rules, parts, now=now)
+                if time.monotonic() >= until:
+                    return
             return
         share, more = STEP_READINGS[connection.vendor], True
         while more:
@@ -195,8 +209,6 @@ class Evaluator:
         while parts := behind(watched, readings=STEP_READINGS[connection.vendor], ids=ids):
             yield parts
             ids = IdRange(parts[-1].device_id, ids.until)
-            if ids.after == ids.until:
-                return
 
     def judge(self, rules: ActiveRules, parts: Sequence[Part], *, now: datetime) -> list[AlarmChange]:
         """Judges these parts, except those of devices that failed before; returns the changes to announce."""

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from itertools import compress
+from itertools import compress, takewhile
 from uuid import UUID
 
 import msgspec
@@ -27,9 +27,6 @@ from readings.windows import EARLIEST, LATEST
 # costs: a second for each 1,000 readings that arrive in a second, but at most WAIT_SECONDS.
 READINGS_PER_SECOND = 1_000
 WAIT_SECONDS = 10.0
-# Of those that have waited, so many are due at once, or a bit more than have arrived, so that evaluations stay short.
-DUE_READINGS = 10_000
-DUE_FACTOR = 1.5
 # Maximum number of readings that were not taken yet, of about 350 bytes each.
 INBOX_READINGS = 50_000
 # Maximum number of readings that wait to be judged: 8 to 56 bytes for the time and 8 for each metric that rules judge.
@@ -237,10 +234,9 @@ class Received:
         if log is not None:
             self.readings -= len(log.times)
 
-    def due(self, *, moment: float) -> set[str] | None:
-        """The devices to judge now; None: all, because something is not here."""
+    def due(self, *, moment: float) -> tuple[list[str], list[str]] | None:
+        """The urgent devices, and others, the longest waiting first. None: all, because something is not here."""
         rate = self.arrived / max(moment - self.asked_at, 0.1)
-        room = max(DUE_READINGS, DUE_FACTOR * self.arrived)
         self.arrived, self.asked_at = 0, moment
         with self.lock:
             incomplete, self.incomplete = self.incomplete, False
@@ -249,13 +245,8 @@ class Received:
         latest = moment - min(WAIT_SECONDS, rate / READINGS_PER_SECOND)
         if self.readings > HELD_READINGS / 2:
             latest = moment
-        due = set(self.urgent)
-        for device_id, log in self.waiting.items():
-            if log.since > latest or room <= 0:
-                break
-            due.add(device_id)
-            room -= len(log.times)
-        return due
+        waited = takewhile(lambda device_id: self.waiting[device_id].since <= latest, self.waiting)
+        return sorted(self.urgent), [device_id for device_id in waited if device_id not in self.urgent]
 
     def cut(self, part: Part) -> Part:
         """The beginning of the part that is here, or all of it if its beginning is not here."""
