@@ -228,13 +228,13 @@ class Asked:
         low, high = (None if bound is None else microseconds(bound) for bound in (self.low, self.high))
         if cut is not None:
             low, high = (microseconds(cut) + 1, high) if self.descending else (low, microseconds(cut) - 1)
-        keys = [(at, seq, source, place) for at, seq, place in segment.keys(low, high, self.window.metrics)]
+        keys = list(segment.keys(low, high, self.window.metrics, source=source))
         if self.beyond is None:
             return keys
-        position = microseconds(self.beyond[0]), self.beyond[1]
+        at, seq = microseconds(self.beyond[0]), self.beyond[1]
         if self.descending:
-            return [key for key in keys if key[:2] < position]
-        return [key for key in keys if key[:2] > position]
+            return [key for key in keys if key < (at, seq)]
+        return [key for key in keys if key >= (at, seq + 1)]
 
 
 def merged(asked: Asked, form: Form[T], found: Found, *, limit: int, strict: bool) -> Chunk[T]:

@@ -11,6 +11,7 @@ from readings.alarms.evaluation.positions import Part
 from readings.log import reader
 from readings.log.entries import NewReading
 from readings.log.reader import Window
+from readings.log.reading.by_time import Readings
 from readings.models import Reading
 from readings.tests.logs import at, new, state_of, store
 from readings.tests.sealing import seal, unseal
@@ -81,7 +82,7 @@ def chunks(window: Window, *, limit: int, descending: bool) -> list[Any]:
     found: list[Any] = []
     beyond = None
     while True:
-        chunk = reader.chunk(window, limit=limit, descending=descending, beyond=beyond)
+        chunk = reader.chunk(window, Readings(), limit=limit, descending=descending, beyond=beyond)
         found += chunk.found
         if chunk.following is None:
             return found
