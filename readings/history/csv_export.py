@@ -1,7 +1,9 @@
 """Exports the readings of devices as CSV: the whole window, page by page, in constant memory."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime, tzinfo
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime, tzinfo
+from functools import lru_cache
+from itertools import repeat
 
 import msgspec
 from asgiref.sync import sync_to_async
@@ -11,14 +13,19 @@ from devices.api.compression import Compressor
 from devices.api.csv_cells import quoted
 from devices.cpu_pool import Pauses
 from devices.metrics import COLUMNS, Catalogue
+from devices.times import rfc3339
 from readings.log import reader
 from readings.log.entries import StoredReading
 from readings.log.reader import Position, Window
+from readings.log.reading.opened import Opened
+from readings.log.reading.rows import WHOLE, Row, stored_readings
+from readings.windows import EARLIEST
 
 # Rows of a statement; of what is sealed, a statement finds about twice as many readings.
 PAGE_READINGS = 2000
 # Lines per piece that is sent; 250 of the widest lines are 100 KB.
 PIECE_READINGS = 250
+EPOCH_DAY = EARLIEST.toordinal()
 IDENTIFYING = ("id", "seq", "device_id", "timestamp")
 
 
@@ -43,7 +50,30 @@ class Layout(msgspec.Struct, frozen=True):
             names = [quoted(self.catalogue.heading(name)) for name in self.metrics]
         return (",".join((*IDENTIFYING, *names)) + "\r\n").encode()
 
-    def lines(self, readings: Sequence[StoredReading]) -> bytes:
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """For `reader.chunk`, which reads the log in the form of lines."""
+        return WHOLE
+
+    def of_rows(self, device_id: str, rows: Sequence[Row]) -> list[str]:
+        return self.lines(stored_readings(device_id, rows))
+
+    def of_segment(self, segment: Opened, places: Sequence[int]) -> list[str]:
+        """As `lines`, but column by column, in a third of the time."""
+        if self.long:
+            return self.lines(segment.readings(places))
+        if self.time_cell is rfc3339:
+            times: Iterable[str] = map(rfc3339_of, map(segment.times.__getitem__, places))
+        else:
+            times = map(self.time_cell, segment.moments(places))
+        seqs = map(str, map(segment.seqs.__getitem__, places))
+        columns = [segment.id_texts(places), seqs, repeat(segment.device_id), times]
+        columns += [cells_of(segment, name, places) for name in self.metrics]
+        segment.pauses.pause()
+        return [f"{','.join(cells)}\r\n" for cells in zip(*columns, strict=False)]
+
+    def lines(self, readings: Sequence[StoredReading]) -> list[str]:
+        """The line of each reading; in the long form all of its lines."""
         places = {name: place for place, name in enumerate(self.metrics)}
         pauses = Pauses()
         lines = []
@@ -51,7 +81,7 @@ class Layout(msgspec.Struct, frozen=True):
             time = self.time_cell(reading.timestamp)
             lines.append(csv_values(reading, places, time) if self.long else csv_line(reading, places, time))
             pauses.pause()
-        return "".join(lines).encode()
+        return lines
 
 
 async def csv_lines(
@@ -91,13 +121,13 @@ def page_of(
     Closes the connection after the query, because a slow client must not hold a connection that others need.
     """
     try:
-        chunk = reader.chunk(log, limit=PAGE_READINGS, descending=descending, beyond=beyond)
+        chunk = reader.chunk(log, layout, limit=PAGE_READINGS, descending=descending, beyond=beyond)
     finally:
         if not connection.in_atomic_block:
             connection.close()
     pieces = []
     for first in range(0, len(chunk.found), PIECE_READINGS):
-        piece = layout.lines(chunk.found[first : first + PIECE_READINGS])
+        piece = "".join(chunk.found[first : first + PIECE_READINGS]).encode()
         pieces.append(compressor.piece(piece) if compressor else piece)
     return pieces, chunk.following
 
@@ -112,6 +142,27 @@ def csv_line(reading: StoredReading, places: dict[str, int], time: str) -> str:
         if name in places:
             cells[places[name]] = repr(value)
     return f"{reading.id},{reading.seq},{reading.device_id},{time},{','.join(cells)}\r\n"
+
+
+def cells_of(segment: Opened, name: str, places: Sequence[int]) -> Iterable[str]:
+    """The cells of a metric at these places of the segment."""
+    if not segment.has(name):
+        return repeat("")
+    values = segment.metric(name)
+    return ["" if (value := values[place]) is None else repr(value) for place in places]
+
+
+def rfc3339_of(microseconds: int) -> str:
+    """As `rfc3339` of this time since 1970."""
+    seconds, fraction = divmod(microseconds, 1_000_000)
+    day, second = divmod(seconds, 86_400)
+    minute, second = divmod(second, 60)
+    return f"{date_of(day)}T{minute // 60:02}:{minute % 60:02}:{second:02}.{fraction:06}Z"
+
+
+@lru_cache(64)
+def date_of(day: int) -> str:
+    return date.fromordinal(EPOCH_DAY + day).isoformat()
 
 
 def csv_values(reading: StoredReading, places: dict[str, int], time: str) -> str:

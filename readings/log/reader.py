@@ -8,7 +8,7 @@ they are in a segment that cannot be read.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Count, F, OuterRef, Subquery, Sum
@@ -20,9 +20,10 @@ from devices.querysets import Viewer, of_visible_devices
 from readings.log.entries import StoredReading
 from readings.log.reading import by_id, by_seq, by_time
 from readings.log.reading.by_seq import Part
-from readings.log.reading.by_time import Chunk, Position, Readings, Times, Values, Window
+from readings.log.reading.by_time import Chunk, Form, Position, Readings, Times, Values, Window
 from readings.models import Reading, Segment
 
+T = TypeVar("T")
 __all__ = ["Chunk", "Part", "Position", "Window"]
 
 
@@ -34,13 +35,13 @@ def page(
 
 
 def chunk(
-    window: Window, *, limit: int, descending: bool = False, beyond: Position | None = None
-) -> Chunk[StoredReading]:
-    """The next readings of the window after `beyond`, as many as one statement finds best, maybe none.
+    window: Window, form: Form[T], *, limit: int, descending: bool = False, beyond: Position | None = None
+) -> Chunk[T]:
+    """The next readings of the window after `beyond` in a form, as many as one statement finds best, maybe none.
 
     At most `limit` rows or, of what is sealed, the readings of the segments that begin or go on there.
     """
-    return by_time.next_chunk(window, Readings(), limit=limit, descending=descending, beyond=beyond, segments=1)
+    return by_time.next_chunk(window, form, limit=limit, descending=descending, beyond=beyond, segments=1)
 
 
 def times(window: Window, *, limit: int, descending: bool = False) -> list[datetime]:

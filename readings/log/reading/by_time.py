@@ -1,5 +1,6 @@
 """Reads a device's log by time, chunk by chunk."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
@@ -9,6 +10,7 @@ import msgspec
 from django.db import connection
 
 from devices.cpu_pool import Pauses
+from devices.database.work_kinds import STATEMENT_SECONDS, DatabaseTimeout, current_work
 from devices.metrics import COLUMNS
 from readings.log.entries import StoredReading
 from readings.log.reading import rows
@@ -121,8 +123,13 @@ class Chunk(msgspec.Struct, Generic[T], frozen=True):
 def first(
     window: Window, form: Form[T], *, limit: int, descending: bool = False, beyond: Position | None = None
 ) -> list[T]:
-    """The first `limit` in the order by `(timestamp, seq)` after the position `beyond`, if given. Raises LogDamaged."""
+    """The first `limit` in the order by `(timestamp, seq)` after the position `beyond`, if given.
+
+    Raises LogDamaged, and DatabaseTimeout after the time that one statement may take: to look for a rare metric, all
+    segments of a log may have to be read.
+    """
     found: list[T] = []
+    deadline = time.monotonic() + STATEMENT_SECONDS[current_work.get()]
     segments = limit // SEGMENT_READINGS_MAX
     while len(found) < limit:
         chunk = next_chunk(
@@ -138,6 +145,8 @@ def first(
         beyond = chunk.following
         if beyond is None:
             break
+        if time.monotonic() > deadline:
+            raise DatabaseTimeout("the readings were not found within the deadline of a statement")
         segments = max(1, 2 * segments)
     return found
 
@@ -228,13 +237,13 @@ class Asked:
         low, high = (None if bound is None else microseconds(bound) for bound in (self.low, self.high))
         if cut is not None:
             low, high = (microseconds(cut) + 1, high) if self.descending else (low, microseconds(cut) - 1)
-        keys = [(at, seq, source, place) for at, seq, place in segment.keys(low, high, self.window.metrics)]
+        keys = list(segment.keys(low, high, self.window.metrics, source=source))
         if self.beyond is None:
             return keys
-        position = microseconds(self.beyond[0]), self.beyond[1]
+        at, seq = microseconds(self.beyond[0]), self.beyond[1]
         if self.descending:
-            return [key for key in keys if key[:2] < position]
-        return [key for key in keys if key[:2] > position]
+            return [key for key in keys if key < (at, seq)]
+        return [key for key in keys if key >= (at, seq + 1)]
 
 
 def merged(asked: Asked, form: Form[T], found: Found, *, limit: int, strict: bool) -> Chunk[T]:

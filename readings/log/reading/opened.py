@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
-from itertools import compress
+from itertools import compress, repeat
 from uuid import UUID
 
 from devices.cpu_pool import Pauses
@@ -12,7 +12,7 @@ from devices.metrics import COLUMNS
 from readings.log.damage import LogDamaged
 from readings.log.entries import StoredReading
 from readings.log.id_key import id_key
-from readings.log.segments.ids import Numbered, read_ids
+from readings.log.segments.ids import Numbered, read_digits, read_ids
 from readings.log.segments.integers import Damaged, read_integers
 from readings.log.segments.sealed import moment, naming_damage, opened
 from readings.log.segments.values import Number, read_metric
@@ -59,6 +59,13 @@ class Opened:
         with self.decoding():
             return read_ids(self.directory.ids, Numbered(self.device_id, self.seqs, self.times, id_key()), places)
 
+    def id_texts(self, places: Sequence[int]) -> list[str]:
+        """As `ids`, written as usual."""
+        with self.decoding():
+            numbered = Numbered(self.device_id, self.seqs, self.times, id_key())
+            found = read_digits(self.directory.ids, numbered, places)
+        return [f"{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}" for one in found]
+
     @property
     def extras(self) -> list[str]:
         """The names of the metrics without a column of their own, in order."""
@@ -83,15 +90,15 @@ class Opened:
         return [any(value is not None for value in values) for values in zip(*columns, strict=True)] if columns else []
 
     def keys(
-        self, low: int | None, high: int | None, metrics: Collection[str] | None
-    ) -> Iterator[tuple[int, int, int]]:
-        """`(microseconds, seq, place)` of the readings with `low <= microseconds <= high` and one of the metrics.
+        self, low: int | None, high: int | None, metrics: Collection[str] | None, *, source: int
+    ) -> Iterator[tuple[int, int, int, int]]:
+        """`(microseconds, seq, source, place)` of the readings with `low <= microseconds <= high`; None: no bound.
 
-        None: no bound, and all readings.
+        `metrics`: of those with one of these. `source` is what the caller calls this segment.
         """
         if metrics is not None and not any(map(self.has, metrics)):
             return iter(())
-        keys = zip(self.times, self.seqs, range(self.count), strict=True)
+        keys = zip(self.times, self.seqs, repeat(source, self.count), range(self.count), strict=True)
         if low is not None or high is not None:
             low, high = LOWEST if low is None else low, HIGHEST if high is None else high
             chosen = [low <= at <= high for at in self.times]

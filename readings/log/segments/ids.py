@@ -55,6 +55,12 @@ def ids(values: Sequence[UUID], readings: Numbered) -> bytes:
 
 def read_ids(data: bytes, readings: Numbered, places: Sequence[int] | None = None) -> list[UUID]:
     """The ids of the readings at these places, None: of all."""
+    # In a tenth of the time of calls of UUID().
+    return msgspec.convert(read_digits(data, readings, places), list[UUID])
+
+
+def read_digits(data: bytes, readings: Numbered, places: Sequence[int] | None = None) -> list[str]:
+    """The ids, each as 32 hexadecimal digits."""
     times = readings.times
     if places is None:
         places = range(len(times))
@@ -72,7 +78,7 @@ def read_ids(data: bytes, readings: Numbered, places: Sequence[int] | None = Non
     if len(others) != ID_BYTES * kinds.count(ANY):
         raise Damaged("the ids have another length than they say")
     if kinds.count(DERIVED) == len(kinds):
-        return msgspec.convert(readings.derived(places), list[UUID])  # in a tenth of the time of calls of UUID()
+        return readings.derived(places)
     derived = [place for place in places if kinds[place] == DERIVED]
     texts = dict(zip(derived, readings.derived(derived), strict=True))
     rest = other = 0
@@ -87,4 +93,4 @@ def read_ids(data: bytes, readings: Numbered, places: Sequence[int] | None = Non
         elif kind == ANY:
             texts[place] = other_hexes[other : other + 2 * ID_BYTES]
             other += 2 * ID_BYTES
-    return msgspec.convert([texts[place] for place in places], list[UUID])
+    return [texts[place] for place in places]

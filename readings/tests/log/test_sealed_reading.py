@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 
+from devices.database.work_kinds import STATEMENT_SECONDS, DatabaseTimeout, current_work
 from devices.models import Device
 from devices.tests.fixtures import EVERYTHING
 from readings.alarms.evaluation.positions import Part
 from readings.log import reader
 from readings.log.entries import NewReading
 from readings.log.reader import Window
+from readings.log.reading.by_time import Readings
 from readings.models import Reading
+from readings.statistics.aggregation import aggregate
+from readings.statistics.statement import Question
 from readings.tests.logs import at, new, state_of, store
 from readings.tests.sealing import seal, unseal
 
@@ -81,7 +85,7 @@ def chunks(window: Window, *, limit: int, descending: bool) -> list[Any]:
     found: list[Any] = []
     beyond = None
     while True:
-        chunk = reader.chunk(window, limit=limit, descending=descending, beyond=beyond)
+        chunk = reader.chunk(window, Readings(), limit=limit, descending=descending, beyond=beyond)
         found += chunk.found
         if chunk.following is None:
             return found
@@ -109,3 +113,16 @@ def test_answers_are_the_same_before_and_after_sealing(device, other_device, see
     seal("mote-1")
     assert not Reading.objects.filter(device_id="mote-1").exists()
     assert answers("mote-1", state.last_seq, seed) == before
+
+
+def test_reading_many_segments_ends_after_the_time_of_a_statement(device, monkeypatch):
+    store(new(timestamp=at(n)) for n in range(12))
+    seal("mote-1", [[seq] for seq in range(1, 13)])
+    assert reader.page(Window("mote-1", metrics=["rare"]), limit=5) == []
+    question = Question(at(0), at(20))
+    assert aggregate(question, state_of()).total(question)["temperature"].count == 12
+    monkeypatch.setitem(STATEMENT_SECONDS, current_work.get(), -1.0)
+    with pytest.raises(DatabaseTimeout):
+        reader.page(Window("mote-1", metrics=["rare"]), limit=5)
+    with pytest.raises(DatabaseTimeout):
+        aggregate(question, state_of())
