@@ -11,16 +11,18 @@ from uuid import UUID
 import msgspec
 from django.db import connections, models
 
+from devices.database import placement
 from devices.status import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
     from devices.models import DeviceState  # noqa: F401  named in the base class
 
-# Always in the order of the ids, which prevents deadlocks. FOR NO KEY UPDATE allows inserts that reference the row.
+# Always in the order of the ids, which prevents deadlocks. FOR NO KEY UPDATE allows inserts that reference the row. The
+# ids are a constant, because a distributed database chooses the shard before it runs the statement.
 LOCK = """
 SELECT state.device_id, device.id, device.is_active, state.last_seq, state.names_seq
 FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
-WHERE state.device_id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)))
+WHERE state.device_id = ANY(%s::text[])
 ORDER BY state.device_id
 FOR NO KEY UPDATE OF state
 """
@@ -172,13 +174,18 @@ class DeviceStateManager(models.Manager["DeviceState"]):
     def lock(self, device_ids: Collection[str]) -> dict[str, LogEnd]:
         """Locks these devices' logs until the transaction ends; returns their ends by id. Unknown ids are left out."""
         connection = connections[self.db]
-        with connection.cursor() as cursor:
-            statement = LOCK if connection.vendor == "postgresql" else LOCK_SQLITE
-            cursor.execute(statement, [msgspec.json.encode(list(device_ids)).decode()])
-            return {
-                device_id: LogEnd(device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last, names)
-                for device_id, pk, is_active, last, names in cursor.fetchall()
-            }
+        postgresql = connection.vendor == "postgresql"
+        ends: dict[str, LogEnd] = {}
+        with placement.forgotten_if_refused(), connection.cursor() as cursor:
+            for group in placement.ids_in_groups(device_ids):
+                asked = msgspec.json.encode(group).decode()
+                # PostgreSQL writes arrays as JSON does, but in other brackets.
+                cursor.execute(*((LOCK, [f"{{{asked[1:-1]}}}"]) if postgresql else (LOCK_SQLITE, [asked])))
+                for device_id, pk, is_active, last, names in cursor.fetchall():
+                    ends[device_id] = LogEnd(
+                        device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last, names
+                    )
+        return ends
 
     def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
         """Updates locked states. `last_seen_at` and the newest reading and values only move forward in time.
@@ -187,8 +194,13 @@ class DeviceStateManager(models.Manager["DeviceState"]):
         `seen_at` is None if the device itself did not send anything. Returns the current `AccessVersion`; 0 if
         `advances` is empty.
         """
-        if not advances:
-            return 0
+        version = 0
+        for group in placement.in_groups(list(advances)):
+            version = self.advance_group(group, seen_at=seen_at)
+        return version
+
+    def advance_group(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
+        """`advance` for devices of one shard."""
         until = seen_at + FUTURE_TOLERANCE if seen_at else NEVER_REACHED
         common: dict[str, Any] = {"until_microseconds": (until - EPOCH) // timedelta(microseconds=1)}
         connection = connections[self.db]
