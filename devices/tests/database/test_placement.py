@@ -16,7 +16,7 @@ NAMES = [f"mote-{n}" for n in range(40)]
 
 
 @pytest.fixture
-def asked(five_shards) -> list[list[str]]:
+def asked(five_shards: list[list[str]]) -> list[list[str]]:
     """What the database was asked for."""
     return five_shards
 
@@ -41,7 +41,7 @@ def test_each_group_has_the_devices_of_one_shard_in_the_order_of_the_shards(aske
     groups = placement.ids_in_groups(NAMES)
     assert [{shard_of(name) for name in group} for group in groups] == [{0}, {1}, {2}, {3}, {4}]
     assert sorted(name for group in groups for name in group) == sorted(NAMES)
-    assert placement.ids_in_groups(reversed(NAMES)) == [list(reversed(group)) for group in groups]
+    assert placement.ids_in_groups(NAMES[::-1]) == [list(reversed(group)) for group in groups]
 
 
 def test_the_database_is_asked_once_for_each_device(asked):
