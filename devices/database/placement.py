@@ -9,7 +9,7 @@ distributed all devices are one group, and the statements are the same.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import NotSupportedError, connection
@@ -48,6 +48,20 @@ def in_groups(items: Sequence[T], device_id_of: Callable[[T], str] = attrgetter(
 def ids_in_groups(device_ids: Collection[str]) -> list[Sequence[str]]:
     """`in_groups` for ids of devices, also for ids of no device."""
     return in_groups(list(device_ids), str)
+
+
+def condition(column: str, device_ids: Sequence[str]) -> tuple[str, list[Any]]:
+    """A condition (` AND …`, with its parameter) that names the devices of a group as constants.
+
+    Citus chooses the shard by it before it runs a statement. It is empty if the database is not distributed, because
+    there it would be one more comparison for each row.
+    """
+    return (f" AND {column} = ANY(%s::text[])", [list(device_ids)]) if settings.DISTRIBUTED else ("", [])
+
+
+def named_condition(column: str, parameter: str) -> str:
+    """As `condition`, for a statement that has the ids of the group as a parameter with this name already."""
+    return f" AND {column} = ANY(%({parameter})s::text[])" if settings.DISTRIBUTED else ""
 
 
 def shards_of(device_ids: Collection[str]) -> dict[str, int]:
