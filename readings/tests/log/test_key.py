@@ -55,7 +55,7 @@ def logs(transactional_db):
 
 @pytest.mark.django_db
 def test_the_same_id_of_two_devices_is_two_readings(device, other_device):
-    """Fails when a migration has let Django remake the table on SQLite: see migration 0012."""
+    """Fails when a migration has let Django remake the table on SQLite: see migration 0013."""
     assert key() == BY_DEVICE
     shared = uuid4()
     store([new("mote-1", id=shared), new("mote-2", id=shared)])
