@@ -119,7 +119,7 @@ WHERE device_id = %(device_id)s
 """
 NAMES = """
 SELECT device_id, ARRAY(SELECT json_object_keys(latest::json)) FROM devices_devicestate
-WHERE device_id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)))
+WHERE device_id = ANY(%s::text[])
 """
 NAMES_SQLITE = """
 SELECT device_id, (SELECT json_group_array(key) FROM json_each(latest)) FROM devices_devicestate
@@ -185,8 +185,7 @@ class DeviceStateManager(models.Manager["DeviceState"]):
         with placement.forgotten_if_refused(), connection.cursor() as cursor:
             for group in placement.ids_in_groups(device_ids):
                 asked = msgspec.json.encode(group).decode()
-                # PostgreSQL writes arrays as JSON does, but in other brackets.
-                cursor.execute(*((LOCK, [f"{{{asked[1:-1]}}}"]) if postgresql else (LOCK_SQLITE, [asked])))
+                cursor.execute(*((LOCK, [array_of(asked)]) if postgresql else (LOCK_SQLITE, [asked])))
                 for device_id, pk, is_active, last, names in cursor.fetchall():
                     ends[device_id] = LogEnd(
                         device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last, names
@@ -247,12 +246,17 @@ class DeviceStateManager(models.Manager["DeviceState"]):
         """The names of all metrics of each of these devices, including those with a column of their own."""
         connection = connections[self.db]
         with connection.cursor() as cursor:
-            asked = [msgspec.json.encode(list(device_ids)).decode()]
+            asked = msgspec.json.encode(list(device_ids)).decode()
             if connection.vendor == "postgresql":
-                cursor.execute(NAMES, asked)
+                cursor.execute(NAMES, [array_of(asked)])
                 return {device_id: frozenset(names) for device_id, names in cursor.fetchall()}
-            cursor.execute(NAMES_SQLITE, asked)
+            cursor.execute(NAMES_SQLITE, [asked])
             return {device_id: frozenset(msgspec.json.decode(names)) for device_id, names in cursor.fetchall()}
+
+
+def array_of(device_ids: str) -> str:
+    """A JSON array of device ids as an array of PostgreSQL, which needs the same quotes but other brackets."""
+    return f"{{{device_ids[1:-1]}}}"
 
 
 def arrays(advances: Collection[Advance]) -> list[str | None]:
