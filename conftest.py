@@ -1,5 +1,6 @@
 """The fixtures that the tests of all packages share, and the choice of tests by the database of the run."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import hypothesis
@@ -9,8 +10,9 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 from rest_framework.test import APIClient
 
+from devices.database import placement
 from devices.models import Device
-from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, staff_client
+from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, shard_of, staff_client
 from devices.tokens import querysets
 from devices.tokens.uses import Uses
 from telemetry.tests.support import quick_flush
@@ -49,6 +51,21 @@ def configuration(settings: Settings) -> None:
 def uses_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notes uses of tokens at once: another thread would not see what a test has not committed."""
     monkeypatch.setattr(querysets, "uses", Uses(lambda write: write()))
+
+
+@pytest.fixture
+def five_shards(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[list[str]]:
+    """Pretends that the database is distributed over five shards; has the device ids that it was asked about."""
+    questions: list[list[str]] = []
+
+    def ask(device_ids: Sequence[str]) -> list[tuple[str, int]]:
+        questions.append(list(device_ids))
+        return [(device_id, shard_of(device_id)) for device_id in device_ids]
+
+    settings.DISTRIBUTED = True
+    monkeypatch.setattr(placement, "ask", ask)
+    monkeypatch.setattr(placement, "remembered", {})
+    return questions
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:

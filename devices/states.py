@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from django.db import connections, models
 
+from devices.database import placement
 from devices.status import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
     from devices.models import DeviceState  # noqa: F401  named in the base class
 
-# Always in the order of the ids, which prevents deadlocks. FOR NO KEY UPDATE allows inserts that reference the row.
+# Always in the order of the ids, which prevents deadlocks. FOR NO KEY UPDATE allows inserts that reference the row. The
+# ids are a constant, because a distributed database chooses the shard before it runs the statement.
 LOCK = """
 SELECT state.device_id, device.id, device.is_active, state.last_seq, state.names_seq
 FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
-WHERE state.device_id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)))
+WHERE state.device_id = ANY(%s::text[])
 ORDER BY state.device_id
 FOR NO KEY UPDATE OF state
 """
@@ -33,6 +36,7 @@ WHERE state.device_id IN (SELECT value FROM json_each(%s))
 # If the new values cover every metric of the device and are newer than all stored ones, they replace `latest` as a
 # whole. This is the usual case, and it needs no parsing of JSON. The parameters are arrays, because one JSON document
 # for all rows takes longer. An array that is NULL means NULL in every row.
+# Citus allows only immutable functions within CASE, which json_object_agg and to_jsonb are not; names need no quoting.
 # The access version is read as late as possible, so that it counts every revocation committed before.
 ADVANCE = """
 WITH advanced AS (
@@ -52,13 +56,12 @@ SET last_seq = new.last_seq,
     latest = CASE
         WHEN new.latest IS NULL THEN state.latest
         WHEN coalesce(new.oldest_at, new.latest_at) < state.latest_at THEN (
-            SELECT json_object_agg(
-                coalesce(mine.key, old.key),
+            SELECT '{' || string_agg('"' || coalesce(mine.key, old.key) || '":' ||
                 CASE WHEN mine.key IS NULL
                        OR ((old.value->1, old.value->2) > (mine.value->1, mine.value->2)
-                           AND old.value->1 < to_jsonb(%(until_microseconds)s::bigint))
-                     THEN old.value ELSE mine.value END
-            )::text
+                           AND old.value->1 < %(until_microseconds)s::text::jsonb)
+                     THEN old.value ELSE mine.value END::text, ','
+            ) || '}'
             FROM jsonb_each(state.latest::jsonb) AS old
             FULL JOIN jsonb_each(new.latest::jsonb) AS mine ON mine.key = old.key
         )
@@ -73,6 +76,11 @@ WHERE state.device_id = new.device_id
 )
 SELECT version FROM devices_accessversion
 """
+# The devices as a constant, by which Citus chooses the shard.
+ADVANCE_IN_SHARD = ADVANCE.replace(
+    "WHERE state.device_id = new.device_id",
+    "WHERE state.device_id = new.device_id AND state.device_id = ANY(%(device_id)s::text[])",
+)
 # SQLite stores times as text that sorts in time order.
 ADVANCE_SQLITE = """
 UPDATE devices_devicestate
@@ -111,7 +119,7 @@ WHERE device_id = %(device_id)s
 """
 NAMES = """
 SELECT device_id, ARRAY(SELECT json_object_keys(latest::json)) FROM devices_devicestate
-WHERE device_id = ANY(ARRAY(SELECT json_array_elements_text(%s::json)))
+WHERE device_id = ANY(%s::text[])
 """
 NAMES_SQLITE = """
 SELECT device_id, (SELECT json_group_array(key) FROM json_each(latest)) FROM devices_devicestate
@@ -172,13 +180,17 @@ class DeviceStateManager(models.Manager["DeviceState"]):
     def lock(self, device_ids: Collection[str]) -> dict[str, LogEnd]:
         """Locks these devices' logs until the transaction ends; returns their ends by id. Unknown ids are left out."""
         connection = connections[self.db]
-        with connection.cursor() as cursor:
-            statement = LOCK if connection.vendor == "postgresql" else LOCK_SQLITE
-            cursor.execute(statement, [msgspec.json.encode(list(device_ids)).decode()])
-            return {
-                device_id: LogEnd(device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last, names)
-                for device_id, pk, is_active, last, names in cursor.fetchall()
-            }
+        postgresql = connection.vendor == "postgresql"
+        ends: dict[str, LogEnd] = {}
+        with placement.forgotten_if_refused(), connection.cursor() as cursor:
+            for group in placement.ids_in_groups(device_ids):
+                asked = msgspec.json.encode(group).decode()
+                cursor.execute(*((LOCK, [array_of(asked)]) if postgresql else (LOCK_SQLITE, [asked])))
+                for device_id, pk, is_active, last, names in cursor.fetchall():
+                    ends[device_id] = LogEnd(
+                        device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last, names
+                    )
+        return ends
 
     def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
         """Updates locked states. `last_seen_at` and the newest reading and values only move forward in time.
@@ -187,8 +199,13 @@ class DeviceStateManager(models.Manager["DeviceState"]):
         `seen_at` is None if the device itself did not send anything. Returns the current `AccessVersion`; 0 if
         `advances` is empty.
         """
-        if not advances:
-            return 0
+        version = 0
+        for group in placement.in_groups(list(advances)):
+            version = self.advance_group(group, seen_at=seen_at)
+        return version
+
+    def advance_group(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
+        """`advance` for devices of one shard."""
         until = seen_at + FUTURE_TOLERANCE if seen_at else NEVER_REACHED
         common: dict[str, Any] = {"until_microseconds": (until - EPOCH) // timedelta(microseconds=1)}
         connection = connections[self.db]
@@ -196,7 +213,8 @@ class DeviceStateManager(models.Manager["DeviceState"]):
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 common |= {"seen_at": seen_at, "until": until}
-                cursor.execute(ADVANCE, common | dict(zip(ARRAYS, arrays(advances), strict=True)))
+                statement = ADVANCE_IN_SHARD if settings.DISTRIBUTED else ADVANCE
+                cursor.execute(statement, common | dict(zip(ARRAYS, arrays(advances), strict=True)))
                 return version_in(cursor.fetchone())
             common |= {"seen_at": moment(seen_at), "until": moment(until)}
             rows: list[dict[str, Any]] = [
@@ -228,12 +246,17 @@ class DeviceStateManager(models.Manager["DeviceState"]):
         """The names of all metrics of each of these devices, including those with a column of their own."""
         connection = connections[self.db]
         with connection.cursor() as cursor:
-            asked = [msgspec.json.encode(list(device_ids)).decode()]
+            asked = msgspec.json.encode(list(device_ids)).decode()
             if connection.vendor == "postgresql":
-                cursor.execute(NAMES, asked)
+                cursor.execute(NAMES, [array_of(asked)])
                 return {device_id: frozenset(names) for device_id, names in cursor.fetchall()}
-            cursor.execute(NAMES_SQLITE, asked)
+            cursor.execute(NAMES_SQLITE, [asked])
             return {device_id: frozenset(msgspec.json.decode(names)) for device_id, names in cursor.fetchall()}
+
+
+def array_of(device_ids: str) -> str:
+    """A JSON array of device ids as an array of PostgreSQL, which needs the same quotes but other brackets."""
+    return f"{{{device_ids[1:-1]}}}"
 
 
 def arrays(advances: Collection[Advance]) -> list[str | None]:

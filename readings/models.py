@@ -25,9 +25,8 @@ class Reading(models.Model):
     `seq` is 1, 2, 3, … per device, without gaps, in commit order. A trigger of the database refuses UPDATE (migration
     0002). Only `readings.upkeep` deletes readings: for retention and erasure.
 
-    An `id` is unique for its device only: the database's key is `(device_id, id)` (migration 0012). Django is told that
-    it is `id`, because the admin refuses composite keys. So nothing may look for a reading by `pk` alone, which no
-    index supports.
+    An `id` is unique for its device only: the database's key is `(id, device_id)` (migration 0013). Django is told that
+    it is `id`, because the admin refuses composite keys. So nothing may look for a reading by `pk` alone.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import F, QuerySet, Sum
 
@@ -97,11 +98,15 @@ def readings_per_minute(readings: int, *, now: datetime) -> float | None:
     return max(0, readings - before.logs_length) * 60 / (now - before.finished_at).total_seconds()
 
 
+SIZE = "SELECT pg_database_size(current_database())"
+SIZE_OF_NODES = f"SELECT sum(result::bigint) FROM run_command_on_all_nodes('{SIZE}') WHERE success"  # noqa: S608
+
+
 def storage_bytes() -> int:
-    """The size of the whole database on disk, in bytes."""
+    """The size of the whole database on disk, in bytes; of a distributed one on all nodes that answer."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_database_size(current_database())")
+            cursor.execute(SIZE_OF_NODES if settings.DISTRIBUTED else SIZE)
             return int(cursor.fetchone()[0])
     file = Path(str(connection.settings_dict["NAME"]))
     parts = (file, file.with_name(f"{file.name}-wal"))

@@ -19,7 +19,8 @@ class Ticket(models.Model):
     """
 
     token_hash = models.CharField(max_length=64, primary_key=True)
-    device = models.ForeignKey(Device, null=True, on_delete=models.CASCADE, related_name="+")
+    # Without a constraint in the database, because it would draw the tables of accounts into a distributed one.
+    device = models.ForeignKey(Device, null=True, on_delete=models.CASCADE, related_name="+", db_constraint=False)
     key_hash = models.CharField(max_length=64, null=True)  # noqa: DJ001  null means: not issued by a device's key
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
     token = models.ForeignKey(ApiToken, null=True, on_delete=models.CASCADE, related_name="+")

@@ -7,6 +7,7 @@ import time
 
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
@@ -14,10 +15,12 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from devices.database.distribution import NotDistributed, require_distribution
 from devices.database.errors import Trouble, words_of
 from devices.database.work_kinds import Work, working_at
 from readings.alarms.delivery.rounds import is_late as is_delivery_late
 from readings.upkeep.rounds import is_late, last_round
+from realtime.announcing.redis_layer import ChannelLayer
 from telemetry.middleware import problems
 from telemetry.models import HealthProbe
 
@@ -65,15 +68,21 @@ async def live(request: HttpRequest) -> JsonResponse:
 async def ready(request: HttpRequest) -> JsonResponse:
     """`/health/ready`, for load balancers: 503 if nothing can be stored, migrations are missing, or it is draining.
 
+    Also 503 if DISTRIBUTED is true and a table is not where it belongs, because its statistics would be wrong.
+
     The channel layer is not checked: readings are stored without it, and if it failed, a load balancer would turn away
     from every process at once and so cause an outage.
     """
     checks = {"database": await database_probe.look(), "migrations": "unknown", "draining": "no"}
     if checks["database"] == "ok":
-        checks["migrations"] = await probe_migrations()
+        checks["migrations"] = await probe_once(Migrations)
+        if settings.DISTRIBUTED:
+            checks["distribution"] = await probe_once(Distribution)
     if draining.is_set():
         checks["draining"] = "yes"
-    is_ready = checks == {"database": "ok", "migrations": "ok", "draining": "no"}
+    is_ready = checks == {"database": "ok", "migrations": "ok", "draining": "no"} | checks.fromkeys(
+        checks.keys() & {"distribution"}, "ok"
+    )
     return answer("ok" if is_ready else "unavailable", checks, ready=is_ready)
 
 
@@ -158,28 +167,57 @@ def write_probe() -> None:
             connection.close()
 
 
-class Migrations:
-    """Whether all migrations are applied. Once they are, the result is kept and the database is not asked again."""
+class Once:
+    """Something that stays as it is. Once `look` finds it, the result is kept and the database is not asked again."""
 
-    applied = False
+    found = False
 
     @classmethod
     def check(cls) -> bool:
-        if not cls.applied:
-            executor = MigrationExecutor(connection)
-            cls.applied = not executor.migration_plan(executor.loader.graph.leaf_nodes())
-        return cls.applied
+        cls.found = cls.found or cls.look()
+        return cls.found
+
+    @classmethod
+    def look(cls) -> bool:
+        raise NotImplementedError
 
 
-async def probe_migrations() -> str:
+class Migrations(Once):
+    """All migrations are applied."""
+
+    @classmethod
+    def look(cls) -> bool:
+        executor = MigrationExecutor(connection)
+        return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+
+
+class Distribution(Once):
+    """Every table is where it belongs in a distributed database."""
+
+    @classmethod
+    def look(cls) -> bool:
+        try:
+            require_distribution()
+        except NotDistributed:
+            return False
+        return True
+
+
+async def probe_once(what: type[Once]) -> str:
     try:
-        return "ok" if await sync_to_async(Migrations.check)() else "missing"
+        return "ok" if await sync_to_async(what.check)() else "missing"
     except (DatabaseError, InterfaceError):
         return "unknown"
 
 
 async def probe_channel_layer() -> str:
+    """Also "unavailable" if one of several Redis servers does not answer: its groups are served from the database."""
     layer = get_channel_layer()
+    if isinstance(layer, ChannelLayer):
+        away = await layer.probe(seconds=PROBE_SECONDS)
+        for server, error in away.items():
+            logger.warning("Health: server %s of REDIS_URL cannot be reached (%r)", server + 1, error)
+        return "unavailable" if away else "ok"
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             await layer.group_send("health", {"type": "health.probe"})

@@ -47,6 +47,8 @@ ALARM_RETENTION_DAYS: int = env.number("ALARM_RETENTION_DAYS", default=365)
 ALLOW_PRIVATE_TARGETS: bool = env.bool("ALLOW_PRIVATE_TARGETS", default=True)
 # Extra metric names per device, not counting temperature, humidity and voltage.
 METRIC_NAMES_PER_DEVICE: int = env.number("METRIC_NAMES_PER_DEVICE", default=200)
+# Whether the tables of the log are distributed by Citus (devices.database.placement).
+DISTRIBUTED: bool = env.bool("DISTRIBUTED", default=False)
 DEVICE_RATE_LIMIT: str = env.str("DEVICE_RATE_LIMIT", default="")
 # Other protocols that are accepted (readings.doors.switches).
 DOORS: list[str] = [name.strip().lower() for name in env.list("DOORS", default=["influx", "mqtt", "lorawan"])]

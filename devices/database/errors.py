@@ -31,6 +31,9 @@ WORDS = {
 
 # PostgreSQL's SQLSTATE (appendix A): CODES has whole codes and is searched first; CLASSES has their beginnings.
 CODES = {
+    # A prepared statement is older than a change of its table; in a distributed database also: a shard was split since
+    # `devices.database.placement` asked for it.
+    "0A000": Trouble.BUSY,
     "25006": Trouble.READ_ONLY,
     "53100": Trouble.FULL,
     "57014": Trouble.TIMEOUT,
@@ -46,6 +49,7 @@ CLASSES = {
     "55": Trouble.BUSY,  # lock not available
     "57": Trouble.UNREACHABLE,  # shutting down, starting up
     "58": Trouble.FAILED,  # input or output error
+    "XX": Trouble.FAILED,  # internal error: corrupted data, or a failed COPY to several nodes of a distributed database
 }
 # Beginnings of the names of SQLite's result codes; extended codes have longer names.
 SQLITE_CODES = {

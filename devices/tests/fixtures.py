@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
+from zlib import crc32
 
 from django.contrib.auth.models import Permission, User
 from django.test.client import ClientHandler
@@ -19,6 +20,11 @@ ADMIN_KEY = "admin-key-of-the-tests-0123456789"
 # Who sees every device.
 EVERYTHING = Caller(role=Role.ADMIN)
 FLEET_KEY = "fleet-key-of-the-tests-0123456789"
+
+
+def shard_of(device_id: str) -> int:
+    """The shard of a device in the pretended map of the fixture `five_shards`."""
+    return crc32(device_id.encode()) % 5
 
 
 @cache

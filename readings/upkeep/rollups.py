@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from django.db import connection, transaction
 
+from devices.database import placement
 from devices.metrics import COLUMNS
 from devices.models import DeviceState
 from readings.catalogue.names import add_changed
@@ -95,7 +96,8 @@ def take_in(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
     """Adds these ranges to the rollups in one transaction. Raises Outrun and DatabaseError: nothing was changed."""
     with transaction.atomic(durable=True):
         limit_lock_wait()
-        fast = add(tier, [seq_range for seq_range in seq_ranges if not seq_range.sealed])
+        groups = placement.in_groups([seq_range for seq_range in seq_ranges if not seq_range.sealed])
+        fast = set().union(*(add(tier, group) for group in groups))
         # Only if rollups by minute begin when readings are sealed already.
         for old in (seq_range for seq_range in seq_ranges if seq_range.sealed):
             roll_up_sealed(tier, old.device_id, after=old.after, until=old.until)
@@ -150,11 +152,13 @@ def behind(tier: Tier, *, readings: int, ids: IdRange = EVERY_ID) -> list[SeqRan
 
 def add(tier: Tier, seq_ranges: Sequence[SeqRange]) -> set[str]:
     """Adds these rows to the rollups; returns the devices that had at least MINUTES_FROM values in a rollup."""
-    parameters = [msgspec.json.encode(list(seq_ranges)).decode()]
+    parameters: list[Any] = [msgspec.json.encode(list(seq_ranges)).decode()]
     fast = set()
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(ADD.format(seconds=tier.seconds, unit=tier.unit, many=MINUTES_FROM), parameters)
+            condition, more = placement.condition("device_id", [seq_range.device_id for seq_range in seq_ranges])
+            statement = ADD.format(seconds=tier.seconds, unit=tier.unit, many=MINUTES_FROM, condition=condition)
+            cursor.execute(statement, [*parameters, *more])
             fast = {device_id for (device_id,) in cursor.fetchall()}
         else:
             cursor.execute(ADD_SQLITE.format(seconds=tier.seconds, start=SQLITE_START[tier.seconds]), parameters)
@@ -165,14 +169,17 @@ def add(tier: Tier, seq_ranges: Sequence[SeqRange]) -> set[str]:
 def advance(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
     """Moves the positions, which ingest does not change. Raises Outrun if a position has changed since it was read."""
     DeviceState.objects.lock([seq_range.device_id for seq_range in seq_ranges])
+    moved = 0
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(ADVANCE.format(position=tier.position), [msgspec.json.encode(list(seq_ranges)).decode()])
-            moved = cursor.rowcount
-        else:
-            rows = [(seq_range.until, seq_range.device_id, seq_range.after) for seq_range in seq_ranges]
-            cursor.executemany(ADVANCE_SQLITE.format(position=tier.position), rows)
-            moved = cursor.rowcount
+        for group in placement.in_groups(seq_ranges):
+            if connection.vendor == "postgresql":
+                condition, more = placement.condition("state.device_id", [seq_range.device_id for seq_range in group])
+                statement = ADVANCE.format(position=tier.position) + condition
+                cursor.execute(statement, [msgspec.json.encode(list(group)).decode(), *more])
+            else:
+                rows = [(seq_range.until, seq_range.device_id, seq_range.after) for seq_range in group]
+                cursor.executemany(ADVANCE_SQLITE.format(position=tier.position), rows)
+            moved += cursor.rowcount
     if moved != len(seq_ranges):
         raise Outrun
 
@@ -197,7 +204,7 @@ WITH taken AS MATERIALIZED (
     FROM json_to_recordset(%s::json) AS range (device_id text, after bigint, until bigint)
     CROSS JOIN LATERAL (
         SELECT * FROM readings_reading
-        WHERE device_id = range.device_id AND seq > range.after AND seq <= range.until
+        WHERE device_id = range.device_id AND seq > range.after AND seq <= range.until{{condition}}
         OFFSET 0
     ) AS reading
 ), added AS (

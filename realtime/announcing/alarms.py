@@ -18,7 +18,7 @@ from readings.alarms.signals import AlarmChange, alarms_changed
 from realtime.announcing.breaker import breaker_of
 from realtime.announcing.receivers import ANNOUNCE_SECONDS
 from realtime.instruments import NOT_ANNOUNCED
-from realtime.protocol.groups import ALARMS_CHANGED, ALARMS_GROUP
+from realtime.protocol.groups import ALARMS_CHANGED, ALARMS_GROUP, by_server
 from realtime.stream.hub import hubs
 from realtime.stream.open_alarms import known
 
@@ -62,7 +62,8 @@ def tell_own_sockets(messages: Sequence[dict[str, Any]]) -> None:
 
 
 async def send(layer: Any, messages: Sequence[dict[str, Any]]) -> None:
-    breaker = breaker_of(layer)
+    (server,) = by_server(layer, [ALARMS_GROUP])
+    breaker = breaker_of(layer, server)
     if not breaker.lets_through():
         NOT_ANNOUNCED.inc()
         return

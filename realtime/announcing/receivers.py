@@ -1,7 +1,7 @@
 """Announces new readings on the channel layer after their commit."""
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
@@ -12,7 +12,7 @@ from realtime.announcing.breaker import breaker_of
 from realtime.announcing.redis_layer import ChannelLayer
 from realtime.instruments import NOT_ANNOUNCED
 from realtime.protocol import frames
-from realtime.protocol.groups import FLEET_GROUP, device_group
+from realtime.protocol.groups import FLEET_GROUP, by_server, device_group
 from realtime.protocol.seq_ranges import SeqRange, cut
 
 # Seconds that a commit may wait for the channel layer. After that, sockets read the readings from the database.
@@ -23,19 +23,26 @@ ANNOUNCE_SECONDS = 1
 async def announce(appended: list[Appended], **_: Any) -> None:
     """Sends new readings, encoded once, to the group of each device and to the fleet's group.
 
-    Groups without a listener get nothing. Never raises: a failure is counted and logged by the breaker.
+    Groups without a listener get nothing. Never raises: a failure is counted and logged by the server's breaker.
     """
     layer = get_channel_layer()
-    breaker = breaker_of(layer)
+    announcement = Announcement(appended)
+    servers = by_server(layer, [*announcement.logs, FLEET_GROUP])
+    # At the same time, so that a server that hangs delays only its own groups.
+    await asyncio.gather(*(tell(layer, server, groups, announcement) for server, groups in servers.items()))
+
+
+async def tell(layer: Any, server: int, groups: Collection[str], announcement: "Announcement") -> None:
+    """Sends the announcement to these groups, which are on this server of the layer."""
+    breaker = breaker_of(layer, server)
     if not breaker.lets_through():
         NOT_ANNOUNCED.inc()
         return
     try:
         async with asyncio.timeout(ANNOUNCE_SECONDS):
-            groups = {device_group(log.device_pk): log for log in appended}
             # A process that joins a group after this check reads these readings from the database: they are committed.
-            heard = await groups_heard(layer, [*groups, FLEET_GROUP])
-            await send(layer, list(announcements(groups, set(heard))))
+            heard = await groups_heard(layer, groups)
+            await send(layer, list(announcement.to(heard)))
     except Exception as error:  # the readings are stored, so no fault of the layer may fail the write
         NOT_ANNOUNCED.inc()
         breaker.failed(error)
@@ -59,47 +66,61 @@ async def send(layer: Any, announcements: list[tuple[str, dict[str, Any]]]) -> N
         await layer.group_send(group, message)
 
 
-def announcements(groups: dict[str, Appended], heard: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (group, message) for each group in `heard`; a message has at most READINGS_PER_FRAME readings."""
-    version = max((log.access_version for log in groups.values()), default=0)
-    logs = {log.device_id: log for log in groups.values()}
+class Announcement:
+    """The messages about new readings. Each log is encoded once, however many servers have groups for it.
 
-    def message(seq_ranges: list[SeqRange]) -> dict[str, Any]:
+    `logs`: by the device's group.
+    """
+
+    def __init__(self, appended: Sequence[Appended]) -> None:
+        self.logs = {device_group(log.device_pk): log for log in appended}
+        self.by_device = {log.device_id: log for log in appended}
+        self.version = max((log.access_version for log in appended), default=0)
+        self.cuts: dict[str, list[SeqRange]] = {}
+
+    def to(self, groups: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields (group, message) for each of these groups; a message has at most READINGS_PER_FRAME readings."""
+        for group in groups:
+            if group != FLEET_GROUP:
+                yield from ((group, self.message([seq_range])) for seq_range in self.cut(group))
+        if FLEET_GROUP in groups:
+            yield from ((FLEET_GROUP, self.message(seq_ranges)) for seq_ranges in self.fleet())
+
+    def fleet(self) -> Iterator[list[SeqRange]]:
+        """The ranges of all logs, in parts of at most READINGS_PER_FRAME readings."""
+        part: list[SeqRange] = []
+        count = 0
+        for group in self.logs:
+            for seq_range in self.cut(group):
+                if part and count + len(seq_range) > frames.READINGS_PER_FRAME:
+                    yield part
+                    part, count = [], 0
+                part.append(seq_range)
+                count += len(seq_range)
+        if part:
+            yield part
+
+    def cut(self, group: str) -> list[SeqRange]:
+        """The encoded readings of a device, in ranges of a frame each."""
+        if group not in self.cuts:
+            log = self.logs[group]
+            self.cuts[group] = cut(log.device_id, log.readings, after=log.readings[0].seq - 1)
+        return self.cuts[group]
+
+    def message(self, seq_ranges: list[SeqRange]) -> dict[str, Any]:
         """The message that `realtime.stream.feed` receives.
 
         `stretches` lists device id, first seq, last seq and encoded readings of each range. `logs` maps device id
         to log id, `seen` maps it to the time of receipt if the device itself sent the readings. `access_version` is the
         number of revocations committed before these readings.
         """
-        device_ids = {seq_range.device_id for seq_range in seq_ranges}
+        logs = {seq_range.device_id: self.by_device[seq_range.device_id] for seq_range in seq_ranges}
         return {
             "type": "readings.recorded",
             # Do not rename this key or add to its tuples: during an upgrade, processes of both versions share the
             # channel layer.
             "stretches": [(r.device_id, r.first_seq, r.last_seq, r.documents) for r in seq_ranges],
-            "logs": {device_id: str(logs[device_id].device_pk) for device_id in device_ids},
-            "seen": {
-                device_id: frames.moment(received_at)
-                for device_id in device_ids
-                if (received_at := logs[device_id].received_at)
-            },
-            "access_version": version,
+            "logs": {device_id: str(log.device_pk) for device_id, log in logs.items()},
+            "seen": {device_id: frames.moment(log.received_at) for device_id, log in logs.items() if log.received_at},
+            "access_version": self.version,
         }
-
-    fleet: list[SeqRange] = []
-    count = 0
-    for group, log in groups.items():
-        if group not in heard and FLEET_GROUP not in heard:
-            continue
-        seq_ranges = cut(log.device_id, log.readings, after=log.readings[0].seq - 1)
-        if group in heard:
-            yield from ((group, message([seq_range])) for seq_range in seq_ranges)
-        if FLEET_GROUP in heard:
-            for seq_range in seq_ranges:
-                if fleet and count + len(seq_range) > frames.READINGS_PER_FRAME:
-                    yield FLEET_GROUP, message(fleet)
-                    fleet, count = [], 0
-                fleet.append(seq_range)
-                count += len(seq_range)
-    if fleet:
-        yield FLEET_GROUP, message(fleet)

@@ -4,6 +4,7 @@ It uses private parts of channels_redis: `telemetry/tests/unit/configuration/tes
 change.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -73,6 +74,34 @@ class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels h
                 for channel, message in of_this_shard:
                     pipeline.publish(channel, self.serialize(message))
                 await pipeline.execute()
+
+    async def probe(self, *, seconds: float) -> dict[int, Exception]:
+        """Publishes a message on every server at the same time; returns the error of each that does not take it.
+
+        Servers are numbered by their place in REDIS_URL, from 0 on. It is no PING, because an account with ACLs may
+        only publish.
+        """
+        layer = self._get_layer()
+
+        async def publish(shard: Any) -> None:
+            async with asyncio.timeout(seconds):
+                shard._ensure_redis()
+                # Not under the shard's lock, because a message that waits says nothing about the server.
+                await shard._redis.publish(layer._get_group_channel_name("health"), b"")
+
+        answers = await asyncio.gather(*map(publish, layer._shards), return_exceptions=True)
+        return {server: error for server, error in enumerate(answers) if isinstance(error, Exception)}
+
+    def by_server(self, groups: Collection[str]) -> dict[int, list[str]]:
+        """The groups by the server that carries them: its place in REDIS_URL, from 0 on."""
+        layer = self._get_layer()
+        if len(layer._shards) == 1:
+            return {0: list(groups)}
+        servers: dict[int, list[str]] = defaultdict(list)
+        for group in groups:
+            shard = layer._get_shard(layer._get_group_channel_name(group))
+            servers[layer._shards.index(shard)].append(group)
+        return servers
 
     def by_shard(self, groups: Collection[str]) -> dict[Any, dict[str, str]]:
         """For each shard, its groups by the name of their Redis channel."""

@@ -39,6 +39,7 @@ PAGES = {
     "alarms": ("Alarms", "alarms.md"),
     "rollups-and-retention": ("Rollups, sealing, retention", "rollups-and-retention.md"),
     "operations": ("Operations", "operations.md"),
+    "scaling": ("Several machines", "scaling.md"),
     "observability": ("Observability", "observability.md"),
     "security": ("Security", "security.md"),
     "migrations": ("Upgrades", "migrations.md"),

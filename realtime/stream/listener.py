@@ -1,11 +1,15 @@
 """One subscription to the channel layer for the whole process, for any number of sockets."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from typing import Any
 
 from channels.layers import get_channel_layer
+
+from realtime.protocol.groups import by_server
 
 logger = logging.getLogger(__name__)
 
@@ -13,6 +17,8 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 # Seconds that a new socket waits for the channel layer; after that it is served from the database.
 JOIN_SECONDS = 2.0
+# How often in that time to try another channel, if the server of the one before does not answer.
+CHANNEL_TRIES = 5
 
 
 class Listener:
@@ -25,6 +31,7 @@ class Listener:
         self.joined: set[str] = set()
         self.channel: str | None = None
         self.changing = asyncio.Lock()
+        self.servers: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # of the layer
         self.task: asyncio.Task[None] | None = None
 
     async def join(self, group: str) -> None:
@@ -41,22 +48,45 @@ class Listener:
         self.wanted.discard(group)
 
     async def reconcile(self) -> None:
-        """Joins the wanted groups and leaves the others, within JOIN_SECONDS; the next call retries what fails."""
+        """Joins the wanted groups and leaves the others; the next call retries what fails.
+
+        Takes at most 2 × JOIN_SECONDS. A server of the layer that does not answer delays only its own groups.
+        """
         if self.wanted == self.joined:
             return
         try:
             async with asyncio.timeout(JOIN_SECONDS), self.changing:
-                if self.channel is None:
-                    self.channel = await self.layer.new_channel()
-                    self.task = asyncio.create_task(self.listen(self.channel))
-                for group in self.wanted - self.joined:
-                    await self.layer.group_add(group, self.channel)
-                    self.joined.add(group)
-                for group in self.joined - self.wanted:
-                    await self.layer.group_discard(group, self.channel)
-                    self.joined.discard(group)
+                await self.open()
         except Exception as error:  # each layer raises exceptions of its own
             logger.debug("The channel layer does not answer (%r)", error)
+            return
+        servers = by_server(self.layer, self.wanted ^ self.joined)
+        await asyncio.gather(*(self.change(server, groups) for server, groups in servers.items()))
+
+    async def open(self) -> None:
+        """Makes the channel on which this process receives, if there is none."""
+        while self.channel is None:
+            with contextlib.suppress(TimeoutError):
+                # Its name decides which server has it, so another one may be on a server that answers.
+                async with asyncio.timeout(JOIN_SECONDS / CHANNEL_TRIES):
+                    self.channel = await self.layer.new_channel()
+                    self.task = asyncio.create_task(self.listen(self.channel))
+
+    async def change(self, server: int, groups: Collection[str]) -> None:
+        """Joins or leaves these groups, which are on this server, as they are wanted now."""
+        try:
+            async with asyncio.timeout(JOIN_SECONDS), self.servers[server]:
+                for group in groups:
+                    if self.channel is None:
+                        return  # `rest` came first
+                    if group in self.wanted and group not in self.joined:
+                        await self.layer.group_add(group, self.channel)
+                        self.joined.add(group)
+                    elif group in self.joined and group not in self.wanted:
+                        await self.layer.group_discard(group, self.channel)
+                        self.joined.discard(group)
+        except Exception as error:  # each layer raises exceptions of its own
+            logger.debug("Server %s of the channel layer does not answer (%r)", server + 1, error)
 
     async def listen(self, channel: str) -> None:
         while True:
@@ -69,7 +99,9 @@ class Listener:
     async def rest(self) -> None:
         """Gives up the channel if no group is wanted."""
         await self.reconcile()
-        async with self.changing:
+        async with contextlib.AsyncExitStack() as held:
+            for lock in [self.changing, *self.servers.values()]:
+                await held.enter_async_context(lock)
             if self.wanted or self.joined or self.task is None:
                 return
             task, self.task, self.channel = self.task, None, None

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 
 from devices.access.throttling import InvalidRate, parse_rate
 from devices.models import RETENTION_DAYS_MAX
@@ -164,6 +165,9 @@ def addresses() -> Iterator[CheckMessage]:
 
 
 def database_url() -> Iterator[CheckMessage]:
+    if settings.DISTRIBUTED and connection.vendor != "postgresql":
+        hint = "Set DATABASE_URL to the coordinator of a PostgreSQL with Citus, or DISTRIBUTED=false."
+        yield Error("DISTRIBUTED is true, but SQLite cannot be distributed.", hint, id="telemetry.E057")
     if found := " ".join(settings.DATABASE_URL_UNENCODED):
         hint = (
             "Write each as % and its code (/ %2F, ? %3F, # %23, [ %5B, ] %5D, @ %40, : %3A, % %25). This encodes a "

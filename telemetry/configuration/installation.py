@@ -3,11 +3,13 @@
 import secrets
 from pathlib import Path
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models import Q
 
+from devices.database.distribution import distribute
 from devices.database.work_kinds import Work, working_at
 from readings.upkeep.locks import exclusively
 from telemetry.configuration.checks import secret
@@ -35,13 +37,16 @@ def write_secrets(names: list[str], path: Path) -> None:
 def prepare_database() -> str | None:
     """Applies migrations and creates a first account, one process at a time.
 
-    Returns the account's password, or None if an account existed already. Raises DatabaseError.
+    Distributes the tables if DISTRIBUTED is true. Returns the account's password, or None if an account existed
+    already. Raises DatabaseError, and NotDistributed without Citus.
     """
     connection.close()  # so that a connection for migrations, without a short deadline, is opened
     with working_at(Work.MIGRATION):
         try:
             with exclusively("migration", wait=True):
                 call_command("migrate", interactive=False, verbosity=0)
+                if settings.DISTRIBUTED:
+                    distribute()
                 return create_operator()
         finally:
             connection.close()

@@ -122,7 +122,9 @@ def skippable(rules: ActiveRules) -> list[Part]:
     """The readings that no rule judges, because they are older than every rule that applies to their device."""
     begun: dict[str, dict[int, int]] = {}
     positions: dict[str, tuple[int, str]] = {}
-    found = EvaluationState.objects.filter(after_seq__gt=F("device__state__alarms_seq")).values_list(
+    # The state is also compared by its own id, so that a distributed database joins them on their node.
+    of_state = {"device__state__device_id": F("device_id"), "after_seq__gt": F("device__state__alarms_seq")}
+    found = EvaluationState.objects.filter(**of_state).values_list(
         "rule_id", "device_id", "after_seq", "device__state__alarms_seq", "device__state__alarms_newest"
     )
     for rule_id, device_pk, after_seq, position, newest in found:

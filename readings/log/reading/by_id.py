@@ -4,12 +4,14 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from operator import itemgetter
 from uuid import UUID
 
 import msgspec
 from django.db import connection
 
 from devices.cpu_pool import Pauses
+from devices.database import placement
 from readings.log.entries import StoredReading
 from readings.log.reading.opened import Opened
 from readings.log.reading.rows import WHOLE, Row, null, readings_of_devices
@@ -21,12 +23,12 @@ from readings.windows import EARLIEST
 BY_IDS = """
 SELECT reading.device_id, {columns} FROM unnest(%(devices)s::text[], %(ids)s::uuid[]) AS asked (device_id, id)
 CROSS JOIN LATERAL (
-    SELECT * FROM readings_reading WHERE device_id = asked.device_id AND id = asked.id OFFSET 0
+    SELECT * FROM readings_reading WHERE device_id = asked.device_id AND id = asked.id{condition} OFFSET 0
 ) AS reading
 UNION ALL
 SELECT sealed.device_id, sealed.seq, {none} FROM unnest(%(devices)s::text[], %(ids)s::uuid[]) AS asked (device_id, id)
 CROSS JOIN LATERAL (
-    SELECT device_id, seq FROM readings_sealedid WHERE device_id = asked.device_id AND id = asked.id OFFSET 0
+    SELECT device_id, seq FROM readings_sealedid WHERE device_id = asked.device_id AND id = asked.id{condition} OFFSET 0
 ) AS sealed
 """
 BY_IDS_SQLITE = """
@@ -47,15 +49,19 @@ def by_ids(asked: Sequence[tuple[str, UUID]]) -> list[StoredReading]:
     """
     columns = ", ".join(f"reading.{name}" for name in ("seq", "timestamp", *WHOLE))
     none = ", ".join(map(null, ("timestamptz", *WHOLE.values())))
+    condition = placement.named_condition("device_id", "devices")
     postgresql = connection.vendor == "postgresql"
+    found: list[Row] = []
     with connection.cursor() as cursor:
-        if postgresql:
-            devices, ids = [device_id for device_id, _ in asked], [identifier for _, identifier in asked]
-            cursor.execute(BY_IDS.format(columns=columns, none=none), {"devices": devices, "ids": ids})
-        else:
-            texts = msgspec.json.encode([(device_id, identifier.hex) for device_id, identifier in asked]).decode()
-            cursor.execute(BY_IDS_SQLITE.format(columns=columns, none=none), {"asked": texts})
-        found: list[Row] = cursor.fetchall()
+        for group in placement.in_groups(asked, itemgetter(0)):
+            if postgresql:
+                sql = BY_IDS.format(columns=columns, none=none, condition=condition)
+                devices, ids = [device_id for device_id, _ in group], [identifier for _, identifier in group]
+                cursor.execute(sql, {"devices": devices, "ids": ids})
+            else:
+                texts = msgspec.json.encode([(device_id, identifier.hex) for device_id, identifier in group]).decode()
+                cursor.execute(BY_IDS_SQLITE.format(columns=columns, none=none), {"asked": texts})
+            found += cursor.fetchall()
     plain = [row for row in found if row[2] is not None]
     readings = readings_of_devices(plain)
     if len(plain) < len(found):

@@ -9,6 +9,7 @@ import msgspec
 from django.db import connection
 
 from devices.cpu_pool import Pauses
+from devices.database import placement
 from devices.metrics import COLUMNS
 from readings.fields import decoded_extra
 from readings.log.entries import StoredReading
@@ -89,7 +90,7 @@ SELECT * FROM (
         AS part (device_id text, after bigint, until bigint)
     CROSS JOIN LATERAL (
         SELECT * FROM readings_reading
-        WHERE device_id = part.device_id AND seq > part.after AND seq <= part.until
+        WHERE device_id = part.device_id AND seq > part.after AND seq <= part.until{condition}
         OFFSET 0
     ) AS reading
     ORDER BY reading.device_id, reading.seq
@@ -100,7 +101,7 @@ SELECT part.device_id, {segment} FROM json_to_recordset(%(asked)s::json)
 CROSS JOIN LATERAL (
     SELECT * FROM readings_segment
     WHERE part.after < (SELECT sealed_seq FROM devices_devicestate WHERE device_id = part.device_id)
-      AND device_id = part.device_id AND first_seq <= part.until AND last_seq > part.after
+      AND device_id = part.device_id AND first_seq <= part.until AND last_seq > part.after{condition}
     OFFSET 0
 ) AS segment
 """
@@ -208,13 +209,21 @@ def parts(asked: Sequence[Part], *, with_extra: bool) -> list[tuple[Any, ...]]:
     Each of another device. Readings that retention deleted are missing. Raises LogDamaged.
     """
     columns = {name: WHOLE[name] for name in (*COLUMNS, *(["extra"] if with_extra else []))}
-    ranges = [{"device_id": part.device_id, "after": part.after, "until": part.until} for part in asked]
+    groups, condition = placement.in_groups(asked), placement.named_condition("device_id", "devices")
     sql = (PARTS if connection.vendor == "postgresql" else PARTS_SQLITE).format(
-        reading=of_reading(columns), segment=of_segment(columns, time="first_at")
+        reading=of_reading(columns),
+        segment=of_segment(columns, time="first_at"),
+        condition=condition,
     )
+    found: list[Row] = []
     with connection.cursor() as cursor:
-        cursor.execute(sql, {"asked": msgspec.json.encode(ranges).decode()})
-        found: list[Row] = cursor.fetchall()
+        for group in groups:
+            ranges = [{"device_id": part.device_id, "after": part.after, "until": part.until} for part in group]
+            parameters: dict[str, Any] = {"asked": msgspec.json.encode(ranges).decode()}
+            if condition:
+                parameters["devices"] = [part.device_id for part in group]
+            cursor.execute(sql, parameters)
+            found += cursor.fetchall()
     if connection.vendor != "postgresql":
         found = [(*row[:2], row[2].replace(tzinfo=UTC), *row[3:]) for row in found]
     # One more than in the rows of `rows`, because the device id comes first.
@@ -231,6 +240,7 @@ def parts(asked: Sequence[Part], *, with_extra: bool) -> list[tuple[Any, ...]]:
             opened = Opened(device_id, first_seq, last_seq, segment, pauses)
             part = by_device[device_id]
             read += sealed_rows(opened, part.after, part.until, with_extra=with_extra)
+    if len(plain) < len(found) or len(groups) > 1:
         read.sort(key=itemgetter(0, 1))
     return read
 

@@ -10,8 +10,7 @@ from readings.models import Reading
 
 class Command(loaddata.Command):
     def save_obj(self, obj: Any) -> bool:
-        """Inserts readings. Django would first update the row with this `id`, which no index finds and which may be a
-        reading of another device."""
+        """Inserts readings. Django would first update the row with this `id`, which may be of another device."""
         if isinstance(obj.object, Reading):
             obj.save = partial(obj.save, force_insert=True)
         return super().save_obj(obj)

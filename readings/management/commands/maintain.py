@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from devices.database.distribution import require_distribution
 from devices.plurals import counted
 from readings.alarms.delivery.courier import deliver_once, keep_delivering
 from readings.alarms.delivery.wakeup import wake
@@ -67,6 +68,7 @@ class Command(BaseCommand):
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stop.set())
         try:
+            require_distribution()
             if options["dry_run"]:
                 self.foretell()
             elif options["once"]:

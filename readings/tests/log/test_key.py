@@ -1,4 +1,4 @@
-"""The key of readings: `(device_id, id)`, and the migration to it and back."""
+"""The key of readings: `(id, device_id)`, and the migration to it and back."""
 
 from importlib import import_module
 from typing import Any
@@ -17,7 +17,7 @@ from readings.tests.logs import NOON, at, make_devices, new, store
 
 migration: Any = import_module("readings.migrations.0013_key_by_device_and_id")
 BEFORE = migration.Migration.dependencies[0][1]
-BY_DEVICE, BY_ID = ["device_id", "id"], ["id"]
+BY_DEVICE, BY_ID = ["id", "device_id"], ["id"]
 
 
 def key() -> list[str] | None:
@@ -55,7 +55,7 @@ def logs(transactional_db):
 
 @pytest.mark.django_db
 def test_the_same_id_of_two_devices_is_two_readings(device, other_device):
-    """Fails when a migration has let Django remake the table on SQLite: see migration 0012."""
+    """Fails when a migration has let Django remake the table on SQLite: see migration 0013."""
     assert key() == BY_DEVICE
     shared = uuid4()
     store([new("mote-1", id=shared), new("mote-2", id=shared)])
@@ -138,10 +138,10 @@ def test_it_goes_on_where_an_attempt_was_stopped(logs, left):
     known = indexes()
     take_back()
     if left == "invalid":
-        execute(f"CREATE UNIQUE INDEX {migration.INDEX_BY_DEVICE} ON readings_reading (device_id, id)")
+        execute(f"CREATE UNIQUE INDEX {migration.INDEX_BY_DEVICE} ON readings_reading (id, device_id)")
         execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", [migration.INDEX_BY_DEVICE])
     if left == "valid":
-        execute(f"CREATE UNIQUE INDEX {migration.INDEX_BY_DEVICE} ON readings_reading (device_id, id)")
+        execute(f"CREATE UNIQUE INDEX {migration.INDEX_BY_DEVICE} ON readings_reading (id, device_id)")
     if left == "of the reverse":
         execute(f"CREATE UNIQUE INDEX {migration.INDEX_BY_ID} ON readings_reading (id)")
     if left == "swapped":

@@ -19,13 +19,14 @@ from readings.tests.logs import NOON, at, make_devices, new, store, store_at
 
 pytestmark = pytest.mark.django_db
 
-# What else names the table: it writes, deletes, verifies, or adds to the rollups what is not in them yet.
+# What else names the table: it distributes, deletes, verifies, or adds to the rollups what is not in them yet.
 WRITERS = {"readings/log/recording.py", "readings/upkeep/rollups.py", "readings/upkeep/retention.py"}
 SEALING = ("expiry", "seal", "size_limit", "statistics", "stored_segments", "unseal")
 WRITERS |= {"readings/upkeep/erasure.py", *(f"readings/upkeep/sealing/{name}.py" for name in SEALING)}
 WRITERS |= {f"readings/upkeep/verification/{name}.py" for name in ("log", "segments", "statistics")}
 READERS = {"readings/log/reader.py", "readings/log/sources.py"}
 READERS |= {f"readings/log/reading/{name}.py" for name in ("by_id", "by_seq", "by_time", "rows")}
+WRITERS |= {"devices/database/distribution.py"}
 # The words in which PostgreSQL quotes rows in its errors.
 REDACTION = {"telemetry/monitoring/redaction.py"}
 MANAGERS = r"\.(?:objects|_default_manager|_base_manager)\b"

@@ -118,7 +118,7 @@ def test_a_stored_reading_is_found_with_one_look_up_in_the_key(device, other_dev
         else:
             cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
         plan = str(cursor.fetchall())
-    key = "readings_reading_pkey" if connection.vendor == "postgresql" else "(device_id=? AND id=?)"
+    key = "readings_reading_pkey" if connection.vendor == "postgresql" else "(id=? AND device_id=?)"
     assert key in plan
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from devices.database.distribution import require_distribution
 from readings.alarms.upkeep.heartbeat import heart
 from readings.doors.mqtt.subscriber.subscriber import words_of
 from telemetry.databases.ending import end_database_work
@@ -22,6 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         raise_file_limit()
+        require_distribution()
         heart.start()
         try:
             asyncio.run(self.listen())

@@ -2,6 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from devices.database.distribution import require_distribution
 from telemetry.server.serving import CannotListen, check_address, serve
 
 LEAD_SECONDS_MAX = 60
@@ -25,6 +26,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0 <= options["lead"] <= LEAD_SECONDS_MAX:
             raise CommandError(f"--lead must be from 0 to {LEAD_SECONDS_MAX} seconds.")
+        require_distribution()
         try:
             check_address()
         except CannotListen as error:

@@ -1,5 +1,12 @@
 import pytest
-from django.db import IntegrityError, InterfaceError, InternalError, OperationalError, ProgrammingError
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
 from psycopg import errors
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
@@ -114,6 +121,8 @@ def test_a_database_that_is_away_is_a_page_in_a_browser(device, database_away, p
     ("error", "code"),
     [
         (raised_from(InternalError("cannot execute INSERT"), errors.ReadOnlySqlTransaction()), "database_read_only"),
+        (raised_from(InternalError("COPY failed on a node"), errors.InternalError_()), "database_failed"),
+        (raised_from(NotSupportedError("FOR UPDATE over shards"), errors.FeatureNotSupported()), "database_busy"),
         (raised_from(OperationalError("No space left on device"), errors.DiskFull()), "database_full"),
         (raised_from(OperationalError("canceling statement"), errors.QueryCanceled()), "database_timeout"),
         (raised_from(OperationalError("lock timeout"), errors.LockNotAvailable()), "database_busy"),

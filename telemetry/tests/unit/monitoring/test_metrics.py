@@ -193,7 +193,7 @@ def test_without_the_database_all_else_is_told(monkeypatch):
 class TestReadiness:
     @pytest.fixture(autouse=True)
     def asked_afresh(self, monkeypatch):
-        monkeypatch.setattr("telemetry.health.Migrations.applied", False)
+        monkeypatch.setattr("telemetry.health.Migrations.found", False)
 
     def test_a_process_that_is_ready_says_so(self, anyone):
         response = anyone.get("/health/ready")
