@@ -117,7 +117,7 @@ NAMES_SQLITE = """
 SELECT device_id, (SELECT json_group_array(key) FROM json_each(latest)) FROM devices_devicestate
 WHERE device_id IN (SELECT value FROM json_each(%s))
 """
-ACCESS_VERSION_SQLITE = "SELECT version FROM devices_accessversion"
+ACCESS_VERSION = "SELECT version FROM devices_accessversion"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER_REACHED = datetime(9999, 12, 31, tzinfo=UTC)
 # The names of ADVANCE's array parameters, in the order in which `arrays` returns them.
@@ -180,6 +180,16 @@ class DeviceStateManager(models.Manager["DeviceState"]):
                 for device_id, pk, is_active, last, names in cursor.fetchall()
             }
 
+    def lock_at_version(self, device_ids: Collection[str]) -> tuple[dict[str, LogEnd], int]:
+        """As `lock`; also returns the `AccessVersion`, read when the locks were held, so that the wait does not age it.
+
+        What a key may do at this version, it may do in this transaction.
+        """
+        ends = self.lock(device_ids)
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(ACCESS_VERSION)
+            return ends, version_in(cursor.fetchone())
+
     def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
         """Updates locked states. `last_seen_at` and the newest reading and values only move forward in time.
 
@@ -210,7 +220,7 @@ class DeviceStateManager(models.Manager["DeviceState"]):
                 for advance in advances
             ]
             cursor.executemany(ADVANCE_SQLITE, rows)
-            cursor.execute(ACCESS_VERSION_SQLITE)
+            cursor.execute(ACCESS_VERSION)
             return version_in(cursor.fetchone())
 
     def say(self, device_id: str, *, online: bool, at: datetime) -> None:

@@ -5,16 +5,22 @@ There is no timer and no added wait when idle: the first reading starts a transa
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from weakref import WeakSet
 
 from django.db import connection
+from django.utils import timezone
 from rest_framework import status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, AuthenticationFailed
 
+from devices.access.authentication import INVALID_KEY
+from devices.access.callers import Caller, callers_again
+from devices.access.known_callers import KnownCallers
 from devices.database.errors import trouble_of
 from devices.database.runner import DatabaseRunner, RunnerBusy, own_copy
 from devices.database.work_kinds import DatabaseTimeout, NotBegun, Work
@@ -53,18 +59,34 @@ class Overloaded(APIException):
 
 @dataclass(eq=False)
 class Submission:
-    """The readings of one request, and the future that the request awaits."""
+    """The readings of one request, and the future that the request awaits.
+
+    `caller`: whose key was looked up for it; None if no key has to be checked.
+    """
 
     readings: Sequence[NewReading]
     received_at: datetime
     devices: frozenset[str]
     outcome: "asyncio.Future[list[Recorded]]"
+    caller: Caller | None = None
+
+
+class KeysRevoked(Exception):
+    """The keys of these submissions are no longer valid, or have other rights than when they were looked up."""
+
+    def __init__(self, submissions: Sequence[Submission]) -> None:
+        super().__init__()
+        self.submissions = submissions
 
 
 class GroupCommitter:
-    """Stores the readings of one event loop: few transactions at a time (WRITERS), each in its own thread."""
+    """Stores the readings of one event loop: few transactions at a time (WRITERS), each in its own thread.
 
-    def __init__(self) -> None:
+    `known` is told the `AccessVersion` of each transaction.
+    """
+
+    def __init__(self, known: KnownCallers | None = None) -> None:
+        self.known = known or KnownCallers()
         self.waiting: deque[Submission] = deque()
         self.queued_readings = 0
         self.writers = WRITERS[connection.vendor]
@@ -76,15 +98,17 @@ class GroupCommitter:
         self.tasks: set[asyncio.Task[None]] = set()
         committers.add(self)
 
-    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+    async def record(
+        self, readings: Sequence[NewReading], *, received_at: datetime, caller: Caller | None = None
+    ) -> list[Recorded]:
         """Stores the readings like `recording.record`, in a transaction shared with other requests.
 
-        Readings of another request that fail do not make these fail. Raises Overloaded, OutcomeUnknown, and any error
-        of `recording.record`.
+        Readings of another request that fail do not make these fail. Raises Overloaded, OutcomeUnknown, any error of
+        `recording.record`, and AuthenticationFailed, with nothing stored, if the key of `caller` has been revoked.
         """
         self.check_room(len(readings))
         devices = frozenset([reading.device_id for reading in readings])
-        submission = Submission(readings, received_at, devices, asyncio.get_running_loop().create_future())
+        submission = Submission(readings, received_at, devices, asyncio.get_running_loop().create_future(), caller)
         self.waiting.append(submission)
         self.queued_readings += len(readings)
         self.begin()
@@ -156,9 +180,14 @@ class GroupCommitter:
         """Stores the group in one transaction; if that fails, each submission in its own. Runs in a thread."""
         readings = [reading for submission in group for reading in submission.readings]
         instruments.COMMIT_READINGS.observe(len(readings))
+        received_at = max(submission.received_at for submission in group)
+        revoked: Sequence[Submission] = ()
         try:
             with instruments.COMMIT_FAILURES.count_exceptions(), instruments.COMMIT_SECONDS.time():
-                outcomes, appended = store(readings, received_at=max(submission.received_at for submission in group))
+                try:
+                    outcomes, appended = store(readings, received_at=received_at, check=partial(self.check_keys, group))
+                except KeysRevoked as error:  # no failure of the commit
+                    revoked = error.submissions
         except OutcomeUnknown:
             for submission in group:
                 answer(submission, OutcomeUnknown())
@@ -174,12 +203,35 @@ class GroupCommitter:
                 return []
             logger.warning("A group of %s requests failed and is stored one by one", len(group), exc_info=error)
             return [log for submission in group for log in self.commit([submission])]
+        if revoked:
+            for submission in revoked:
+                answer(submission, AuthenticationFailed(INVALID_KEY, code="invalid_key"))
+            others = [submission for submission in group if submission not in revoked]
+            return self.commit(others) if others else []
         first = 0
         for submission in group:
             after = first + len(submission.readings)
             answer(submission, outcomes[first:after])
             first = after
         return appended
+
+    def check_keys(self, group: Sequence[Submission], version: int) -> None:
+        """Looks up again the keys that were looked up at another `AccessVersion` than this one. Raises KeysRevoked.
+
+        Runs inside the transaction, so that nothing is stored for a key that was revoked before.
+        """
+        self.known.saw(version, read_at=time.monotonic())
+        doubtful = [(s, s.caller) for s in group if s.caller is not None and s.caller.must_be_looked_up_again(version)]
+        if not doubtful:
+            return
+        revoked = []
+        current = callers_again([caller for _, caller in doubtful], now=timezone.now())
+        for (submission, before), caller in zip(doubtful, current, strict=True):
+            submission.caller = caller
+            if caller != before:
+                revoked.append(submission)
+        if revoked:
+            raise KeysRevoked(revoked)
 
 
 def devices_of(group: Sequence[Submission]) -> frozenset[str]:

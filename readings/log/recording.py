@@ -1,7 +1,7 @@
 """The write path. All code that stores readings calls `store`, either through `record` or through a group commit."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -74,16 +74,24 @@ async def announce(appended: list[Appended]) -> None:
 
 
 def store(
-    readings: Sequence[NewReading], *, received_at: datetime | None, register: Collection[str] = ()
+    readings: Sequence[NewReading],
+    *,
+    received_at: datetime | None,
+    register: Collection[str] = (),
+    check: Callable[[int], None] | None = None,
 ) -> tuple[list[Recorded], list[Appended]]:
-    """`record` without the signal. Also returns the readings for which the caller must send it."""
+    """`record` without the signal. Also returns the readings for which the caller must send it.
+
+    `check` is called with the current `AccessVersion` before anything is stored, with the devices locked. What it
+    raises ends the transaction.
+    """
     committing = False
     try:
         with transaction.atomic(durable=True):
             if register:
                 registered = [Device.objects.register(device_id=device_id)[0] for device_id in register]
                 log_added(registered, by=command())
-            outcomes, appended, changed = append(readings, received_at=received_at)
+            outcomes, appended, changed = append(readings, received_at=received_at, check=check)
             committing = True
     except (DatabaseError, InterfaceError) as error:
         if committing and not is_undone(error):
@@ -96,13 +104,15 @@ def store(
 
 
 def append(
-    readings: Sequence[NewReading], *, received_at: datetime | None
+    readings: Sequence[NewReading], *, received_at: datetime | None, check: Callable[[int], None] | None
 ) -> tuple[list[Recorded], list[Appended], list[Names]]:
-    """The body of the transaction: lock, leave out duplicates, number, insert, update the states.
+    """The body of the transaction: lock, check, leave out duplicates, number, insert, update the states.
 
     The third result has the metric names of the devices that have new ones.
     """
-    ends = DeviceState.objects.lock({reading.device_id for reading in readings})
+    ends, version = DeviceState.objects.lock_at_version({reading.device_id for reading in readings})
+    if check is not None:
+        check(version)
     names = metric_names.of(ends.values())
     given = [(reading.device_id, reading.id) for reading in readings if reading.id is not None]
     # By device and the number of the id, because hashing a UUID takes several times as long. Nobody else can store one
