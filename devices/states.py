@@ -3,14 +3,16 @@
 Written in SQL, because for a thousand devices the ORM takes longer than the database.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 from django.db import connections, models
+from django.db.backends.utils import CursorWrapper
 
+from devices.database.pipelines import execute_prepared
 from devices.status import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
@@ -166,6 +168,24 @@ class Advance(msgspec.Struct, frozen=True, gc=False):
     names_seq: int | None = None
 
 
+class Advanced:
+    """The outcome of `advance`: a version, or the cursor of a statement that a pipeline has perhaps not sent yet."""
+
+    def __init__(self, outcome: int | CursorWrapper) -> None:
+        self.outcome = outcome
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the database has executed the statement, and this process knows it."""
+        return isinstance(self.outcome, int) or self.outcome.pgresult is not None
+
+    def access_version(self) -> int:
+        """The `AccessVersion` at that moment; 0 if nothing was advanced. Ask after the commit. Raises DatabaseError."""
+        if not isinstance(self.outcome, int):
+            self.outcome = version_in(self.outcome.fetchall())
+        return self.outcome
+
+
 class DeviceStateManager(models.Manager["DeviceState"]):
     """Methods that take device ids; not methods of a QuerySet, because they would ignore its filters."""
 
@@ -175,39 +195,40 @@ class DeviceStateManager(models.Manager["DeviceState"]):
         with connection.cursor() as cursor:
             statement = LOCK if connection.vendor == "postgresql" else LOCK_SQLITE
             cursor.execute(statement, [msgspec.json.encode(list(device_ids)).decode()])
-            return {
-                device_id: LogEnd(device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last, names)
-                for device_id, pk, is_active, last, names in cursor.fetchall()
-            }
+            return log_ends(cursor.fetchall())
 
     def lock_at_version(self, device_ids: Collection[str]) -> tuple[dict[str, LogEnd], int]:
         """As `lock`; also returns the `AccessVersion`, read when the locks were held, so that the wait does not age it.
 
         What a key may do at this version, it may do in this transaction.
         """
+        connection = connections[self.db]
+        if connection.vendor == "postgresql":
+            locked = execute_prepared(connection, LOCK, [msgspec.json.encode(list(device_ids)).decode()])
+            # A statement of its own, because LOCK's snapshot is older than the locks.
+            version = execute_prepared(connection, ACCESS_VERSION)
+            return log_ends(locked.fetchall()), version_in(version.fetchall())
         ends = self.lock(device_ids)
-        with connections[self.db].cursor() as cursor:
+        with connection.cursor() as cursor:
             cursor.execute(ACCESS_VERSION)
-            return ends, version_in(cursor.fetchone())
+            return ends, version_in(cursor.fetchall())
 
-    def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
+    def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> Advanced:
         """Updates locked states. `last_seen_at` and the newest reading and values only move forward in time.
 
         Exception: a stored time more than FUTURE_TOLERANCE in the future comes from a wrong clock and is replaced.
-        `seen_at` is None if the device itself did not send anything. Returns the current `AccessVersion`; 0 if
-        `advances` is empty.
+        `seen_at` is None if the device itself did not send anything. In a pipeline nothing is sent yet.
         """
         if not advances:
-            return 0
+            return Advanced(0)
         until = seen_at + FUTURE_TOLERANCE if seen_at else NEVER_REACHED
         common: dict[str, Any] = {"until_microseconds": (until - EPOCH) // timedelta(microseconds=1)}
         connection = connections[self.db]
         moment = connection.ops.adapt_datetimefield_value
+        if connection.vendor == "postgresql":
+            common |= {"seen_at": seen_at, "until": until} | dict(zip(ARRAYS, arrays(advances), strict=True))
+            return Advanced(execute_prepared(connection, ADVANCE, common))
         with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                common |= {"seen_at": seen_at, "until": until}
-                cursor.execute(ADVANCE, common | dict(zip(ARRAYS, arrays(advances), strict=True)))
-                return version_in(cursor.fetchone())
             common |= {"seen_at": moment(seen_at), "until": moment(until)}
             rows: list[dict[str, Any]] = [
                 msgspec.structs.asdict(advance)
@@ -221,7 +242,7 @@ class DeviceStateManager(models.Manager["DeviceState"]):
             ]
             cursor.executemany(ADVANCE_SQLITE, rows)
             cursor.execute(ACCESS_VERSION)
-            return version_in(cursor.fetchone())
+            return Advanced(version_in(cursor.fetchall()))
 
     def say(self, device_id: str, *, online: bool, at: datetime) -> None:
         """Stores what an active device, or its will, said of itself at `at`. Offline holds until the next reading.
@@ -273,6 +294,14 @@ def arrays(advances: Collection[Advance]) -> list[str | None]:
     return [None if column is None else f"{{{','.join(column)}}}" for column in columns]
 
 
-def version_in(row: tuple[int] | None) -> int:
-    """The access version in the row; 0 without a row, which is so before the first change."""
-    return row[0] if row else 0
+def log_ends(rows: Iterable[tuple[Any, ...]]) -> dict[str, LogEnd]:
+    """The log ends, by device id, in the rows of LOCK."""
+    return {
+        device_id: LogEnd(device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last, names)
+        for device_id, pk, is_active, last, names in rows
+    }
+
+
+def version_in(rows: Sequence[tuple[int]]) -> int:
+    """The access version in the rows; 0 without a row, which is so before the first change."""
+    return rows[0][0] if rows else 0

@@ -57,14 +57,15 @@ class TokenManager(TokensByQuerySet["ApiToken"]):
     def for_hashes(self, digests: Collection[str], *, now: datetime) -> dict[str, TokenOwner]:
         """The valid tokens with these hashes, by hash, in one query; has it noted that they are used."""
         found = self.lookup("token_hash", digests, now=now)
-        unnoted = [known.token.id for known in found.values() if known.used_at is None or known.used_at < now - NOTED_AFTER]
+        owners, unnoted = {}, []
+        for digest, (token, used_at, expires_at, version) in found.items():
+            if used_at is None or used_at < now - NOTED_AFTER:
+                unnoted.append(token.id)
+                used_at = now
+            until = used_at + NOTED_AFTER
+            owners[digest] = TokenOwner(token, until if expires_at is None else min(until, expires_at), version)
         if unnoted:
             uses.note(unnoted, now=now)
-        owners = {}
-        for digest, (token, used_at, expires_at, version) in found.items():
-            noted_at = now if used_at is None or used_at < now - NOTED_AFTER else used_at
-            until = noted_at + NOTED_AFTER
-            owners[digest] = TokenOwner(token, until if expires_at is None else min(until, expires_at), version)
         return owners
 
     def by_id(self, ids: Collection[int], *, now: datetime) -> dict[int, ValidToken]:

@@ -112,7 +112,8 @@ class OwnWay:
     async def record(
         self, readings: Sequence[NewReading], *, received_at: datetime, caller: Caller | None
     ) -> list[Recorded]:
-        # The key was looked up for this request alone, a moment ago. The signal is sent from here, because a thread that waits for this event loop would block the shutdown.
+        # The key was looked up a moment ago, for this request alone.
+        # The signal is sent from here, because a thread that waits for this event loop would block the shutdown.
         outcomes, appended = await sync_to_async(store)(readings, received_at=received_at)
         await announce(appended)
         return outcomes

@@ -48,7 +48,7 @@ def hashes(device, mote):
 def results(hashes, now):
     found = callers_for_hashes(*hashes, now=now)
     return {
-        digest: (caller, caller.device and caller.device.device_id, caller.found.until)
+        digest: (caller, caller.device and caller.device.device_id, caller.found and caller.found.until)
         for digest, caller in found.items()
     }
 

@@ -13,7 +13,7 @@ from django.db import connection as default_connection
 from devices.database.work_kinds import POOL_SIZES, STATEMENT_SECONDS, Work, working_at
 from devices.models import Device
 from readings.log.entries import NewReading
-from readings.log.recording import OutcomeUnknown, store
+from readings.log.recording import PIPELINED_READINGS_MAX, OutcomeUnknown, store
 from readings.models import Reading
 from telemetry.tests.support.clients.lanes import through_the_lane
 from telemetry.tests.support.servers.hanging_proxy import HangingProxy
@@ -213,15 +213,18 @@ if connection.vendor == "postgresql":
             assert Reading.objects.count() == 1
 
         # In the middle of a COPY no timeout of the server applies while it waits for its client.
-        @pytest.mark.parametrize("hangs_at", [b"FOR NO KEY UPDATE", b"COPY readings_reading"])
+        @pytest.mark.parametrize(
+            ("hangs_at", "count"),
+            [(b"FOR NO KEY UPDATE", 1), (b"COPY readings_reading", PIPELINED_READINGS_MAX + 1)],
+        )
         def test_what_hangs_before_the_commit_is_not_stored_and_its_locks_are_soon_released(
-            self, proxy, device, hangs_at
+            self, proxy, device, hangs_at, count
         ):
             """The server does not learn that its client has given up, because its side of the connection stays open."""
             proxy.hangs_after = hangs_at
 
             with pytest.raises(OperationalError):
-                store([reading()], received_at=NOW)
+                store([reading()] * count, received_at=NOW)
             connection.close()
 
             (stored,) = store([reading()], received_at=NOW)[0]
