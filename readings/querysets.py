@@ -39,6 +39,7 @@ INSERT INTO readings_reading ({", ".join(INSERT_COLUMNS)}) SELECT * FROM unnest(
     %s::uuid[], %s::text[], %s::bigint[], %s::timestamptz[], %s::float8[], %s::float8[], %s::float8[], %s::jsonb[]
 )
 """  # noqa: S608
+INSERT_SQLITE = f"INSERT INTO readings_reading ({', '.join(INSERT_COLUMNS)}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
 
 
 class ReadingManager(models.Manager["Reading"]):
@@ -60,9 +61,10 @@ class ReadingManager(models.Manager["Reading"]):
             with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
                 copy.write(copy_text(readings))
         else:
-            self.bulk_create(
-                [self.model(**{name: getattr(r, name) for name in INSERT_COLUMNS}) for r in readings], batch_size=100
-            )
+            moment = connection.ops.adapt_datetimefield_value
+            times = {timestamp: str(moment(timestamp)) for timestamp in {r.timestamp for r in readings}}
+            with connection.cursor() as cursor:
+                cursor.executemany(INSERT_SQLITE, [row_of(r, times) for r in readings])
 
 
 class MetricQuerySet(models.QuerySet["Metric"]):
@@ -106,6 +108,12 @@ class RejectionQuerySet(models.QuerySet["Rejection"]):
     def of_nobody(self) -> Self:
         """Refused posts without a key or with an unknown key, the latest first."""
         return self.filter(caller="nobody", device_id="").order_by("-last_at", "-id")
+
+
+def row_of(r: StoredReading, times: Mapping[datetime, str]) -> tuple[Any, ...]:
+    """The parameters of INSERT_SQLITE. `times` has each timestamp as SQLite stores it."""
+    extra = encode(r.extra).decode() if r.extra else "{}"
+    return r.id.hex, r.device_id, r.seq, times[r.timestamp], r.temperature, r.humidity, r.voltage, extra
 
 
 def arrays(readings: Sequence[StoredReading]) -> list[str]:
