@@ -208,11 +208,7 @@ class GroupCommitter:
                 answer(submission, AuthenticationFailed(INVALID_KEY, code="invalid_key"))
             others = [submission for submission in group if submission not in revoked]
             return self.commit(others) if others else []
-        first = 0
-        for submission in group:
-            after = first + len(submission.readings)
-            answer(submission, outcomes[first:after])
-            first = after
+        answer_all(group, outcomes)
         return appended
 
     def check_keys(self, group: Sequence[Submission], version: int) -> None:
@@ -238,18 +234,28 @@ def devices_of(group: Sequence[Submission]) -> frozenset[str]:
     return frozenset().union(*(submission.devices for submission in group))
 
 
-def answer(submission: Submission, outcome: list[Recorded] | Exception) -> None:
-    """Passes the outcome of a submission from the thread to its event loop."""
+def answer(submission: Submission, error: Exception) -> None:
+    """Passes the error of a submission from the thread to its event loop."""
 
     def deliver() -> None:
-        if submission.outcome.done():
-            return
-        if isinstance(outcome, Exception):
-            submission.outcome.set_exception(outcome)
-        else:
-            submission.outcome.set_result(outcome)
+        if not submission.outcome.done():
+            submission.outcome.set_exception(error)
 
     submission.outcome.get_loop().call_soon_threadsafe(deliver)
+
+
+def answer_all(group: Sequence[Submission], outcomes: Sequence[Recorded]) -> None:
+    """Passes the outcomes of a group's readings from the thread to their event loop, which it wakes once."""
+
+    def deliver() -> None:
+        first = 0
+        for submission in group:
+            after = first + len(submission.readings)
+            if not submission.outcome.done():
+                submission.outcome.set_result(list(outcomes[first:after]))
+            first = after
+
+    group[0].outcome.get_loop().call_soon_threadsafe(deliver)
 
 
 def queued_readings() -> int:
