@@ -155,7 +155,7 @@ class GroupCommitter:
             self.writing -= 1
             self.locked -= devices_of(group)
             self.begin()
-        await announce(appended)
+        await announce(appended, waits=False)
 
     def take(self) -> list[Submission]:
         """Removes and returns the next group: submissions in order, with at most GROUP_READINGS_MAX readings in total.

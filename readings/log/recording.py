@@ -72,10 +72,13 @@ def record(
     return outcomes
 
 
-async def announce(appended: list[Appended]) -> None:
-    """Sends the signal for stored readings, if any, from an event loop; for callers that run `store` in a thread."""
+async def announce(appended: list[Appended], *, waits: bool = True) -> None:
+    """Sends the signal for stored readings, if any, from an event loop; for callers that run `store` in a thread.
+
+    `waits`: whether somebody waits until the receivers are done.
+    """
     if appended:
-        await readings_recorded.asend_robust(sender=record, appended=appended)
+        await readings_recorded.asend_robust(sender=record, appended=appended, waits=waits)
 
 
 def store(

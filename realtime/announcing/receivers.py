@@ -1,8 +1,10 @@
 """Announces new readings on the channel layer after their commit."""
 
 import asyncio
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.dispatch import receiver
@@ -15,29 +17,72 @@ from realtime.protocol import frames
 from realtime.protocol.groups import FLEET_GROUP, device_group
 from realtime.protocol.seq_ranges import SeqRange, cut
 
+# Seconds between two questions who listens, while nobody does: who begins to listen may get the first readings so late.
+ASK_SECONDS = 0.1
+# Readings that may wait for the next question.
+WAITING_READINGS_MAX = 10_000
 # Seconds that a commit may wait for the channel layer. After that, sockets read the readings from the database.
 ANNOUNCE_SECONDS = 1
 
 
+class Turns:
+    """The commits of one event loop that wait until it may ask again who listens, and whether anybody did last time."""
+
+    def __init__(self) -> None:
+        self.waiting: list[list[Appended]] = []
+        self.readings = 0
+        self.quiet = False
+        self.asked_at = 0.0  # `time.monotonic`
+
+    def add(self, appended: list[Appended]) -> None:
+        self.waiting.append(appended)
+        self.readings += sum(len(log.readings) for log in appended)
+
+    def take(self) -> list[list[Appended]]:
+        taken, self.waiting, self.readings = self.waiting, [], 0
+        return taken
+
+
+turns_of: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
+
+
 @receiver(readings_recorded)
-async def announce(appended: list[Appended], **_: Any) -> None:
+async def announce(appended: list[Appended], waits: bool = True, **_: Any) -> None:
     """Sends new readings, encoded once, to the group of each device and to the fleet's group.
 
-    Groups without a listener get nothing. Never raises: a failure is counted and logged by the breaker.
+    Groups without a listener get nothing. While nobody listens, Redis is asked only every ASK_SECONDS, unless the
+    sender of the signal `waits`; then the readings of all commits since are sent to those who listen now. Never raises:
+    a failure is counted and logged by the breaker.
     """
     layer = get_channel_layer()
+    turns = turns_of.setdefault(asyncio.get_running_loop(), Turns())
+    turns.add(appended)
+    left = turns.asked_at + ASK_SECONDS - time.monotonic()
+    if turns.quiet and not waits and left > 0 and turns.readings <= WAITING_READINGS_MAX:
+        if len(turns.waiting) > 1:
+            return  # the first of them asks for all
+        await asyncio.sleep(left)
+    if commits := turns.take():
+        await announce_all(layer, commits, turns)
+
+
+async def announce_all(layer: Any, commits: Sequence[list[Appended]], turns: Turns) -> None:
     breaker = breaker_of(layer)
     if not breaker.lets_through():
-        NOT_ANNOUNCED.inc()
+        NOT_ANNOUNCED.inc(len(commits))
         return
     try:
         async with asyncio.timeout(ANNOUNCE_SECONDS):
-            groups = {device_group(log.device_pk): log for log in appended}
+            turns.asked_at = time.monotonic()
+            by_group = [{device_group(log.device_pk): log for log in appended} for appended in commits]
             # A process that joins a group after this check reads these readings from the database: they are committed.
-            heard = await groups_heard(layer, [*groups, FLEET_GROUP])
-            await send(layer, list(announcements(groups, set(heard))))
+            heard = set(await groups_heard(layer, [*{group for groups in by_group for group in groups}, FLEET_GROUP]))
+            # Only Redis has to be asked; the layer in memory knows.
+            turns.quiet = not heard and isinstance(layer, ChannelLayer)
+            if heard:
+                await send(layer, [message for groups in by_group for message in announcements(groups, heard)])
     except Exception as error:  # the readings are stored, so no fault of the layer may fail the write
-        NOT_ANNOUNCED.inc()
+        NOT_ANNOUNCED.inc(len(commits))
         breaker.failed(error)
     else:
         breaker.succeeded()
