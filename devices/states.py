@@ -174,11 +174,6 @@ class Advanced:
     def __init__(self, outcome: int | CursorWrapper) -> None:
         self.outcome = outcome
 
-    @property
-    def is_known(self) -> bool:
-        """Whether the database has executed the statement, and this process knows it."""
-        return isinstance(self.outcome, int) or self.outcome.pgresult is not None
-
     def access_version(self) -> int:
         """The `AccessVersion` at that moment; 0 if nothing was advanced. Ask after the commit. Raises DatabaseError."""
         if not isinstance(self.outcome, int):

@@ -12,7 +12,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from devices.changes.log import command, log_added
-from devices.database.errors import attribute_of, is_undone
+from devices.database.errors import is_undone
 from devices.database.pipelines import committing_pipeline
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
@@ -103,7 +103,7 @@ def store(
                 log_added(registered, by=command())
             done = append(readings, received_at=received_at, check=check, pipelined=pipelined)
     except (DatabaseError, InterfaceError) as error:
-        if done is not None and done.may_be_committed(error):
+        if done is not None and not is_undone(error):
             raise OutcomeUnknown from error
         raise
     metric_names.remember(done.changed)
@@ -125,13 +125,6 @@ class Done:
     new: dict[str, list[StoredReading]]
     changed: list[Names]
     advanced: Advanced
-
-    def may_be_committed(self, error: Exception) -> bool:
-        """Whether the commit may have succeeded although there was this error in place of its confirmation."""
-        if is_undone(error):
-            return False
-        # An error that the server gave to one of the statements before COMMIT.
-        return self.advanced.is_known or attribute_of(error, "sqlstate") is None
 
     def appended(self, received_at: datetime | None) -> list[Appended]:
         version = self.advanced.access_version()
