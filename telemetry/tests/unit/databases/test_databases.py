@@ -223,7 +223,9 @@ if connection.vendor == "postgresql":
                 with pytest.raises(DataError):
                     store([reading()], received_at=NOW)
 
-            assert store([reading()], received_at=NOW)[0][0].reading.seq == 2
+            (stored,) = store([reading()], received_at=NOW)[0]
+            assert stored.reading is not None
+            assert stored.reading.seq == 2
             assert Reading.objects.count() == 2
             assert connection.connection.info.backend_pid == session
 
