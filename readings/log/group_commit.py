@@ -1,6 +1,6 @@
 """Group commit: readings that arrive while a transaction is being committed share the next transaction.
 
-There is no timer and no added wait when idle: the first reading starts a transaction immediately.
+There is no timer and no added wait when idle: a transaction starts when the event loop has handled what it has received.
 """
 
 import asyncio
@@ -98,6 +98,7 @@ class GroupCommitter:
             "group-commit", work=Work.INGEST, threads=self.writers, seconds=COMMIT_SECONDS, waiting_max=self.writers
         )
         self.writing = 0
+        self.beginning = False  # whether the event loop is about to call `begin`
         self.locked: set[str] = set()  # the devices of the running transactions
         self.tasks: set[asyncio.Task[None]] = set()
         committers.add(self)
@@ -116,7 +117,7 @@ class GroupCommitter:
         submission = Submission(readings, received_at, devices, loop.create_future(), caller)
         self.waiting.append(submission)
         self.queued_readings += len(readings)
-        self.begin()
+        self.begin_soon()
         # Not asyncio.timeout, which takes several times as long.
         deadline = loop.call_later(ANSWER_SECONDS, submission.give_up)
         try:
@@ -130,8 +131,18 @@ class GroupCommitter:
             instruments.OVERLOADS.inc()
             raise Overloaded
 
+    def begin_soon(self) -> None:
+        """Calls `begin` when the event loop has handled the requests that it has received by now.
+
+        Without this a busy event loop would commit every few requests in a transaction of their own.
+        """
+        if not self.beginning:
+            self.beginning = True
+            asyncio.get_running_loop().call_soon(self.begin)
+
     def begin(self) -> None:
         """Starts transactions for waiting submissions while writers are free."""
+        self.beginning = False
         while self.writing < self.writers and (self.writing == 0 or self.queued_readings >= PARALLEL_READINGS_MIN):
             if not (group := self.take()):
                 return
@@ -160,7 +171,7 @@ class GroupCommitter:
         finally:
             self.writing -= 1
             self.locked -= devices_of(group)
-            self.begin()
+            self.begin_soon()
         await announce(appended, waits=False)
 
     def take(self) -> list[Submission]:
