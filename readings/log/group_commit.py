@@ -1,6 +1,6 @@
 """Group commit: readings that arrive while a transaction is being committed share the next transaction.
 
-There is no timer and no added wait when idle: a transaction starts when the event loop has handled what it has received.
+There is no timer and no added wait when idle: a transaction starts when the event loop has handled what it received.
 """
 
 import asyncio
