@@ -1,6 +1,6 @@
 import json
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from uuid import UUID
 
@@ -33,15 +33,16 @@ if TYPE_CHECKING:
     from devices.models import AccessVersion, Device, Tag  # noqa: F401  named in base classes
 
 
-# Two SELECTs, because each then uses its own unique index.
+# Two SELECTs, because each then uses its own unique index. The version is that of the same snapshot.
 OWNERS_OF_KEYS = """
-WITH asked AS (SELECT value AS hash FROM {asked})
-SELECT asked.hash, device.id, device.device_id
-FROM asked JOIN devices_device AS device ON device.api_key_hash = asked.hash
+WITH asked AS (SELECT value AS hash FROM {asked}),
+     access AS (SELECT coalesce(max(version), 0) AS version FROM devices_accessversion)
+SELECT asked.hash, device.id, device.device_id, NULL, access.version
+FROM access CROSS JOIN asked JOIN devices_device AS device ON device.api_key_hash = asked.hash
 WHERE device.is_active
 UNION ALL
-SELECT asked.hash, device.id, device.device_id
-FROM asked JOIN devices_device AS device ON device.retiring_key_hash = asked.hash
+SELECT asked.hash, device.id, device.device_id, device.retiring_key_expires_at, access.version
+FROM access CROSS JOIN asked JOIN devices_device AS device ON device.retiring_key_hash = asked.hash
 WHERE device.is_active AND device.retiring_key_expires_at > %s
 """
 
@@ -55,6 +56,17 @@ class DeviceIdTaken(Exception):
     def __init__(self, device_id: str) -> None:
         super().__init__(device_id)
         self.device_id = device_id
+
+
+class KeyOwner(NamedTuple):
+    """The device of a key, until `until` (None: the key has no end) and while `AccessVersion` is `version`.
+
+    Only `pk` and `device_id` of the device are loaded.
+    """
+
+    device: "Device"
+    until: datetime | None
+    version: int
 
 
 class Viewer(Protocol):
@@ -205,6 +217,10 @@ class DeviceManager(DevicesByQuerySet["Device"]):
 
         Only `pk` and `device_id` of each device are loaded.
         """
+        return {digest: owner.device for digest, owner in self.owners_of_keys(digests, now=now).items()}
+
+    def owners_of_keys(self, digests: Collection[str], *, now: datetime) -> dict[str, KeyOwner]:
+        """As `for_key_hashes`, with how long each of the answers is valid."""
         connection = connections[self.db]
         postgresql = connection.vendor == "postgresql"
         asked = "json_array_elements_text(%s::json) AS asked(value)" if postgresql else "json_each(%s)"
@@ -212,8 +228,12 @@ class DeviceManager(DevicesByQuerySet["Device"]):
         with connection.cursor() as cursor:
             cursor.execute(OWNERS_OF_KEYS.format(asked=asked), [json.dumps(list(digests)), moment])
             return {
-                digest: self.model.from_db(self.db, ["id", "device_id"], [pk if postgresql else UUID(pk), device_id])
-                for digest, pk, device_id in cursor.fetchall()
+                digest: KeyOwner(
+                    self.model.from_db(self.db, ["id", "device_id"], [pk if postgresql else UUID(pk), device_id]),
+                    until if postgresql or until is None else datetime.fromisoformat(until).replace(tzinfo=UTC),
+                    version,
+                )
+                for digest, pk, device_id, until, version in cursor.fetchall()
             }
 
 

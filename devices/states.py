@@ -3,7 +3,7 @@
 Written in SQL, because for a thousand devices the ORM takes longer than the database.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
@@ -11,8 +11,10 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 from django.db import connections, models
+from django.db.backends.utils import CursorWrapper
 
 from devices.database import placement
+from devices.database.pipelines import execute_prepared
 from devices.status import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
@@ -125,7 +127,7 @@ NAMES_SQLITE = """
 SELECT device_id, (SELECT json_group_array(key) FROM json_each(latest)) FROM devices_devicestate
 WHERE device_id IN (SELECT value FROM json_each(%s))
 """
-ACCESS_VERSION_SQLITE = "SELECT version FROM devices_accessversion"
+ACCESS_VERSION = "SELECT version FROM devices_accessversion"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER_REACHED = datetime(9999, 12, 31, tzinfo=UTC)
 # The names of ADVANCE's array parameters, in the order in which `arrays` returns them.
@@ -174,6 +176,19 @@ class Advance(msgspec.Struct, frozen=True, gc=False):
     names_seq: int | None = None
 
 
+class Advanced:
+    """The outcome of `advance`: a version, or the cursor of a statement that a pipeline has perhaps not sent yet."""
+
+    def __init__(self, outcome: int | CursorWrapper) -> None:
+        self.outcome = outcome
+
+    def access_version(self) -> int:
+        """The `AccessVersion` at that moment; 0 if nothing was advanced. Ask after the commit. Raises DatabaseError."""
+        if not isinstance(self.outcome, int):
+            self.outcome = version_in(self.outcome.fetchall())
+        return self.outcome
+
+
 class DeviceStateManager(models.Manager["DeviceState"]):
     """Methods that take device ids; not methods of a QuerySet, because they would ignore its filters."""
 
@@ -181,41 +196,55 @@ class DeviceStateManager(models.Manager["DeviceState"]):
         """Locks these devices' logs until the transaction ends; returns their ends by id. Unknown ids are left out."""
         connection = connections[self.db]
         postgresql = connection.vendor == "postgresql"
-        ends: dict[str, LogEnd] = {}
+        rows: list[tuple[Any, ...]] = []
         with placement.forgotten_if_refused(), connection.cursor() as cursor:
             for group in placement.ids_in_groups(device_ids):
                 asked = msgspec.json.encode(group).decode()
                 cursor.execute(*((LOCK, [array_of(asked)]) if postgresql else (LOCK_SQLITE, [asked])))
-                for device_id, pk, is_active, last, names in cursor.fetchall():
-                    ends[device_id] = LogEnd(
-                        device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last, names
-                    )
-        return ends
+                rows += cursor.fetchall()
+        return log_ends(rows)
 
-    def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
+    def lock_at_version(self, device_ids: Collection[str]) -> tuple[dict[str, LogEnd], int]:
+        """As `lock`; also returns the `AccessVersion`, read when the locks were held, so that the wait does not age it.
+
+        What a key may do at this version, it may do in this transaction.
+        """
+        connection = connections[self.db]
+        if connection.vendor == "postgresql":
+            with placement.forgotten_if_refused():
+                groups = [msgspec.json.encode(group).decode() for group in placement.ids_in_groups(device_ids)]
+                locked = [execute_prepared(connection, LOCK, [array_of(group)]) for group in groups]
+                # A statement of its own, because LOCK's snapshot is older than the locks.
+                version = execute_prepared(connection, ACCESS_VERSION)
+                ends = log_ends(row for cursor in locked for row in cursor.fetchall())
+            return ends, version_in(version.fetchall())
+        ends = self.lock(device_ids)
+        with connection.cursor() as cursor:
+            cursor.execute(ACCESS_VERSION)
+            return ends, version_in(cursor.fetchall())
+
+    def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> Advanced:
         """Updates locked states. `last_seen_at` and the newest reading and values only move forward in time.
 
         Exception: a stored time more than FUTURE_TOLERANCE in the future comes from a wrong clock and is replaced.
-        `seen_at` is None if the device itself did not send anything. Returns the current `AccessVersion`; 0 if
-        `advances` is empty.
+        `seen_at` is None if the device itself did not send anything. In a pipeline nothing is sent yet.
         """
-        version = 0
+        advanced = Advanced(0)
         for group in placement.in_groups(list(advances)):
-            version = self.advance_group(group, seen_at=seen_at)
-        return version
+            advanced = self.advance_group(group, seen_at=seen_at)
+        return advanced
 
-    def advance_group(self, advances: Collection[Advance], *, seen_at: datetime | None) -> int:
+    def advance_group(self, advances: Collection[Advance], *, seen_at: datetime | None) -> Advanced:
         """`advance` for devices of one shard."""
         until = seen_at + FUTURE_TOLERANCE if seen_at else NEVER_REACHED
         common: dict[str, Any] = {"until_microseconds": (until - EPOCH) // timedelta(microseconds=1)}
         connection = connections[self.db]
         moment = connection.ops.adapt_datetimefield_value
+        if connection.vendor == "postgresql":
+            common |= {"seen_at": seen_at, "until": until} | dict(zip(ARRAYS, arrays(advances), strict=True))
+            statement = ADVANCE_IN_SHARD if settings.DISTRIBUTED else ADVANCE
+            return Advanced(execute_prepared(connection, statement, common))
         with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                common |= {"seen_at": seen_at, "until": until}
-                statement = ADVANCE_IN_SHARD if settings.DISTRIBUTED else ADVANCE
-                cursor.execute(statement, common | dict(zip(ARRAYS, arrays(advances), strict=True)))
-                return version_in(cursor.fetchone())
             common |= {"seen_at": moment(seen_at), "until": moment(until)}
             rows: list[dict[str, Any]] = [
                 msgspec.structs.asdict(advance)
@@ -228,8 +257,8 @@ class DeviceStateManager(models.Manager["DeviceState"]):
                 for advance in advances
             ]
             cursor.executemany(ADVANCE_SQLITE, rows)
-            cursor.execute(ACCESS_VERSION_SQLITE)
-            return version_in(cursor.fetchone())
+            cursor.execute(ACCESS_VERSION)
+            return Advanced(version_in(cursor.fetchall()))
 
     def say(self, device_id: str, *, online: bool, at: datetime) -> None:
         """Stores what an active device, or its will, said of itself at `at`. Offline holds until the next reading.
@@ -286,6 +315,14 @@ def arrays(advances: Collection[Advance]) -> list[str | None]:
     return [None if column is None else f"{{{','.join(column)}}}" for column in columns]
 
 
-def version_in(row: tuple[int] | None) -> int:
-    """The access version in the row; 0 without a row, which is so before the first change."""
-    return row[0] if row else 0
+def log_ends(rows: Iterable[tuple[Any, ...]]) -> dict[str, LogEnd]:
+    """The log ends, by device id, in the rows of LOCK."""
+    return {
+        device_id: LogEnd(device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last, names)
+        for device_id, pk, is_active, last, names in rows
+    }
+
+
+def version_in(rows: Sequence[tuple[int]]) -> int:
+    """The access version in the rows; 0 without a row, which is so before the first change."""
+    return rows[0][0] if rows else 0

@@ -1,12 +1,13 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec.structs
 from django.db import connections, models
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
+from devices.database.pipelines import execute_prepared
 from devices.metrics import PLAIN, Catalogue
 from devices.querysets import Viewer, of_visible_devices, sees_every_device
 from readings.common_metrics import COMMON
@@ -32,25 +33,38 @@ SKIPPED_PREFIX = "skipped_"
 encode = msgspec.json.encode
 
 INSERT_COLUMNS = ("id", "device_id", "seq", "timestamp", "temperature", "humidity", "voltage", "extra")
+# The parameters are arrays, one for each column.
+INSERT = f"""
+INSERT INTO readings_reading ({", ".join(INSERT_COLUMNS)}) SELECT * FROM unnest(
+    %s::uuid[], %s::text[], %s::bigint[], %s::timestamptz[], %s::float8[], %s::float8[], %s::float8[], %s::jsonb[]
+)
+"""  # noqa: S608
+INSERT_SQLITE = f"INSERT INTO readings_reading ({', '.join(INSERT_COLUMNS)}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
 
 
 class ReadingManager(models.Manager["Reading"]):
     """Methods for all logs; not methods of the QuerySet, because they would ignore its filters."""
 
-    def insert(self, readings: Sequence[StoredReading]) -> None:
-        """Stores numbered readings. Only `readings.log.recording`, which holds the locks, and `unseal` may call it."""
+    def insert(self, readings: Sequence[StoredReading], *, pipelined: bool = False) -> None:
+        """Stores numbered readings. Only `readings.log.recording`, which holds the locks, and `unseal` may call it.
+
+        `pipelined`: in a pipeline, where nothing is sent yet. COPY is impossible there; of many readings it is faster.
+        """
         if not readings:
             return
         connection = connections[self.db]
-        if connection.vendor == "postgresql":
+        if connection.vendor == "postgresql" and pipelined:
+            execute_prepared(connection, INSERT, arrays(readings))
+        elif connection.vendor == "postgresql":
             statement = f"COPY {self.model._meta.db_table} ({', '.join(INSERT_COLUMNS)}) FROM STDIN"
             # wrap_database_errors, because Django wraps errors of execute() but not of copy().
             with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
                 copy.write(copy_text(readings))
         else:
-            self.bulk_create(
-                [self.model(**{name: getattr(r, name) for name in INSERT_COLUMNS}) for r in readings], batch_size=100
-            )
+            moment = connection.ops.adapt_datetimefield_value
+            times = {timestamp: str(moment(timestamp)) for timestamp in {r.timestamp for r in readings}}
+            with connection.cursor() as cursor:
+                cursor.executemany(INSERT_SQLITE, [row_of(r, times) for r in readings])
 
 
 class MetricQuerySet(models.QuerySet["Metric"]):
@@ -94,6 +108,31 @@ class RejectionQuerySet(models.QuerySet["Rejection"]):
     def of_nobody(self) -> Self:
         """Refused posts without a key or with an unknown key, the latest first."""
         return self.filter(caller="nobody", device_id="").order_by("-last_at", "-id")
+
+
+def row_of(r: StoredReading, times: Mapping[datetime, str]) -> tuple[Any, ...]:
+    """The parameters of INSERT_SQLITE. `times` has each timestamp as SQLite stores it."""
+    extra = encode(r.extra).decode() if r.extra else "{}"
+    return r.id.hex, r.device_id, r.seq, times[r.timestamp], r.temperature, r.humidity, r.voltage, extra
+
+
+def arrays(readings: Sequence[StoredReading]) -> list[str]:
+    """The columns of INSERT as arrays in PostgreSQL's text format. Only times and JSON need quotes, as in COPY."""
+
+    def numbers(values: Iterable[float | None]) -> list[str]:
+        return ["NULL" if value is None else str(value) for value in values]
+
+    columns: list[list[str]] = [
+        [f"{r.id.int:032x}" for r in readings],
+        [f'"{r.device_id}"' for r in readings],
+        [str(r.seq) for r in readings],
+        [f'"{r.timestamp.isoformat()}"' for r in readings],
+        numbers(r.temperature for r in readings),
+        numbers(r.humidity for r in readings),
+        numbers(r.voltage for r in readings),
+        ['"' + encode(r.extra).decode().replace('"', r"\"") + '"' if r.extra else '"{}"' for r in readings],
+    ]
+    return [f"{{{','.join(column)}}}" for column in columns]
 
 
 def copy_text(readings: Sequence[StoredReading]) -> str:

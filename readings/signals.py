@@ -7,5 +7,6 @@ from readings.log.entries import Appended
 __all__ = ["Appended", "readings_recorded"]
 
 # Sent after the commit with `send_robust`: an error in a receiver is logged and does not make the write fail.
-# Keyword argument `appended`: a list of `Appended`, one for each device with new readings.
+# Keyword arguments: `appended`, a list of `Appended`, one for each device with new readings; `waits` (True if it is
+# left out), whether somebody waits until the receivers are done.
 readings_recorded = Signal()

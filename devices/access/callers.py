@@ -1,11 +1,12 @@
 """The caller of a request: the result of authentication, for both HTTP and WebSocket."""
 
 import hmac
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -26,17 +27,27 @@ class Role(StrEnum):
     TOKEN = "token"  # noqa: S105
 
 
+class LookUp(NamedTuple):
+    """The look-up of a key: it holds while `AccessVersion` is `version`, until the time `until` (None: no end)."""
+
+    key_hash: str
+    version: int
+    until: datetime | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Caller:
     """`device` is set only for the role DEVICE, `token` only for TOKEN; `user` for a signed-in account, role ADMIN.
 
-    The role ADMIN alone gives an account no rights: its Django permissions do (see `may`).
+    The role ADMIN alone gives an account no rights: its Django permissions do (see `may`). `found` is the look-up of
+    the key in the database, for the roles DEVICE and TOKEN.
     """
 
     role: Role
     device: Device | None = None
     user: User | None = None
     token: ValidToken | None = None
+    found: LookUp | None = field(default=None, compare=False)
 
     def may(self, permission: str) -> bool:
         """Whether the caller has this Django permission, such as "devices.view_device"; devices and gateways none."""
@@ -47,6 +58,10 @@ class Caller:
         if self.user is None:
             return True
         return self.user.has_perm(permission) and has_role(self.user)
+
+    def must_be_looked_up_again(self, version: int) -> bool:
+        """Whether the key was looked up at another `AccessVersion` than this one."""
+        return self.found is not None and self.found.version != version
 
     def has_scope(self, scope: Scope) -> bool:
         return self.token is not None and scope in self.token.scopes
@@ -99,12 +114,20 @@ def callers_for_hashes(keys: Collection[str], tokens: Collection[str], *, now: d
     """The callers for these hashes of keys of devices and of tokens, by hash; one query for each kind there is."""
     found: dict[str, Caller] = {}
     if keys:
-        for digest, device in Device.objects.for_key_hashes(keys, now=now).items():
-            found[digest] = Caller(role=Role.DEVICE, device=device)
+        for digest, (device, until, version) in Device.objects.owners_of_keys(keys, now=now).items():
+            found[digest] = Caller(role=Role.DEVICE, device=device, found=LookUp(digest, version, until))
     if tokens:
-        for digest, token in ApiToken.objects.for_hashes(tokens, now=now).items():
-            found[digest] = Caller(role=Role.TOKEN, token=token)
+        for digest, (token, until, version) in ApiToken.objects.for_hashes(tokens, now=now).items():
+            found[digest] = Caller(role=Role.TOKEN, token=token, found=LookUp(digest, version, until))
     return found
+
+
+def callers_again(callers: Sequence[Caller], *, now: datetime) -> list[Caller | None]:
+    """Looks up the keys of these callers again, in order; None where the key is no longer valid."""
+    hashes = [caller.found.key_hash if caller.found is not None else "" for caller in callers]
+    tokens = {digest for digest, caller in zip(hashes, callers, strict=True) if caller.role is Role.TOKEN}
+    found = callers_for_hashes(set(hashes) - tokens, tokens, now=now)
+    return [found.get(digest) for digest in hashes]
 
 
 def caller_for_user(user: AbstractBaseUser | AnonymousUser | None) -> Caller | None:

@@ -1,10 +1,12 @@
-"""Looks up the keys of concurrent requests of an event loop together, in one query."""
+"""Looks up the keys of concurrent requests of an event loop: those it does not know, together, in one query."""
 
 import asyncio
+import time
 
 from django.utils import timezone
 
 from devices.access.callers import Caller, callers_for_hashes, is_token, shared_key_caller
+from devices.access.known_callers import KnownCallers
 from devices.database.runner import DatabaseRunner, own_copy
 from devices.database.work_kinds import Work
 from devices.keys import hash_key
@@ -16,9 +18,14 @@ LOOK_UP_SECONDS = 5.0
 
 
 class KeyResolver:
-    """Key look-up of one event loop. Results are not cached, so a revoked key is refused immediately."""
+    """Key look-up of one event loop.
+
+    A caller in `known` may have lost its key within the last TRUSTED_SECONDS. Who stores something for it checks the
+    version at which it was looked up (`Caller.found`), as `readings.log.group_commit` does.
+    """
 
     def __init__(self) -> None:
+        self.known = KnownCallers()
         self.tokens: set[str] = set()  # those waiting hashes that are of API tokens
         self.waiting: dict[str, asyncio.Future[Caller | None]] = {}
         self.running: asyncio.Task[None] | None = None
@@ -31,6 +38,8 @@ class KeyResolver:
         if (shared := shared_key_caller(key)) is not None:
             return shared
         digest = hash_key(key)
+        if (known := self.known.get(digest, now=timezone.now())) is not None:
+            return known
         if digest not in self.waiting:
             self.waiting[digest] = asyncio.get_running_loop().create_future()
             if is_token(key):
@@ -50,6 +59,7 @@ class KeyResolver:
             while self.waiting:
                 digests = list(self.waiting)[:BATCH_MAX]
                 asked = {digest: self.waiting.pop(digest) for digest in digests}
+                began = time.monotonic()
                 try:
                     keys, tokens = [d for d in digests if d not in self.tokens], self.tokens.intersection(digests)
                     self.tokens -= tokens
@@ -60,6 +70,8 @@ class KeyResolver:
                             future.set_exception(own_copy(error))
                             future.exception()  # marks it as retrieved; asyncio would log it if all requests are gone
                 else:
+                    for caller in found.values():
+                        self.known.put(caller, read_at=began)
                     for digest, future in asked.items():
                         if not future.done():
                             future.set_result(found.get(digest))

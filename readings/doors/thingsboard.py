@@ -44,7 +44,7 @@ class ThingsBoardViewSet(DoorViewSet):
         decode = partial(decode_telemetry, device_id=device_id, receipt=Receipt(received_at))
         self.posted = posted = await body.decoded(decode, caller=self.caller_name())
         readings = [outcome for outcome in posted.outcomes if isinstance(outcome, NewReading)]
-        recorded = await self.way.record(readings, received_at=received_at) if readings else []
+        recorded = await self.record(readings, received_at=received_at)
         self.count(recorded, refused=len(posted.outcomes) - len(readings))
         refused = [outcome for outcome in posted.outcomes if isinstance(outcome, Refusal)]
         refused += [outcome.refusal for outcome in recorded if outcome.refusal]

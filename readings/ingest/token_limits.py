@@ -25,9 +25,9 @@ async def record_for(
     if not readings:
         return []
     if caller.token is None or caller.token.limit is None:
-        return await way.record(readings, received_at=received_at)
+        return await way.record(readings, received_at=received_at, caller=caller)
     visible = await way.ask(visible_ids, {reading.device_id for reading in readings}, caller.token.limit)
     allowed = [reading for reading in readings if reading.device_id in visible]
-    recorded = iter(await way.record(allowed, received_at=received_at) if allowed else [])
+    recorded = iter(await way.record(allowed, received_at=received_at, caller=caller) if allowed else [])
     outside = Recorded(refusal=OUTSIDE_LIMIT)
     return [next(recorded) if reading.device_id in visible else outside for reading in readings]

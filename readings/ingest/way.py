@@ -66,8 +66,14 @@ class Recording(Protocol):
         """The result of a registration of devices, which may take longer. Raises DatabaseError."""
         ...
 
-    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
-        """Stores the readings and sends the signal; returns the outcome of each, in order."""
+    async def record(
+        self, readings: Sequence[NewReading], *, received_at: datetime, caller: Caller | None
+    ) -> list[Recorded]:
+        """Stores the readings and sends the signal; returns the outcome of each, in order.
+
+        Raises AuthenticationFailed if the key of `caller` has been revoked since it was looked up. None: the key was
+        checked otherwise.
+        """
         ...
 
 
@@ -103,7 +109,10 @@ class OwnWay:
     async def body(self) -> Body:
         return DjangoBody(self.request)
 
-    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+    async def record(
+        self, readings: Sequence[NewReading], *, received_at: datetime, caller: Caller | None
+    ) -> list[Recorded]:
+        # The key was looked up a moment ago, for this request alone.
         # The signal is sent from here, because a thread that waits for this event loop would block the shutdown.
         outcomes, appended = await sync_to_async(store)(readings, received_at=received_at)
         await announce(appended)

@@ -1,20 +1,26 @@
 """Group commit: readings that arrive while a transaction is being committed share the next transaction.
 
-There is no timer and no added wait when idle: the first reading starts a transaction immediately.
+There is no timer and no added wait when idle: a transaction starts when the event loop has handled what it received.
 """
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from weakref import WeakSet
 
 from django.db import connection
+from django.utils import timezone
 from rest_framework import status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, AuthenticationFailed
 
+from devices.access.authentication import INVALID_KEY
+from devices.access.callers import Caller, callers_again
+from devices.access.known_callers import KnownCallers
 from devices.database.errors import trouble_of
 from devices.database.runner import DatabaseRunner, RunnerBusy, own_copy
 from devices.database.work_kinds import DatabaseTimeout, NotBegun, Work
@@ -53,18 +59,38 @@ class Overloaded(APIException):
 
 @dataclass(eq=False)
 class Submission:
-    """The readings of one request, and the future that the request awaits."""
+    """The readings of one request, and the future that the request awaits.
+
+    `caller`: whose key was looked up for it; None if no key has to be checked.
+    """
 
     readings: Sequence[NewReading]
     received_at: datetime
     devices: frozenset[str]
     outcome: "asyncio.Future[list[Recorded]]"
+    caller: Caller | None = None
+
+    def give_up(self) -> None:
+        if not self.outcome.done():
+            self.outcome.set_exception(OutcomeUnknown())
+
+
+class KeysRevoked(Exception):
+    """The keys of these submissions are no longer valid, or have other rights than when they were looked up."""
+
+    def __init__(self, submissions: Sequence[Submission]) -> None:
+        super().__init__()
+        self.submissions = submissions
 
 
 class GroupCommitter:
-    """Stores the readings of one event loop: few transactions at a time (WRITERS), each in its own thread."""
+    """Stores the readings of one event loop: few transactions at a time (WRITERS), each in its own thread.
 
-    def __init__(self) -> None:
+    `known` is told the `AccessVersion` of each transaction.
+    """
+
+    def __init__(self, known: KnownCallers | None = None) -> None:
+        self.known = known or KnownCallers()
         self.waiting: deque[Submission] = deque()
         self.queued_readings = 0
         self.writers = WRITERS[connection.vendor]
@@ -72,27 +98,32 @@ class GroupCommitter:
             "group-commit", work=Work.INGEST, threads=self.writers, seconds=COMMIT_SECONDS, waiting_max=self.writers
         )
         self.writing = 0
+        self.beginning = False  # whether the event loop is about to call `begin`
         self.locked: set[str] = set()  # the devices of the running transactions
         self.tasks: set[asyncio.Task[None]] = set()
         committers.add(self)
 
-    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+    async def record(
+        self, readings: Sequence[NewReading], *, received_at: datetime, caller: Caller | None = None
+    ) -> list[Recorded]:
         """Stores the readings like `recording.record`, in a transaction shared with other requests.
 
-        Readings of another request that fail do not make these fail. Raises Overloaded, OutcomeUnknown, and any error
-        of `recording.record`.
+        Readings of another request that fail do not make these fail. Raises Overloaded, OutcomeUnknown, any error of
+        `recording.record`, and AuthenticationFailed, with nothing stored, if the key of `caller` has been revoked.
         """
         self.check_room(len(readings))
         devices = frozenset([reading.device_id for reading in readings])
-        submission = Submission(readings, received_at, devices, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        submission = Submission(readings, received_at, devices, loop.create_future(), caller)
         self.waiting.append(submission)
         self.queued_readings += len(readings)
-        self.begin()
+        self.begin_soon()
+        # Not asyncio.timeout, which takes several times as long.
+        deadline = loop.call_later(ANSWER_SECONDS, submission.give_up)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await submission.outcome
-        except TimeoutError as error:
-            raise OutcomeUnknown from error
+            return await submission.outcome
+        finally:
+            deadline.cancel()
 
     def check_room(self, size: int) -> None:
         """Raises Overloaded if the queue has no room for `size` more readings. An empty queue takes any number."""
@@ -100,8 +131,18 @@ class GroupCommitter:
             instruments.OVERLOADS.inc()
             raise Overloaded
 
+    def begin_soon(self) -> None:
+        """Calls `begin` when the event loop has handled the requests that it has received by now.
+
+        Without this a busy event loop would commit every few requests in a transaction of their own.
+        """
+        if not self.beginning:
+            self.beginning = True
+            asyncio.get_running_loop().call_soon(self.begin)
+
     def begin(self) -> None:
         """Starts transactions for waiting submissions while writers are free."""
+        self.beginning = False
         while self.writing < self.writers and (self.writing == 0 or self.queued_readings >= PARALLEL_READINGS_MIN):
             if not (group := self.take()):
                 return
@@ -130,8 +171,8 @@ class GroupCommitter:
         finally:
             self.writing -= 1
             self.locked -= devices_of(group)
-            self.begin()
-        await announce(appended)
+            self.begin_soon()
+        await announce(appended, waits=False)
 
     def take(self) -> list[Submission]:
         """Removes and returns the next group: submissions in order, with at most GROUP_READINGS_MAX readings in total.
@@ -147,7 +188,7 @@ class GroupCommitter:
                 break
             self.waiting.popleft()
             self.queued_readings -= len(submission.readings)
-            if not submission.outcome.cancelled():  # otherwise the client is gone, and nothing was acknowledged
+            if not submission.outcome.done():  # otherwise the client is gone, and nothing was acknowledged
                 group.append(submission)
                 size += len(submission.readings)
         return group
@@ -156,9 +197,14 @@ class GroupCommitter:
         """Stores the group in one transaction; if that fails, each submission in its own. Runs in a thread."""
         readings = [reading for submission in group for reading in submission.readings]
         instruments.COMMIT_READINGS.observe(len(readings))
+        received_at = max(submission.received_at for submission in group)
+        revoked: Sequence[Submission] = ()
         try:
             with instruments.COMMIT_FAILURES.count_exceptions(), instruments.COMMIT_SECONDS.time():
-                outcomes, appended = store(readings, received_at=max(submission.received_at for submission in group))
+                try:
+                    outcomes, appended = store(readings, received_at=received_at, check=partial(self.check_keys, group))
+                except KeysRevoked as error:  # no failure of the commit
+                    revoked = error.submissions
         except OutcomeUnknown:
             for submission in group:
                 answer(submission, OutcomeUnknown())
@@ -174,30 +220,59 @@ class GroupCommitter:
                 return []
             logger.warning("A group of %s requests failed and is stored one by one", len(group), exc_info=error)
             return [log for submission in group for log in self.commit([submission])]
-        first = 0
-        for submission in group:
-            after = first + len(submission.readings)
-            answer(submission, outcomes[first:after])
-            first = after
+        if revoked:
+            for submission in revoked:
+                answer(submission, AuthenticationFailed(INVALID_KEY, code="invalid_key"))
+            others = [submission for submission in group if submission not in revoked]
+            return self.commit(others) if others else []
+        answer_all(group, outcomes)
         return appended
+
+    def check_keys(self, group: Sequence[Submission], version: int) -> None:
+        """Looks up again the keys that were looked up at another `AccessVersion` than this one. Raises KeysRevoked.
+
+        Runs inside the transaction, so that nothing is stored for a key that was revoked before.
+        """
+        self.known.saw(version, read_at=time.monotonic())
+        doubtful = [(s, s.caller) for s in group if s.caller is not None and s.caller.must_be_looked_up_again(version)]
+        if not doubtful:
+            return
+        revoked = []
+        current = callers_again([caller for _, caller in doubtful], now=timezone.now())
+        for (submission, before), caller in zip(doubtful, current, strict=True):
+            submission.caller = caller
+            if caller != before:
+                revoked.append(submission)
+        if revoked:
+            raise KeysRevoked(revoked)
 
 
 def devices_of(group: Sequence[Submission]) -> frozenset[str]:
     return frozenset().union(*(submission.devices for submission in group))
 
 
-def answer(submission: Submission, outcome: list[Recorded] | Exception) -> None:
-    """Passes the outcome of a submission from the thread to its event loop."""
+def answer(submission: Submission, error: Exception) -> None:
+    """Passes the error of a submission from the thread to its event loop."""
 
     def deliver() -> None:
-        if submission.outcome.done():
-            return
-        if isinstance(outcome, Exception):
-            submission.outcome.set_exception(outcome)
-        else:
-            submission.outcome.set_result(outcome)
+        if not submission.outcome.done():
+            submission.outcome.set_exception(error)
 
     submission.outcome.get_loop().call_soon_threadsafe(deliver)
+
+
+def answer_all(group: Sequence[Submission], outcomes: Sequence[Recorded]) -> None:
+    """Passes the outcomes of a group's readings from the thread to their event loop, which it wakes once."""
+
+    def deliver() -> None:
+        first = 0
+        for submission in group:
+            after = first + len(submission.readings)
+            if not submission.outcome.done():
+                submission.outcome.set_result(list(outcomes[first:after]))
+            first = after
+
+    group[0].outcome.get_loop().call_soon_threadsafe(deliver)
 
 
 def queued_readings() -> int:

@@ -1,19 +1,23 @@
 """The write path. All code that stores readings calls `store`, either through `record` or through a group commit."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
-from django.db import DatabaseError, InterfaceError, transaction
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from devices.changes.log import command, log_added
 from devices.database.errors import is_undone
+from devices.database.pipelines import committing_pipeline
 from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
-from devices.states import Advance
+from devices.states import Advance, Advanced, LogEnd
 from readings import instruments
 from readings.log import metric_names, reader
 from readings.log.entries import Appended, NewReading, Refusal, StoredReading
@@ -26,6 +30,8 @@ from readings.windows import EARLIEST
 
 UNKNOWN_DEVICE = Refusal("device_id", "unknown_device", "There is no device with this id.")
 INACTIVE_DEVICE = Refusal("device_id", "inactive_device", "This device is deactivated.")
+# The statements for at most this many readings are sent in two steps. For more, COPY saves more than the round trips.
+PIPELINED_READINGS_MAX = 64
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -67,42 +73,81 @@ def record(
     return outcomes
 
 
-async def announce(appended: list[Appended]) -> None:
-    """Sends the signal for stored readings, if any, from an event loop; for callers that run `store` in a thread."""
+async def announce(appended: list[Appended], *, waits: bool = True) -> None:
+    """Sends the signal for stored readings, if any, from an event loop; for callers that run `store` in a thread.
+
+    `waits`: whether somebody waits until the receivers are done.
+    """
     if appended:
-        await readings_recorded.asend_robust(sender=record, appended=appended)
+        await readings_recorded.asend_robust(sender=record, appended=appended, waits=waits)
 
 
 def store(
-    readings: Sequence[NewReading], *, received_at: datetime | None, register: Collection[str] = ()
+    readings: Sequence[NewReading],
+    *,
+    received_at: datetime | None,
+    register: Collection[str] = (),
+    check: Callable[[int], None] | None = None,
 ) -> tuple[list[Recorded], list[Appended]]:
-    """`record` without the signal. Also returns the readings for which the caller must send it."""
-    committing = False
+    """`record` without the signal. Also returns the readings for which the caller must send it.
+
+    `check` is called with the current `AccessVersion` before anything is stored, with the devices locked. What it
+    raises ends the transaction.
+    """
+    # Registering may fail and go on, which a pipeline cannot; nor can a part of a longer transaction. A distributed
+    # database was tried without pipelines only.
+    alone = not register and not connection.in_atomic_block and not settings.DISTRIBUTED
+    pipelined = alone and len(readings) <= PIPELINED_READINGS_MAX
+    done: Done | None = None
     try:
-        with transaction.atomic(durable=True):
+        with transaction.atomic(durable=True), committing_pipeline(connection) if pipelined else nullcontext():
             if register:
                 registered = [Device.objects.register(device_id=device_id)[0] for device_id in register]
                 log_added(registered, by=command())
-            outcomes, appended, changed = append(readings, received_at=received_at)
-            committing = True
+            done = append(readings, received_at=received_at, check=check, pipelined=pipelined)
     except (DatabaseError, InterfaceError) as error:
-        if committing and not is_undone(error):
+        if done is not None and not is_undone(error):
             raise OutcomeUnknown from error
         raise
-    metric_names.remember(changed)
-    accepted = sum(len(log.readings) for log in appended)
-    instruments.count_stored(outcomes if accepted != len(outcomes) else (), accepted)
-    return outcomes, appended
+    metric_names.remember(done.changed)
+    accepted = sum(map(len, done.new.values()))
+    instruments.count_stored(done.outcomes if accepted != len(done.outcomes) else (), accepted)
+    return done.outcomes, done.appended(received_at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What a transaction does when it commits. In a pipeline it is sent together with the COMMIT.
+
+    `ends` and `new`: the logs and the readings that they get, by device id. `changed`: the metric names of the devices
+    that have new ones.
+    """
+
+    outcomes: list[Recorded]
+    ends: dict[str, LogEnd]
+    new: dict[str, list[StoredReading]]
+    changed: list[Names]
+    advanced: Advanced
+
+    def appended(self, received_at: datetime | None) -> list[Appended]:
+        version = self.advanced.access_version()
+        return [
+            Appended(self.ends[device_id].device_pk, device_id, log, version, received_at)
+            for device_id, log in self.new.items()
+        ]
 
 
 def append(
-    readings: Sequence[NewReading], *, received_at: datetime | None
-) -> tuple[list[Recorded], list[Appended], list[Names]]:
-    """The body of the transaction: lock, leave out duplicates, number, insert, update the states.
-
-    The third result has the metric names of the devices that have new ones.
-    """
-    ends = DeviceState.objects.lock({reading.device_id for reading in readings})
+    readings: Sequence[NewReading],
+    *,
+    received_at: datetime | None,
+    check: Callable[[int], None] | None,
+    pipelined: bool,
+) -> Done:
+    """The body of the transaction: lock, check, leave out duplicates, number, insert, update the states."""
+    ends, version = DeviceState.objects.lock_at_version({reading.device_id for reading in readings})
+    if check is not None:
+        check(version)
     names = metric_names.of(ends.values())
     given = [(reading.device_id, reading.id) for reading in readings if reading.id is not None]
     # By device and the number of the id, because hashing a UUID takes several times as long. Nobody else can store one
@@ -156,7 +201,7 @@ def append(
             known[device_id, reading.id.int] = stored
         new[device_id].append(stored)
         outcomes.append(Recorded(stored))
-    Reading.objects.insert([reading for log in new.values() for reading in log])
+    Reading.objects.insert([reading for log in new.values() for reading in log], pipelined=pipelined)
     advances, changed = [], []
     micros: dict[datetime, int] = {}
     for device_id in heard_from.union(new):
@@ -190,12 +235,8 @@ def append(
                 names_seq,
             )
         )
-    access_version = DeviceState.objects.advance(advances, seen_at=received_at)
-    appended = [
-        Appended(ends[device_id].device_pk, device_id, log, access_version, received_at)
-        for device_id, log in new.items()
-    ]
-    return outcomes, appended, changed
+    advanced = DeviceState.objects.advance(advances, seen_at=received_at)
+    return Done(outcomes=outcomes, ends=ends, new=new, changed=changed, advanced=advanced)
 
 
 def by_time(reading: StoredReading) -> tuple[datetime, int]:

@@ -1,8 +1,10 @@
 """Announces new readings on the channel layer after their commit."""
 
 import asyncio
+import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.dispatch import receiver
@@ -15,39 +17,86 @@ from realtime.protocol import frames
 from realtime.protocol.groups import FLEET_GROUP, by_server, device_group
 from realtime.protocol.seq_ranges import SeqRange, cut
 
+# Seconds between two questions who listens, while nobody does: who begins to listen may get the first readings so late.
+ASK_SECONDS = 0.1
+# Readings that may wait for the next question.
+WAITING_READINGS_MAX = 10_000
 # Seconds that a commit may wait for the channel layer. After that, sockets read the readings from the database.
 ANNOUNCE_SECONDS = 1
 
 
+class Turns:
+    """The commits of one event loop that wait until it may ask again who listens, and whether anybody did last time."""
+
+    def __init__(self) -> None:
+        self.waiting: list[list[Appended]] = []
+        self.readings = 0
+        self.quiet = False
+        self.asked_at = 0.0  # `time.monotonic`
+
+    def add(self, appended: list[Appended]) -> None:
+        self.waiting.append(appended)
+        self.readings += sum(len(log.readings) for log in appended)
+
+    def take(self) -> list[list[Appended]]:
+        taken, self.waiting, self.readings = self.waiting, [], 0
+        return taken
+
+
+turns_of: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
+
+
 @receiver(readings_recorded)
-async def announce(appended: list[Appended], **_: Any) -> None:
+async def announce(appended: list[Appended], waits: bool = True, **_: Any) -> None:
     """Sends new readings, encoded once, to the group of each device and to the fleet's group.
 
-    Groups without a listener get nothing. Never raises: a failure is counted and logged by the server's breaker.
+    Groups without a listener get nothing. While nobody listens, Redis is asked only every ASK_SECONDS, unless the
+    sender of the signal `waits`; then the readings of all commits since are sent to those who listen now. Never raises:
+    a failure is counted and logged by the server's breaker.
     """
     layer = get_channel_layer()
-    announcement = Announcement(appended)
-    servers = by_server(layer, [*announcement.logs, FLEET_GROUP])
+    turns = turns_of.setdefault(asyncio.get_running_loop(), Turns())
+    turns.add(appended)
+    left = turns.asked_at + ASK_SECONDS - time.monotonic()
+    if turns.quiet and not waits and left > 0 and turns.readings <= WAITING_READINGS_MAX:
+        if len(turns.waiting) > 1:
+            return  # the first of them asks for all
+        await asyncio.sleep(left)
+    if commits := turns.take():
+        await announce_all(layer, [Announcement(commit) for commit in commits], turns)
+
+
+async def announce_all(layer: Any, announcements: Sequence["Announcement"], turns: Turns) -> None:
+    turns.asked_at = time.monotonic()
+    groups = {group for announcement in announcements for group in announcement.logs}
+    servers = by_server(layer, [*groups, FLEET_GROUP])
     # At the same time, so that a server that hangs delays only its own groups.
-    await asyncio.gather(*(tell(layer, server, groups, announcement) for server, groups in servers.items()))
+    heard = await asyncio.gather(*(tell(layer, server, of_it, announcements) for server, of_it in servers.items()))
+    # Only Redis has to be asked; the layer in memory knows.
+    turns.quiet = isinstance(layer, ChannelLayer) and not any(heard)
 
 
-async def tell(layer: Any, server: int, groups: Collection[str], announcement: "Announcement") -> None:
-    """Sends the announcement to these groups, which are on this server of the layer."""
+async def tell(layer: Any, server: int, groups: Collection[str], announcements: Sequence["Announcement"]) -> bool:
+    """Sends the announcements to these groups, which are on this server of the layer.
+
+    Returns whether anybody may listen there.
+    """
     breaker = breaker_of(layer, server)
     if not breaker.lets_through():
-        NOT_ANNOUNCED.inc()
-        return
+        NOT_ANNOUNCED.inc(len(announcements))
+        return True
     try:
         async with asyncio.timeout(ANNOUNCE_SECONDS):
             # A process that joins a group after this check reads these readings from the database: they are committed.
             heard = await groups_heard(layer, groups)
-            await send(layer, list(announcement.to(heard)))
+            if heard:
+                await send(layer, [message for announcement in announcements for message in announcement.to(heard)])
     except Exception as error:  # the readings are stored, so no fault of the layer may fail the write
-        NOT_ANNOUNCED.inc()
+        NOT_ANNOUNCED.inc(len(announcements))
         breaker.failed(error)
-    else:
-        breaker.succeeded()
+        return True
+    breaker.succeeded()
+    return bool(heard)
 
 
 async def groups_heard(layer: Any, groups: Collection[str]) -> Collection[str]:
@@ -79,9 +128,12 @@ class Announcement:
         self.cuts: dict[str, list[SeqRange]] = {}
 
     def to(self, groups: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields (group, message) for each of these groups; a message has at most READINGS_PER_FRAME readings."""
+        """Yields (group, message) for each of these groups that has new readings.
+
+        A message has at most READINGS_PER_FRAME readings.
+        """
         for group in groups:
-            if group != FLEET_GROUP:
+            if group in self.logs:
                 yield from ((group, self.message([seq_range])) for seq_range in self.cut(group))
         if FLEET_GROUP in groups:
             yield from ((FLEET_GROUP, self.message(seq_ranges)) for seq_ranges in self.fleet())

@@ -82,7 +82,7 @@ class Shared:
 
     def __init__(self) -> None:
         self.resolver = KeyResolver()
-        self.committer = GroupCommitter()
+        self.committer = GroupCommitter(self.resolver.known)
         # For what tokens need besides: which devices they may write for.
         self.tokens = DatabaseRunner(
             "tokens", work=Work.INGEST, threads=1, seconds=LOOK_UP_SECONDS, waiting_max=TOKENS_WAITING_MAX
@@ -114,11 +114,13 @@ class LaneSharing:
     async def register(self, registration: Callable[..., T], *arguments: Any) -> T:
         return await self.shared.registrations.run(registration, *arguments)
 
-    async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
+    async def record(
+        self, readings: Sequence[NewReading], *, received_at: datetime, caller: Caller | None
+    ) -> list[Recorded]:
         if len(readings) <= LARGE_BATCH_READINGS_MIN:
-            return await self.shared.committer.record(readings, received_at=received_at)
+            return await self.shared.committer.record(readings, received_at=received_at, caller=caller)
         async with self.shared.large_batches.turn(len(readings)):
-            return await self.shared.committer.record(readings, received_at=received_at)
+            return await self.shared.committer.record(readings, received_at=received_at, caller=caller)
 
     async def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
         self.shared.rejections.note(refusal, now=now, count=count)

@@ -1,5 +1,7 @@
 """Who connects: the user name and the password of CONNECT are a device and its key, or one of them is a key."""
 
+from dataclasses import replace
+
 import msgspec
 
 from devices.access.authentication import INVALID_KEY
@@ -53,7 +55,8 @@ async def identify(connect: Connect, way: Way) -> Identity:
         raise NotAdmitted(Reason.BAD_CREDENTIALS, "not_authenticated", detail)
     for key in keys:
         if (caller := await way.caller(key)) is not None:
-            return identity_of(caller, key, "" if key == user_name else user_name)
+            # Without `found`, because `Clients.look` checks the keys of all connections, not each commit.
+            return identity_of(replace(caller, found=None), key, "" if key == user_name else user_name)
     raise NotAdmitted(Reason.BAD_CREDENTIALS, "invalid_key", INVALID_KEY, key=keys[0])
 
 

@@ -172,7 +172,7 @@ class Storing:
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
         if (caller := self.sender.caller) is None:
-            return await self.way.record(readings, received_at=received_at)
+            return await self.way.record(readings, received_at=received_at, caller=None)
         return await record_seen(caller, self.way, readings, received_at=received_at)
 
     async def may_say(self, content: Content) -> bool:

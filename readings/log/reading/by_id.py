@@ -12,6 +12,7 @@ from django.db import connection
 
 from devices.cpu_pool import Pauses
 from devices.database import placement
+from devices.database.pipelines import execute_prepared
 from readings.log.entries import StoredReading
 from readings.log.reading.opened import Opened
 from readings.log.reading.rows import WHOLE, Row, null, readings_of_devices
@@ -52,15 +53,15 @@ def by_ids(asked: Sequence[tuple[str, UUID]]) -> list[StoredReading]:
     condition = placement.named_condition("device_id", "devices")
     postgresql = connection.vendor == "postgresql"
     found: list[Row] = []
-    with connection.cursor() as cursor:
-        for group in placement.in_groups(asked, itemgetter(0)):
-            if postgresql:
-                sql = BY_IDS.format(columns=columns, none=none, condition=condition)
-                devices, ids = [device_id for device_id, _ in group], [identifier for _, identifier in group]
-                cursor.execute(sql, {"devices": devices, "ids": ids})
-            else:
-                texts = msgspec.json.encode([(device_id, identifier.hex) for device_id, identifier in group]).decode()
-                cursor.execute(BY_IDS_SQLITE.format(columns=columns, none=none), {"asked": texts})
+    for group in placement.in_groups(asked, itemgetter(0)):
+        if postgresql:
+            sql = BY_IDS.format(columns=columns, none=none, condition=condition)
+            devices, ids = [device_id for device_id, _ in group], [identifier for _, identifier in group]
+            found += execute_prepared(connection, sql, {"devices": devices, "ids": ids}).fetchall()
+            continue
+        texts = msgspec.json.encode([(device_id, identifier.hex) for device_id, identifier in group]).decode()
+        with connection.cursor() as cursor:
+            cursor.execute(BY_IDS_SQLITE.format(columns=columns, none=none), {"asked": texts})
             found += cursor.fetchall()
     plain = [row for row in found if row[2] is not None]
     readings = readings_of_devices(plain)

@@ -168,7 +168,7 @@ NEW_DEVICES = "device_id,timestamp,pm\nnew-1,2026-05-09T12:00:00Z,1\nnew-2,2026-
 
 
 def test_no_device_is_made_without_its_readings(bring, monkeypatch):
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OperationalError("the database went away")
 
     with monkeypatch.context() as patched:

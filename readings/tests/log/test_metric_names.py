@@ -154,7 +154,7 @@ def test_what_is_rolled_back_is_not_remembered(device, monkeypatch):
         raise RuntimeError
 
     with monkeypatch.context() as patch:
-        patch.setattr("readings.querysets.ReadingManager.insert", lambda self, readings: fail(readings))
+        patch.setattr("readings.querysets.ReadingManager.insert", lambda self, readings, **_: fail(readings))
         with pytest.raises(RuntimeError):
             store([new(extra={"a": 1, "b": 1, "c": 1})])
     assert codes(store([new(extra={"d": 1, "e": 1, "f": 1})])) == ["stored"]
@@ -165,7 +165,8 @@ def test_names_that_are_known_cost_no_query(device, other_device):
     store(readings)
     with CaptureQueriesContext(connection) as queries:
         store(readings)
-    assert not any("json_object_keys" in query["sql"] or "json_group_array" in query["sql"] for query in queries)
+    statements = [query["sql"] or "" for query in queries]  # psycopg does not tell the text of a prepared one
+    assert not any("json_object_keys" in sql or "json_group_array" in sql for sql in statements)
 
 
 def test_the_memory_is_bounded_and_forgets_the_device_longest_unchanged(monkeypatch):

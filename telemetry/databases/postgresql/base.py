@@ -4,10 +4,11 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from weakref import WeakSet, finalize
 
 import psycopg
@@ -35,6 +36,8 @@ GRACE_SECONDS = 1.0
 CHECK_SECONDS = 1.0
 # Seconds between two checks, at the server, of a connection that waits for an answer.
 LOOK_SECONDS = 4.0
+# After how many executions psycopg prepares a statement by itself: never, only where the code asks for it.
+PREPARE_THRESHOLD = sys.maxsize
 # Seconds within which the server must accept the request to cancel a statement.
 CANCEL_SECONDS = 1.0
 
@@ -51,6 +54,13 @@ LOOK_FOR_CLIENT = "SET client_connection_check_interval = '5s'"
 # The open connections of this process, which are cut when the process ends.
 open_connections: "WeakSet[Connection]" = WeakSet()
 connections_lock = threading.Lock()
+
+
+class PreparedCursor(psycopg.Cursor[Any]):
+    """A cursor whose statements stay prepared in the session, if the connection allows it (`Pool.prepare`)."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        return super().execute(query, params, prepare=True, **options)
 
 
 class Connection(psycopg.Connection[Any]):
@@ -129,6 +139,9 @@ class Connection(psycopg.Connection[Any]):
             logger.warning("The state of a connection that does not answer is unknown: %s", words_of(error))
         return False
 
+    def prepared_cursor(self) -> "PreparedCursor":
+        return PreparedCursor(self)
+
     # These prepare the connection for the next request, so they run even if this request's client has left.
 
     def rollback(self) -> None:
@@ -194,6 +207,8 @@ class Pool(ConnectionPool[Connection]):
             connection.execute(LOOK_FOR_CLIENT)
         session = connection.execute(INTRODUCTION).fetchone()
         connection.session = session if session and session[0] == connection.info.backend_pid else None
+        # Behind a pooler, statements of one client can run in several sessions, so nothing is prepared.
+        connection.prepare_threshold = PREPARE_THRESHOLD if connection.session else None
         connection.work, connection.seconds = self.work, self.seconds + GRACE_SECONDS
         with connections_lock:
             open_connections.add(connection)

@@ -37,7 +37,7 @@ class FakeWay:
     async def register(self, registration, *arguments):
         return registration(*arguments)
 
-    async def record(self, readings, *, received_at):
+    async def record(self, readings, *, received_at, caller):
         await self.allowed.wait()
         if self.failures:
             raise self.failures.pop()

@@ -6,6 +6,7 @@ end of stream, and the local kernel still accepts its bytes.
 
 import asyncio
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ from typing import TypeVar
 
 from telemetry.tests.support.servers.relay import Relay
 
-# The statement with which ingest stores readings, and the one that ends its transaction.
+# The statements with which ingest stores many readings or few, and the one that ends its transaction. That for few is
+# sent once; then only the name that psycopg gave it is.
 STORES = b"COPY readings_reading"
+PREPARES = re.compile(rb"(_pg3_\d+)\0\s*INSERT INTO readings_reading")
 COMMITS = b"COMMIT"
 CHUNK_BYTES = 65536
 # States of a TCP connection (include/net/tcp_states.h); TCP_INFO begins with it.
@@ -34,6 +37,7 @@ class Connection:
         self.readers = readers  # kept, because asyncio aborts a connection whose reader is garbage-collected
         self.hangs = False
         self.stores = False  # whether it has stored readings since its last COMMIT
+        self.inserts: bytes | None = None  # how a message that executes the prepared statement contains its name
 
     def is_held(self) -> bool:
         """Whether the client still has the connection open."""
@@ -137,7 +141,9 @@ class HangingProxy(Relay):
 
     async def ask(self, connection: Connection, reader: asyncio.StreamReader) -> None:
         while chunk := await reader.read(CHUNK_BYTES):
-            connection.stores |= STORES in chunk
+            if prepared := PREPARES.search(chunk):
+                connection.inserts = b"\0%b\0" % prepared[1]
+            connection.stores |= STORES in chunk or (connection.inserts is not None and connection.inserts in chunk)
             passes = True
             if connection.stores and COMMITS in chunk:
                 connection.stores = False

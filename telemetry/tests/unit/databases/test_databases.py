@@ -7,14 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections
+from django.db import DataError, OperationalError, connections
 from django.db import connection as default_connection
 
 from devices.database.work_kinds import POOL_SIZES, STATEMENT_SECONDS, Work, working_at
 from devices.models import Device
+from readings import querysets
 from readings.log.entries import NewReading
-from readings.log.recording import OutcomeUnknown, store
+from readings.log.recording import PIPELINED_READINGS_MAX, OutcomeUnknown, store
 from readings.models import Reading
+from readings.querysets import arrays
 from telemetry.tests.support.clients.lanes import through_the_lane
 from telemetry.tests.support.servers.hanging_proxy import HangingProxy
 
@@ -212,16 +214,54 @@ if connection.vendor == "postgresql":
             connection.close()
             assert Reading.objects.count() == 1
 
+        def test_a_statement_that_is_refused_beside_its_commit_has_stored_nothing(self, device, monkeypatch):
+            """The server answers the INSERT with an error and skips the COMMIT, which was sent with it."""
+            store([reading()], received_at=NOW)
+            session = connection.connection.info.backend_pid
+            with monkeypatch.context() as patch:
+                patch.setattr(querysets, "arrays", lambda readings: ["{x}", *arrays(readings)[1:]])
+                with pytest.raises(DataError):
+                    store([reading()], received_at=NOW)
+
+            (stored,) = store([reading()], received_at=NOW)[0]
+            assert stored.reading is not None
+            assert stored.reading.seq == 2
+            assert Reading.objects.count() == 2
+            assert connection.connection.info.backend_pid == session
+
+        @pytest.mark.parametrize("pooler", [False, True])
+        def test_the_statements_of_a_commit_stay_prepared_unless_a_pooler_is_between(self, device, pooler):
+            def prepared():
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+                    return cursor.fetchone()[0]
+
+            connection.ensure_connection()
+            if pooler:
+                connection.connection.prepare_threshold = None  # as Pool.prepare sets it without a session
+            before = prepared()
+            store([reading()], received_at=NOW)
+            once = prepared()
+            store([reading()], received_at=NOW)
+
+            assert prepared() == once
+            assert once - before == 0 if pooler else once >= 4
+            connection.connection.close()
+            connection.close()
+
         # In the middle of a COPY no timeout of the server applies while it waits for its client.
-        @pytest.mark.parametrize("hangs_at", [b"FOR NO KEY UPDATE", b"COPY readings_reading"])
+        @pytest.mark.parametrize(
+            ("hangs_at", "count"),
+            [(b"FOR NO KEY UPDATE", 1), (b"COPY readings_reading", PIPELINED_READINGS_MAX + 1)],
+        )
         def test_what_hangs_before_the_commit_is_not_stored_and_its_locks_are_soon_released(
-            self, proxy, device, hangs_at
+            self, proxy, device, hangs_at, count
         ):
             """The server does not learn that its client has given up, because its side of the connection stays open."""
             proxy.hangs_after = hangs_at
 
             with pytest.raises(OperationalError):
-                store([reading()], received_at=NOW)
+                store([reading()] * count, received_at=NOW)
             connection.close()
 
             (stored,) = store([reading()], received_at=NOW)[0]
