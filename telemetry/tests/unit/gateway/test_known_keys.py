@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 from django.utils import timezone
 
 from devices.access import key_lookup, known_callers
@@ -30,6 +31,18 @@ def looked_up(monkeypatch):
     monkeypatch.setattr(key_lookup, "callers_for_hashes", counted)
     monkeypatch.setattr(known_callers, "TRUSTED_SECONDS", 60)
     return numbers
+
+
+def in_a_thread(function):
+    """A coroutine function that calls it in a thread whose connection is closed afterwards."""
+
+    def call(*arguments, **options):
+        try:
+            function(*arguments, **options)
+        finally:
+            connection.close()
+
+    return sync_to_async(call)
 
 
 def post(client, key, body='{"device_id": "mote-1", "temperature": 1}'):
@@ -68,7 +81,7 @@ def test_without_commits_a_revoked_key_is_refused_before_its_body_is_read(mote, 
 
     async def post_nonsense_after_a_revocation(client):
         before = await post(client, mote[1], "{")
-        await sync_to_async(rotate)(mote[0])
+        await in_a_thread(rotate)(mote[0])
         return before, await post(client, mote[1], "{")
 
     before, after = through_the_lane(post_nonsense_after_a_revocation)
@@ -88,7 +101,7 @@ def test_a_key_that_posts_again_is_not_looked_up_again(mote, looked_up):
 def test_nothing_is_stored_for_a_known_key_that_was_revoked(mote, looked_up, revocation):
     async def post_around_a_revocation(client):
         first = await post(client, mote[1])
-        await sync_to_async(OF_DEVICES[revocation])(mote[0])
+        await in_a_thread(OF_DEVICES[revocation])(mote[0])
         return [first, await post(client, mote[1]), await post(client, mote[1])]
 
     first, after, later = through_the_lane(post_around_a_revocation)
@@ -105,7 +118,7 @@ def test_nothing_is_stored_for_a_known_token_that_lost_its_right(mote, looked_up
 
     async def post_around_a_revocation(client):
         first = await post(client, token)
-        await sync_to_async(OF_TOKENS[revocation])()
+        await in_a_thread(OF_TOKENS[revocation])()
         return [first, await post(client, token)]
 
     first, after = through_the_lane(post_around_a_revocation)
@@ -120,7 +133,7 @@ def test_a_change_that_leaves_a_key_its_rights_does_not_refuse_it(mote, looked_u
 
     async def post_around_a_change(client):
         first = await post(client, mote[1])
-        await sync_to_async(deactivate)(other)
+        await in_a_thread(deactivate)(other)
         return [(await post(client, mote[1])).status_code for _ in range(3)] + [first.status_code]
 
     assert through_the_lane(post_around_a_change) == [201] * 4
@@ -138,7 +151,7 @@ def test_a_revoked_key_does_not_take_its_neighbours_along(mote, looked_up, monke
             return asyncio.gather(*(post(client, key, body) for key, body in bodies))
 
         await post_each()
-        await sync_to_async(rotate)(mote[0])
+        await in_a_thread(rotate)(mote[0])
         return await post_each()
 
     answers = through_the_lane(post_all_around_a_revocation)
@@ -151,7 +164,7 @@ def test_a_revoked_key_does_not_take_its_neighbours_along(mote, looked_up, monke
 def test_a_key_that_was_rotated_with_an_overlap_works_until_its_end(mote, looked_up, monkeypatch):
     async def post_around_the_end(client):
         await post(client, mote[1])
-        await sync_to_async(mote[0].rotate_key)(overlap=timedelta(hours=1), now=timezone.now())
+        await in_a_thread(mote[0].rotate_key)(overlap=timedelta(hours=1), now=timezone.now())
         answers = [await post(client, mote[1]) for _ in range(3)]
         end = timezone.now() + timedelta(hours=1)
         monkeypatch.setattr(timezone, "now", lambda: end)
