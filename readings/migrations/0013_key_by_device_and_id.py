@@ -1,7 +1,7 @@
 """The primary key becomes `(id, device_id)`, because an `id` is unique for its device only.
 
 `id` comes first, because the ids that the server gives rise with time: an index that begins with the device costs COPY of
-1,000 devices a quarter more CPU (docs/decisions/0054-make-an-id-unique-for-its-device.md).
+1,000 devices a quarter more CPU (docs/decisions/0052-make-an-id-unique-for-its-device.md).
 
 For Django `id` stays the key of the model, because the admin refuses composite keys; so this changes no state. A later
 migration that lets Django remake the table on SQLite would make `id` alone the key again: put `key_by_device` behind
