@@ -7,6 +7,7 @@ import msgspec
 from django.db import connection
 from django.db.models import F
 
+from devices.database import placement
 from readings.alarms.evaluation.active_rules import ActiveRules
 from readings.alarms.evaluation.known import array
 from readings.alarms.models import EvaluationState
@@ -92,11 +93,11 @@ ADVANCE = """
 WITH moved AS (
     SELECT state.device_id, part.until, part.newest
     FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[]) AS part (device_id, after, until, newest)
-    JOIN devices_devicestate AS state ON state.device_id = part.device_id AND state.alarms_seq = part.after
+    JOIN devices_devicestate AS state ON state.device_id = part.device_id AND state.alarms_seq = part.after{condition}
     ORDER BY state.device_id FOR NO KEY UPDATE OF state
 )
 UPDATE devices_devicestate AS state SET alarms_seq = moved.until, alarms_newest = moved.newest
-FROM moved WHERE state.device_id = moved.device_id
+FROM moved WHERE state.device_id = moved.device_id{condition}
 """
 ADVANCE_SQLITE = (
     "UPDATE devices_devicestate SET alarms_seq = %s, alarms_newest = %s WHERE device_id = %s AND alarms_seq = %s"
@@ -105,12 +106,20 @@ ADVANCE_SQLITE = (
 
 def advance(parts: Sequence[Part]) -> None:
     """Moves the positions of these parts to their ends. Raises Outrun if a position has changed since it was read."""
+    for group in placement.in_groups(parts):
+        advance_group(group)
+
+
+def advance_group(parts: Sequence[Part]) -> None:
+    """`advance` for devices of one shard."""
     newest = [msgspec.json.encode(part.newest).decode() for part in parts]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             device_ids = array([part.device_id for part in parts])
             ends = array([part.after for part in parts]), array([part.until for part in parts])
-            cursor.execute(ADVANCE, [device_ids, *ends, array(newest)])
+            condition, more = placement.condition("state.device_id", [part.device_id for part in parts])
+            values = [device_ids, *ends, array(newest)]
+            cursor.execute(ADVANCE.format(condition=condition), [*values, *more, *more])
         else:
             rows = [(part.until, moved, part.device_id, part.after) for part, moved in zip(parts, newest, strict=True)]
             cursor.executemany(ADVANCE_SQLITE, rows)
