@@ -42,7 +42,16 @@ INSERT INTO readings_reading ({", ".join(INSERT_COLUMNS)}) SELECT * FROM unnest(
 INSERT_SQLITE = f"INSERT INTO readings_reading ({', '.join(INSERT_COLUMNS)}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
 
 
-class ReadingManager(models.Manager["Reading"]):
+class ReadingQuerySet(models.QuerySet["Reading"]):
+    def visible_to(self, viewer: Viewer) -> Self:
+        """The readings of devices that the viewer may see."""
+        return self.filter(of_visible_devices(viewer))
+
+
+ReadingsByQuerySet = models.Manager.from_queryset(ReadingQuerySet)
+
+
+class ReadingManager(ReadingsByQuerySet["Reading"]):
     """Methods for all logs; not methods of the QuerySet, because they would ignore its filters."""
 
     def insert(self, readings: Sequence[StoredReading], *, pipelined: bool = False) -> None:

@@ -167,7 +167,7 @@ def addresses() -> Iterator[CheckMessage]:
 def database_url() -> Iterator[CheckMessage]:
     if settings.DISTRIBUTED and connection.vendor != "postgresql":
         hint = "Set DATABASE_URL to the coordinator of a PostgreSQL with Citus, or DISTRIBUTED=false."
-        yield Error("DISTRIBUTED is true, but SQLite cannot be distributed.", hint, id="telemetry.E057")
+        yield Error("DISTRIBUTED is true, but SQLite cannot be distributed.", hint, id="telemetry.E060")
     if found := " ".join(settings.DATABASE_URL_UNENCODED):
         hint = (
             "Write each as % and its code (/ %2F, ? %3F, # %23, [ %5B, ] %5D, @ %40, : %3A, % %25). This encodes a "

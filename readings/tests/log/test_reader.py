@@ -24,6 +24,7 @@ WRITERS = {"readings/log/recording.py", "readings/upkeep/rollups.py", "readings/
 SEALING = ("expiry", "seal", "size_limit", "statistics", "stored_segments", "unseal")
 WRITERS |= {"readings/upkeep/erasure.py", *(f"readings/upkeep/sealing/{name}.py" for name in SEALING)}
 WRITERS |= {f"readings/upkeep/verification/{name}.py" for name in ("log", "segments", "statistics")}
+WRITERS |= {"readings/querysets.py"}
 READERS = {"readings/log/reader.py", "readings/log/sources.py"}
 READERS |= {f"readings/log/reading/{name}.py" for name in ("by_id", "by_seq", "by_time", "rows")}
 WRITERS |= {"devices/database/distribution.py"}

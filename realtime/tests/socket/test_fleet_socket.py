@@ -60,8 +60,8 @@ async def test_it_first_says_when_each_device_was_last_heard_from(device, other_
     await sync_to_async(store)([new("mote-2", timestamp=at(60))], received_at=None)
     async with watching("") as socket:
         assert await socket.frame() == SUBSCRIBED
-        told = [(found["status"], found["last_seen_at"]) for found in (await socket.frame())["devices"]]
-    assert told == [("offline", "2026-05-09T12:00:05.000000Z"), ("never", None)]
+        found = {one["device_id"]: (one["status"], one["last_seen_at"]) for one in (await socket.frame())["devices"]}
+    assert found == {"mote-1": ("offline", "2026-05-09T12:00:05.000000Z"), "mote-2": ("never", None)}
 
 
 @in_a_loop

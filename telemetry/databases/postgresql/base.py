@@ -13,7 +13,7 @@ from weakref import WeakSet, finalize
 
 import psycopg
 from django.db.backends.base.base import NO_DB_ALIAS
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, operations
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from devices.database import instruments
@@ -61,6 +61,13 @@ class PreparedCursor(psycopg.Cursor[Any]):
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         return super().execute(query, params, prepare=True, **options)
+
+
+class DatabaseOperations(operations.DatabaseOperations):
+    def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> Any:
+        """The statement with its parameters, for logs of queries; psycopg does not keep that of a prepared one."""
+        prepared = isinstance(cursor, PreparedCursor)
+        return self.compose_sql(sql, params) if prepared else super().last_executed_query(cursor, sql, params)
 
 
 class Connection(psycopg.Connection[Any]):
@@ -243,6 +250,7 @@ def settings_of(work: Work) -> list[tuple[str, int]]:
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's backend with one pool for each kind of work instead of one pool."""
 
+    ops_class = DatabaseOperations
     pools: ClassVar[dict[tuple[str, Work], Pool]] = {}
     left_open: "finalize[Any, Any] | None" = None
 

@@ -56,7 +56,7 @@ def seal_and_unseal() -> None:
 @contextmanager
 def meanwhile(work: Callable[[], None]) -> Iterator[Callable[[], bool]]:
     """Repeats the work in a thread for SECONDS, at least twice; yields whether it goes on. Fails if the work does."""
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
     turns = 0
     over = threading.Event()
     timer = threading.Timer(SECONDS, over.set)
@@ -67,7 +67,7 @@ def meanwhile(work: Callable[[], None]) -> Iterator[Callable[[], bool]]:
             while not over.is_set():
                 work()
                 turns += 1
-        except BaseException as error:
+        except Exception as error:
             failures.append(error)
         finally:
             over.set()

@@ -45,7 +45,7 @@ REFUSED = [
     ("E052", {"PORT": 1883, "MQTT_PORT": 1883}),
     ("E053", {"MQTT_TLS_PORT": 8883, "MQTT_TLS_CERT": ""}),
     ("E056", {"MQTT_METRICS_PORT": 65_536}),
-    ("E057", {"DISTRIBUTED": True}),
+    ("E060", {"DISTRIBUTED": True}),
     ("E054", {"MQTT_BROKER_URL": "broker:1883"}),
     ("E055", {"MQTT_BROKER_URL": "mqtt://broker", "MQTT_BROKER_TOPICS": ["a/{unit}"]}),
     *(("E016", {"DEVICE_RATE_LIMIT": rate}) for rate in ("10", "0/s", "10/second", "-1/s", "1.5/s", "10 / s")),

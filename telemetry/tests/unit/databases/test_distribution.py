@@ -79,7 +79,7 @@ def test_without_citus_it_says_what_to_do(settings):
 
 def test_sqlite_stops_the_start(settings):
     settings.DISTRIBUTED = True
-    found = [message for message in run_checks() if message.id == "telemetry.E057"]
+    found = [message for message in run_checks() if message.id == "telemetry.E060"]
     assert bool(found) is (connection.vendor == "sqlite")
 
 

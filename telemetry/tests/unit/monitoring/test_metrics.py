@@ -139,17 +139,22 @@ def test_one_that_fails_is_counted_as_such(mote, counted, monkeypatch):
 
 
 def test_a_queue_shows_how_long_it_is_and_that_it_was_full(mote, counted, monkeypatch):
-    stored, seen = threading.Event(), []
+    begun, stored, seen = threading.Event(), threading.Event(), []
 
     def wait(*_args, **_when):
+        begun.set()
         stored.wait(5)
         raise OperationalError("gone")
 
     async def story(client):
-        requests = [
-            asyncio.create_task(client.post("/ingest", json={"temperature": 1}, headers={"X-API-Key": mote[1]}))
-            for _ in range(8)
-        ]
+        def post():
+            sent = client.post("/ingest", json={"temperature": 1}, headers={"X-API-Key": mote[1]})
+            return asyncio.create_task(sent)
+
+        first = post()
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        requests = [first, *(post() for _ in range(7))]
         await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)  # refused, because the queue is full
         await asyncio.sleep(0.1)
         seen.append(group_commit.queued_readings())
