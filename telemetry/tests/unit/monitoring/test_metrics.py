@@ -152,8 +152,7 @@ def test_a_queue_shows_how_long_it_is_and_that_it_was_full(mote, counted, monkey
             return asyncio.create_task(sent)
 
         first = post()
-        while not begun.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(begun.wait, 5)
         requests = [first, *(post() for _ in range(7))]
         await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)  # refused, because the queue is full
         await asyncio.sleep(0.1)
