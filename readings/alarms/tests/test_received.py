@@ -134,6 +134,7 @@ def test_any_cut_loss_and_process_give_the_alarms_of_the_series(db, given_rule, 
     change_rule(rule, {"is_active": False}, None, now=at(0))
 
 
+@pytest.mark.slow
 @given(RULES, series(), st.lists(st.integers(1, 5), min_size=50, max_size=50))
 @hypothesis.settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_reading_that_waits_has_an_event(db, given_rule, values, sizes):

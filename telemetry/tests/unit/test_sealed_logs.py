@@ -96,7 +96,10 @@ def rolled_up(minutes: str) -> None:
         begin_minutes({"mote-1"})
 
 
-@pytest.mark.parametrize("minutes", ["none", "done", "begun"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("minutes", [pytest.param("none", marks=SLOW), pytest.param("done", marks=SLOW), "begun"])
 def test_api_and_sockets_answer_the_same_before_and_after_sealing(admin, log, minutes):
     rolled_up("none" if minutes == "begun" else minutes)
     before = answers(admin)
