@@ -2,12 +2,35 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { groupsOf, joined, seriesOf, statisticsOf } from "../../static/realtime/explore/comparison.js";
-import { matches } from "../../static/realtime/explore/picker.js";
+import { inOrder, matches } from "../../static/realtime/explore/picker.js";
 import { Catalogue } from "../../static/realtime/metrics.js";
 
 const catalogue = new Catalogue({ temperature: ["", "°C", null, 10, null, null], dew_point: ["", "°C", null, 5, null, null], humidity: ["", "%", null, 20, null, null] });
 const of = (...values) => ({ count: values.length, min: Math.min(...values), max: Math.max(...values), sum: values.reduce((a, b) => a + b), avg: values.reduce((a, b) => a + b) / values.length });
 const bucket = (start, ...values) => ({ start, metrics: { temperature: of(...values) } });
+
+test("devices are added in the order in which they were typed, whichever answer comes first", async () => {
+  const open = {};
+  const added = [];
+  const enter = inOrder((text) => new Promise((resolve, reject) => (open[text] = { resolve, reject })), async (text, answer) => {
+    try {
+      added.push(await answer);
+    } catch {
+      added.push(`${text} failed`);
+    }
+  });
+  enter("north");
+  enter("east");
+  const last = enter("south");
+  await new Promise(setImmediate);
+  open.south.resolve("south");
+  open.east.reject(new Error("gone"));
+  await new Promise(setImmediate);
+  assert.deepEqual(added, []);
+  open.north.resolve("north");
+  await last;
+  assert.deepEqual(added, ["north", "east failed", "south"]);
+});
 
 test("metrics with one unit share a chart, and each without a unit has its own", () => {
   const groups = groupsOf(["valve", "humidity", "temperature", "pump", "dew_point"], catalogue);

@@ -10,6 +10,17 @@ export function matches(items, text, chosen) {
   return items.filter(({ id, label }) => !taken.has(id) && words.every((word) => `${id} ${label}`.toLowerCase().includes(word)));
 }
 
+// A function that asks at once, and hands the answers, promises, on in the order of the texts, whichever comes first.
+export function inOrder(ask, handle) {
+  let before = Promise.resolve();
+  return (text) => {
+    const answer = Promise.resolve().then(() => ask(text));
+    answer.catch(() => {}); // `handle` deals with it, when it is its turn
+    before = before.then(() => handle(text, answer));
+    return before;
+  };
+}
+
 // An item is { id, label, small, kind }: `small` is shown beside the label, `kind` is a class.
 export class Picker {
   // `root` has an input, a list of chips (.chosen), a list of matches (.matches) and a note (.more). `chosen()`: the chosen
@@ -18,6 +29,7 @@ export class Picker {
     Object.assign(this, { root, chosen, find, onAdd, onRemove, isFull, full, pause });
     this.found = [];
     this.note = "";
+    this.ordered = inOrder((text) => this.find(text), (text, answer) => this.addFirst(text, answer));
     this.input = root.querySelector("input");
     this.input.addEventListener("input", () => this.search());
     this.input.addEventListener("focus", () => this.open(true));
@@ -41,7 +53,7 @@ export class Picker {
       this.open(false);
     } else if (event.key === "Enter" && event.target === this.input) {
       event.preventDefault();
-      this.addFirst(this.input.value.trim());
+      this.enter(this.input.value.trim());
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       const stops = [this.input, ...this.root.querySelectorAll(".matches button")];
       const next = stops[stops.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1)];
@@ -51,11 +63,16 @@ export class Picker {
   }
 
   // Adds the first match of a text, which may be typed faster than the server answers.
-  async addFirst(text) {
+  enter(text) {
     if (!text || this.isFull()) return;
     this.input.value = "";
+    this.ordered(text);
+  }
+
+  async addFirst(text, answer) {
     try {
-      const [first] = (await this.find(text)).items;
+      const [first] = (await answer).items;
+      if (this.isFull()) return;
       if (first) this.onAdd(first);
       else if (!this.input.value) this.input.value = text;
     } catch {
