@@ -13,6 +13,7 @@ from devices.access.callers import callers_for_hashes
 from devices.models import ApiToken, Device, Tag
 from devices.tests.fixtures import new_token
 from readings.models import Reading
+from telemetry.gateway.ingest_lane import LaneSharing, Shared
 from telemetry.tests.support.clients.lanes import through_the_lane
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -138,6 +139,21 @@ def test_a_change_that_leaves_a_key_its_rights_does_not_refuse_it(mote, looked_u
 
     assert through_the_lane(post_around_a_change) == [201] * 4
     assert looked_up == [1, 1]  # again after the commit that noticed the change
+
+
+def test_a_known_key_that_was_revoked_opens_no_mqtt_connection(mote, looked_up):
+    """Its commits would not check the key."""
+
+    async def connect_after_a_revocation():
+        shared = Shared()
+        before = await shared.resolver.caller(mote[1])
+        await in_a_thread(rotate)(mote[0])
+        return before, await LaneSharing(shared).caller(mote[1])
+
+    before, after = asyncio.run(connect_after_a_revocation())
+
+    assert before is not None
+    assert after is None
 
 
 def test_a_revoked_key_does_not_take_its_neighbours_along(mote, looked_up, monkeypatch):
