@@ -202,7 +202,8 @@ class GroupCommitter:
         try:
             with instruments.COMMIT_FAILURES.count_exceptions(), instruments.COMMIT_SECONDS.time():
                 try:
-                    outcomes, appended = store(readings, received_at=received_at, check=partial(self.check_keys, group))
+                    check = partial(self.check_keys, group, began=time.monotonic())
+                    outcomes, appended = store(readings, received_at=received_at, check=check)
                 except KeysRevoked as error:  # no failure of the commit
                     revoked = error.submissions
         except OutcomeUnknown:
@@ -228,17 +229,19 @@ class GroupCommitter:
         answer_all(group, outcomes)
         return appended
 
-    def check_keys(self, group: Sequence[Submission], version: int) -> None:
-        """Looks up again the keys that were looked up at another `AccessVersion` than this one. Raises KeysRevoked.
+    def check_keys(self, group: Sequence[Submission], version: int, *, began: float) -> None:
+        """Looks up again the keys that have expired, or were looked up at another `AccessVersion`. Raises KeysRevoked.
 
-        Runs inside the transaction, so that nothing is stored for a key that was revoked before.
+        Runs inside the transaction, so that nothing is stored for a key that was revoked before. `began`: a time before
+        the version was read (`time.monotonic`); its answer may have taken long.
         """
-        self.known.saw(version, read_at=time.monotonic())
-        doubtful = [(s, s.caller) for s in group if s.caller is not None and s.caller.must_be_looked_up_again(version)]
+        self.known.saw(version, read_at=began)
+        now = timezone.now()
+        doubtful = [(s, s.caller) for s in group if s.caller is not None and s.caller.is_doubtful(version, now=now)]
         if not doubtful:
             return
         revoked = []
-        current = callers_again([caller for _, caller in doubtful], now=timezone.now())
+        current = callers_again([caller for _, caller in doubtful], now=now)
         for (submission, before), caller in zip(doubtful, current, strict=True):
             submission.caller = caller
             if caller != before:
