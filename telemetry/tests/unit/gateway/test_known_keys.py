@@ -143,6 +143,34 @@ def test_a_change_that_leaves_a_key_its_rights_does_not_refuse_it(mote, looked_u
     assert looked_up == [1, 1]  # again after the commit that noticed the change
 
 
+def test_nothing_is_stored_for_a_device_that_left_the_limit_of_a_token_meanwhile(mote, other_device, monkeypatch):
+    """The tags of devices are looked up before the readings wait for their transaction."""
+    roof = Tag.objects.create(name="roof", key="roof", colour="grey")
+    for device in (mote[0], other_device[0]):
+        device.tags.add(roof)
+    token = new_token("ingest", tags=["roof"])
+    record, sizes = LaneSharing.record, []
+
+    async def record_later(way, readings, **options):
+        if not sizes:
+            await in_a_thread(mote[0].tags.clear)()
+        sizes.append(len(readings))
+        return await record(way, readings, **options)
+
+    monkeypatch.setattr(LaneSharing, "record", record_later)
+    body = '[{"device_id": "mote-1", "temperature": 1}, {"device_id": "mote-2", "temperature": 1}]'
+
+    async def post_both(client):
+        headers = {"X-API-Key": token, "Content-Type": "application/json"}
+        return await client.post("/ingest/batch", content=body, headers=headers)
+
+    answer = through_the_lane(post_both)
+
+    assert [refused["code"] for refused in answer.json()["rejected"]] == ["unknown_device"]
+    assert [stored.device_id for stored in Reading.objects.all()] == ["mote-2"]
+    assert sizes == [2, 1]
+
+
 def test_nothing_is_stored_for_a_key_that_expired_while_its_body_arrived(mote, looked_up, monkeypatch):
     mote[0].rotate_key(overlap=timedelta(hours=1), now=timezone.now())
     end = timezone.now() + timedelta(hours=1)
