@@ -49,8 +49,8 @@ class KnownCallers:
     def saw(self, version: int, *, read_at: float) -> None:
         """Notes that `AccessVersion` was `version` at `read_at` or later. May be called in any thread.
 
-        Forgets the callers of any other version. After a failover or with a restored backup the version can be lower than
-        before; a later change, of another key, then raises it to a number at which they were looked up.
+        Forgets the callers of any other version. After a failover or with a restored backup the version can be lower
+        than before; a later change, of another key, then raises it to a number at which they were looked up.
         """
         if self.access is not None and self.access[0] != version:
             self.callers = {}

@@ -149,7 +149,8 @@ def test_nothing_is_stored_for_a_device_that_left_the_limit_of_a_token_meanwhile
     for device in (mote[0], other_device[0]):
         device.tags.add(roof)
     token = new_token("ingest", tags=["roof"])
-    record, sizes = LaneSharing.record, []
+    record = LaneSharing.record
+    sizes: list[int] = []
 
     async def record_later(way, readings, **options):
         if not sizes:
