@@ -14,7 +14,7 @@ from django.db import connections, models
 from django.db.backends.utils import CursorWrapper
 
 from devices.database import placement
-from devices.database.pipelines import execute_prepared
+from devices.database.pipelines import execute_prepared, together
 from devices.status import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
@@ -211,13 +211,12 @@ class DeviceStateManager(models.Manager["DeviceState"]):
         """
         connection = connections[self.db]
         if connection.vendor == "postgresql":
-            with placement.forgotten_if_refused():
+            with placement.forgotten_if_refused(), together(connection):
                 groups = [msgspec.json.encode(group).decode() for group in placement.ids_in_groups(device_ids)]
                 locked = [execute_prepared(connection, LOCK, [array_of(group)]) for group in groups]
                 # A statement of its own, because LOCK's snapshot is older than the locks.
                 version = execute_prepared(connection, ACCESS_VERSION)
-                ends = log_ends(row for cursor in locked for row in cursor.fetchall())
-            return ends, version_in(version.fetchall())
+            return log_ends(row for cursor in locked for row in cursor.fetchall()), version_in(version.fetchall())
         ends = self.lock(device_ids)
         with connection.cursor() as cursor:
             cursor.execute(ACCESS_VERSION)

@@ -34,6 +34,9 @@ class LookUp(NamedTuple):
     version: int
     until: datetime | None
 
+    def holds(self, version: int, *, now: datetime) -> bool:
+        return self.version == version and (self.until is None or now < self.until)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
@@ -59,9 +62,9 @@ class Caller:
             return True
         return self.user.has_perm(permission) and has_role(self.user)
 
-    def must_be_looked_up_again(self, version: int) -> bool:
-        """Whether the key was looked up at another `AccessVersion` than this one."""
-        return self.found is not None and self.found.version != version
+    def is_doubtful(self, version: int, *, now: datetime) -> bool:
+        """Whether the look-up of the key, if there was one, no longer holds at this `AccessVersion`."""
+        return self.found is not None and not self.found.holds(version, now=now)
 
     def has_scope(self, scope: Scope) -> bool:
         return self.token is not None and scope in self.token.scopes

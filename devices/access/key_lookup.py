@@ -33,12 +33,15 @@ class KeyResolver:
             "key-resolver", work=Work.INGEST, threads=1, seconds=LOOK_UP_SECONDS, waiting_max=1
         )
 
-    async def caller(self, key: str) -> Caller | None:
-        """The caller for a key, like `callers.caller_for_key`. Raises DatabaseError."""
+    async def caller(self, key: str, *, afresh: bool = False) -> Caller | None:
+        """The caller for a key, like `callers.caller_for_key`. Raises DatabaseError.
+
+        `afresh`: looks it up now, for who does not check the version before it stores something.
+        """
         if (shared := shared_key_caller(key)) is not None:
             return shared
         digest = hash_key(key)
-        if (known := self.known.get(digest, now=timezone.now())) is not None:
+        if not afresh and (known := self.known.get(digest, now=timezone.now())) is not None:
             return known
         if digest not in self.waiting:
             self.waiting[digest] = asyncio.get_running_loop().create_future()

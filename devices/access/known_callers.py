@@ -26,27 +26,32 @@ class KnownCallers:
 
     def get(self, key_hash: str, *, now: datetime) -> Caller | None:
         """The caller for a key, if it is known and certainly still right; otherwise look it up."""
-        caller, access = self.callers.get(key_hash), self.access
+        callers, access = self.callers, self.access
+        caller = callers.get(key_hash)
         if caller is None or access is None:
             return None
         version, read_at = access
-        if time.monotonic() - read_at > TRUSTED_SECONDS:
+        if time.monotonic() - read_at > TRUSTED_SECONDS or caller.is_doubtful(version, now=now):
             return None
-        found = caller.found
-        if found is None or found.version != version or (found.until is not None and found.until <= now):
-            return None
-        self.callers[key_hash] = self.callers.pop(key_hash)  # now the latest
+        callers[key_hash] = callers.pop(key_hash)  # now the latest
         return caller
 
     def put(self, caller: Caller, *, read_at: float) -> None:
         """Remembers a caller that was looked up in the database not before `read_at` (`time.monotonic`)."""
         assert caller.found is not None
-        self.callers.pop(caller.found.key_hash, None)
-        self.callers[caller.found.key_hash] = caller
-        while len(self.callers) > KEYS_MAX:
-            del self.callers[next(iter(self.callers))]
         self.saw(caller.found.version, read_at=read_at)
+        callers = self.callers
+        callers.pop(caller.found.key_hash, None)
+        callers[caller.found.key_hash] = caller
+        while len(callers) > KEYS_MAX:
+            del callers[next(iter(callers))]
 
     def saw(self, version: int, *, read_at: float) -> None:
-        """Notes that `AccessVersion` was `version` at `read_at` or later. May be called in any thread."""
+        """Notes that `AccessVersion` was `version` at `read_at` or later. May be called in any thread.
+
+        Forgets the callers of any other version. After a failover or with a restored backup the version can be lower
+        than before; a later change, of another key, then raises it to a number at which they were looked up.
+        """
+        if self.access is not None and self.access[0] != version:
+            self.callers = {}
         self.access = (version, read_at)

@@ -10,18 +10,33 @@ from django.db.backends.utils import CursorWrapper
 
 
 @contextmanager
-def committing_pipeline(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """The body of an outermost `transaction.atomic`; on SQLite it has no effect. At its end the transaction commits.
+def together(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Sends the statements of the block together and waits for all answers; PostgreSQL only. Raises DatabaseError.
 
-    On PostgreSQL the statements of the block wait until a result is asked for. They are then sent together; the last
-    ones are sent with the COMMIT. The first error is raised there, and nothing after it is executed. COPY is impossible
-    in the block, and so is going on after an error. Raises DatabaseError.
+    COPY and `raw()` are impossible in the block, and so is going on after an error. At its end the server knows that
+    all is answered. Within a pipeline it does not, and its timeout for idle transactions does not apply: a transaction
+    of a process that was stopped there would keep its locks.
+    """
+    if settings.DISTRIBUTED:  # tried without pipelines only
+        yield
+        return
+    connection.ensure_connection()
+    # wrap_database_errors, because Django wraps only errors of its own cursors.
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
+
+
+@contextmanager
+def committing_pipeline(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """The end of the body of an outermost `transaction.atomic`; on SQLite it has no effect. It ends with the COMMIT.
+
+    On PostgreSQL the statements of the block are sent together with the COMMIT; none may ask for its result before. The
+    first error is raised at the end, and nothing after it is executed. Raises DatabaseError. See also `together`.
     """
     if connection.vendor != "postgresql":
         yield
         return
-    # wrap_database_errors, because Django wraps only errors of its own cursors.
-    with connection.wrap_database_errors, connection.connection.pipeline():
+    with together(connection):
         yield
         # As a statement, because psycopg's commit() would wait for the answer, and the end of the pipeline once more.
         connection.connection.execute("COMMIT")

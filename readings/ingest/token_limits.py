@@ -7,6 +7,7 @@ from devices.access.callers import Caller
 from devices.querysets import visible_ids
 from readings.ingest.way import Recording
 from readings.log.entries import NewReading, Refusal
+from readings.log.group_commit import OutsideLimit
 from readings.log.recording import UNKNOWN_DEVICE, Recorded
 
 # Does not say whether the device exists.
@@ -26,8 +27,12 @@ async def record_for(
         return []
     if caller.token is None or caller.token.limit is None:
         return await way.record(readings, received_at=received_at, caller=caller)
-    visible = await way.ask(visible_ids, {reading.device_id for reading in readings}, caller.token.limit)
-    allowed = [reading for reading in readings if reading.device_id in visible]
-    recorded = iter(await way.record(allowed, received_at=received_at, caller=caller) if allowed else [])
-    outside = Recorded(refusal=OUTSIDE_LIMIT)
-    return [next(recorded) if reading.device_id in visible else outside for reading in readings]
+    while True:
+        visible = await way.ask(visible_ids, {reading.device_id for reading in readings}, caller.token.limit)
+        allowed = [reading for reading in readings if reading.device_id in visible]
+        try:
+            recorded = iter(await way.record(allowed, received_at=received_at, caller=caller) if allowed else [])
+        except OutsideLimit:  # nothing was stored
+            continue
+        outside = Recorded(refusal=OUTSIDE_LIMIT)
+        return [next(recorded) if reading.device_id in visible else outside for reading in readings]

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -24,6 +24,7 @@ from devices.access.known_callers import KnownCallers
 from devices.database.errors import trouble_of
 from devices.database.runner import DatabaseRunner, RunnerBusy, own_copy
 from devices.database.work_kinds import DatabaseTimeout, NotBegun, Work
+from devices.querysets import visible_ids
 from readings import instruments
 from readings.log.entries import Appended, NewReading
 from readings.log.recording import OutcomeUnknown, Recorded, announce, store
@@ -75,12 +76,16 @@ class Submission:
             self.outcome.set_exception(OutcomeUnknown())
 
 
-class KeysRevoked(Exception):
-    """The keys of these submissions are no longer valid, or have other rights than when they were looked up."""
+class OutsideLimit(Exception):
+    """A token is limited to devices with some tags, and a device has lost its tag since they were looked up."""
 
-    def __init__(self, submissions: Sequence[Submission]) -> None:
+
+class KeysRevoked(Exception):
+    """The keys of these submissions may not store them any more. `errors`: what each gets for an answer."""
+
+    def __init__(self, errors: Mapping[Submission, Exception]) -> None:
         super().__init__()
-        self.submissions = submissions
+        self.errors = errors
 
 
 class GroupCommitter:
@@ -109,7 +114,8 @@ class GroupCommitter:
         """Stores the readings like `recording.record`, in a transaction shared with other requests.
 
         Readings of another request that fail do not make these fail. Raises Overloaded, OutcomeUnknown, any error of
-        `recording.record`, and AuthenticationFailed, with nothing stored, if the key of `caller` has been revoked.
+        `recording.record`, and with nothing stored AuthenticationFailed if the key of `caller` has been revoked, and
+        OutsideLimit. A caller that is limited to tags must be looked up before the devices with these tags.
         """
         self.check_room(len(readings))
         devices = frozenset([reading.device_id for reading in readings])
@@ -198,13 +204,14 @@ class GroupCommitter:
         readings = [reading for submission in group for reading in submission.readings]
         instruments.COMMIT_READINGS.observe(len(readings))
         received_at = max(submission.received_at for submission in group)
-        revoked: Sequence[Submission] = ()
+        revoked: Mapping[Submission, Exception] = {}
         try:
             with instruments.COMMIT_FAILURES.count_exceptions(), instruments.COMMIT_SECONDS.time():
                 try:
-                    outcomes, appended = store(readings, received_at=received_at, check=partial(self.check_keys, group))
+                    check = partial(self.check_keys, group, began=time.monotonic())
+                    outcomes, appended = store(readings, received_at=received_at, check=check)
                 except KeysRevoked as error:  # no failure of the commit
-                    revoked = error.submissions
+                    revoked = error.errors
         except OutcomeUnknown:
             for submission in group:
                 answer(submission, OutcomeUnknown())
@@ -221,30 +228,34 @@ class GroupCommitter:
             logger.warning("A group of %s requests failed and is stored one by one", len(group), exc_info=error)
             return [log for submission in group for log in self.commit([submission])]
         if revoked:
-            for submission in revoked:
-                answer(submission, AuthenticationFailed(INVALID_KEY, code="invalid_key"))
+            for submission, refusal in revoked.items():
+                answer(submission, refusal)
             others = [submission for submission in group if submission not in revoked]
             return self.commit(others) if others else []
         answer_all(group, outcomes)
         return appended
 
-    def check_keys(self, group: Sequence[Submission], version: int) -> None:
-        """Looks up again the keys that were looked up at another `AccessVersion` than this one. Raises KeysRevoked.
+    def check_keys(self, group: Sequence[Submission], version: int, *, began: float) -> None:
+        """Looks up again the keys that have expired, or were looked up at another `AccessVersion`. Raises KeysRevoked.
 
-        Runs inside the transaction, so that nothing is stored for a key that was revoked before.
+        Runs inside the transaction, so that nothing is stored for a key that was revoked before. `began`: a time before
+        the version was read (`time.monotonic`); its answer may have taken long.
         """
-        self.known.saw(version, read_at=time.monotonic())
-        doubtful = [(s, s.caller) for s in group if s.caller is not None and s.caller.must_be_looked_up_again(version)]
+        self.known.saw(version, read_at=began)
+        now = timezone.now()
+        doubtful = [(s, s.caller) for s in group if s.caller is not None and s.caller.is_doubtful(version, now=now)]
         if not doubtful:
             return
-        revoked = []
-        current = callers_again([caller for _, caller in doubtful], now=timezone.now())
+        errors: dict[Submission, Exception] = {}
+        current = callers_again([caller for _, caller in doubtful], now=now)
         for (submission, before), caller in zip(doubtful, current, strict=True):
             submission.caller = caller
             if caller != before:
-                revoked.append(submission)
-        if revoked:
-            raise KeysRevoked(revoked)
+                errors[submission] = AuthenticationFailed(INVALID_KEY, code="invalid_key")
+            elif before.limit is not None and visible_ids(submission.devices, before.limit) != submission.devices:
+                errors[submission] = OutsideLimit()
+        if errors:
+            raise KeysRevoked(errors)
 
 
 def devices_of(group: Sequence[Submission]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -100,11 +100,11 @@ def store(
     pipelined = alone and len(readings) <= PIPELINED_READINGS_MAX
     done: Done | None = None
     try:
-        with transaction.atomic(durable=True), committing_pipeline(connection) if pipelined else nullcontext():
+        with transaction.atomic(durable=True), ExitStack() as ending:
             if register:
                 registered = [Device.objects.register(device_id=device_id)[0] for device_id in register]
                 log_added(registered, by=command())
-            done = append(readings, received_at=received_at, check=check, pipelined=pipelined)
+            done = append(readings, received_at=received_at, check=check, ending=ending if pipelined else None)
     except (DatabaseError, InterfaceError) as error:
         if done is not None and not is_undone(error):
             raise OutcomeUnknown from error
@@ -142,9 +142,12 @@ def append(
     *,
     received_at: datetime | None,
     check: Callable[[int], None] | None,
-    pipelined: bool,
+    ending: ExitStack | None,
 ) -> Done:
-    """The body of the transaction: lock, check, leave out duplicates, number, insert, update the states."""
+    """The body of the transaction: lock, check, leave out duplicates, number, insert, update the states.
+
+    `ending`: enters the pipeline in which the last statements wait for the COMMIT; None: they do not wait.
+    """
     ends, version = DeviceState.objects.lock_at_version({reading.device_id for reading in readings})
     if check is not None:
         check(version)
@@ -201,7 +204,9 @@ def append(
             known[device_id, reading.id.int] = stored
         new[device_id].append(stored)
         outcomes.append(Recorded(stored))
-    Reading.objects.insert([reading for log in new.values() for reading in log], pipelined=pipelined)
+    if ending is not None:
+        ending.enter_context(committing_pipeline(connection))
+    Reading.objects.insert([reading for log in new.values() for reading in log], pipelined=ending is not None)
     advances, changed = [], []
     micros: dict[datetime, int] = {}
     for device_id in heard_from.union(new):

@@ -17,26 +17,47 @@ from realtime.protocol import frames
 from realtime.protocol.groups import FLEET_GROUP, by_server, device_group
 from realtime.protocol.seq_ranges import SeqRange, cut
 
-# Seconds between two questions who listens, while nobody does: who begins to listen may get the first readings so late.
+# Seconds between two questions who listens, while nobody does to these devices: who begins to listen may get the first
+# readings so late.
 ASK_SECONDS = 0.1
 # Readings that may wait for the next question.
 WAITING_READINGS_MAX = 10_000
+# Groups that are remembered as listened to, about 1 MB.
+LISTENED_MAX = 10_000
 # Seconds that a commit may wait for the channel layer. After that, sockets read the readings from the database.
 ANNOUNCE_SECONDS = 1
 
 
 class Turns:
-    """The commits of one event loop that wait until it may ask again who listens, and whether anybody did last time."""
+    """The commits of one event loop that wait until it may ask again who listens.
+
+    `listened`: the groups that had a listener when they were last asked for; None: unknown, or the layer need not be
+    asked.
+    """
 
     def __init__(self) -> None:
         self.waiting: list[list[Appended]] = []
         self.readings = 0
-        self.quiet = False
+        self.listened: set[str] | None = None
         self.asked_at = 0.0  # `time.monotonic`
 
     def add(self, appended: list[Appended]) -> None:
         self.waiting.append(appended)
         self.readings += sum(len(log.readings) for log in appended)
+
+    def may_wait(self, appended: list[Appended]) -> bool:
+        """Whether nobody listened to these devices, nor to the fleet, last time."""
+        if not self.listened:
+            return self.listened is not None
+        return FLEET_GROUP not in self.listened and self.listened.isdisjoint(
+            device_group(log.device_pk) for log in appended
+        )
+
+    def note(self, asked: Collection[str], heard: Collection[str]) -> None:
+        """Notes which of the groups have a listener."""
+        self.listened = (self.listened or set()).difference(asked).union(heard)
+        if len(self.listened) > LISTENED_MAX:
+            self.listened = set(heard)
 
     def take(self) -> list[list[Appended]]:
         taken, self.waiting, self.readings = self.waiting, [], 0
@@ -50,15 +71,15 @@ turns_of: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionar
 async def announce(appended: list[Appended], waits: bool = True, **_: Any) -> None:
     """Sends new readings, encoded once, to the group of each device and to the fleet's group.
 
-    Groups without a listener get nothing. While nobody listens, Redis is asked only every ASK_SECONDS, unless the
-    sender of the signal `waits`; then the readings of all commits since are sent to those who listen now. Never raises:
-    a failure is counted and logged by the server's breaker.
+    Groups without a listener get nothing. For devices that nobody listens to, Redis is asked only every ASK_SECONDS,
+    unless the sender of the signal `waits`; then the readings of all commits since are sent to those who listen now.
+    Never raises: a failure is counted and logged by the server's breaker.
     """
     layer = get_channel_layer()
     turns = turns_of.setdefault(asyncio.get_running_loop(), Turns())
     turns.add(appended)
     left = turns.asked_at + ASK_SECONDS - time.monotonic()
-    if turns.quiet and not waits and left > 0 and turns.readings <= WAITING_READINGS_MAX:
+    if not waits and left > 0 and turns.may_wait(appended) and turns.readings <= WAITING_READINGS_MAX:
         if len(turns.waiting) > 1:
             return  # the first of them asks for all
         await asyncio.sleep(left)
@@ -72,19 +93,25 @@ async def announce_all(layer: Any, announcements: Sequence["Announcement"], turn
     servers = by_server(layer, [*groups, FLEET_GROUP])
     # At the same time, so that a server that hangs delays only its own groups.
     heard = await asyncio.gather(*(tell(layer, server, of_it, announcements) for server, of_it in servers.items()))
-    # Only Redis has to be asked; the layer in memory knows.
-    turns.quiet = isinstance(layer, ChannelLayer) and not any(heard)
+    if not isinstance(layer, ChannelLayer):  # only Redis has to be asked; the layer in memory knows
+        return
+    if None in heard:
+        turns.listened = None
+    else:
+        turns.note([*groups, FLEET_GROUP], [group for of_server in heard for group in of_server or ()])
 
 
-async def tell(layer: Any, server: int, groups: Collection[str], announcements: Sequence["Announcement"]) -> bool:
+async def tell(
+    layer: Any, server: int, groups: Collection[str], announcements: Sequence["Announcement"]
+) -> Collection[str] | None:
     """Sends the announcements to these groups, which are on this server of the layer.
 
-    Returns whether anybody may listen there.
+    Returns those that have a listener; None if that is unknown.
     """
     breaker = breaker_of(layer, server)
     if not breaker.lets_through():
         NOT_ANNOUNCED.inc(len(announcements))
-        return True
+        return None
     try:
         async with asyncio.timeout(ANNOUNCE_SECONDS):
             # A process that joins a group after this check reads these readings from the database: they are committed.
@@ -94,9 +121,9 @@ async def tell(layer: Any, server: int, groups: Collection[str], announcements: 
     except Exception as error:  # the readings are stored, so no fault of the layer may fail the write
         NOT_ANNOUNCED.inc(len(announcements))
         breaker.failed(error)
-        return True
+        return None
     breaker.succeeded()
-    return bool(heard)
+    return heard
 
 
 async def groups_heard(layer: Any, groups: Collection[str]) -> Collection[str]:

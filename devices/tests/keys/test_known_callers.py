@@ -42,6 +42,13 @@ def test_a_caller_is_known_until_its_key_expires(known):
     assert known.get("a", now=end) is None
 
 
+def test_what_was_found_at_a_version_is_forgotten_with_it(known):
+    """After a failover, the version can be lower, and then the same again after another change."""
+    known.saw(6, read_at=FOREVER)
+    known.saw(7, read_at=FOREVER)
+    assert known.get("a", now=NOW) is None
+
+
 def test_the_key_that_was_not_used_for_the_longest_time_is_forgotten(known, monkeypatch):
     monkeypatch.setattr(known_callers, "KEYS_MAX", 3)
     for key_hash in "bc":

@@ -9,7 +9,7 @@ import pytest
 from readings.log.entries import Appended, StoredReading
 from realtime.announcing import receivers
 from realtime.announcing.redis_layer import ChannelLayer
-from realtime.protocol.groups import FLEET_GROUP
+from realtime.protocol.groups import FLEET_GROUP, device_group
 
 NOW = datetime(2026, 5, 9, 14, tzinfo=UTC)
 DEVICE = uuid4()
@@ -39,9 +39,9 @@ def layer(monkeypatch):
     return layer
 
 
-def commit(seq, *, waits=False):
+def commit(seq, *, waits=False, device=DEVICE):
     reading = StoredReading(uuid4(), "mote-1", seq, NOW, 1.0, None, None, {})
-    return receivers.announce([Appended(DEVICE, "mote-1", [reading], 1, NOW)], waits=waits)
+    return receivers.announce([Appended(device, "mote-1", [reading], 1, NOW)], waits=waits)
 
 
 def test_while_nobody_listens_it_asks_once_for_all_commits_of_a_while(layer):
@@ -83,6 +83,30 @@ def test_while_somebody_listens_each_commit_is_announced_at_once(layer, monkeypa
     asyncio.run(commit_three())
 
     assert layer.sent == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_who_listens_to_one_device_does_not_wait_because_nobody_listens_to_others(layer, monkeypatch):
+    monkeypatch.setattr(receivers, "ASK_SECONDS", 3600)
+    layer.listening.add(device_group(DEVICE))
+    others = [uuid4(), uuid4()]
+
+    async def commit_in_turn():
+        await commit(1)
+        await commit(8, device=others[0], waits=True)
+        unheard = asyncio.create_task(commit(9, device=others[1]))
+        await asyncio.sleep(0)
+        await asyncio.wait_for(commit(2), 5)
+        layer.listening.clear()
+        await commit(3)
+        unheard.cancel()
+        still = asyncio.create_task(commit(4))
+        await asyncio.sleep(0)
+        still.cancel()
+
+    asyncio.run(commit_in_turn())
+
+    assert layer.sent == [(1, 1), (2, 2)]
+    assert layer.questions == 4
 
 
 def test_a_sender_that_waits_does_not_wait_for_the_next_question(layer, monkeypatch):

@@ -5,6 +5,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import DataError, OperationalError, connections
@@ -13,6 +14,7 @@ from django.db import connection as default_connection
 from devices.database.work_kinds import POOL_SIZES, STATEMENT_SECONDS, Work, working_at
 from devices.models import Device
 from readings import querysets
+from readings.log import reader
 from readings.log.entries import NewReading
 from readings.log.recording import PIPELINED_READINGS_MAX, OutcomeUnknown, store
 from readings.models import Reading
@@ -248,6 +250,33 @@ if connection.vendor == "postgresql":
             assert once - before == 0 if pooler else once >= 4
             connection.connection.close()
             connection.close()
+
+        @pytest.mark.parametrize("step", ["check", "ids"])
+        @pytest.mark.parametrize("count", [1, PIPELINED_READINGS_MAX + 1])
+        def test_the_server_sees_that_a_transaction_is_idle_while_its_process_is_stopped(
+            self, device, monkeypatch, step, count
+        ):
+            """So that its timeout for idle transactions releases the locks."""
+            states = []
+
+            def look(*_):
+                session = connection.connection.info.backend_pid
+                with psycopg.connect(url_of_database()) as other:
+                    found = other.execute("SELECT state FROM pg_stat_activity WHERE pid = %s", [session]).fetchone()
+                states.append(found and found[0])
+
+            def by_ids(given):
+                found = reader_by_ids(given)
+                look()
+                return found
+
+            reader_by_ids = reader.by_ids
+            if step == "ids":
+                monkeypatch.setattr(reader, "by_ids", by_ids)
+            with_ids = [reading(id=uuid4()) for _ in range(count)]
+            store(with_ids, received_at=NOW, check=look if step == "check" else None)
+
+            assert states == ["idle in transaction"]
 
         # In the middle of a COPY no timeout of the server applies while it waits for its client.
         @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def calls() -> dict[str, Callable[[Any], Any]]:
     return {
         "DeviceQuerySet.visible_to": lambda devices: devices.visible_to(Caller(role=Role.DEVICE, device=device)),
         "TagQuerySet.visible_to": lambda tags: tags.visible_to(viewer),
+        "ReadingQuerySet.visible_to": lambda readings: readings.visible_to(viewer),
         "RejectionQuerySet.visible_to": lambda rejections: rejections.visible_to(viewer),
         "RuleQuerySet.visible_to": lambda rules: rules.visible_to(viewer),
         "AlarmQuerySet.visible_to": lambda alarms: alarms.visible_to(viewer)[:1],

@@ -1,6 +1,7 @@
 """The lane remembers the callers of keys; a revocation ends what it remembers before anything more is stored."""
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,9 @@ from devices.access import key_lookup, known_callers
 from devices.access.callers import callers_for_hashes
 from devices.models import ApiToken, Device, Tag
 from devices.tests.fixtures import new_token
+from readings.log import group_commit
 from readings.models import Reading
+from telemetry.gateway.ingest_lane import LaneSharing, Shared
 from telemetry.tests.support.clients.lanes import through_the_lane
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -138,6 +141,85 @@ def test_a_change_that_leaves_a_key_its_rights_does_not_refuse_it(mote, looked_u
 
     assert through_the_lane(post_around_a_change) == [201] * 4
     assert looked_up == [1, 1]  # again after the commit that noticed the change
+
+
+def test_nothing_is_stored_for_a_device_that_left_the_limit_of_a_token_meanwhile(mote, other_device, monkeypatch):
+    """The tags of devices are looked up before the readings wait for their transaction."""
+    roof = Tag.objects.create(name="roof", key="roof", colour="grey")
+    for device in (mote[0], other_device[0]):
+        device.tags.add(roof)
+    token = new_token("ingest", tags=["roof"])
+    record = LaneSharing.record
+    sizes: list[int] = []
+
+    async def record_later(way, readings, **options):
+        if not sizes:
+            await in_a_thread(mote[0].tags.clear)()
+        sizes.append(len(readings))
+        return await record(way, readings, **options)
+
+    monkeypatch.setattr(LaneSharing, "record", record_later)
+    body = '[{"device_id": "mote-1", "temperature": 1}, {"device_id": "mote-2", "temperature": 1}]'
+
+    async def post_both(client):
+        headers = {"X-API-Key": token, "Content-Type": "application/json"}
+        return await client.post("/ingest/batch", content=body, headers=headers)
+
+    answer = through_the_lane(post_both)
+
+    assert [refused["code"] for refused in answer.json()["rejected"]] == ["unknown_device"]
+    assert [stored.device_id for stored in Reading.objects.all()] == ["mote-2"]
+    assert sizes == [2, 1]
+
+
+def test_nothing_is_stored_for_a_key_that_expired_while_its_body_arrived(mote, looked_up, monkeypatch):
+    mote[0].rotate_key(overlap=timedelta(hours=1), now=timezone.now())
+    end = timezone.now() + timedelta(hours=1)
+
+    async def body():
+        yield b'{"device_id": "mote-1", '
+        monkeypatch.setattr(timezone, "now", lambda: end)
+        yield b'"temperature": 1}'
+
+    answer = through_the_lane(lambda client: post(client, mote[1], body()))
+
+    assert answer.status_code == 401
+    assert Reading.objects.count() == 0
+
+
+def test_the_time_of_a_version_is_before_it_was_read(mote, looked_up, monkeypatch):
+    """Its answer may take long: the key may have been revoked meanwhile, and is not trusted from the answer on."""
+    times = []
+
+    def slow(readings, *, received_at, check):
+        times.append(time.monotonic())
+        time.sleep(0.01)
+        check(7)
+        return [], []
+
+    monkeypatch.setattr(group_commit, "store", slow)
+    committer = group_commit.GroupCommitter()
+    asyncio.run(committer.record([], received_at=timezone.now()))
+
+    assert committer.known.access is not None
+    version, read_at = committer.known.access
+    assert version == 7
+    assert read_at <= times[0]
+
+
+def test_a_known_key_that_was_revoked_opens_no_mqtt_connection(mote, looked_up):
+    """Its commits would not check the key."""
+
+    async def connect_after_a_revocation():
+        shared = Shared()
+        before = await shared.resolver.caller(mote[1])
+        await in_a_thread(rotate)(mote[0])
+        return before, await LaneSharing(shared).caller(mote[1])
+
+    before, after = asyncio.run(connect_after_a_revocation())
+
+    assert before is not None
+    assert after is None
 
 
 def test_a_revoked_key_does_not_take_its_neighbours_along(mote, looked_up, monkeypatch):
