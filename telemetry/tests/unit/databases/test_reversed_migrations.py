@@ -37,7 +37,13 @@ REFUSE = {("devices", "0001"), ("readings", "0001")}
 
 
 # Rows that a reverse deletes or that change by themselves. What was received is noted again by the next maintenance.
-NOT_KEPT = ("django_migrations", "devices_accessversion", "realtime_ticket", "readings_rejection", "readings_receiptmark")
+NOT_KEPT = (
+    "django_migrations",
+    "devices_accessversion",
+    "realtime_ticket",
+    "readings_rejection",
+    "readings_receiptmark",
+)
 
 # A reverse takes along every migration that depends on the one named. So these few reverse all: the first of each app
 # that is not refused, and those above the ones whose reverse deletes something.
