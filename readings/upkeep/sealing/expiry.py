@@ -34,7 +34,12 @@ def delete_expired(device_id: str, border: datetime) -> Iterator[int]:
                 raise Outrun
         yield sum(segment.count for segment in segments)
     damaged: LogDamaged | None = None
-    for segment in list(at_edge(device_id, border, latest_seq)):
+    for first_seq in list(at_edge(device_id, border, latest_seq).values_list("first_seq", flat=True)):
+        # Read only now, because between two steps it can have been filled up, unsealed or erased.
+        segment = Segment.objects.filter(device_id=device_id, first_seq=first_seq).first()
+        if segment is None:
+            continue
+        latest_seq = latest_of(device_id)
         try:
             expired, kept = parted(segment, border, latest_seq)
         except LogDamaged as error:

@@ -25,7 +25,7 @@ from readings.tests.upkeep.sealing.logs import (
 )
 from readings.upkeep import retention
 from readings.upkeep.maintenance import maintain
-from readings.upkeep.sealing import expiry, seal, size_limit, stored_segments
+from readings.upkeep.sealing import candidates, expiry, seal, size_limit, stored_segments
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -102,6 +102,27 @@ def test_many_segments_go_in_chunks(log, settings, monkeypatch):
     assert max(steps) == 200
     assert len(steps) >= 6
     assert all(reading.timestamp >= at(8 * 86_400) for reading in sealed_of())
+
+
+def test_a_segment_at_the_edge_can_be_filled_up_between_two_steps(device, monkeypatch):
+    """Retention that reached its time limit goes on in a later round, when that one has sealed more."""
+    monkeypatch.setattr(candidates, "WORTHWHILE", 1)
+    hours = [*range(60), *range(10, 40)]  # the latter are late, and get a segment of their own
+    store(new(timestamp=at(3600 * hour)) for hour in hours)
+    seal_all()
+    border = at(3600 * 20)
+    assert all(segment.first_at < border <= segment.last_at for segment in segments_of())
+
+    steps = retention.deletions(retention.Expiry("mote-1", "", border))
+    while next(steps) != 20:
+        pass
+    store(new(timestamp=at(3600 * hour)) for hour in range(41, 51))
+    added = [repr(reading) for reading in rows_of()]
+    assert seal_all(now=YEARS_LATER + days(9)) == 10
+
+    assert sum(steps) == 10
+    assert stored()[-10:] == added
+    assert len(stored()) == 60 - 20 + 30 - 10 + 10
 
 
 def test_a_damaged_segment_goes_as_a_whole_but_is_not_written_again(log, settings):
