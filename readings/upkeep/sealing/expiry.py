@@ -51,7 +51,7 @@ def delete_expired(device_id: str, border: datetime) -> Iterator[int]:
                     raise Outrun
                 if kept:
                     insert(packed(kept, late=segment.late))
-                known_ids.withdraw(device_id, [reading.id for reading in expired])
+                known_ids.withdraw(expired)
             yield len(expired)
     if damaged:
         raise damaged
@@ -77,7 +77,7 @@ def forget_ids(device_id: str, segments: Sequence[Segment]) -> None:
     if SealedId.objects.filter(device_id=device_id).exists():
         for segment in Segment.objects.filter(device_id=device_id, first_seq__in=[one.first_seq for one in segments]):
             with suppress(LogDamaged):
-                known_ids.withdraw(device_id, [reading.id for reading in readings_of(segment)])
+                known_ids.withdraw(readings_of(segment))
 
 
 def at_edge(device_id: str, border: datetime, latest_seq: int) -> QuerySet[Segment]:

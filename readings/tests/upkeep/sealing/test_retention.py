@@ -125,6 +125,19 @@ def test_a_segment_at_the_edge_can_be_filled_up_between_two_steps(device, monkey
     assert len(stored()) == 60 - 20 + 30 - 10 + 10
 
 
+def test_an_id_stays_known_while_an_earlier_reading_with_it_goes(device):
+    """An id that was forgotten and sent again: its first reading expires, and a repeated post is recognised."""
+    given = [uuid4() for _ in range(300)]
+    store(new(timestamp=at(60 * n), id=one) for n, one in enumerate(given))
+    seal_all()
+    SealedId.objects.all().delete()
+    store(new(timestamp=at(9 * 86_400 + 60 * n), id=one) for n, one in enumerate(given))
+    seal_all(now=YEARS_LATER + days(9))
+    assert sum(retention.deletions(retention.Expiry("mote-1", "", at(86_400)))) == 300
+    assert known_ids() == {one: 301 + n for n, one in enumerate(given)}
+    assert store([new(timestamp=at(9 * 86_400), id=given[0])])[0].duplicate
+
+
 def test_a_damaged_segment_goes_as_a_whole_but_is_not_written_again(log, settings):
     first, *_, last = [segment for segment in segments_of() if not segment.late]
     damage(first)
