@@ -23,6 +23,7 @@ from readings.alarms.evaluation.positions import (
     behind,
     forget_beginnings,
     skippable,
+    unjudged,
     waiting,
 )
 from readings.alarms.evaluation.received import Received
@@ -42,6 +43,10 @@ ASIDE_SECONDS = 60.0
 CHUNK = 1_000
 # Time in an evaluation for devices whose readings surely bring no event, so that the next urgent ones do not wait long.
 OTHERS_SECONDS = 0.5
+# Shortest time between two comparisons of what was received with the positions of all logs, and how many times as long
+# as a comparison took.
+COMPARE_SECONDS = 2.0
+COMPARE_FACTOR = 50
 
 
 class Evaluation(msgspec.Struct):
@@ -72,6 +77,7 @@ class Evaluator:
     def __init__(self, received: Received | None = None) -> None:
         self.received = received
         self.waiting = 0  # readings that were not judged after the last evaluation
+        self.compare_at = -math.inf  # when the logs are compared next (time.monotonic)
         self.rules: ActiveRules | None = None
         self.skipped_version: int | None = None
         self.rotation = Rotation()
@@ -157,12 +163,22 @@ class Evaluator:
         if not self.received or not rules.of_readings:
             return None
         moment = time.monotonic()
-        self.received.take(metrics=rules.metrics, watched=rules.watched, moment=moment)
+        if moment >= self.compare_at and not self.received.incomplete:
+            self.compare(self.received, rules, moment=moment)
+        else:
+            self.received.take(metrics=rules.metrics, watched=rules.watched, moment=moment)
         # What this process had stored before the last evaluation ended has arrived by now.
         by_others = self.waiting > self.received.readings
         self.waiting = 0
         due = self.received.due(moment=moment)
         return None if by_others else due
+
+    def compare(self, received: Received, rules: ActiveRules, *, moment: float) -> None:
+        """Takes what was received, and finds the devices with readings that another process has stored."""
+        ends, found = received.ends(), unjudged(rules.watched)
+        received.take(metrics=rules.metrics, watched=rules.watched, moment=moment)
+        received.compare(found, ends=ends)
+        self.compare_at = moment + max(COMPARE_SECONDS, COMPARE_FACTOR * (time.monotonic() - moment))
 
     def skip(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
         """Once for each version of the rules: moves the positions over readings that no rule judges."""

@@ -247,6 +247,43 @@ def test_what_another_process_stored_is_judged_by_the_second_evaluation(mote, ot
     assert [alarm.device_id for alarm in Alarm.objects.all()] == ["mote-1"]
 
 
+def elsewhere(evaluator, readings):
+    """Another process stores these readings."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(evaluator.received, "note", lambda appended: None)
+        store(readings)
+
+
+def test_one_reading_of_another_process_is_found_among_many_of_this_one(mote, other_device, receiver, clock):
+    make_rule(metric="temperature", above=30)
+    receiver.evaluate(now=at(0))
+    elsewhere(receiver, [hot(0)])
+    for second in range(1, 31):
+        store([hot(second + n / 10, 20, "mote-2") for n in range(9)])
+        clock.now += 1
+        receiver.evaluate(now=at(second))
+        if Alarm.objects.exists():
+            break
+
+    assert [alarm.device_id for alarm in Alarm.objects.all()] == ["mote-1"]
+    assert second <= 3
+
+
+def test_readings_that_were_erased_are_forgotten(mote, receiver, clock):
+    make_rule(metric="temperature", above=30)
+    receiver.evaluate(now=at(0))
+    store([hot(0, 20)])
+    receiver.evaluate(now=at(0))
+    store([hot(1, 20)])
+    receiver.evaluate(now=at(1))
+    assert receiver.received.readings == 1
+    list(erase(mote[0], with_device=False))
+    for second in (2, 3):
+        clock.now += evaluation.COMPARE_SECONDS
+        receiver.evaluate(now=at(second))
+    assert (receiver.received.readings, receiver.received.waiting, receiver.received.urgent) == (0, {}, set())
+
+
 def test_readings_beyond_the_limit_are_read_from_the_log(device, receiver, monkeypatch):
     monkeypatch.setattr(received, "INBOX_READINGS", 3)
     make_rule(metric="temperature", above=30)
