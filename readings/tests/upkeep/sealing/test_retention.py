@@ -193,14 +193,14 @@ def test_the_oldest_readings_of_all_devices_go_if_there_are_too_many(log, settin
 
 def test_a_limit_above_what_is_stored_deletes_nothing(log, settings):
     limit_to(settings, 1.01)
-    assert size_limit.size_border() is None
+    assert size_limit.size_border(now=YEARS_LATER) is None
     assert expire() == 0
 
 
 def test_a_device_that_keeps_its_readings_for_ever_keeps_them(log, settings):
     Device.objects.filter(device_id="mote-2").update(retention_days=0)
     limit_to(settings, 0.1)
-    expire()
+    expire(at(12 * 86_400))
     assert len(stored("mote-2")) == 480
     assert len(stored()) < 60
 
@@ -212,7 +212,7 @@ def test_days_and_size_both_count(log, settings):
     assert all(reading.timestamp >= at(9 * 86_400) for reading in sealed_of())
     settings.RETENTION_DAYS = 9
     limit_to(settings, 0.3)
-    assert expire() > 0
+    assert expire(at(12 * 86_400)) > 0
 
 
 def test_rows_count_but_only_sealed_readings_go(device, settings):
@@ -220,6 +220,19 @@ def test_rows_count_but_only_sealed_readings_go(device, settings):
     assert limit_to(settings, 0.5) == 300 * size_limit.ROW_BYTES[connection.vendor]
     assert expire() == 0
     assert len(rows_of()) == 300
+
+
+def test_sealed_readings_of_a_wrong_clock_take_no_rows_with_them(log, settings):
+    store([new(timestamp=at(400 * 86_400))])
+    seal_all(now=YEARS_LATER + days(1))
+    assert seal_all(now=YEARS_LATER + days(8)) == 1
+    rows = 9000
+    store(new("mote-2", at(10 * 86_400 + 10 * n)) for n in range(rows))
+    maintain(now=at(12 * 86_400), retention=False, sealing=False)
+    settings.RETENTION_GB = 1e-6
+    expire(at(12 * 86_400))
+    assert state_of().raw_from == at(10 * 86_400)
+    assert len(rows_of("mote-2")) == rows
 
 
 def test_the_command_names_the_limit(log, settings):
