@@ -149,7 +149,7 @@ class Evaluator:
             rules, judged = self.refreshed(), None
             if due is not None:
                 judged = sorted(silences.suspects(rules, now=now))
-                yield from self.catch_up(now=now, chosen=judged)
+                yield from self.catch_up(now=now, chosen=judged, wholly=True)
             yield from silences.look(rules, now=now, judged=judged)
             if self.received:
                 self.received.disturb(silences.silent_devices(rules))
@@ -193,32 +193,42 @@ class Evaluator:
         self.skipped_version = rules.version
 
     def catch_up(
-        self, *, now: datetime, chosen: Sequence[str] | None = None, until: float = math.inf
+        self, *, now: datetime, chosen: Sequence[str] | None = None, until: float = math.inf, wholly: bool = False
     ) -> Iterator[list[AlarmChange]]:
         """Judges the new readings of these devices, in their order; None: of all, in passes, until none is left.
 
-        `until`: when it stops (time.monotonic), though not before some of the `chosen` devices.
+        `until`: when it stops (time.monotonic), though not before some of the `chosen` devices. Of one of these it
+        judges at most STEP_READINGS, with `wholly` all.
         """
         rules = self.refreshed()
         if not rules.of_readings:
             return
         self.forget_failures()
         if chosen is not None:
-            for first in range(0, len(chosen), CHUNK):
-                devices = chosen[first : first + CHUNK]
-                for parts in self.next_parts(devices, EVERY_ID):
-                    yield self.judge(rules, parts, now=now)
-                if time.monotonic() >= until:
-                    return
+            while chosen:
+                cut: list[str] = []
+                for first in range(0, len(chosen), CHUNK):
+                    devices = chosen[first : first + CHUNK]
+                    for parts in self.next_parts(devices, EVERY_ID):
+                        yield self.judge(rules, parts, now=now)
+                        cut += self.may_go_on(parts)
+                    if time.monotonic() >= until:
+                        return
+                chosen = cut if wholly else ()
             return
-        share, more = STEP_READINGS[connection.vendor], True
+        more = True
         while more:
             more = False
             for ids in self.rotation.ranges():
                 for parts in self.next_parts(rules.watched, ids):
                     self.rotation.position = parts[-1].device_id
                     yield self.judge(rules, parts, now=now)
-                    more = more or any(part.length >= share for part in parts)
+                    more = more or bool(self.may_go_on(parts))
+
+    def may_go_on(self, parts: Sequence[Part]) -> list[str]:
+        """The devices that may have more readings than these, which were judged; without those that failed."""
+        share = STEP_READINGS[connection.vendor]
+        return [part.device_id for part in parts if part.length >= share and part.device_id not in self.aside]
 
     def next_parts(self, watched: Collection[str] | None, ids: IdRange) -> Iterator[list[Part]]:
         """The new readings of the devices in this range, in portions for one step each. A device is in one of them."""

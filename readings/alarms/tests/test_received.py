@@ -16,7 +16,7 @@ from devices.models import Device
 from devices.tests.database.test_state_updates import wait_for_older_snapshots
 from readings.alarms.conditions.states import IDLE, Opened
 from readings.alarms.evaluation import evaluator as evaluation
-from readings.alarms.evaluation import outcomes, received, steps
+from readings.alarms.evaluation import outcomes, positions, received, steps
 from readings.alarms.evaluation.evaluator import Evaluator
 from readings.alarms.evaluation.judging import judge
 from readings.alarms.evaluation.received import Received
@@ -375,6 +375,21 @@ def test_readings_that_wait_end_the_silence_of_their_metric(device, receiver, cl
     store([new(timestamp=at(70), humidity=50)])
     receiver.evaluate(now=at(70))
     assert Alarm.objects.get().resolved_at == at(70)
+
+
+def test_a_silence_waits_for_more_readings_than_a_step_takes(mote, other_device, receiver, clock, monkeypatch):
+    monkeypatch.setitem(positions.STEP_READINGS, connection.vendor, 2)
+    make_rule("silence", metric="temperature", seconds=60)
+    Reception.objects.create(id=1, since=at(-3600), until=at(3600))
+    store([hot(0, 20)])
+    receiver.evaluate(now=at(0))
+    receiver.evaluate(now=at(1))
+    elsewhere(receiver, [*(new(timestamp=at(n), humidity=50) for n in range(1, 8)), hot(50, 20)])
+    store([hot(50 + n / 10, 20, "mote-2") for n in range(20)])
+
+    receiver.evaluate(now=at(60))
+
+    assert not Alarm.objects.exists()
 
 
 def test_other_rules_begin_with_nothing_at_hand(device, receiver):
