@@ -49,6 +49,10 @@ class TrustedTime(NamedTuple):
         """The earlier of `now` and the trusted time; the earlier one deletes less."""
         return min(now, self.at)
 
+    def latest(self, now: datetime) -> datetime:
+        """The later of `now` and the trusted time: what happened until now happened before it."""
+        return max(now, self.at)
+
 
 def read_uptime() -> Uptime:
     """On Linux the uptime of the machine, including suspend; elsewhere the monotonic clock of this process."""

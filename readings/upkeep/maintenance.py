@@ -186,7 +186,8 @@ def maintain(
             at = trusted.limit(now)
             ended = carry_out(marks.end(now=at), lambda _: None)
             if settings.SEAL_AFTER_DAYS:
-                marks.note(now=at)
+                # A mark of an earlier time, from a clock that was set back, would make new readings old.
+                marks.note(now=trusted.latest(now))
                 steps = seal(
                     before=seal_before or at - marks.seal_after(),
                     now=at,

@@ -74,7 +74,7 @@ def raise_error(_: Expiry, error: Exception) -> None:
 def expiries(*, now: datetime, rotation: Rotation | None = None) -> Iterator[list[Expiry]]:
     """Pages of devices with a retention whose `raw_from` is before the current border, at most PAGE_DEVICES each."""
     rotation = rotation or Rotation()
-    of_size = size_border()
+    of_size = size_border(now=now)
     for ids in rotation.ranges():
         while page := page_of_devices(IdRange(rotation.position or "", ids.until)):
             rotation.position = page[-1][0]

@@ -23,6 +23,7 @@ from readings.alarms.evaluation.positions import (
     behind,
     forget_beginnings,
     skippable,
+    unjudged,
     waiting,
 )
 from readings.alarms.evaluation.received import Received
@@ -42,6 +43,10 @@ ASIDE_SECONDS = 60.0
 CHUNK = 1_000
 # Time in an evaluation for devices whose readings surely bring no event, so that the next urgent ones do not wait long.
 OTHERS_SECONDS = 0.5
+# Shortest time between two comparisons of what was received with the positions of all logs, and how many times as long
+# as a comparison took.
+COMPARE_SECONDS = 2.0
+COMPARE_FACTOR = 50
 
 
 class Evaluation(msgspec.Struct):
@@ -72,6 +77,7 @@ class Evaluator:
     def __init__(self, received: Received | None = None) -> None:
         self.received = received
         self.waiting = 0  # readings that were not judged after the last evaluation
+        self.compare_at = -math.inf  # when the logs are compared next (time.monotonic)
         self.rules: ActiveRules | None = None
         self.skipped_version: int | None = None
         self.rotation = Rotation()
@@ -143,7 +149,7 @@ class Evaluator:
             rules, judged = self.refreshed(), None
             if due is not None:
                 judged = sorted(silences.suspects(rules, now=now))
-                yield from self.catch_up(now=now, chosen=judged)
+                yield from self.catch_up(now=now, chosen=judged, wholly=True)
             yield from silences.look(rules, now=now, judged=judged)
             if self.received:
                 self.received.disturb(silences.silent_devices(rules))
@@ -157,12 +163,22 @@ class Evaluator:
         if not self.received or not rules.of_readings:
             return None
         moment = time.monotonic()
-        self.received.take(metrics=rules.metrics, watched=rules.watched, moment=moment)
+        if moment >= self.compare_at and not self.received.incomplete:
+            self.compare(self.received, rules, moment=moment)
+        else:
+            self.received.take(metrics=rules.metrics, watched=rules.watched, moment=moment)
         # What this process had stored before the last evaluation ended has arrived by now.
         by_others = self.waiting > self.received.readings
         self.waiting = 0
         due = self.received.due(moment=moment)
         return None if by_others else due
+
+    def compare(self, received: Received, rules: ActiveRules, *, moment: float) -> None:
+        """Takes what was received, and finds the devices with readings that another process has stored."""
+        ends, found = received.ends(), unjudged(rules.watched)
+        received.take(metrics=rules.metrics, watched=rules.watched, moment=moment)
+        received.compare(found, ends=ends)
+        self.compare_at = moment + max(COMPARE_SECONDS, COMPARE_FACTOR * (time.monotonic() - moment))
 
     def skip(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
         """Once for each version of the rules: moves the positions over readings that no rule judges."""
@@ -177,32 +193,42 @@ class Evaluator:
         self.skipped_version = rules.version
 
     def catch_up(
-        self, *, now: datetime, chosen: Sequence[str] | None = None, until: float = math.inf
+        self, *, now: datetime, chosen: Sequence[str] | None = None, until: float = math.inf, wholly: bool = False
     ) -> Iterator[list[AlarmChange]]:
         """Judges the new readings of these devices, in their order; None: of all, in passes, until none is left.
 
-        `until`: when it stops (time.monotonic), though not before some of the `chosen` devices.
+        `until`: when it stops (time.monotonic), though not before some of the `chosen` devices. Of one of these it
+        judges at most STEP_READINGS, with `wholly` all.
         """
         rules = self.refreshed()
         if not rules.of_readings:
             return
         self.forget_failures()
         if chosen is not None:
-            for first in range(0, len(chosen), CHUNK):
-                devices = chosen[first : first + CHUNK]
-                for parts in self.next_parts(devices, EVERY_ID):
-                    yield self.judge(rules, parts, now=now)
-                if time.monotonic() >= until:
-                    return
+            while chosen:
+                cut: list[str] = []
+                for first in range(0, len(chosen), CHUNK):
+                    devices = chosen[first : first + CHUNK]
+                    for parts in self.next_parts(devices, EVERY_ID):
+                        yield self.judge(rules, parts, now=now)
+                        cut += self.may_go_on(parts)
+                    if time.monotonic() >= until:
+                        return
+                chosen = cut if wholly else ()
             return
-        share, more = STEP_READINGS[connection.vendor], True
+        more = True
         while more:
             more = False
             for ids in self.rotation.ranges():
                 for parts in self.next_parts(rules.watched, ids):
                     self.rotation.position = parts[-1].device_id
                     yield self.judge(rules, parts, now=now)
-                    more = more or any(part.length >= share for part in parts)
+                    more = more or bool(self.may_go_on(parts))
+
+    def may_go_on(self, parts: Sequence[Part]) -> list[str]:
+        """The devices that may have more readings than these, which were judged; without those that failed."""
+        share = STEP_READINGS[connection.vendor]
+        return [part.device_id for part in parts if part.length >= share and part.device_id not in self.aside]
 
     def next_parts(self, watched: Collection[str] | None, ids: IdRange) -> Iterator[list[Part]]:
         """The new readings of the devices in this range, in portions for one step each. A device is in one of them."""

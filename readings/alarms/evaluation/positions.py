@@ -65,6 +65,15 @@ def behind(watched: Collection[str] | None, *, readings: int, ids: IdRange = EVE
         return parts
 
 
+def unjudged(watched: Collection[str] | None) -> list[tuple[str, int, int]]:
+    """Device, position and end of each log that was not judged up to its end; of these devices, None: of all."""
+    conditions, parameters = ["state.alarms_seq < state.last_seq"], list[str]()
+    only(watched, conditions, parameters)
+    with connection.cursor() as cursor:
+        cursor.execute(f"{UNJUDGED} WHERE {' AND '.join(conditions)}", parameters)
+        return list(cursor.fetchall())
+
+
 def waiting(watched: Collection[str] | None) -> int:
     """The number of readings that were not judged yet; of these devices, None: of all."""
     conditions, parameters = ["state.alarms_seq < state.last_seq"], list[str]()
@@ -87,6 +96,7 @@ BEHIND = """
 SELECT state.device_id, device.id, state.alarms_seq, state.last_seq, state.alarms_newest
 FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
 """
+UNJUDGED = "SELECT state.device_id, state.alarms_seq, state.last_seq FROM devices_devicestate AS state"
 WAITING = "SELECT coalesce(sum(state.last_seq - state.alarms_seq), 0) FROM devices_devicestate AS state"
 # Locks the rows in the order of their ids, as whoever appends to logs does, which prevents deadlocks.
 ADVANCE = """

@@ -8,7 +8,7 @@ because a step that brings no event can be taken later with the same result.
 import math
 import threading
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from itertools import compress, takewhile
@@ -248,6 +248,28 @@ class Received:
         waited = takewhile(lambda device_id: self.waiting[device_id].since <= latest, self.waiting)
         return sorted(self.urgent), [device_id for device_id in waited if device_id not in self.urgent]
 
+    def ends(self) -> dict[str, int]:
+        """The position after the last reading of each device with readings."""
+        return {device_id: log.end for device_id, log in self.waiting.items()}
+
+    def compare(self, unjudged: Iterable[tuple[str, int, int]], *, ends: Mapping[str, int]) -> None:
+        """Makes devices urgent whose unjudged readings are not all here, and forgets readings that need no judging.
+
+        `unjudged`: device, position and end of each log that is not judged up to its end, read after `ends` and before
+        the last `take`. The readings of other devices were judged by another process or from the log, or were erased.
+        """
+        behind = set()
+        for device_id, after, last_seq in unjudged:
+            behind.add(device_id)
+            log = self.waiting.get(device_id)
+            if log is None or after + 1 < log.first_seq or last_seq >= log.end:
+                self.urgent.add(device_id)
+        for device_id in ends.keys() - behind:
+            log = self.waiting.get(device_id)
+            if log is not None and log.end == ends[device_id]:
+                self.drop(device_id)
+                self.urgent.discard(device_id)
+
     def cut(self, part: Part) -> Part:
         """The beginning of the part that is here, or all of it if its beginning is not here."""
         log = self.log_of(part)
@@ -286,7 +308,9 @@ class Received:
         self.urgent.discard(part.device_id)
 
     def disturb(self, device_ids: Collection[str]) -> None:
-        """Makes any further value of these devices count as one that may bring an event."""
+        """Makes any value of these devices that was not judged yet count as one that may bring an event."""
         for device_id in device_ids:
             if device_id in self.logs:
                 self.logs[device_id].until = EARLIEST
+            if device_id in self.waiting:
+                self.urgent.add(device_id)

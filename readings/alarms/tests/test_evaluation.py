@@ -149,6 +149,22 @@ def fail_with(error):
     return fail
 
 
+def test_a_device_that_fails_with_more_readings_than_a_step_takes_is_left_out(mote, other_device, monkeypatch):
+    monkeypatch.setitem(positions.STEP_READINGS, connection.vendor, 2)
+    make_rule(metric="temperature", above=30)
+    store([*(hot(n) for n in range(5)), *(hot(n, device_id="mote-2") for n in range(5))])
+    real = read_series
+
+    def fail(parts, metrics):
+        if any(part.device_id == "mote-1" for part in parts):
+            raise ValueError("no idea")
+        return real(parts, metrics)
+
+    monkeypatch.setattr(steps, "read_series", fail)
+    done = Evaluator().evaluate(now=at(5), seconds=5)
+    assert (done.unfinished, done.failed, done.readings) == (False, 1, 5)
+
+
 def test_a_device_that_fails_does_not_stop_the_others_and_is_tried_again(mote, other_device, monkeypatch, caplog):
     make_rule(metric="temperature", above=30)
     store([hot(0), hot(0, device_id="mote-2")])

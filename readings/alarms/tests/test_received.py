@@ -16,7 +16,7 @@ from devices.models import Device
 from devices.tests.database.test_state_updates import wait_for_older_snapshots
 from readings.alarms.conditions.states import IDLE, Opened
 from readings.alarms.evaluation import evaluator as evaluation
-from readings.alarms.evaluation import outcomes, received, steps
+from readings.alarms.evaluation import outcomes, positions, received, steps
 from readings.alarms.evaluation.evaluator import Evaluator
 from readings.alarms.evaluation.judging import judge
 from readings.alarms.evaluation.received import Received
@@ -248,6 +248,43 @@ def test_what_another_process_stored_is_judged_by_the_second_evaluation(mote, ot
     assert [alarm.device_id for alarm in Alarm.objects.all()] == ["mote-1"]
 
 
+def elsewhere(evaluator, readings):
+    """Another process stores these readings."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(evaluator.received, "note", lambda appended: None)
+        store(readings)
+
+
+def test_one_reading_of_another_process_is_found_among_many_of_this_one(mote, other_device, receiver, clock):
+    make_rule(metric="temperature", above=30)
+    receiver.evaluate(now=at(0))
+    elsewhere(receiver, [hot(0)])
+    for second in range(1, 31):
+        store([hot(second + n / 10, 20, "mote-2") for n in range(9)])
+        clock.now += 1
+        receiver.evaluate(now=at(second))
+        if Alarm.objects.exists():
+            break
+
+    assert [alarm.device_id for alarm in Alarm.objects.all()] == ["mote-1"]
+    assert second <= 3
+
+
+def test_readings_that_were_erased_are_forgotten(mote, receiver, clock):
+    make_rule(metric="temperature", above=30)
+    receiver.evaluate(now=at(0))
+    store([hot(0, 20)])
+    receiver.evaluate(now=at(0))
+    store([hot(1, 20)])
+    receiver.evaluate(now=at(1))
+    assert receiver.received.readings == 1
+    list(erase(mote[0], with_device=False))
+    for second in (2, 3):
+        clock.now += evaluation.COMPARE_SECONDS
+        receiver.evaluate(now=at(second))
+    assert (receiver.received.readings, receiver.received.waiting, receiver.received.urgent) == (0, {}, set())
+
+
 def test_readings_beyond_the_limit_are_read_from_the_log(device, receiver, monkeypatch):
     monkeypatch.setattr(received, "INBOX_READINGS", 3)
     make_rule(metric="temperature", above=30)
@@ -339,6 +376,21 @@ def test_readings_that_wait_end_the_silence_of_their_metric(device, receiver, cl
     store([new(timestamp=at(70), humidity=50)])
     receiver.evaluate(now=at(70))
     assert Alarm.objects.get().resolved_at == at(70)
+
+
+def test_a_silence_waits_for_more_readings_than_a_step_takes(mote, other_device, receiver, clock, monkeypatch):
+    monkeypatch.setitem(positions.STEP_READINGS, connection.vendor, 2)
+    make_rule("silence", metric="temperature", seconds=60)
+    Reception.objects.create(id=1, since=at(-3600), until=at(3600))
+    store([hot(0, 20)])
+    receiver.evaluate(now=at(0))
+    receiver.evaluate(now=at(1))
+    elsewhere(receiver, [*(new(timestamp=at(n), humidity=50) for n in range(1, 8)), hot(50, 20)])
+    store([hot(50 + n / 10, 20, "mote-2") for n in range(20)])
+
+    receiver.evaluate(now=at(60))
+
+    assert not Alarm.objects.exists()
 
 
 def test_other_rules_begin_with_nothing_at_hand(device, receiver):

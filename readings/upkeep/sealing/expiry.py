@@ -34,7 +34,12 @@ def delete_expired(device_id: str, border: datetime) -> Iterator[int]:
                 raise Outrun
         yield sum(segment.count for segment in segments)
     damaged: LogDamaged | None = None
-    for segment in list(at_edge(device_id, border, latest_seq)):
+    for first_seq in list(at_edge(device_id, border, latest_seq).values_list("first_seq", flat=True)):
+        # Read only now, because between two steps it can have been filled up, unsealed or erased.
+        segment = Segment.objects.filter(device_id=device_id, first_seq=first_seq).first()
+        if segment is None:
+            continue
+        latest_seq = latest_of(device_id)
         try:
             expired, kept = parted(segment, border, latest_seq)
         except LogDamaged as error:
@@ -46,7 +51,7 @@ def delete_expired(device_id: str, border: datetime) -> Iterator[int]:
                     raise Outrun
                 if kept:
                     insert(packed(kept, late=segment.late))
-                known_ids.withdraw(device_id, [reading.id for reading in expired])
+                known_ids.withdraw(expired)
             yield len(expired)
     if damaged:
         raise damaged
@@ -72,7 +77,7 @@ def forget_ids(device_id: str, segments: Sequence[Segment]) -> None:
     if SealedId.objects.filter(device_id=device_id).exists():
         for segment in Segment.objects.filter(device_id=device_id, first_seq__in=[one.first_seq for one in segments]):
             with suppress(LogDamaged):
-                known_ids.withdraw(device_id, [reading.id for reading in readings_of(segment)])
+                known_ids.withdraw(readings_of(segment))
 
 
 def at_edge(device_id: str, border: datetime, latest_seq: int) -> QuerySet[Segment]:

@@ -3,9 +3,8 @@
 An id that the server derived is not noted, because no client sends it again.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from uuid import UUID
 
 import msgspec
 from django.db import connection
@@ -49,9 +48,14 @@ def note(readings: Sequence[StoredReading]) -> None:
             cursor.execute(NOTE_SQLITE, [device_id, msgspec.json.encode(rows).decode()])
 
 
-def withdraw(device_id: str, ids: Iterable[UUID]) -> None:
-    """Deletes the notes of readings that are sealed no longer, within the caller's transaction."""
-    SealedId.objects.filter(device_id=device_id, id__in=list(ids)).delete()
+def withdraw(readings: Sequence[StoredReading]) -> None:
+    """Deletes the notes of readings of a device that are sealed no longer, within the caller's transaction.
+
+    The note of a later reading with the same id stays.
+    """
+    if readings:
+        noted = SealedId.objects.filter(device_id=readings[0].device_id, seq__in=[reading.seq for reading in readings])
+        noted.filter(id__in=[reading.id for reading in readings]).delete()
 
 
 def forget(device_id: str, *, until: int) -> Iterator[int]:

@@ -9,8 +9,9 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from readings.statistics.planning import ceiling
+from readings.statistics.planning import ceiling, floor
 from readings.statistics.tiers import HOURS
+from readings.upkeep.sealing.marks import seal_after
 
 GB = 10**9
 # What a row takes with its share of the indexes, and what a segment takes beside its bytes.
@@ -44,10 +45,11 @@ def stored_bytes() -> int:
     return int(sealed) + int(rows) * of_row
 
 
-def size_border() -> datetime | None:
-    """The whole hour before which sealed readings have to be deleted; None if RETENTION_GB is 0 or not reached.
+def size_border(*, now: datetime) -> datetime | None:
+    """The whole hour before which readings have to be deleted; None if RETENTION_GB is 0 or not reached.
 
-    Rows are never deleted for it. They are sealed first.
+    Not later than SEAL_AFTER_DAYS ago, though a wrong clock can have dated sealed readings later: newer rows are sealed
+    first.
     """
     excess = stored_bytes() - int(settings.RETENTION_GB * GB) if settings.RETENTION_GB else 0
     if excess <= 0:
@@ -57,7 +59,7 @@ def size_border() -> datetime | None:
         return None
     last_at: datetime = found[0][0]
     aware = last_at if last_at.tzinfo else last_at.replace(tzinfo=UTC)
-    return ceiling(aware + timedelta(microseconds=1), HOURS)
+    return min(ceiling(aware + timedelta(microseconds=1), HOURS), floor(now - seal_after(), HOURS))
 
 
 def asked(statement: str, parameters: list[Any]) -> list[tuple[Any, ...]]:

@@ -63,7 +63,7 @@ def unseal_last(device_id: str) -> Unsealed | None:
         if delete(device_id, [segment.first_seq for segment in opened]) != len(opened):
             raise Outrun
         insert(kept)
-        known_ids.withdraw(device_id, [reading.id for reading in rows])
+        known_ids.withdraw(rows)
         given = with_new_ids(rows)
         Reading.objects.insert([msgspec.structs.replace(row, id=given.get(row.seq, row.id)) for row in rows])
         DeviceState.objects.lock([device_id])

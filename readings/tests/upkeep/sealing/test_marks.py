@@ -8,6 +8,8 @@ import pytest
 from readings.models import ReceiptMark
 from readings.tests.logs import NOON, at, new, state_of, store
 from readings.tests.upkeep.sealing.logs import days, known_ids, marks_of, roll_all_up, seal_all, seal_up_to
+from readings.upkeep.clock import Uptime
+from readings.upkeep.maintenance import maintain
 from readings.upkeep.sealing import known_ids as ids
 from readings.upkeep.sealing import marks
 from readings.upkeep.sealing.marks import INTERVAL, WAIT
@@ -44,6 +46,26 @@ def test_marks_of_a_wrong_clock_are_deleted(device):
     marks.note(now=NOON + days(400))
     assert marks.note(now=NOON) == 1
     assert marks_of() == [(NOON, 1)]
+
+
+def test_a_clock_that_was_set_back_makes_no_new_reading_old(device):
+    """A machine without a clock of its own begins in the past, until it hears from a time server."""
+
+    def round_at(now, *, boot, uptime):
+        maintain(now=now, uptime=Uptime(boot, uptime), retention=False)
+
+    round_at(NOON, boot="1", uptime=100.0)
+    post(300)
+    round_at(NOON + timedelta(hours=1), boot="1", uptime=3700.0)
+    noted = marks_of()
+    round_at(NOON - days(200), boot="2", uptime=5.0)
+    assert marks_of() == noted
+
+    post(300, seconds=3600)
+    round_at(NOON - days(200) + timedelta(minutes=1), boot="2", uptime=65.0)
+    round_at(NOON + days(1.1), boot="2", uptime=125.0)
+    assert state_of().sealed_seq == 0
+    assert all(noted_at >= NOON for noted_at, _ in marks_of())
 
 
 def test_marks_end_when_they_say_nothing_new(device):

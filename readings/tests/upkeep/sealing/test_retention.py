@@ -25,7 +25,7 @@ from readings.tests.upkeep.sealing.logs import (
 )
 from readings.upkeep import retention
 from readings.upkeep.maintenance import maintain
-from readings.upkeep.sealing import expiry, seal, size_limit, stored_segments
+from readings.upkeep.sealing import candidates, expiry, seal, size_limit, stored_segments
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,6 +104,40 @@ def test_many_segments_go_in_chunks(log, settings, monkeypatch):
     assert all(reading.timestamp >= at(8 * 86_400) for reading in sealed_of())
 
 
+def test_a_segment_at_the_edge_can_be_filled_up_between_two_steps(device, monkeypatch):
+    """Retention that reached its time limit goes on in a later round, when that one has sealed more."""
+    monkeypatch.setattr(candidates, "WORTHWHILE", 1)
+    hours = [*range(60), *range(10, 40)]  # the latter are late, and get a segment of their own
+    store(new(timestamp=at(3600 * hour)) for hour in hours)
+    seal_all()
+    border = at(3600 * 20)
+    assert all(segment.first_at < border <= segment.last_at for segment in segments_of())
+
+    steps = retention.deletions(retention.Expiry("mote-1", "", border))
+    while next(steps) != 20:
+        pass
+    store(new(timestamp=at(3600 * hour)) for hour in range(41, 51))
+    added = [repr(reading) for reading in rows_of()]
+    assert seal_all(now=YEARS_LATER + days(9)) == 10
+
+    assert sum(steps) == 10
+    assert stored()[-10:] == added
+    assert len(stored()) == 60 - 20 + 30 - 10 + 10
+
+
+def test_an_id_stays_known_while_an_earlier_reading_with_it_goes(device):
+    """An id that was forgotten and sent again: its first reading expires, and a repeated post is recognised."""
+    given = [uuid4() for _ in range(300)]
+    store(new(timestamp=at(60 * n), id=one) for n, one in enumerate(given))
+    seal_all()
+    SealedId.objects.all().delete()
+    store(new(timestamp=at(9 * 86_400 + 60 * n), id=one) for n, one in enumerate(given))
+    seal_all(now=YEARS_LATER + days(9))
+    assert sum(retention.deletions(retention.Expiry("mote-1", "", at(86_400)))) == 300
+    assert known_ids() == {one: 301 + n for n, one in enumerate(given)}
+    assert store([new(timestamp=at(9 * 86_400), id=given[0])])[0].duplicate
+
+
 def test_a_damaged_segment_goes_as_a_whole_but_is_not_written_again(log, settings):
     first, *_, last = [segment for segment in segments_of() if not segment.late]
     damage(first)
@@ -159,14 +193,14 @@ def test_the_oldest_readings_of_all_devices_go_if_there_are_too_many(log, settin
 
 def test_a_limit_above_what_is_stored_deletes_nothing(log, settings):
     limit_to(settings, 1.01)
-    assert size_limit.size_border() is None
+    assert size_limit.size_border(now=YEARS_LATER) is None
     assert expire() == 0
 
 
 def test_a_device_that_keeps_its_readings_for_ever_keeps_them(log, settings):
     Device.objects.filter(device_id="mote-2").update(retention_days=0)
     limit_to(settings, 0.1)
-    expire()
+    expire(at(12 * 86_400))
     assert len(stored("mote-2")) == 480
     assert len(stored()) < 60
 
@@ -178,7 +212,7 @@ def test_days_and_size_both_count(log, settings):
     assert all(reading.timestamp >= at(9 * 86_400) for reading in sealed_of())
     settings.RETENTION_DAYS = 9
     limit_to(settings, 0.3)
-    assert expire() > 0
+    assert expire(at(12 * 86_400)) > 0
 
 
 def test_rows_count_but_only_sealed_readings_go(device, settings):
@@ -186,6 +220,19 @@ def test_rows_count_but_only_sealed_readings_go(device, settings):
     assert limit_to(settings, 0.5) == 300 * size_limit.ROW_BYTES[connection.vendor]
     assert expire() == 0
     assert len(rows_of()) == 300
+
+
+def test_sealed_readings_of_a_wrong_clock_take_no_rows_with_them(log, settings):
+    store([new(timestamp=at(400 * 86_400))])
+    seal_all(now=YEARS_LATER + days(1))
+    assert seal_all(now=YEARS_LATER + days(8)) == 1
+    rows = 9000
+    store(new("mote-2", at(10 * 86_400 + 10 * n)) for n in range(rows))
+    maintain(now=at(12 * 86_400), retention=False, sealing=False)
+    settings.RETENTION_GB = 1e-6
+    expire(at(12 * 86_400))
+    assert state_of().raw_from == at(10 * 86_400)
+    assert len(rows_of("mote-2")) == rows
 
 
 def test_the_command_names_the_limit(log, settings):
