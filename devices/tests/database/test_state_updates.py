@@ -9,7 +9,8 @@ from django.utils import timezone
 from devices.models import Device, DeviceState
 from devices.states import Advance
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+# Alone, because a page cannot be cleaned while any transaction of the server is older, also in another database.
+pytestmark = [pytest.mark.alone, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 
 def updates() -> tuple[int, int]:

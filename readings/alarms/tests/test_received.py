@@ -428,6 +428,8 @@ def test_a_process_that_stops_leaves_what_waits_to_the_next(device, receiver):
     assert times() == [(at(0), at(70), None, 20, 20)]
 
 
+# Alone, because a page cannot be cleaned while any transaction of the server is older, also in another database.
+@pytest.mark.alone
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_nearly_all_updates_of_states_touch_no_index():
