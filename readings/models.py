@@ -19,7 +19,23 @@ validate_single_line = RegexValidator(
 finite = [MinValueValidator(-LARGEST_VALUE), MaxValueValidator(LARGEST_VALUE)]
 
 
-class Reading(models.Model):
+class OfDevice(models.Model):
+    """A row of a device's log. Every key and index of these tables begins with the device, or names it."""
+
+    device = models.ForeignKey(
+        Device,
+        to_field="device_id",
+        on_delete=models.PROTECT,
+        related_name="+",  # no `device.readings`, because the manager's methods would ignore the device
+        db_column="device_id",
+        db_index=False,  # other indexes begin with it
+    )
+
+    class Meta:
+        abstract = True
+
+
+class Reading(OfDevice):
     """One entry of a device's log: immutable, append-only, written only by `readings.log.recording`.
 
     `seq` is 1, 2, 3, … per device, without gaps, in commit order. A trigger of the database refuses UPDATE (migration
@@ -30,14 +46,6 @@ class Reading(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    device = models.ForeignKey(
-        Device,
-        to_field="device_id",
-        on_delete=models.PROTECT,
-        related_name="+",  # no `device.readings`, because the manager's methods would ignore the device
-        db_column="device_id",
-        db_index=False,  # both indexes below begin with it
-    )
     seq = models.BigIntegerField()
     timestamp = models.DateTimeField(help_text="When it was measured, by the server's clock.")
     temperature = models.FloatField("temperature (°C)", null=True)
@@ -55,7 +63,7 @@ class Reading(models.Model):
         return f"{self.device_id} #{self.seq}"
 
 
-class Segment(models.Model):
+class Segment(OfDevice):
     """Up to 2,048 readings of one device, compressed by columns (docs/log-format.md).
 
     A reading with `seq` up to its device's `DeviceState.sealed_seq` is in exactly one segment, a later one is a
@@ -68,14 +76,6 @@ class Segment(models.Model):
     """
 
     pk = models.CompositePrimaryKey("device_id", "first_seq")
-    device = models.ForeignKey(
-        Device,
-        to_field="device_id",
-        on_delete=models.PROTECT,
-        related_name="+",
-        db_column="device_id",
-        db_index=False,  # the primary key begins with it
-    )
     first_seq = models.BigIntegerField()
     last_seq = models.BigIntegerField()
     first_at = models.DateTimeField()
@@ -95,21 +95,13 @@ class Segment(models.Model):
         return f"{self.device_id} #{self.first_seq} to #{self.last_seq}"
 
 
-class SealedId(models.Model):
+class SealedId(OfDevice):
     """The id of a reading in a segment, by which a repeated post is recognised as a duplicate.
 
     Only of ids that clients gave, for `readings.upkeep.sealing.known_ids.IDS_KEPT` after their receipt.
     """
 
     pk = models.CompositePrimaryKey("device_id", "id")
-    device = models.ForeignKey(
-        Device,
-        to_field="device_id",
-        on_delete=models.PROTECT,
-        related_name="+",
-        db_column="device_id",
-        db_index=False,  # the primary key begins with it
-    )
     id = models.UUIDField()
     seq = models.BigIntegerField()
 
@@ -120,21 +112,13 @@ class SealedId(models.Model):
         return f"{self.device_id} #{self.seq}"
 
 
-class ReceiptMark(models.Model):
+class ReceiptMark(OfDevice):
     """Readings of the device up to `seq` were received before `noted_at`, since no reading has a time of receipt.
 
     `readings.upkeep.sealing.marks` notes it at most once a day, and knows from it what is old enough to be sealed.
     """
 
     pk = models.CompositePrimaryKey("device_id", "noted_at")
-    device = models.ForeignKey(
-        Device,
-        to_field="device_id",
-        on_delete=models.PROTECT,
-        related_name="+",
-        db_column="device_id",
-        db_index=False,  # the primary key begins with it
-    )
     noted_at = models.DateTimeField()
     seq = models.BigIntegerField()
 
@@ -145,21 +129,13 @@ class ReceiptMark(models.Model):
         return f"{self.device_id} #{self.seq} at {self.noted_at:%Y-%m-%d %H:%M:%S}"
 
 
-class Rollup(models.Model):
+class Rollup(OfDevice):
     """Statistics of one metric of one device in one UTC hour (`seconds` 3600) or one UTC minute (`seconds` 60).
 
     Written only by `readings.upkeep.rollups`. Every device has hours; only devices that report often have minutes.
     """
 
     pk = models.CompositePrimaryKey("device_id", "seconds", "start", "metric")
-    device = models.ForeignKey(
-        Device,
-        to_field="device_id",
-        on_delete=models.PROTECT,
-        related_name="+",
-        db_column="device_id",
-        db_index=False,  # the primary key begins with it
-    )
     seconds = models.PositiveSmallIntegerField()
     start = models.DateTimeField()
     metric = models.CharField(max_length=63)

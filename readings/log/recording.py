@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 from django.conf import settings
@@ -15,7 +15,6 @@ from rest_framework.exceptions import APIException
 from devices.changes.log import command, log_added
 from devices.database.errors import is_undone
 from devices.database.pipelines import committing_pipeline
-from devices.metrics import COLUMNS
 from devices.models import Device, DeviceState
 from devices.states import Advance, Advanced, LogEnd
 from readings import instruments
@@ -23,17 +22,15 @@ from readings.log import metric_names, reader
 from readings.log.entries import Appended, NewReading, Refusal, StoredReading
 from readings.log.id_key import id_key
 from readings.log.ids import ServerIds
+from readings.log.latest_values import by_time, latest_json, latest_json_of
 from readings.log.metric_names import Names
 from readings.models import Reading
 from readings.signals import readings_recorded
-from readings.windows import EARLIEST
 
 UNKNOWN_DEVICE = Refusal("device_id", "unknown_device", "There is no device with this id.")
 INACTIVE_DEVICE = Refusal("device_id", "inactive_device", "This device is deactivated.")
 # The statements for at most this many readings are sent in two steps. For more, COPY saves more than the round trips.
 PIPELINED_READINGS_MAX = 64
-
-MICROSECOND = timedelta(microseconds=1)
 
 
 class OutcomeUnknown(APIException):
@@ -242,65 +239,3 @@ def append(
         )
     advanced = DeviceState.objects.advance(advances, seen_at=received_at)
     return Done(outcomes=outcomes, ends=ends, new=new, changed=changed, advanced=advanced)
-
-
-def by_time(reading: StoredReading) -> tuple[datetime, int]:
-    return reading.timestamp, reading.seq
-
-
-def latest_json(reading: StoredReading, micros: dict[datetime, int]) -> tuple[str, list[str]]:
-    """The values of a reading in the form of `Advance.latest`, and those of its metrics that have a column.
-
-    The JSON is formatted by hand for speed, because every commit needs it for each of its devices. `micros` caches
-    times as microseconds, because a commit has few different times.
-    """
-    if (at := micros.get(reading.timestamp)) is None:
-        at = micros[reading.timestamp] = microseconds(reading.timestamp)
-    place = f",{at},{reading.seq}]"
-    columns = []
-    text = ""
-    if reading.temperature is not None:
-        columns.append("temperature")
-        text = f',"temperature":[{reading.temperature}{place}'
-    if reading.humidity is not None:
-        columns.append("humidity")
-        text += f',"humidity":[{reading.humidity}{place}'
-    if reading.voltage is not None:
-        columns.append("voltage")
-        text += f',"voltage":[{reading.voltage}{place}'
-    for name, value in reading.extra.items():
-        text += f',"{name}":[{value}{place}'
-    return f"{{{text[1:]}}}", columns
-
-
-def latest_json_of(
-    newest: StoredReading, log: Sequence[StoredReading], micros: dict[datetime, int]
-) -> tuple[str, list[str], int, datetime | None]:
-    """Like `latest_json`, for several readings: the newest value of each metric.
-
-    Also returns the number of metrics, and the oldest time of these values if it is not that of `newest`, else None.
-    """
-    text, columns = latest_json(newest, micros)
-    present = {*newest.extra, *columns}
-    absent = [name for name in COLUMNS if name not in present]
-    others: dict[str, StoredReading] = {}  # by metric that the newest reading lacks
-    for reading in log:
-        names = [name for name in absent if getattr(reading, name) is not None] if absent else []
-        if reading.extra and not reading.extra.keys() <= present:
-            names += reading.extra.keys() - present
-        for name in names:
-            if name not in others or by_time(reading) > by_time(others[name]):
-                others[name] = reading
-    if not others:
-        return text, columns, len(present), None
-    parts = [text[1:-1]]
-    for name, reading in others.items():
-        value = getattr(reading, name) if name in COLUMNS else reading.extra[name]
-        parts.append(f'"{name}":[{value},{microseconds(reading.timestamp)},{reading.seq}]')
-    columns += [name for name in others if name in COLUMNS]
-    oldest_at = min(newest.timestamp, *(reading.timestamp for reading in others.values()))
-    return f"{{{','.join(parts)}}}", columns, len(present) + len(others), oldest_at
-
-
-def microseconds(moment: datetime) -> int:
-    return (moment - EARLIEST) // MICROSECOND

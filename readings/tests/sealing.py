@@ -6,10 +6,10 @@ from django.db import transaction
 
 from devices.models import DeviceState
 from readings.log import reader
-from readings.log.entries import StoredReading
 from readings.log.id_key import id_key
-from readings.log.segments.sealed import decode, encode
+from readings.log.segments.sealed import decode
 from readings.models import Reading, Segment
+from readings.upkeep.sealing.stored_segments import segment_of
 
 
 def seal(device_id: str = "mote-1", splits: Iterable[Sequence[int]] | None = None, *, until: int | None = None) -> None:
@@ -28,20 +28,6 @@ def seal(device_id: str = "mote-1", splits: Iterable[Sequence[int]] | None = Non
         Segment.objects.bulk_create(segment_of(part, late=place > 0) for place, part in enumerate(parts) if part)
         Reading.objects.filter(device_id=device_id, seq__lte=until).delete()
         DeviceState.objects.filter(device_id=device_id).update(sealed_seq=until)
-
-
-def segment_of(readings: Sequence[StoredReading], *, late: bool = False) -> Segment:
-    times = [reading.timestamp for reading in readings]
-    return Segment(
-        device_id=readings[0].device_id,
-        first_seq=readings[0].seq,
-        last_seq=readings[-1].seq,
-        first_at=min(times),
-        last_at=max(times),
-        count=len(readings),
-        late=late,
-        data=encode(readings, key=id_key()),
-    )
 
 
 def unseal(device_id: str = "mote-1") -> None:

@@ -13,13 +13,14 @@ from devices.states import Advance
 pytestmark = [pytest.mark.alone, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 
-def updates() -> tuple[int, int]:
-    """All updates of state rows so far, and those that touched no index."""
+def updates(table: str) -> tuple[int, int]:
+    """All updates of rows of the table so far, and those that touched no index."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute(
             "SELECT pg_stat_get_tuples_updated(oid), pg_stat_get_tuples_hot_updated(oid)"
-            " FROM pg_class WHERE relname = 'devices_devicestate'"
+            " FROM pg_class WHERE relname = %s",
+            [table],
         )
         all_of_them, without_index = cursor.fetchone()
     return all_of_them, without_index
@@ -52,13 +53,15 @@ def test_nearly_all_updates_of_state_rows_touch_no_index():
     for number in range(300):
         Device.objects.register(device_id=f"state-{number}")
     advance_all(1)  # the rows grow with their first reading, and some move to another page
-    before = updates()
+    before = updates("devices_devicestate")
 
     for seq in range(2, 7):
         wait_for_older_snapshots()
         advance_all(seq)
 
-    updated, without_index = (after - earlier for after, earlier in zip(updates(), before, strict=True))
+    updated, without_index = (
+        after - earlier for after, earlier in zip(updates("devices_devicestate"), before, strict=True)
+    )
     assert updated == 1500
     # Not all: a snapshot can be taken after wait_for_older_snapshots.
     assert without_index > 0.9 * updated

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from devices.models import Device
-from devices.tests.database.test_state_updates import wait_for_older_snapshots
+from devices.tests.database.test_state_updates import updates, wait_for_older_snapshots
 from readings.alarms.conditions.states import IDLE, Opened
 from readings.alarms.evaluation import evaluator as evaluation
 from readings.alarms.evaluation import outcomes, positions, received, steps
@@ -442,7 +442,7 @@ def test_nearly_all_updates_of_states_touch_no_index():
     for value in range(2):
         store([hot(value, value, name) for name in names])
         evaluator.evaluate(now=moment)
-    before = updates()
+    before = updates("alarms_evaluationstate")
 
     for value in range(2, 7):
         moment += timedelta(seconds=1)
@@ -450,18 +450,8 @@ def test_nearly_all_updates_of_states_touch_no_index():
         store([hot(value, value, name) for name in names])
         evaluator.evaluate(now=moment)
 
-    updated, without_index = (after - earlier for after, earlier in zip(updates(), before, strict=True))
+    updated, without_index = (
+        after - earlier for after, earlier in zip(updates("alarms_evaluationstate"), before, strict=True)
+    )
     assert updated == 5 * 300
     assert without_index > 0.9 * updated
-
-
-def updates() -> tuple[int, int]:
-    """All updates of states so far, and those that touched no index."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_force_next_flush()")
-        cursor.execute(
-            "SELECT pg_stat_get_tuples_updated(oid), pg_stat_get_tuples_hot_updated(oid)"
-            " FROM pg_class WHERE relname = 'alarms_evaluationstate'"
-        )
-        all_of_them, without_index = cursor.fetchone()
-    return all_of_them, without_index
