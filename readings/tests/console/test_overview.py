@@ -61,7 +61,7 @@ def test_it_says_how_much_is_sealed(device, now, admin_client):
     DeviceState.objects.update(sealed_seq=2)
     found = overview(EVERYTHING, now=now)
     assert (found.sealed, found.sealed_percent) == (2, 66)
-    assert "66 %" in admin_client.get("/admin/").content.decode()
+    assert "66 % sealed" in admin_client.get("/admin/").content.decode()
 
 
 def test_storage_is_what_the_database_takes(now):
