@@ -21,6 +21,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.postgresql]
 
 DEVICES = 24
 WATCHED = 4
+# Seconds between two readings of a device: all together the server must have time to spare on a busy machine, so that
+# a late answer is late because of the fault.
+PAUSE_SECONDS = 0.1
 RECOVERY_SECONDS_MAX = 10
 # Seconds after the fault in which answers are checked: a bad connection in a pool may be used late.
 OBSERVED_SECONDS = 16
@@ -32,7 +35,7 @@ class Scene:
 
     def __init__(self, postgresql: PostgreSQL, proxy: HangingProxy, server: Server) -> None:
         self.postgresql, self.proxy, self.server = postgresql, proxy, server
-        self.fleet = Fleet(server, DEVICES, pause=0.02)
+        self.fleet = Fleet(server, DEVICES, pause=PAUSE_SECONDS)
         self.watched = list(self.fleet.keys)[:WATCHED]
         self.audience = Audience([server], devices=dict.fromkeys(self.watched, 2), fleets=1)
 
@@ -125,8 +128,8 @@ def stop_while_hanging(here: Scene, passes_commit: bool | None = None) -> float:
 
 @pytest.mark.parametrize(
     ("uvicorn", "passes_commit"),
-    [(False, None), (True, None), (False, False), (False, True)],
-    ids=["daphne", "uvicorn", "before a COMMIT", "after a COMMIT"],
+    [(False, None), (True, False), (True, True)],
+    ids=["daphne, at any moment", "uvicorn, before a COMMIT", "uvicorn, after a COMMIT"],
 )
 def test_every_connection_hangs_at_once(tmp_path: Path, uvicorn: bool, passes_commit: bool | None) -> None:
     with scene(tmp_path, uvicorn=uvicorn) as here:

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from telemetry.server import draining
 from telemetry.server.draining import begin_no_more, receive_again
 from telemetry.tests.support.clients.raw import connect, head, wait_until
-from telemetry.tests.support.servers.server import ADMIN_KEY, Server
+from telemetry.tests.support.servers.server import ADMIN_KEY, UVICORN, Server
 
 pytestmark = pytest.mark.e2e
 
@@ -199,7 +199,7 @@ def close_code(client: Any) -> int:
         return closed.rcvd.code if closed.rcvd else 0
 
 
-@pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"])
+@pytest.mark.parametrize("uvicorn", UVICORN)
 def test_each_live_socket_is_closed_with_a_code_that_says_to_come_back(tmp_path: Path, uvicorn: bool) -> None:
     with Server(tmp_path, uvicorn=uvicorn) as server, ExitStack() as stack:
         server.register("d-1")

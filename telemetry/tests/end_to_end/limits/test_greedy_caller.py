@@ -9,7 +9,7 @@ import pytest
 from telemetry.tests.support.clients.greedy import WINDOW_SECONDS
 from telemetry.tests.support.clients.neighbours import Greedy, Memory, Neighbours, beside
 from telemetry.tests.support.clients.recovery import roll_up
-from telemetry.tests.support.servers.server import Server
+from telemetry.tests.support.servers.server import UVICORN, Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
@@ -45,7 +45,7 @@ def fill(server: Server, key: str, readings: int) -> None:
     roll_up(server)
 
 
-@pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"])
+@pytest.mark.parametrize("uvicorn", UVICORN)
 def test_other_devices_do_not_feel_a_greedy_caller(tmp_path: Path, uvicorn: bool) -> None:
     with Server(tmp_path, uvicorn=uvicorn) as server:
         asking, posting = server.register("asking"), server.register("posting")

@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 
-from telemetry.tests.support.servers.server import ADMIN_KEY, Server
+from telemetry.tests.support.servers.server import ADMIN_KEY, UVICORN, Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
@@ -32,10 +32,10 @@ POSTING_SECONDS = 6
 P99_SECONDS_MAX = 1.0
 
 
-@pytest.fixture(scope="module", params=["daphne", "uvicorn"])
+@pytest.fixture(scope="module", params=UVICORN)
 def server(request: Any, tmp_path_factory: Any) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("isolation")
-    with Server(folder, uvicorn=request.param == "uvicorn") as server:
+    with Server(folder, uvicorn=request.param) as server:
         yield server
 
 

@@ -231,10 +231,21 @@ def git(folder, *arguments):
     return done.stdout.strip()
 
 
-@pytest.fixture
-def machine(tmp_path):
-    """(installation, its repository's origin, environment); systemctl, curl and pip only write down their calls."""
-    origin, installed, commands = tmp_path / "origin", tmp_path / "telemetry", tmp_path / "bin"
+def environment_of(folder):
+    return {
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "ENV_FILE": str(folder / "env"),
+        "SERVICE_USER": subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip(),
+        "CALLS": str(folder / "calls"),
+    }
+
+
+@pytest.fixture(scope="module")
+def first_machine(tmp_path_factory):
+    """The folder of a prepared installation, which is copied for each test; see `machine`."""
+    folder = tmp_path_factory.mktemp("machine")
+    origin, installed, commands = folder / "origin", folder / "telemetry", folder / "bin"
     origin.mkdir()
     for name in ("telemetry", "devices", "readings", "realtime", "docs/deployment"):
         ignored = shutil.ignore_patterns("tests", "__pycache__", "node_modules")
@@ -244,22 +255,27 @@ def machine(tmp_path):
     git(origin, "init", "--quiet")
     git(origin, "add", ".")
     git(origin, "commit", "--quiet", "-m", "first")
-    git(tmp_path, "clone", "--quiet", str(origin), str(installed))
+    git(folder, "clone", "--quiet", "origin", "telemetry")
     python = installed / ".venv" / "bin" / "python"
     for path, text in ((commands / "systemctl", SYSTEMCTL), (commands / "curl", CURL), (python, PYTHON)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         path.chmod(0o755)
-    environment = {
-        "PATH": f"{commands}:{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "ENV_FILE": str(tmp_path / "env"),
-        "SERVICE_USER": subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip(),
-        "CALLS": str(tmp_path / "calls"),
-    }
-    (tmp_path / "env").write_text(f"DATABASE_URL=sqlite:///{tmp_path / 'telemetry.sqlite3'}\n")
-    subprocess.run([sys.executable, "manage.py", "prepare"], cwd=installed, env=environment, check=True)
-    return installed, origin, environment
+    (folder / "env").write_text(f"DATABASE_URL=sqlite:///{folder / 'telemetry.sqlite3'}\n")
+    prepare = [sys.executable, "manage.py", "prepare"]
+    subprocess.run(prepare, cwd=installed, env=environment_of(folder), check=True)
+    return folder
+
+
+@pytest.fixture
+def machine(tmp_path, first_machine):
+    """(installation, its repository's origin, environment); systemctl, curl and pip only write down their calls."""
+    shutil.copytree(first_machine, tmp_path, dirs_exist_ok=True)
+    origin, installed = tmp_path / "origin", tmp_path / "telemetry"
+    git(installed, "remote", "set-url", "origin", str(origin))
+    env = tmp_path / "env"
+    env.write_text(env.read_text().replace(str(first_machine), str(tmp_path)))
+    return installed, origin, environment_of(tmp_path)
 
 
 def tables(tmp_path):

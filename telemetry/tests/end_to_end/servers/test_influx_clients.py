@@ -15,7 +15,7 @@ from influxdb_client import InfluxDBClient, Point  # type: ignore[attr-defined]
 from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.write_api import SYNCHRONOUS, WriteOptions
 
-from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server
+from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, UVICORN, Server
 
 pytestmark = [
     pytest.mark.e2e,
@@ -25,10 +25,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module", params=["daphne", "uvicorn"])
+@pytest.fixture(scope="module", params=UVICORN)
 def server(request: Any, tmp_path_factory: Any) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("server")
-    with Server(folder, uvicorn=request.param == "uvicorn") as running:
+    with Server(folder, uvicorn=request.param) as running:
         yield running
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import pytest
 from django.conf import settings
 from django.db import connection
 
@@ -21,6 +22,9 @@ FLEET_KEY = "fleet-key-of-the-server-0123456789"
 START_SECONDS = 60
 # On SQLite a large batch may have to wait for maintenance, which takes long on a busy machine.
 BUSY_SECONDS_MAX = 120
+# For slow tests that depend on the server and on the database, but not on their combination: both servers on SQLite,
+# uvicorn on PostgreSQL. `make prove` has every combination.
+UVICORN = [pytest.param(False, marks=pytest.mark.once, id="daphne"), pytest.param(True, id="uvicorn")]
 
 
 class Server:
