@@ -29,8 +29,8 @@ EDGE_DELAY = timedelta(days=1)
 def delete_expired(device_id: str, border: datetime) -> Iterator[int]:
     """Deletes the sealed readings of the device before `border`, but for its latest one; yields how many each time.
 
-    Those in a segment that reaches over the border stay until one of them is EDGE_DELAY older than it. Raises LogDamaged
-    if the segment at the edge cannot be read; then all others were deleted.
+    Those in a segment that reaches over the border stay until one of them is EDGE_DELAY older than it. Raises
+    LogDamaged if the segment at the edge cannot be read; then all others were deleted.
     """
     latest_seq = latest_of(device_id)
     over = Segment.objects.filter(device_id=device_id, last_at__lt=border)
