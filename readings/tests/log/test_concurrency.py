@@ -1,7 +1,6 @@
 """Concurrent writers: every log has no holes, nothing is stored twice, and there is no deadlock."""
 
 import random
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -15,6 +14,7 @@ from devices.models import Device, DeviceState
 from readings.log.entries import NewReading
 from readings.log.recording import INACTIVE_DEVICE, Recorded
 from readings.models import Reading
+from readings.tests.locks import wait_until_blocking
 from readings.tests.logs import make_devices, new, state_of, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,19 +112,8 @@ def test_nothing_is_stored_for_a_device_that_was_deactivated_while_its_lock_was_
         with transaction.atomic():
             DeviceState.objects.lock(["mote-1"])
             outcomes = threads.submit(write)
-            wait_for_a_blocked_statement()
+            wait_until_blocking()
             Device.objects.filter(pk=mote[0].pk).update(is_active=False)
 
         assert [outcome.refusal for outcome in outcomes.result(TIMEOUT_SECONDS)] == [INACTIVE_DEVICE, None]
     assert list(Reading.objects.values_list("device_id", flat=True)) == ["mote-2"]
-
-
-def wait_for_a_blocked_statement() -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    with connection.cursor() as cursor:
-        while True:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone()[0]:
-                return
-            assert time.monotonic() < deadline, "no statement waits for a lock"
-            time.sleep(0.005)
