@@ -1,9 +1,9 @@
-"""Locks and updates the rows of DeviceState for the write path, with one statement for each of the two.
+"""Updates the rows of DeviceState for the write path with one statement.
 
 Written in SQL, because for a thousand devices the ORM takes longer than the database.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
@@ -13,28 +13,14 @@ from django.conf import settings
 from django.db import connections, models
 from django.db.backends.utils import CursorWrapper
 
-from devices.database import placement
-from devices.database.pipelines import execute_prepared, together
+from devices.database import log_locks, placement
+from devices.database.log_locks import ACCESS_VERSION, LogEnd, array_of, version_in
+from devices.database.pipelines import execute_prepared
 from devices.status import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
     from devices.models import DeviceState  # noqa: F401  named in the base class
 
-# Always in the order of the ids, which prevents deadlocks. FOR NO KEY UPDATE allows inserts that reference the row. The
-# ids are a constant, because a distributed database chooses the shard before it runs the statement.
-LOCK = """
-SELECT state.device_id, device.id, device.is_active, state.last_seq, state.names_seq
-FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
-WHERE state.device_id = ANY(%s::text[])
-ORDER BY state.device_id
-FOR NO KEY UPDATE OF state
-"""
-# SQLite has no row locks and needs none, because BEGIN IMMEDIATE made this transaction the only writer.
-LOCK_SQLITE = """
-SELECT state.device_id, device.id, device.is_active, state.last_seq, state.names_seq
-FROM devices_devicestate AS state JOIN devices_device AS device ON device.device_id = state.device_id
-WHERE state.device_id IN (SELECT value FROM json_each(%s))
-"""
 # If the new values cover every metric of the device and are newer than all stored ones, they replace `latest` as a
 # whole. This is the usual case, and it needs no parsing of JSON. The parameters are arrays, because one JSON document
 # for all rows takes longer. An array that is NULL means NULL in every row.
@@ -127,7 +113,6 @@ NAMES_SQLITE = """
 SELECT device_id, (SELECT json_group_array(key) FROM json_each(latest)) FROM devices_devicestate
 WHERE device_id IN (SELECT value FROM json_each(%s))
 """
-ACCESS_VERSION = "SELECT version FROM devices_accessversion"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER_REACHED = datetime(9999, 12, 31, tzinfo=UTC)
 # The names of ADVANCE's array parameters, in the order in which `arrays` returns them.
@@ -141,19 +126,6 @@ class LatestValue(NamedTuple):
     value: float | int
     microseconds: int
     seq: int
-
-
-class LogEnd(msgspec.Struct, gc=False):
-    """The end of a device's log, valid while its state row is locked. `device_pk` is the device's UUID.
-
-    `names_seq`: the position in the log at which the set of the device's metrics last changed; 0 if it has no metrics.
-    """
-
-    device_id: str
-    device_pk: UUID
-    is_active: bool
-    last_seq: int
-    names_seq: int
 
 
 class Advance(msgspec.Struct, frozen=True, gc=False):
@@ -192,35 +164,13 @@ class Advanced:
 class DeviceStateManager(models.Manager["DeviceState"]):
     """Methods that take device ids; not methods of a QuerySet, because they would ignore its filters."""
 
-    def lock(self, device_ids: Collection[str]) -> dict[str, LogEnd]:
-        """Locks these devices' logs until the transaction ends; returns their ends by id. Unknown ids are left out."""
-        connection = connections[self.db]
-        postgresql = connection.vendor == "postgresql"
-        rows: list[tuple[Any, ...]] = []
-        with placement.forgotten_if_refused(), connection.cursor() as cursor:
-            for group in placement.ids_in_groups(device_ids):
-                asked = msgspec.json.encode(group).decode()
-                cursor.execute(*((LOCK, [array_of(asked)]) if postgresql else (LOCK_SQLITE, [asked])))
-                rows += cursor.fetchall()
-        return log_ends(rows)
+    def lock(self, device_ids: Collection[str]) -> None:
+        """Locks these devices' logs until the transaction ends. Raises DatabaseError."""
+        log_locks.lock(connections[self.db], device_ids)
 
     def lock_at_version(self, device_ids: Collection[str]) -> tuple[dict[str, LogEnd], int]:
-        """As `lock`; also returns the `AccessVersion`, read when the locks were held, so that the wait does not age it.
-
-        What a key may do at this version, it may do in this transaction.
-        """
-        connection = connections[self.db]
-        if connection.vendor == "postgresql":
-            with placement.forgotten_if_refused(), together(connection):
-                groups = [msgspec.json.encode(group).decode() for group in placement.ids_in_groups(device_ids)]
-                locked = [execute_prepared(connection, LOCK, [array_of(group)]) for group in groups]
-                # A statement of its own, because LOCK's snapshot is older than the locks.
-                version = execute_prepared(connection, ACCESS_VERSION)
-            return log_ends(row for cursor in locked for row in cursor.fetchall()), version_in(version.fetchall())
-        ends = self.lock(device_ids)
-        with connection.cursor() as cursor:
-            cursor.execute(ACCESS_VERSION)
-            return ends, version_in(cursor.fetchall())
+        """As `lock`; returns the ends of the logs by device id, and the `AccessVersion`. Unknown ids are left out."""
+        return log_locks.lock_at_version(connections[self.db], device_ids)
 
     def advance(self, advances: Collection[Advance], *, seen_at: datetime | None) -> Advanced:
         """Updates locked states. `last_seen_at` and the newest reading and values only move forward in time.
@@ -282,11 +232,6 @@ class DeviceStateManager(models.Manager["DeviceState"]):
             return {device_id: frozenset(msgspec.json.decode(names)) for device_id, names in cursor.fetchall()}
 
 
-def array_of(device_ids: str) -> str:
-    """A JSON array of device ids as an array of PostgreSQL, which needs the same quotes but other brackets."""
-    return f"{{{device_ids[1:-1]}}}"
-
-
 def arrays(advances: Collection[Advance]) -> list[str | None]:
     """ADVANCE's arrays in the text format of PostgreSQL; None for an array in which no row has a value.
 
@@ -312,16 +257,3 @@ def arrays(advances: Collection[Advance]) -> list[str | None]:
         else None,
     ]
     return [None if column is None else f"{{{','.join(column)}}}" for column in columns]
-
-
-def log_ends(rows: Iterable[tuple[Any, ...]]) -> dict[str, LogEnd]:
-    """The log ends, by device id, in the rows of LOCK."""
-    return {
-        device_id: LogEnd(device_id, pk if isinstance(pk, UUID) else UUID(pk), bool(is_active), last, names)
-        for device_id, pk, is_active, last, names in rows
-    }
-
-
-def version_in(rows: Sequence[tuple[int]]) -> int:
-    """The access version in the rows; 0 without a row, which is so before the first change."""
-    return rows[0][0] if rows else 0

@@ -8,7 +8,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from weakref import WeakSet
@@ -26,8 +25,10 @@ from devices.database.runner import DatabaseRunner, RunnerBusy, own_copy
 from devices.database.work_kinds import DatabaseTimeout, NotBegun, Work
 from devices.querysets import visible_ids
 from readings import instruments
+from readings.log.damage import LogDamaged
 from readings.log.entries import Appended, NewReading
 from readings.log.recording import OutcomeUnknown, Recorded, announce, store
+from readings.log.submissions import Submission, answer, answer_all, devices_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,24 +57,6 @@ class Overloaded(APIException):
         "request was stored. Send it again."
     )
     wait = 1
-
-
-@dataclass(eq=False)
-class Submission:
-    """The readings of one request, and the future that the request awaits.
-
-    `caller`: whose key was looked up for it; None if no key has to be checked.
-    """
-
-    readings: Sequence[NewReading]
-    received_at: datetime
-    devices: frozenset[str]
-    outcome: "asyncio.Future[list[Recorded]]"
-    caller: Caller | None = None
-
-    def give_up(self) -> None:
-        if not self.outcome.done():
-            self.outcome.set_exception(OutcomeUnknown())
 
 
 class OutsideLimit(Exception):
@@ -205,6 +188,7 @@ class GroupCommitter:
         instruments.COMMIT_READINGS.observe(len(readings))
         received_at = max(submission.received_at for submission in group)
         revoked: Mapping[Submission, Exception] = {}
+        damaged: LogDamaged | None = None
         try:
             with instruments.COMMIT_FAILURES.count_exceptions(), instruments.COMMIT_SECONDS.time():
                 try:
@@ -212,6 +196,8 @@ class GroupCommitter:
                     outcomes, appended = store(readings, received_at=received_at, check=check)
                 except KeysRevoked as error:  # no failure of the commit
                     revoked = error.errors
+                except LogDamaged as error:  # an id was sent again whose reading is in a damaged segment
+                    damaged = error
         except OutcomeUnknown:
             for submission in group:
                 answer(submission, OutcomeUnknown())
@@ -227,6 +213,8 @@ class GroupCommitter:
                 return []
             logger.warning("A group of %s requests failed and is stored one by one", len(group), exc_info=error)
             return [log for submission in group for log in self.commit([submission])]
+        if damaged is not None:
+            return self.commit_without(damaged, group)
         if revoked:
             for submission, refusal in revoked.items():
                 answer(submission, refusal)
@@ -234,6 +222,15 @@ class GroupCommitter:
             return self.commit(others) if others else []
         answer_all(group, outcomes)
         return appended
+
+    def commit_without(self, damaged: LogDamaged, group: list[Submission]) -> list[Appended]:
+        """Stores the requests with the device of a damaged log one by one, and all others in one transaction."""
+        if len(group) == 1:
+            answer(group[0], damaged)
+            return []
+        with_device = [[submission] for submission in group if damaged.device_id in submission.devices]
+        others = [submission for submission in group if damaged.device_id not in submission.devices]
+        return [log for some in (others, *with_device) if some for log in self.commit(some)]
 
     def check_keys(self, group: Sequence[Submission], version: int, *, began: float) -> None:
         """Looks up again the keys that have expired, or were looked up at another `AccessVersion`. Raises KeysRevoked.
@@ -256,34 +253,6 @@ class GroupCommitter:
                 errors[submission] = OutsideLimit()
         if errors:
             raise KeysRevoked(errors)
-
-
-def devices_of(group: Sequence[Submission]) -> frozenset[str]:
-    return frozenset().union(*(submission.devices for submission in group))
-
-
-def answer(submission: Submission, error: Exception) -> None:
-    """Passes the error of a submission from the thread to its event loop."""
-
-    def deliver() -> None:
-        if not submission.outcome.done():
-            submission.outcome.set_exception(error)
-
-    submission.outcome.get_loop().call_soon_threadsafe(deliver)
-
-
-def answer_all(group: Sequence[Submission], outcomes: Sequence[Recorded]) -> None:
-    """Passes the outcomes of a group's readings from the thread to their event loop, which it wakes once."""
-
-    def deliver() -> None:
-        first = 0
-        for submission in group:
-            after = first + len(submission.readings)
-            if not submission.outcome.done():
-                submission.outcome.set_result(list(outcomes[first:after]))
-            first = after
-
-    group[0].outcome.get_loop().call_soon_threadsafe(deliver)
 
 
 def queued_readings() -> int:

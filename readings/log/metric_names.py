@@ -11,10 +11,10 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 
+from devices.database.log_locks import LogEnd
 from devices.metrics import COLUMNS
 from devices.models import DeviceState
 from devices.plurals import counted
-from devices.states import LogEnd
 from readings.log.entries import Refusal
 
 # Maximum number of cached names of all devices together. Equal sets of names are stored only once.

@@ -14,9 +14,10 @@ from rest_framework.exceptions import APIException
 
 from devices.changes.log import command, log_added
 from devices.database.errors import is_undone
+from devices.database.log_locks import LogEnd
 from devices.database.pipelines import committing_pipeline
 from devices.models import Device, DeviceState
-from devices.states import Advance, Advanced, LogEnd
+from devices.states import Advance, Advanced
 from readings import instruments
 from readings.log import metric_names, reader
 from readings.log.entries import Appended, NewReading, Refusal, StoredReading

@@ -40,10 +40,14 @@ class Uptime(NamedTuple):
 
 
 class TrustedTime(NamedTuple):
-    """The latest time that retention may use. `held`: how long the clock has differed from it; None: it does not."""
+    """The latest time that retention may use. `held`: how long the clock has differed from it; None: it does not.
+
+    `jumped`: it now is the time of the clock, which had differed. Times that were noted before are of the other clock.
+    """
 
     at: datetime
     held: timedelta | None
+    jumped: bool = False
 
     def limit(self, now: datetime) -> datetime:
         """The earlier of `now` and the trusted time; the earlier one deletes less."""
@@ -84,7 +88,7 @@ def trusted_time(last: MaintenanceRound | None, *, now: datetime, uptime: Uptime
     if abs(ahead) <= TOLERANCE:
         return TrustedTime(expected + max(-passed * APPROACH, min(ahead, passed * APPROACH)), None)
     held = held_before + lived if held_before is not None and steady else ZERO
-    return TrustedTime(now, None) if held >= HOLD else TrustedTime(expected, held)
+    return TrustedTime(now, None, jumped=True) if held >= HOLD else TrustedTime(expected, held)
 
 
 def first_trusted(last: MaintenanceRound | None, *, now: datetime) -> TrustedTime:

@@ -24,7 +24,7 @@ CHUNK_ROWS = 5_000
 ERASED = "[erased]"
 ERASED_READINGS = "Erased its readings, statistics and refused posts."
 ERASED_DEVICE = "Erased a device with all its data."
-# Called in the last transaction of an erasure, while the device's log and row are locked.
+# Called in the last transaction of an erasure, while the device's row is locked.
 erasers: list[Eraser] = []
 # Fields of DeviceState about readings, which are reset after an erasure.
 STATE_OF_READINGS = [
@@ -101,6 +101,11 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
             if cursor.rowcount < CHUNK_ROWS:
                 break
         with exclusively("alarms", wait=True), transaction.atomic(durable=True):
+            # In this order, which prevents deadlocks: a change of tags locks devices and then the rules, and a change
+            # of rules locks these and then shares devices, which this lock lets it do, unlike the next one.
+            Device.objects.select_for_update(no_key=True).get(pk=device.pk)
+            for forget in erasers:
+                forget(device, with_device)
             DeviceState.objects.lock([device_id])
             # Waits for transactions that store refused posts of the device, and blocks new ones.
             device = Device.objects.select_for_update().get(pk=device.pk)
@@ -110,8 +115,6 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
                 rest += cursor.rowcount if table == "readings_reading" else 0
             cursor.execute("DELETE FROM readings_rollup WHERE device_id = %s", [device_id])
             Rejection.objects.filter(pk__in=refused_posts_of(device)).delete()
-            for forget in erasers:
-                forget(device, with_device)
             if with_device:
                 forget_changes(device)
                 DeviceState.objects.filter(device_id=device_id).delete()

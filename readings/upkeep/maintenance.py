@@ -179,6 +179,8 @@ def maintain(
     with exclusively("maintenance"):
         uptime = uptime or read_uptime()
         trusted = trusted_time(last_round(), now=now, uptime=uptime)
+        if trusted.jumped:
+            marks.begin_again(now=now)
         for tier, rotation in maintainer.tiers.items():
             steps = catch_up(tier, rotation, failed=maintainer.device_failed)
             carry_out(steps, count_rolled_up if tier is HOURS else lambda _: None)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from readings.log.damage import LogDamaged
+
 # "Try again later" in IANA's registry of WebSocket close codes.
 TRY_AGAIN_LATER = 1013
 # "Internal error" (RFC 6455).
@@ -19,3 +21,7 @@ class Ending:
 
 TOO_SLOW = Ending(TRY_AGAIN_LATER, "too_slow", "The client reads too slowly. Connect again with the last seq.")
 UNAVAILABLE = Ending(TRY_AGAIN_LATER, "unavailable", "The live stream is not available at the moment. Try again later.")
+
+
+def damaged(error: LogDamaged) -> Ending:
+    return Ending(INTERNAL_ERROR, error.default_code, str(error.detail))

@@ -13,8 +13,9 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 
 from devices.status import Status
+from readings.log.damage import LogDamaged
 from realtime.instruments import HOLES_MENDED
-from realtime.protocol.endings import TRY_AGAIN_LATER, Ending
+from realtime.protocol.endings import TRY_AGAIN_LATER, Ending, damaged
 from realtime.protocol.seq_ranges import SeqRange
 from realtime.stream.replays import LOGS_PER_READ, Reader
 from realtime.stream.revocations import Revocations
@@ -146,8 +147,7 @@ class Feed:
                 logs = {log.device_id: log for log in islice(self.holes, LOGS_PER_READ)}
                 after = {log.device_id: log.position for log in logs.values() if log.has_hole}
                 if after:
-                    for seq_range, _ in await self.stored(after, until={name: logs[name].expected for name in after}):
-                        logs[seq_range.device_id].take(seq_range)
+                    await self.fill(logs, after)
                 await self.may_flush()
                 for log in logs.values():
                     log.flush(self.fleet)
@@ -156,6 +156,22 @@ class Feed:
                 self.progress = asyncio.Event()
         finally:
             self.mending = None
+
+    async def fill(self, logs: Mapping[str, Log], after: Mapping[str, int]) -> None:
+        """Takes the next ranges of these logs, each after its position in `after`."""
+        try:
+            found = await self.stored(after, until={name: logs[name].expected for name in after})
+        except LogDamaged as error:
+            self.pass_over(logs[error.device_id], error)
+            return
+        for seq_range, _ in found:
+            logs[seq_range.device_id].take(seq_range)
+
+    def pass_over(self, log: Log, error: LogDamaged) -> None:
+        """Ends the log's own sockets; those of the fleet go on after the damaged readings as after deleted ones."""
+        for subscription in log.watchers:
+            subscription.outgoing.end(damaged(error))
+        log.take(SeqRange(log.device_id, log.position + 1, error.last_seq, ""))
 
     async def reach(self, ends: Iterable[tuple[Log, int]]) -> None:
         """Waits until each log has been taken up to its given end and may be flushed.

@@ -16,7 +16,7 @@ from realtime.access.admission import Refused
 from realtime.database import in_database
 from realtime.protocol import frames
 from realtime.protocol.client_messages import Resuming
-from realtime.protocol.endings import INTERNAL_ERROR, UNAVAILABLE, Ending
+from realtime.protocol.endings import UNAVAILABLE, damaged
 from realtime.protocol.groups import ALARMS_CHANGED, FLEET_GROUP, device_group
 from realtime.stream.alarm_boards import AlarmBoards
 from realtime.stream.checker import Checker
@@ -173,7 +173,7 @@ class Hub:
         try:
             await self.replay(subscription)
         except LogDamaged as error:
-            subscription.outgoing.give_up(Ending(INTERNAL_ERROR, error.default_code, str(error.detail)))
+            subscription.outgoing.give_up(damaged(error))
         except Exception:
             logger.exception("A replay failed")
             subscription.outgoing.give_up(UNAVAILABLE)

@@ -15,8 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from asgiref.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent
+from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
-from django.http import HttpRequest, parse_cookie
+from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.http.response import HttpResponseBase
 
 from devices.access.authentication import key_in
@@ -245,13 +246,20 @@ class BoundedQuestions:
 
 
 async def refuse(refusal: NoPlace, scope: Any, send: ASGISendCallable, arrived_at: float) -> None:
-    """Sends the answer to a refused question: 429 if the caller's own limit is reached, else 503."""
+    """Sends the answer to a refused question: 429 if the caller's own limit is reached, else 503.
+
+    With the headers of CORS, without which a page of another origin sees an error that says nothing. A preflight
+    request is answered as usual, because the request after it gets the refusal.
+    """
     QUESTIONS_REFUSED.labels("caller" if refusal.of_caller else "process").inc()
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     request = HttpRequest()
     request.method, request.path, request.path_info = scope["method"], scope["path"], scope["path"]
     client = scope.get("client")
     request.META = {"REMOTE_ADDR": client[0] if client else "", "HTTP_ACCEPT": headers.get(b"accept", "")}
+    for name in (b"origin", b"access-control-request-method"):
+        if name in headers:
+            request.META[f"HTTP_{name.decode().upper().replace('-', '_')}"] = headers[name]
     identifier = begin_request(headers.get(b"x-request-id", ""))
     if refusal.of_caller:
         running = counted(settings.QUESTIONS_PER_CALLER, "request", "requests")
@@ -264,6 +272,10 @@ async def refuse(refusal: NoPlace, scope: Any, send: ASGISendCallable, arrived_a
             "telemetry/gateway/request_slots.py), and no place is free. Try again later."
         )
         response = answer(request, status_code=503, code="overloaded", detail=detail)
+    cors = CorsMiddleware(lambda _: response)
+    if isinstance(preflight := cors.check_preflight(request), HttpResponse):
+        response = preflight
+    cors.add_response_headers(request, response)
     response["X-Request-ID"] = identifier
     response["Cache-Control"] = "private, no-store"
     response["Content-Security-Policy"] = HEADER

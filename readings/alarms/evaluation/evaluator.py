@@ -24,7 +24,6 @@ from readings.alarms.evaluation.positions import (
     forget_beginnings,
     skippable,
     unjudged,
-    waiting,
 )
 from readings.alarms.evaluation.received import Received
 from readings.alarms.evaluation.steps import take_step
@@ -76,7 +75,6 @@ class Evaluator:
 
     def __init__(self, received: Received | None = None) -> None:
         self.received = received
-        self.waiting = 0  # readings that were not judged after the last evaluation
         self.compare_at = -math.inf  # when the logs are compared next (time.monotonic)
         self.rules: ActiveRules | None = None
         self.skipped_version: int | None = None
@@ -153,7 +151,6 @@ class Evaluator:
             yield from silences.look(rules, now=now, judged=judged)
             if self.received:
                 self.received.disturb(silences.silent_devices(rules))
-                self.waiting = waiting(rules.watched)
         except Outrun:
             self.done.unfinished = True
 
@@ -167,11 +164,7 @@ class Evaluator:
             self.compare(self.received, rules, moment=moment)
         else:
             self.received.take(metrics=rules.metrics, watched=rules.watched, moment=moment)
-        # What this process had stored before the last evaluation ended has arrived by now.
-        by_others = self.waiting > self.received.readings
-        self.waiting = 0
-        due = self.received.due(moment=moment)
-        return None if by_others else due
+        return self.received.due(moment=moment)
 
     def compare(self, received: Received, rules: ActiveRules, *, moment: float) -> None:
         """Takes what was received, and finds the devices with readings that another process has stored."""

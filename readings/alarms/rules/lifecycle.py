@@ -46,7 +46,8 @@ REPORTED_SQLITE = "instr(state.latest, %(metric)s) > 0"
 def raise_version() -> None:
     """Waits for a step of the evaluation that is being stored."""
     if not RuleSet.objects.update(version=F("version") + 1):
-        RuleSet.objects.create(id=1, version=1)
+        RuleSet.objects.get_or_create(id=1)  # another transaction may be making it
+        RuleSet.objects.update(version=F("version") + 1)
 
 
 def judge_anew(rule: Rule, *, metric_changed: bool, now: datetime) -> list[AlarmChange]:

@@ -15,11 +15,13 @@ def forget(device: Device, with_device: bool) -> None:
     A rule that names no other device is deleted, because a rule without devices would apply to all; a rule with tags
     stays. The device's id in names and texts of rules is replaced.
     """
+    # Waits for changes of the rules, before anything that they share with the device is locked. The new version matters
+    # because rules no longer name the device, also if another one gets its id.
+    raise_version()
     Alarm.objects.filter(device=device).delete()
     EvaluationState.objects.filter(device=device).delete()
     if not with_device:
         return
-    raise_version()  # because rules no longer name the device, also if another one gets its id
     named = list(Rule.objects.filter(for_all_devices=False, devices=device, tags=None))
     RuleDevice.objects.filter(device=device).delete()
     for rule in named:

@@ -7,12 +7,14 @@ from threading import Barrier
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Count, Max, Min
 
+from devices.models import Device, DeviceState
 from readings.log.entries import NewReading
-from readings.log.recording import Recorded
+from readings.log.recording import INACTIVE_DEVICE, Recorded
 from readings.models import Reading
+from readings.tests.locks import wait_until_blocking
 from readings.tests.logs import make_devices, new, state_of, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,3 +96,24 @@ def test_ids_that_two_devices_bring_at_once_are_stored_once_for_each(mote, other
     for name in ("mote-1", "mote-2"):
         log = Reading.objects.filter(device_id=name).order_by("seq").values_list("seq", flat=True)
         assert list(log) == list(range(1, state_of(name).last_seq + 1))
+
+
+@pytest.mark.postgresql
+def test_nothing_is_stored_for_a_device_that_was_deactivated_while_its_lock_was_awaited(mote, other_device):
+    """Also for a key of a fleet, which keeps its rights."""
+
+    def write() -> list[Recorded]:
+        try:
+            return store([new("mote-1"), new("mote-2")])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            DeviceState.objects.lock(["mote-1"])
+            outcomes = threads.submit(write)
+            wait_until_blocking()
+            Device.objects.filter(pk=mote[0].pk).update(is_active=False)
+
+        assert [outcome.refusal for outcome in outcomes.result(TIMEOUT_SECONDS)] == [INACTIVE_DEVICE, None]
+    assert list(Reading.objects.values_list("device_id", flat=True)) == ["mote-2"]

@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from devices import states
+from devices.database import log_locks
 from devices.database.pipelines import execute_prepared
 from devices.states import DeviceStateManager
 from readings.log import reader
@@ -205,10 +205,10 @@ def test_devices_are_always_locked_in_the_same_order(device, other_device, monke
         statements.append(statement.strip())
         return execute_prepared(connection, statement, parameters)
 
-    monkeypatch.setattr(states, "execute_prepared", execute)
+    monkeypatch.setattr(log_locks, "execute_prepared", execute)
     store([new("mote-2"), new("mote-1")])
     if connection.vendor == "postgresql":
-        assert statements[0].endswith("ORDER BY state.device_id\nFOR NO KEY UPDATE OF state")
+        assert statements[0].endswith("ORDER BY device_id\nFOR NO KEY UPDATE")
 
 
 def test_many_readings_cost_as_many_queries_as_one(device, django_assert_max_num_queries):

@@ -1,14 +1,17 @@
 """A reading that was sent before is recognised by its id, also when it is sealed."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
 
 from readings.log import reader
+from readings.log.damage import LogDamaged
+from readings.log.group_commit import GroupCommitter
 from readings.models import Reading, SealedId, Segment
 from readings.tests.imports import export
 from readings.tests.logs import at, new, state_of, store
-from readings.tests.sealing import seal, unseal
+from readings.tests.sealing import damage_segment, seal, unseal
 
 pytestmark = pytest.mark.django_db
 
@@ -57,3 +60,25 @@ def test_an_import_without_ids_stores_nothing_again(device, bring):
     unseal("mote-1")
     assert bring(text).said.startswith("0 stored, 30 stored before")
     assert Reading.objects.count() == 30
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_repeated_id_in_a_damaged_segment_fails_its_own_request_only(mote, other_device, caplog):
+    repeated = uuid4()
+    store([new(id=repeated), new()])
+    seal("mote-1", until=1)
+    SealedId.objects.create(device_id="mote-1", id=repeated, seq=1)
+    damage_segment("mote-1", 1)
+
+    async def record_at_once():
+        committer = GroupCommitter()
+        requests = ([new("mote-2")], [new(id=repeated), new()], [new("mote-2"), new()])
+        recorded = (committer.record(request, received_at=at()) for request in requests)
+        return await asyncio.gather(*recorded, return_exceptions=True)
+
+    first, second, third = asyncio.run(record_at_once())
+
+    assert isinstance(second, LogDamaged)
+    assert [outcome.reading.seq for outcome in first + third] == [1, 2, 3]
+    assert (state_of().last_seq, state_of("mote-2").last_seq) == (3, 2)
+    assert [record.levelname for record in caplog.records if record.name == "readings.log.group_commit"] == []

@@ -14,7 +14,7 @@ from readings.models import MaintenanceRound, Reading, Segment
 from readings.overview import overview
 from readings.tests.logs import NOON, at, new, store
 from readings.upkeep import clock
-from readings.upkeep.clock import Uptime, trusted_time
+from readings.upkeep.clock import TrustedTime, Uptime, trusted_time
 from readings.upkeep.lag import ClockAhead
 from readings.upkeep.maintenance import Maintainer, maintain
 
@@ -241,7 +241,7 @@ def test_a_receipt_in_the_future_does_not_vouch_for_a_clock(device, settings):
 
 
 def test_with_nothing_to_compare_with_the_clock_is_trusted(db):
-    assert trusted_time(None, now=NOON, uptime=Uptime("a", 0.0)) == (NOON, None)
+    assert trusted_time(None, now=NOON, uptime=Uptime("a", 0.0)) == TrustedTime(NOON, None)
 
 
 def test_what_would_be_deleted_is_foretold_by_the_trusted_time(device, settings):

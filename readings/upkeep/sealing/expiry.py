@@ -1,8 +1,11 @@
-"""Retention of sealed readings: deletes whole segments, and writes the one at the edge again without what expired."""
+"""Retention of sealed readings: deletes whole segments, and writes the one at the edge again without what expired.
+
+Segments are decoded and encoded before the transactions, because on SQLite nobody can post during one.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -15,21 +18,31 @@ from readings.upkeep.rollups import Outrun
 from readings.upkeep.sealing import known_ids
 from readings.upkeep.sealing.stored_segments import delete, insert, packed, readings_of
 
-# Deleted in one transaction: 400,000 readings.
+# Deleted in one transaction: 400,000 readings. Fewer if the notes of their ids are deleted too, one row for each.
 CHUNK_SEGMENTS = 200
+CHUNK_SEGMENTS_WITH_IDS = 2
+# A segment at the edge is written again when it has a reading that is this much older than the border: so at most once
+# in this time, and not in each hour. Until then its expired readings stay.
+EDGE_DELAY = timedelta(days=1)
 
 
 def delete_expired(device_id: str, border: datetime) -> Iterator[int]:
     """Deletes the sealed readings of the device before `border`, but for its latest one; yields how many each time.
 
-    Raises LogDamaged if the segment at the edge cannot be read; then all others were deleted.
+    Those in a segment that reaches over the border stay until one of them is EDGE_DELAY older than it. Raises
+    LogDamaged if the segment at the edge cannot be read; then all others were deleted.
     """
     latest_seq = latest_of(device_id)
     over = Segment.objects.filter(device_id=device_id, last_at__lt=border)
     whole = over.exclude(first_seq__lte=latest_seq, last_seq__gte=latest_seq).order_by("last_at", "first_seq")
-    while segments := list(whole.defer("data")[:CHUNK_SEGMENTS]):
+    while True:
+        with_ids = SealedId.objects.filter(device_id=device_id).exists()
+        segments = list(whole[:CHUNK_SEGMENTS_WITH_IDS] if with_ids else whole.defer("data")[:CHUNK_SEGMENTS])
+        if not segments:
+            break
+        readings = undamaged(segments) if with_ids else []
         with transaction.atomic(durable=True):
-            forget_ids(device_id, segments)
+            known_ids.withdraw(readings)
             if delete(device_id, [segment.first_seq for segment in segments]) != len(segments):
                 raise Outrun
         yield sum(segment.count for segment in segments)
@@ -46,11 +59,11 @@ def delete_expired(device_id: str, border: datetime) -> Iterator[int]:
             damaged = error
             continue
         if expired:
+            rest = packed(kept, late=segment.late)
             with transaction.atomic(durable=True):
                 if delete(device_id, [segment.first_seq]) != 1:
                     raise Outrun
-                if kept:
-                    insert(packed(kept, late=segment.late))
+                insert(rest)
                 known_ids.withdraw(expired)
             yield len(expired)
     if damaged:
@@ -72,18 +85,20 @@ def latest_of(device_id: str) -> int:
     return seq or 0
 
 
-def forget_ids(device_id: str, segments: Sequence[Segment]) -> None:
-    """Deletes the notes of ids in these segments, within the caller's transaction. Those in a damaged one stay."""
-    if SealedId.objects.filter(device_id=device_id).exists():
-        for segment in Segment.objects.filter(device_id=device_id, first_seq__in=[one.first_seq for one in segments]):
-            with suppress(LogDamaged):
-                known_ids.withdraw(readings_of(segment))
+def undamaged(segments: Sequence[Segment]) -> list[StoredReading]:
+    """The readings of these segments that can be read: the notes of ids in a damaged one stay."""
+    readings: list[StoredReading] = []
+    for segment in segments:
+        with suppress(LogDamaged):
+            readings += readings_of(segment)
+    return readings
 
 
 def at_edge(device_id: str, border: datetime, latest_seq: int) -> QuerySet[Segment]:
-    """The segments that reach over the border, and the one with the latest reading if it begins before."""
-    with_latest = Q(first_seq__lte=latest_seq, last_seq__gte=latest_seq)
-    segments = Segment.objects.filter(Q(last_at__gte=border) | with_latest, device_id=device_id, first_at__lt=border)
+    """The segments to be written again: they reach over the border, or have the latest reading, and more than that."""
+    with_latest = Q(first_seq__lte=latest_seq, last_seq__gte=latest_seq, count__gt=1)
+    old = Segment.objects.filter(device_id=device_id, first_at__lt=border - EDGE_DELAY)
+    segments = old.filter(Q(last_at__gte=border) | with_latest)
     return segments.order_by("first_seq")
 
 

@@ -23,6 +23,12 @@ WHERE state.last_seq > state.sealed_seq AND NOT EXISTS (
     WHERE mark.device_id = state.device_id AND (mark.noted_at > %s OR mark.seq >= state.last_seq)
 )
 """
+# The newest mark of each log, as one of another time.
+MOVE = """
+INSERT INTO readings_receiptmark (device_id, noted_at, seq)
+SELECT device_id, %s, max(seq) FROM readings_receiptmark WHERE true GROUP BY device_id
+ON CONFLICT (device_id, noted_at) DO UPDATE SET seq = excluded.seq
+"""
 # The newest mark up to a time, of devices where it ends something: itself, earlier marks or ids.
 ENDED = """
 SELECT mark.device_id, max(mark.seq), state.sealed_seq FROM readings_receiptmark AS mark
@@ -51,6 +57,18 @@ def note(*, now: datetime) -> int:
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute(NOTE, [moment(now), moment(recent)])
         return int(cursor.rowcount)
+
+
+def begin_again(*, now: datetime) -> None:
+    """Makes all that was noted until now count as noted `now`.
+
+    For when the trusted time follows a clock that had jumped: by the new time, the old marks can be days or years too
+    old, so that readings would be sealed and their ids be forgotten too early.
+    """
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute(MOVE, [connection.ops.adapt_datetimefield_value(now)])
+        ReceiptMark.objects.exclude(noted_at=now).delete()
 
 
 def end(*, now: datetime) -> Iterator[int]:

@@ -8,6 +8,7 @@ from channels.layers import get_channel_layer
 
 from devices.models import Device
 from readings.tests.logs import new, store
+from readings.tests.sealing import damage_segment, seal
 from realtime.announcing import receivers
 from realtime.protocol import frames
 from realtime.protocol.groups import FLEET_GROUP, device_group
@@ -100,3 +101,27 @@ async def test_of_a_message_known_in_part_only_the_rest_is_sent(device, tape):
         await get_channel_layer().group_send(device_group(device.pk), overlapping)
         assert await socket.seqs(2) == [4, 5]
         await socket.says_nothing_more()
+
+
+@in_a_loop
+async def test_a_hole_that_is_damaged_ends_the_sockets_of_its_device_only(device, other_device, tape):
+    await measure(2)
+    tape.messages.clear()
+    async with watching("mote-1") as own, watching("") as fleet:
+        await own.frame()
+        assert [(await fleet.frame())["type"] for _ in range(2)] == ["subscribed", "positions"]
+        await measure(3)
+        await measure(2, "mote-2")
+        await sync_to_async(seal)("mote-1", [[1, 2]], until=4)
+        await sync_to_async(damage_segment)("mote-1", 3)
+        for number in (2, 4):
+            await get_channel_layer().group_send(FLEET_GROUP, tape.messages[number])
+
+        frame = await own.frame()
+        assert (frame["type"], frame["code"]) == ("error", "log_damaged")
+        assert "3 to 4 of mote-1" in frame["detail"]
+        assert await own.close_code() == 1011
+        told = [await fleet.frame() for _ in range(3)]
+    assert {"type": "deleted", "device_id": "mote-1", "first_seq": 3, "last_seq": 4} in told
+    read = {frame["device_id"]: [one["seq"] for one in frame["readings"]] for frame in told if "readings" in frame}
+    assert read == {"mote-1": [5], "mote-2": [1, 2]}

@@ -89,6 +89,8 @@ class Subscriber:
         self.has_turn, self.alone = asyncio.Event(), alone
         self.turn: Turn | None = None
         self.stopping = self.given_up = False
+        # The turn was lost: what is being stored is acknowledged, nothing more is taken, and then it signs off.
+        self.leaving = False
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -122,14 +124,20 @@ class Subscriber:
             self.has_turn.set()
             return
         self.has_turn.clear()
-        if self.opened is not None:
-            self.opened.finish()
-        self.pending.clear()
         # The broker sends these again, to the next that subscribes: stored here too, they would be there twice.
         again = [message for message in self.waiting if message.qos]
         self.waiting = deque(message for message in self.waiting if not message.qos)
         self.unfinished -= len(again)
         self.bytes -= sum(message.size for message in again)
+        self.leaving = True
+        if self.storing_task is None:
+            self.sign_off()
+
+    def sign_off(self) -> None:
+        self.leaving = False
+        self.pending.clear()
+        if self.opened is not None:
+            self.opened.finish()
 
     def gives_up(self) -> bool:
         return self.given_up or not self.has_turn.is_set()
@@ -193,7 +201,8 @@ class Subscriber:
     # Messages
 
     def may_read(self) -> bool:
-        return not self.stopping and self.unfinished < MESSAGES_MAX and self.bytes < BYTES_MAX
+        full = self.unfinished >= MESSAGES_MAX or self.bytes >= BYTES_MAX
+        return not (self.stopping or self.leaving or full)
 
     def delivered(self, session: Session, delivery: Delivery) -> None:
         known = self.pending.get(delivery.packet_id) if delivery.qos else None
@@ -202,7 +211,7 @@ class Subscriber:
             if known.stored:
                 self.acknowledge([known.message])
             return  # else it is being stored, and is acknowledged then
-        if delivery.qos and not self.has_turn.is_set():
+        if delivery.qos and (self.leaving or not self.has_turn.is_set()):
             return  # it comes again, to the next that subscribes
         topic = meaning_in(self.patterns, delivery.topic)
         if delivery.retain and topic.meaning is not Meaning.STATUS:
@@ -240,6 +249,8 @@ class Subscriber:
                     self.acknowledge(messages)
                 self.bytes -= sum(message.size for message in messages)
                 self.unfinished -= count
+                if self.leaving:
+                    self.sign_off()
                 if self.session is not None and not self.session.is_closed():
                     self.session.read_on()
         except Exception:
@@ -248,7 +259,7 @@ class Subscriber:
                 self.session.fail(Ended("an error of this server; see its log"))
             self.waiting.clear()
             self.unfinished = self.bytes = 0
-            self.pending.clear()
+            self.sign_off()
         finally:
             self.storing_task = None
 

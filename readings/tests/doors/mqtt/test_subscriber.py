@@ -267,7 +267,9 @@ def test_an_error_of_any_kind_is_logged_and_it_connects_again(monkeypatch, caplo
     ]
 
 
-def test_with_its_turn_it_loses_the_messages_that_the_broker_sends_again(monkeypatch):
+def test_with_its_turn_it_loses_the_messages_that_wait_and_acknowledges_what_it_stores(monkeypatch):
+    """The broker sends the former again, to the next that subscribes; without a PUBACK also what is being stored."""
+
     async def scenario():
         async with subscribed(monkeypatch) as (broker, way):
             subscriber = broker.subscriber
@@ -278,8 +280,13 @@ def test_with_its_turn_it_loses_the_messages_that_the_broker_sends_again(monkeyp
             await until(lambda: len(subscriber.waiting) == 2)
             session = subscriber.session
             subscriber.turn_changed(False)
+            subscriber.turn_changed(True)  # another connection to the database has the lock
             subscriber.delivered(session, Delivery("telemetry/m4/readings", b"1", 1, 4, False, False))
+            assert not session.is_closed()
             way.allowed.set()
+            await until(lambda: broker.count(Connect) == 2)
+            assert broker.acknowledged() == [1]
+            assert broker.count(Disconnect) == 1
             await until(lambda: subscriber.storing_task is None)
             assert [reading.device_id for reading in way.stored] == ["m1", "m2"]
             assert (subscriber.unfinished, subscriber.bytes) == (0, 0)

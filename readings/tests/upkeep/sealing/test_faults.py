@@ -142,3 +142,23 @@ def test_retention_is_done_step_by_step(device, settings):
 
 def seq_in(text: str) -> int:
     return int(text.split("seq=")[1].split(",")[0])
+
+
+def test_nothing_is_decoded_or_encoded_while_a_transaction_keeps_others_waiting(device, settings, monkeypatch):
+    for name in ("decode", "encode"):
+        work = getattr(stored_segments, name)
+
+        def outside_of_transactions(*arguments: Any, work: Any = work, **options: Any) -> Any:
+            assert not connection.in_atomic_block
+            return work(*arguments, **options)
+
+        monkeypatch.setattr(stored_segments, name, outside_of_transactions)
+    post(0, 300)
+    seal_all()
+    settings.RETENTION_DAYS = 1
+    assert sum(retention.expire(now=at(200 * 60) + days(3))) > 200
+    post(300, 350)
+    seal_all(now=YEARS_LATER + days(9))
+    while unseal_last("mote-1"):
+        pass
+    assert not Segment.objects.exists()

@@ -1,6 +1,7 @@
 """Marks of receipt, and the end of the ids that are noted beside segments."""
 
 from datetime import timedelta
+from itertools import count
 from uuid import uuid4
 
 import pytest
@@ -66,6 +67,31 @@ def test_a_clock_that_was_set_back_makes_no_new_reading_old(device):
     round_at(NOON + days(1.1), boot="2", uptime=125.0)
     assert state_of().sealed_seq == 0
     assert all(noted_at >= NOON for noted_at, _ in marks_of())
+
+
+@pytest.mark.parametrize("wrong", [-200, 200])
+def test_a_clock_that_was_wrong_for_days_makes_no_new_reading_old(device, wrong):
+    """Retention trusts it after a day. What was noted by it says nothing by the clock that was set right later."""
+    days_before = count()
+
+    def rounds_of_a_day(first):
+        uptime = 1.25 * next(days_before)
+        for day in (0, 0.5, 1.1):
+            maintain(now=first + days(day), uptime=Uptime("1", 86_400 * (uptime + day)), retention=False)
+
+    rounds_of_a_day(NOON)
+    post(300)
+    rounds_of_a_day(NOON + days(1.25))
+    assert marks_of()
+    rounds_of_a_day(NOON + days(2.5 + wrong))
+    assert state_of().sealed_seq == 0
+    post(300, seconds=3600)
+    rounds_of_a_day(NOON + days(3.75))
+    assert (state_of().sealed_seq, len(known_ids())) == (0, 0)
+    rounds_of_a_day(NOON + days(5))
+    rounds_of_a_day(NOON + days(6.25))
+    rounds_of_a_day(NOON + days(7.5))
+    assert (state_of().sealed_seq, len(known_ids())) == (600, 600)
 
 
 def test_marks_end_when_they_say_nothing_new(device):

@@ -68,13 +68,22 @@ def test_it_is_foretold(log, settings):
     assert foretold == expire() > 500
 
 
-def test_nothing_more_goes_within_the_hour(log, settings):
+def test_a_segment_at_the_edge_is_written_again_once_a_day(log, settings):
     settings.RETENTION_DAYS = 4
     expire()
     before = segments_of()
-    assert expire(at(10 * 86_400 + 3599)) == 0
+    for hour in range(1, 12):
+        assert expire(at(10 * 86_400 + 3600 * hour)) == 0
     assert segments_of() == before
-    assert expire(at(10 * 86_400 + 3600)) == 2
+    assert expire(at(11 * 86_400 + 57_600)) > 0
+    assert sealed_of() == [reading for reading in log if reading.timestamp >= at(7 * 86_400 + 57_600)]
+
+
+def test_of_a_silent_device_nothing_is_decoded_again(log, settings, monkeypatch):
+    settings.RETENTION_DAYS = 1
+    expire(YEARS_LATER)
+    monkeypatch.setattr(expiry, "readings_of", lambda segment: pytest.fail("decoded"))
+    assert expire(YEARS_LATER + days(2)) == 0
 
 
 def test_the_latest_reading_stays(log, settings):
@@ -107,6 +116,7 @@ def test_many_segments_go_in_chunks(log, settings, monkeypatch):
 def test_a_segment_at_the_edge_can_be_filled_up_between_two_steps(device, monkeypatch):
     """Retention that reached its time limit goes on in a later round, when that one has sealed more."""
     monkeypatch.setattr(candidates, "WORTHWHILE", 1)
+    monkeypatch.setattr(expiry, "EDGE_DELAY", days(0))
     hours = [*range(60), *range(10, 40)]  # the latter are late, and get a segment of their own
     store(new(timestamp=at(3600 * hour)) for hour in hours)
     seal_all()
@@ -187,7 +197,9 @@ def test_the_oldest_readings_of_all_devices_go_if_there_are_too_many(log, settin
     assert 0.3 * total < size_limit.stored_bytes() <= 0.6 * total
     borders = {name: min(reading.timestamp for reading in sealed_of(name)) for name in ("mote-1", "mote-2")}
     assert borders["mote-1"] == borders["mote-2"]
-    assert state_of().raw_from == borders["mote-1"]
+    raw_from = state_of().raw_from
+    assert raw_from is not None
+    assert days(0) <= raw_from - borders["mote-1"] <= expiry.EDGE_DELAY
     assert expire() == 0, "not more than needed, though files do not shrink"
 
 
@@ -209,7 +221,7 @@ def test_days_and_size_both_count(log, settings):
     settings.RETENTION_DAYS = 1
     limit_to(settings, 0.9)
     expire()
-    assert all(reading.timestamp >= at(9 * 86_400) for reading in sealed_of())
+    assert all(reading.timestamp >= at(9 * 86_400) - expiry.EDGE_DELAY for reading in sealed_of())
     settings.RETENTION_DAYS = 9
     limit_to(settings, 0.3)
     assert expire(at(12 * 86_400)) > 0

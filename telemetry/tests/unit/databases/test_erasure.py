@@ -16,10 +16,15 @@ from devices.console.activation import digest
 from devices.keys import key_hint
 from devices.models import Device
 from devices.tests.fixtures import FLEET_KEY, client_with, new_client, staff_client
+from readings.alarms.models import Rule
+from readings.alarms.rules import changing
+from readings.alarms.rules.changing import create_rule
 from readings.alarms.tests.rules import alarm_of, make_rule
 from readings.ingest import refused_posts
 from readings.ingest.refused_posts import Noted, Times, keep, refused_post
 from readings.models import Rejection
+from readings.tests.locks import wait_until_blocking
+from readings.tests.logs import NOON
 from readings.upkeep.maintenance import maintain
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -175,3 +180,30 @@ def test_an_erasure_and_a_write_of_refused_posts_wait_for_each_other(mote, monke
         erasures[0].result(20)
 
     assert tables_with("mote-1", "10.0.0.1") == []
+
+
+@pytest.mark.postgresql
+def test_an_erasure_and_a_new_rule_wait_for_each_other(mote, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def erase() -> None:
+        try:
+            call_command("erase_device", "mote-1", "--with-device", "--yes", stdout=StringIO())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        erasures = []
+
+        def meanwhile(*given):
+            erasures.append(thread.submit(erase))
+            wait_until_blocking()
+            name_devices(*given)
+
+        name_devices = changing.name_devices
+        monkeypatch.setattr(changing, "name_devices", meanwhile)
+        rule = create_rule({"kind": "threshold", "metric": "a", "above": 1.0, "name": "mote-1"}, ["mote-1"], now=NOON)
+        erasures[0].result(20)
+
+    assert not Rule.objects.existing().filter(pk=rule.pk).exists()
+    assert tables_with("mote-1") == []

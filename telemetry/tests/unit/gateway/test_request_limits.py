@@ -282,6 +282,33 @@ def test_too_many_questions_of_all_are_a_503_that_names_the_bound(short_wait, he
     asyncio.run(story())
 
 
+def test_a_page_of_an_allowed_origin_can_read_the_refusal(short_wait, held, settings):
+    settings.CORS_ALLOWED_ORIGINS = ["https://dashboard.example.org"]
+    preflight = {"access_control_request_method": "GET"}
+
+    async def story():
+        application = held()
+        questions = BoundedQuestions(application, per_caller=4)
+        clients = [Client(questions, scope_of()) for _ in range(4)]
+        late = [
+            Client(questions, scope_of(origin="https://dashboard.example.org")),
+            Client(questions, scope_of(origin="https://evil.example.net")),
+            Client(questions, scope_of("OPTIONS", origin="https://dashboard.example.org", **preflight)),
+        ]
+        await asyncio.gather(*(client.end() for client in late))
+        application.go.set()
+        await asyncio.gather(*(client.end() for client in clients))
+        (status, headers, body), (other, no_headers, _), (asked, allowed, _) = map(refusal_of, late)
+        assert (status, other, asked) == (429, 429, 200)
+        assert headers[b"access-control-allow-origin"] == b"https://dashboard.example.org"
+        assert b"retry-after" in headers[b"access-control-expose-headers"]
+        assert "QUESTIONS_PER_CALLER" in body
+        assert b"access-control-allow-origin" not in no_headers
+        assert b"x-api-key" in allowed[b"access-control-allow-headers"]
+
+    asyncio.run(story())
+
+
 def test_what_is_no_question_takes_no_place():
     for path in (
         "/health",
