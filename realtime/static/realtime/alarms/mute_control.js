@@ -29,7 +29,7 @@ export class MuteControl {
       if (muted) lines.push(this.line(label, address, muted));
     }
     const free = this.targets.filter(([, address]) => this.allowed(address) && !mutedText(this.mutes.get(address)));
-    const mute = free.length ? [this.button("Mute alarms …", free.map(([label]) => label).join(" or "), () => this.open(free))] : [];
+    const mute = free.length ? [this.button("Mute alarms …", `of ${free.map(([label]) => label).join(" or ")}`, () => this.open(free))] : [];
     this.box.replaceChildren(...lines, ...mute, this.failure);
     this.box.hidden = lines.length + mute.length === 0;
   }

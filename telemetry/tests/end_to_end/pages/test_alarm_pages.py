@@ -316,7 +316,7 @@ def test_tags_filter_the_alarms_and_are_muted(page, server, no_rules):
     page.goto(f"{server.url}/live/cellar/")
     expect(page.locator("#mutes")).to_contain_text("The tag north is muted until")
     page.get_by_role("button", name="Unmute the tag north").click()
-    page.locator("#mutes").get_by_role("button", name="Mute this device").click()
+    page.locator("#mutes").get_by_role("button", name="Mute alarms of this device").click()
     page.get_by_role("button", name="Mute", exact=True).click()
     expect(page.locator("#mutes")).to_contain_text("This device is muted until")
     assert api(server, "GET", "tags/north/mute")["muted_until"] is None
@@ -324,7 +324,7 @@ def test_tags_filter_the_alarms_and_are_muted(page, server, no_rules):
 
     page.goto(f"{server.url}/live/?tag=cold&tag=north")
     expect(page.locator("#tag-alarms")).to_contain_text("1 open alarm")
-    page.get_by_role("button", name="Mute the tag cold or the tag north").click()
+    page.get_by_role("button", name="Mute alarms of the tag cold or the tag north").click()
     page.get_by_role("button", name="Mute", exact=True).click()
     expect(page.locator("#tag-mutes")).to_contain_text("The tag cold is muted until")
     assert barriers(page) == []
