@@ -85,7 +85,7 @@ function item(alarm) {
   when.className = "muted";
   when.textContent = since(alarm);
   when.title = `Began ${utc(Date.parse(alarm.began_at))}, opened ${utc(Date.parse(alarm.opened_at))}`;
+  if (alarm.acknowledged_at) when.textContent += ", acknowledged";
   line.append(severity, " ", alarm.rule.name, " ", device, " ", when);
-  if (alarm.acknowledged_at) line.append(" ", Object.assign(document.createElement("span"), { className: "muted", textContent: "acknowledged" }));
   return line;
 }
