@@ -35,7 +35,7 @@ from devices.times import rfc3339
 DEVICE_ID_HELP = "Such as greenhouse-7, or its MAC address: letters, digits and . _ : - . It cannot be changed later."
 # Columns of the list that only accounts with the permission to view readings see.
 OF_READINGS = ("latest_values", "live")
-VALUES_SHOWN = 3
+VALUES_SHOWN = 2
 VALUES_IN_TOOLTIP = 20
 EXPORTED_AT_ONCE = 20_000
 
@@ -82,8 +82,8 @@ class DeviceAdmin(KeyRotation, Activation, Registration, Tagging):
         "live",
     )
     list_filter = (StatusFilter, "is_active", TagFilter)
-    search_fields = ("device_id", "name")
-    search_help_text = "Part of the device id or the name"
+    search_fields = ("device_id", "name", "tags__name")
+    search_help_text = "Part of the device id, the name or a tag"
     ordering = ("device_id",)
     list_per_page = 100
     show_full_result_count = False

@@ -1,7 +1,9 @@
+from operator import itemgetter
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
@@ -29,15 +31,35 @@ def short(value: Any) -> str:
     return text if len(text) <= VALUE_CHARACTERS else f"{text[:VALUE_CHARACTERS]}…"
 
 
+class ActionFilter(admin.ChoicesFieldListFilter):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "change"
+
+
+class KindFilter(admin.RelatedOnlyFieldListFilter):
+    """Only the models that have changes, with the names that the list shows."""
+
+    include_empty_choice = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "kind"
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
+        choices: Any = super().field_choices(field, request, model_admin)
+        return sorted(((pk, ContentType.objects.get_for_id(pk).name) for pk, _ in choices), key=itemgetter(1))
+
+
 @admin.register(LogEntry)
 class ChangeAdmin(ReadOnlyAdmin):
     """A read-only list of changes, however they were made, limited to the models that the account may view."""
 
     heading = "Changes"
-    list_display = ("when", "who", "how", "kind", "object_repr", "what", "values")
+    list_display = ("when", "who", "how", "kind", "named", "what", "values")
     list_display_links = None
     list_select_related = ("user", "content_type", "detail")
-    list_filter = ("action_flag", ("content_type", admin.RelatedOnlyFieldListFilter))  # only models that have changes
+    list_filter = (("action_flag", ActionFilter), ("content_type", KindFilter))
     search_fields = ("object_repr", "user__username")
     search_help_text = "Search by object or by account"
     ordering = ("-id",)
@@ -66,6 +88,10 @@ class ChangeAdmin(ReadOnlyAdmin):
     @admin.display(description="kind", ordering="content_type__model")
     def kind(self, entry: LogEntry) -> str:
         return "" if entry.content_type is None else entry.content_type.name
+
+    @admin.display(description="object", ordering="object_repr")
+    def named(self, entry: LogEntry) -> str:
+        return entry.object_repr
 
     @admin.display(description="before → after")
     def values(self, entry: LogEntry) -> str:

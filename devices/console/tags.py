@@ -35,7 +35,7 @@ from devices.tags.tagging import (
 
 ADD_TAGS = "devices.add_tag"
 # Tags of a device that a list shows, and tags that the filter of a list and the suggestions of a form have.
-SHOWN = 3
+SHOWN = 2
 CHOICES = 200
 
 

@@ -85,7 +85,7 @@ class TokenAdmin(ReportsChangedTags):
 
     form = TokenForm
     reported = (*ReportsChangedTags.reported, TokenNameTaken, TooManyTokens)
-    list_display = ("name", "scopes", "limits", "token_hint", "created_by", "created", "expires", "last_used")
+    list_display = ("name", "scope_list", "limits", "token_hint", "created_by", "created", "expires", "last_used")
     list_display_links = None
     fields = ("name", "scopes", "tag_names", "expires_at")
     search_fields = ("name",)
@@ -95,6 +95,10 @@ class TokenAdmin(ReportsChangedTags):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         return ApiToken.objects.prefetch_related("tags")
+
+    @admin.display(description="scopes")
+    def scope_list(self, token: ApiToken) -> str:
+        return token.scopes.replace(",", ", ")
 
     @admin.display(description="limited to")
     def limits(self, token: ApiToken) -> str:

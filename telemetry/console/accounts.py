@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.forms import ModelChoiceField, ModelForm
+from django.forms import CheckboxSelectMultiple, ModelChoiceField, ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -69,15 +69,19 @@ class WithinOneself(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscrip
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
-GROUPS_HELP = (
-    "Its roles: what the account may do. One group is enough to sign in. Viewers look at devices and readings; "
+# What the documents call them.
+User._meta.verbose_name, User._meta.verbose_name_plural = "account", "accounts"
+Group._meta.verbose_name, Group._meta.verbose_name_plural = "role", "roles"
+
+ROLES_HELP = (
+    "What the account may do. One role is enough to sign in. Viewers look at devices and readings; "
     "Operators also add, change and deactivate devices."
 )
 ROLE_HELP = (
     "Viewers look at devices and readings; Operators also manage devices and acknowledge alarms; Administrators also "
     "manage alarm rules, API tokens and accounts."
 )
-STAFF_HELP = "Lets the account sign in without a group. It then may do only what its own permissions name."
+STAFF_HELP = "Lets the account sign in without a role. It then may do only what its own permissions name."
 
 LINK_PAGE = "admin:auth_user_link"
 
@@ -110,6 +114,12 @@ class AccountForm(UserChangeForm):  # type: ignore[type-arg]
         self.initial["limit_names"] = ", ".join(limit_names(self.instance))
 
 
+class RoleFilter(admin.RelatedFieldListFilter):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "role"
+
+
 admin.site.unregister([User, Group])
 
 
@@ -118,8 +128,9 @@ class AccountAdmin(WithinOneself, ReportsChangedTags, UserAdmin):  # type: ignor
     """Accounts. An inactive account counts with the permissions that it would have if it were active."""
 
     form = AccountForm
-    list_display = ("username", "email", "roles", "limits", "is_active", "last_login")
-    list_filter = ("is_active", "groups")
+    list_display = ("username", "email", "roles", "limits", "is_active", "signed_in")
+    list_filter = ("is_active", ("groups", RoleFilter))
+    show_facets = admin.ShowFacets.NEVER
     add_form_template = None
     change_form_template = "telemetry/account.html"
     add_fieldsets = ((None, {"fields": ("username", "email", "role", "limit_names")}),)
@@ -145,6 +156,10 @@ class AccountAdmin(WithinOneself, ReportsChangedTags, UserAdmin):  # type: ignor
     @admin.display(description="limited to")
     def limits(self, user: Any) -> str:
         return ", ".join(limit_names(user)) or "every device"
+
+    @admin.display(description="last sign-in (UTC)", ordering="last_login")
+    def signed_in(self, user: User) -> str:
+        return "never" if user.last_login is None else f"{user.last_login:%Y-%m-%d %H:%M}"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """Without the service accounts: to delete one would delete its changes from the list of changes."""
@@ -226,8 +241,10 @@ class AccountAdmin(WithinOneself, ReportsChangedTags, UserAdmin):  # type: ignor
         return TemplateResponse(request, "telemetry/account_link.html", context, status=200 if kept else 410)
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
-        if db_field.name in ("groups", "is_staff"):
-            kwargs["help_text"] = GROUPS_HELP if db_field.name == "groups" else STAFF_HELP
+        if db_field.name == "groups":
+            kwargs |= {"label": "Roles", "help_text": ROLES_HELP, "widget": CheckboxSelectMultiple}
+        elif db_field.name == "is_staff":
+            kwargs["help_text"] = STAFF_HELP
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -247,7 +264,7 @@ class AccountAdmin(WithinOneself, ReportsChangedTags, UserAdmin):  # type: ignor
 
 @admin.register(Group)
 class AccountGroupAdmin(WithinOneself, GroupAdmin):
-    """Groups. To change a group is to change the permissions of its members."""
+    """Roles. To change a role is to change the permissions of the accounts that have it."""
 
     def within(self, user: Any, obj: Any) -> bool:
         return bool(user.is_superuser) or groups_within(user).filter(pk=obj.pk).exists()

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import "./dom.js";
 import { groupsOf, joined, seriesOf, statisticsOf } from "../../static/realtime/explore/comparison.js";
 import { inOrder, matches } from "../../static/realtime/explore/picker.js";
 import { Catalogue } from "../../static/realtime/metrics.js";
+import uPlot from "../../static/realtime/vendor/uplot/uPlot.esm.js";
 
 const catalogue = new Catalogue({ temperature: ["", "°C", null, 10, null, null], dew_point: ["", "°C", null, 5, null, null], humidity: ["", "%", null, 20, null, null] });
 const of = (...values) => ({ count: values.length, min: Math.min(...values), max: Math.max(...values), sum: values.reduce((a, b) => a + b), avg: values.reduce((a, b) => a + b) / values.length });
@@ -45,6 +47,16 @@ test("lines of several devices share their moments, and a device without values 
   const data = joined(series, join);
   assert.equal(data.length, 1 + 3 * 3);
   assert.deepEqual([data[3], data[6], data[9]], [[2, 5], [undefined, undefined], [undefined, 7]]);
+});
+
+test("a gap of one line stays empty where another line has values", () => {
+  const starts = [...Array(12).keys()].map((n) => 60 * n);
+  const all = starts.map((start) => bucket(start, start));
+  const gap = all.filter(({ start }) => start < 240 || start > 480);
+  const loaded = { start: 0, end: 720, bucketSeconds: 60, devices: [{ id: "a", buckets: all }, { id: "b", buckets: gap }] };
+  const data = joined(seriesOf({ metrics: ["temperature"] }, loaded), uPlot.join);
+  const inside = data[6].filter((value, n) => data[0][n] > 210 && data[0][n] < 570);
+  assert.deepEqual([...new Set(inside)], [null]);
 });
 
 test("the statistics of a period are those of its buckets together", () => {

@@ -4,6 +4,7 @@ import { beforeEach, test } from "node:test";
 
 import { Choice, counts, viewsOf } from "../../static/realtime/fleet/choice.js";
 import { Device } from "../../static/realtime/fleet/device.js";
+import { distinct } from "../../static/realtime/fleet/row.js";
 import { Sparklines } from "../../static/realtime/fleet/sparklines.js";
 import { Catalogue } from "../../static/realtime/metrics.js";
 
@@ -70,6 +71,13 @@ test("an order is kept in the address unless it is the usual one", () => {
   assert.equal(choice.metric, "battery");
   choice.sortBy("seen");
   assert.deepEqual([choice.metric, choice.order], [null, "desc"]);
+});
+
+test("where several values have a unit, their labels tell them apart", () => {
+  const catalogue = new Catalogue({ temperature: ["", "°C", null, 1], soil: ["soil temperature", "°C", null, 2], humidity: ["", "%", null, 3] });
+  const units = (values) => distinct(device("a", { values }).shown(catalogue), catalogue).map(([, unit]) => unit);
+  assert.deepEqual(units({ temperature: 21.5, soil: 14, humidity: 60, flow: 2 }), ["°C temperature", "°C soil temperature", "%", "flow"]);
+  assert.deepEqual(units({ temperature: 21.5, humidity: 60 }), ["°C", "%"]);
 });
 
 test("views of what is lowest are of the first metric that the devices have", () => {

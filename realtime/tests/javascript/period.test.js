@@ -15,14 +15,19 @@ beforeEach(() => {
   globalThis.history = { replaceState: (state, title, address) => addresses.push(String(address)) };
 });
 
-function period(context, { began = NOW - YEAR, range = null } = {}) {
+function period(context, { began = NOW - YEAR, last = NOW, range = null } = {}) {
   context.mock.method(Date, "now", () => NOW * 1000);
   if (range) globalThis.location += `?range=${range}`;
-  return new Period(() => changes++, began);
+  return new Period(() => changes++, { began, last });
 }
 
 test("the last hour is shown first", (context) => {
   assert.deepEqual(period(context).bounds(NOW), { start: NOW - 3600, end: NOW });
+});
+
+test("of a device that has been silent, the shortest range with its last reading is shown", (context) => {
+  const silent = (seconds) => period(context, { began: NOW - 3 * YEAR, last: NOW - seconds }).name;
+  assert.deepEqual([3599, 3600, 7 * 3600, 6 * 86_400, 2 * YEAR].map(silent), ["1h", "24h", "24h", "7d", "all"]);
 });
 
 test("a log that is younger than an hour is shown whole", (context) => {

@@ -1,6 +1,6 @@
 // Chooses devices, or tags, by typing: the server proposes, Enter adds, a button removes.
 
-import { make } from "./row.js";
+import { make } from "../elements.js";
 import { ask } from "./requests.js";
 
 const WAIT_MS = 200;

@@ -2,7 +2,7 @@
 
 import { localMoment } from "../format.js";
 import { ask } from "./requests.js";
-import { make } from "./row.js";
+import { make } from "../elements.js";
 
 const TIMES = [["1 hour", "+1h"], ["8 hours", "+8h"], ["1 day", "+1d"], ["7 days", "+7d"], ["30 days", "+30d"], ["a time …", ""]];
 
@@ -39,7 +39,9 @@ export function muteForm({ targets, onDone, onClose }) {
   cancel.textContent = "Cancel";
   const failure = make("p", "alarm-failure");
   failure.setAttribute("role", "alert");
-  form.append(...(targets.length > 1 ? [what] : []), time, until, send, cancel, failure);
+  const only = make("span");
+  only.textContent = `Mute ${targets[0][0]} for`;
+  form.append(targets.length > 1 ? what : only, time, until, send, cancel, failure);
   const close = () => {
     form.remove();
     onClose?.();

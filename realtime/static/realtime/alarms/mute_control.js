@@ -2,7 +2,7 @@
 
 import { muteForm, mutedText } from "./mute.js";
 import { ask } from "./requests.js";
-import { make, set } from "./row.js";
+import { make, set } from "../elements.js";
 
 export class MuteControl {
   // `allowed(address)`: whether the account may mute and unmute it.
@@ -29,7 +29,7 @@ export class MuteControl {
       if (muted) lines.push(this.line(label, address, muted));
     }
     const free = this.targets.filter(([, address]) => this.allowed(address) && !mutedText(this.mutes.get(address)));
-    const mute = free.length ? [this.button("Mute …", free.map(([label]) => label).join(" or "), () => this.open(free))] : [];
+    const mute = free.length ? [this.button("Mute alarms …", `of ${free.map(([label]) => label).join(" or ")}`, () => this.open(free))] : [];
     this.box.replaceChildren(...lines, ...mute, this.failure);
     this.box.hidden = lines.length + mute.length === 0;
   }

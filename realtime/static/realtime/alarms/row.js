@@ -1,9 +1,11 @@
 // One alarm in a list. It is created once, and then only changed parts are updated, so that nobody's typing is lost.
 
-import { ago, localMoment, utc } from "../format.js";
+import { make, set } from "../elements.js";
+import { localMoment, utc } from "../format.js";
+import { commentForm } from "./comment_form.js";
 import { deviceMute, mutedText, muteForm, ruleMute, tagMute } from "./mute.js";
-import { Refused, ask } from "./requests.js";
-import { about, acknowledgement, ending, values } from "./words.js";
+import { ask } from "./requests.js";
+import { about, acknowledgement, ending, since, values } from "./words.js";
 
 export class AlarmRow {
   // `page`: { catalogue, links, acknowledges }; `texts`: what to do, by rule id. `onAcknowledge(alarm, comment)` returns a promise.
@@ -52,7 +54,7 @@ export class AlarmRow {
     const late = alarm.late ? ", noticed later" : "";
     if (alarm.state === "open") {
       const muted = this.targets(alarm).map(([, address]) => mutedText(this.mutes?.get(address), now)).find(Boolean);
-      set(this.when, `since ${ago(began, now).replace("just now", "now").replace(" ago", "")}${late}${muted ? `, ${muted}` : ""}`);
+      set(this.when, `${since(alarm, now)}${late}${muted ? `, ${muted}` : ""}`);
     } else {
       const lasted = about((Date.parse(alarm.resolved_at) - began) / 1000);
       const ended = ending(alarm);
@@ -133,41 +135,15 @@ export class AlarmRow {
   }
 
   open() {
-    this.form = make("form", "alarm-form");
-    const label = make("label", "hidden-visually");
-    label.textContent = "Comment";
-    this.input = make("input", "field");
-    this.input.maxLength = 1000;
-    this.input.placeholder = "Comment (optional)";
-    this.input.value = this.alarm.comment ?? "";
-    this.input.id = `comment-${this.alarm.id}`;
-    label.htmlFor = this.input.id;
-    const send = make("button", "action small primary");
-    send.textContent = this.alarm.acknowledged_at ? "Save" : "Acknowledge";
-    const cancel = make("button", "action small");
-    cancel.type = "button";
-    cancel.textContent = "Cancel";
-    const failure = make("p", "alarm-failure");
-    failure.setAttribute("role", "alert");
-    this.form.append(label, this.input, send, cancel, failure);
-    this.button.replaceWith(this.form);
-    this.input.focus();
-    cancel.addEventListener("click", () => this.close());
-    this.form.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
-    this.form.addEventListener("submit", async (event) => {
-      event.preventDefault();
-      send.disabled = true;
-      failure.textContent = "";
-      try {
-        const alarm = await this.onAcknowledge(this.alarm, this.input.value.trim());
-        this.close();
-        this.show(alarm);
-      } catch (error) {
-        if (!(error instanceof Refused)) throw error;
-        failure.textContent = `Not acknowledged: ${error.message}`;
-        send.disabled = false;
-      }
+    this.form = commentForm({
+      id: `comment-${this.alarm.id}`,
+      comment: this.alarm.comment ?? "",
+      send: this.alarm.acknowledged_at ? "Save" : "Acknowledge",
+      onSend: async (comment) => (this.alarm = await this.onAcknowledge(this.alarm, comment)),
+      onClose: () => this.close(),
     });
+    this.button.replaceWith(this.form);
+    this.form.querySelector("input").focus();
   }
 
   close() {
@@ -176,14 +152,4 @@ export class AlarmRow {
     this.button.focus();
     this.show(this.alarm);
   }
-}
-
-export function make(tag, name = "") {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  return element;
-}
-
-export function set(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }

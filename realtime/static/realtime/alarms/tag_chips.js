@@ -2,7 +2,7 @@
 
 import { keyOf } from "../fleet/tags.js";
 import { plural } from "../plural.js";
-import { make, set } from "./row.js";
+import { make, set } from "../elements.js";
 
 const SHOWN = 12; // chips besides the chosen ones, until somebody asks for more
 

@@ -1,6 +1,6 @@
 // Rules and alarms in words.
 
-import { number } from "../format.js";
+import { ago, number } from "../format.js";
 import { plural } from "../plural.js";
 
 export const SEVERITIES = ["critical", "warning", "info"];
@@ -81,6 +81,9 @@ export function values({ metric, value, worst }, catalogue) {
 }
 
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+// How long the condition of an open alarm has held: "since 7 h".
+export const since = ({ began_at: began }, now = Date.now()) => `since ${ago(Date.parse(began), now).replace("just now", "now").replace(" ago", "")}`;
 
 // How a resolved alarm ended; empty if its condition ended.
 export const ending = ({ reason }) => REASONS[reason] ?? "";

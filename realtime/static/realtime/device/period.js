@@ -6,21 +6,25 @@ const SHORTEST_SECONDS = 10;
 const SHORTEST_LOG_SECONDS = 60;
 const EARLIEST = 0; // the log holds no earlier reading (readings/windows.py)
 
-// All moments are in seconds since the epoch. `began`: the time of the first reading; null while there is none. `first`: the
-// range without a choice; by default it depends on `began`, which the range `all` needs.
+// All moments are in seconds since the epoch. `began`, `last`: the times of the first and the last reading; null while there is
+// none. `first`: the range without a choice; by default it depends on them. The range `all` needs `began`.
 export class Period {
-  constructor(onChange, began, first = null) {
+  constructor(onChange, { began = null, last = null, first = null } = {}) {
     this.onChange = onChange;
     this.began = began;
+    this.last = last;
     const given = new URL(location).searchParams;
     this.name = given.get("range");
     if (!Object.hasOwn(RANGES, this.name) || (first && this.name === "all")) this.name = first ?? this.usual();
     this.fixed = fixedOf(given);
   }
 
-  // If the log is younger than an hour, show all of it, because an hour would be mostly empty.
+  // If the log is younger than an hour, show all of it, because an hour would be mostly empty. Of a device that has been silent
+  // for longer, show what it sent last.
   usual() {
-    return this.began !== null && this.began < Date.now() / 1000 - RANGES["1h"] ? "1h" : "all";
+    const now = Date.now() / 1000;
+    if (this.began === null || this.began >= now - RANGES["1h"]) return "all";
+    return Object.keys(RANGES).find((name) => now - (this.last ?? now) < (RANGES[name] ?? Infinity));
   }
 
   get following() {

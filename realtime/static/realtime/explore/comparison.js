@@ -3,7 +3,7 @@
 import { columns, secondsOf } from "../device/series.js";
 
 const USUAL_INTERVAL = { told: null, usual: 60 };
-const RETAIN_NULLS = 1; // uPlot.join: a gap stays one
+const EXPAND_NULLS = 2; // uPlot.join: a gap lasts from value to value, also where other lines have values in it
 export const COLORS = 10;
 const DASHES = [null, [8, 4], [2, 3], [10, 3, 2, 3]];
 
@@ -71,7 +71,7 @@ export function statisticsOf(buckets, metric) {
 export function joined(series, join) {
   const tables = series.map((one) => one.columns).filter(([moments]) => moments.length);
   if (!tables.length) return [[], ...series.flatMap(() => [[], [], []])];
-  const all = join(tables, tables.map((table) => table.map(() => RETAIN_NULLS)));
+  const all = join(tables, tables.map((table) => table.map(() => EXPAND_NULLS)));
   let next = 1;
   const nothing = all[0].map(() => undefined);
   return [all[0], ...series.flatMap(({ columns: [moments] }) => (moments.length ? all.slice(next, (next += 3)) : [nothing, nothing, nothing]))];

@@ -75,7 +75,7 @@ export class Row {
   }
 
   showValues(all) {
-    const shown = all.slice(0, VALUES_SHOWN);
+    const shown = distinct(all.slice(0, VALUES_SHOWN), this.catalogue);
     const more = all.length - shown.length;
     while (this.shown.childElementCount > shown.length) this.shown.lastElementChild.remove();
     while (this.shown.childElementCount < shown.length) {
@@ -114,6 +114,12 @@ export class Row {
   showLine(line) {
     this.path.setAttribute("d", line ? pathOf(line) : "");
   }
+}
+
+// Adds the label to units that several values have: is 21.5 °C the air or the soil? `values`: [[text, unit, metric]].
+export function distinct(values, catalogue) {
+  const several = (unit) => values.filter(([, other]) => other === unit).length > 1;
+  return values.map(([text, unit, metric]) => [text, several(unit) && catalogue.unit(metric) ? `${unit} ${catalogue.label(metric)}` : unit, metric]);
 }
 
 // A line through the values, with gaps where there is no value.

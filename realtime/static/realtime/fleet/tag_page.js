@@ -2,7 +2,8 @@
 
 import { mutableWithin, tagMute } from "../alarms/mute.js";
 import { MuteControl } from "../alarms/mute_control.js";
-import { ago, utc, whole } from "../format.js";
+import { since } from "../alarms/words.js";
+import { utc, whole } from "../format.js";
 import { plural } from "../plural.js";
 
 const AGAIN_MS = 15_000;
@@ -63,7 +64,7 @@ export class TagPage {
     }
     const page = document.createElement("a");
     page.href = `${this.alarms.dataset.page}?${new URLSearchParams(this.tags.map((tag) => ["tag", tag]))}`;
-    page.textContent = "Look at them and acknowledge them";
+    page.textContent = "Acknowledge or mute them";
     list.append(Object.assign(document.createElement("li"), { className: "all" }));
     list.lastChild.append(page);
     this.alarms.hidden = results.length === 0;
@@ -78,13 +79,13 @@ function item(alarm) {
   severity.textContent = alarm.rule.severity;
   const device = document.createElement("a");
   device.href = `/live/${encodeURIComponent(alarm.device_id)}/`;
-  device.textContent = alarm.device_id;
-  const since = document.createElement("span");
-  since.className = "muted";
-  const moment = Date.parse(alarm.opened_at);
-  since.textContent = ago(moment);
-  since.title = utc(moment);
-  line.append(severity, " ", alarm.rule.name, " ", device, " ", since);
-  if (alarm.acknowledged_at) line.append(" ", Object.assign(document.createElement("span"), { className: "muted", textContent: "acknowledged" }));
+  device.textContent = alarm.device_name || alarm.device_id;
+  device.title = alarm.device_id;
+  const when = document.createElement("span");
+  when.className = "muted";
+  when.textContent = since(alarm);
+  when.title = `Began ${utc(Date.parse(alarm.began_at))}, opened ${utc(Date.parse(alarm.opened_at))}`;
+  if (alarm.acknowledged_at) when.textContent += ", acknowledged";
+  line.append(severity, " ", alarm.rule.name, " ", device, " ", when);
   return line;
 }

@@ -1,5 +1,6 @@
 // The page of all alarms: the open ones, live, and below them the resolved ones.
 
+import { AcknowledgeAll } from "../alarms/acknowledge_all.js";
 import { Choice } from "../alarms/choice.js";
 import { Known } from "../alarms/known.js";
 import { AlarmList } from "../alarms/list.js";
@@ -36,6 +37,7 @@ const parts = {
   open: { known: new Known(), list: new AlarmList(element("open"), options), limit: OPEN_LIMIT },
   resolved: { known: new Known(), list: new AlarmList(element("resolved"), options), limit: RESOLVED_LIMIT },
 };
+const all = page.acknowledges ? new AcknowledgeAll(element("all-open"), { alarms: () => parts.open.known.alarms, onAcknowledge: acknowledge }) : null;
 let total = null; // open alarms without filters
 
 async function load(state) {
@@ -106,6 +108,7 @@ function draw() {
   element("no-match").hidden = !loaded || known.alarms.length > 0 || !choice.any;
   const count = choice.any ? `${whole(known.alarms.length)}${known.next ? "+" : ""}` : whole(total ?? known.alarms.length);
   element("open-count").textContent = loaded ? count : "";
+  all?.draw();
   element("history").hidden = !parts.resolved.loaded;
 }
 

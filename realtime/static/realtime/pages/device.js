@@ -31,7 +31,7 @@ const panels = new Map();
 const catalogue = new Catalogue(device.metrics);
 const folding = new Folding(() => catalogue.inOrder(new Set([...Object.keys(device.latest), ...panels.keys()])));
 const recent = new Recent(element("recent"), catalogue);
-const period = new Period(periodChanged, device.began_at && Date.parse(device.began_at) / 1000);
+const period = new Period(periodChanged, { began: device.began_at && Date.parse(device.began_at) / 1000, last: newestOf(device.recent) });
 const interval = { told: device.report_interval, usual: device.interval };
 let loaded = null;
 let loading = null;
@@ -61,6 +61,11 @@ function showMutes({ acknowledges, limit, muted_until: until, muted_tags: tags }
   const targets = [["this device", own], ...ofTags.map(([name, address]) => [`the tag ${name}`, address])];
   const mutes = new Map([[own, until], ...ofTags.map(([, address, until]) => [address, until])]);
   new MuteControl(element("mutes"), { allowed: acknowledges ? mutableWithin(limit) : () => false }).show(targets, mutes);
+}
+
+// The time of the newest of these readings, in seconds; null without any.
+function newestOf(readings) {
+  return readings.length ? Math.max(...readings.map(({ timestamp }) => Date.parse(timestamp))) / 1000 : null;
 }
 
 const inOrder = () => [...panels.keys()];

@@ -18,7 +18,7 @@ const element = (id) => document.getElementById(id);
 const catalogue = new Catalogue(facts.metrics);
 const names = new Names(facts.devices);
 const selection = new Selection(chosen);
-const period = new Period(reload, null, "24h");
+const period = new Period(reload, { first: "24h" });
 let offered = new Set(); // the metrics that the devices have
 let loaded = null;
 let loading = null;

@@ -4,11 +4,11 @@ import { DeviceChooser } from "../alarms/devices.js";
 import { BLANKS, READY_MADE, blank, cleared, fieldsOf, ruleOf } from "../alarms/fields.js";
 import { Previewing, summary } from "../alarms/previewing.js";
 import { ask } from "../alarms/requests.js";
-import { make } from "../alarms/row.js";
 import { capital, condition, duration } from "../alarms/words.js";
 import { Chart, readout } from "../device/chart.js";
 import { bandsOf, linesOf } from "../device/marks.js";
 import { columns, load } from "../device/series.js";
+import { make } from "../elements.js";
 import { localMoment, whole } from "../format.js";
 import { Catalogue } from "../metrics.js";
 import { plural } from "../plural.js";
@@ -119,7 +119,7 @@ function showPreview(rule, answer, error) {
     return;
   }
   if (!answer) {
-    say("Looking …", "busy");
+    say("Checking the last seven days …", "busy");
     return;
   }
   preview = { rule, ...summary(answer) };

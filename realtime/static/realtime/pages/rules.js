@@ -1,7 +1,7 @@
 // The page with all rules: a switch for each, and its deletion with a question before.
 
 import { muteForm, mutedText, ruleMute } from "../alarms/mute.js";
-import { make, set } from "../alarms/row.js";
+import { make, set } from "../elements.js";
 import { ask } from "../alarms/requests.js";
 import { appliesTo, condition } from "../alarms/words.js";
 import { whole } from "../format.js";

@@ -298,7 +298,16 @@ def test_tags_filter_the_alarms_and_are_muted(page, server, no_rules):
         tags.get_by_role("button", name=name).click()
         expect(alarms).to_have_count(number)
     assert page.url.endswith("/alarms/?tag=cold&tag=north")
+    tags.get_by_role("button", name="north").click()
+    page.get_by_role("button", name="Acknowledge all 2").click()
+    page.locator("#comment-all").fill("Power is out")
     assert barriers(page) == []
+    page.keyboard.press("Enter")
+    expect(alarms.filter(has_text="admin: Power is out")).to_have_count(2)
+    expect(page.locator("#all-open")).to_be_hidden()
+    assert all(alarm["comment"] == "Power is out" for alarm in api(server, "GET", "alarms")["results"])
+    tags.get_by_role("button", name="north").click()
+    expect(alarms).to_have_count(1)
     alarms.get_by_role("button", name="Mute: Hot").click()
     page.get_by_label("What to mute").select_option(label="devices tagged north")
     page.get_by_role("button", name="Mute", exact=True).click()
@@ -307,7 +316,7 @@ def test_tags_filter_the_alarms_and_are_muted(page, server, no_rules):
     page.goto(f"{server.url}/live/cellar/")
     expect(page.locator("#mutes")).to_contain_text("The tag north is muted until")
     page.get_by_role("button", name="Unmute the tag north").click()
-    page.locator("#mutes").get_by_role("button", name="Mute this device").click()
+    page.locator("#mutes").get_by_role("button", name="Mute alarms of this device").click()
     page.get_by_role("button", name="Mute", exact=True).click()
     expect(page.locator("#mutes")).to_contain_text("This device is muted until")
     assert api(server, "GET", "tags/north/mute")["muted_until"] is None
@@ -315,9 +324,9 @@ def test_tags_filter_the_alarms_and_are_muted(page, server, no_rules):
 
     page.goto(f"{server.url}/live/?tag=cold&tag=north")
     expect(page.locator("#tag-alarms")).to_contain_text("1 open alarm")
-    page.get_by_role("button", name="Mute the tag cold or the tag north").click()
+    page.get_by_role("button", name="Mute alarms of the tag cold or the tag north").click()
     page.get_by_role("button", name="Mute", exact=True).click()
     expect(page.locator("#tag-mutes")).to_contain_text("The tag cold is muted until")
     assert barriers(page) == []
-    page.get_by_role("link", name="Look at them").click()
+    page.get_by_role("link", name="Acknowledge or mute them").click()
     expect(alarms).to_have_count(1)

@@ -67,6 +67,15 @@ def test_a_new_account_sets_its_password_with_a_link_and_does_what_its_role_allo
     assert not User.objects.get(username="ada").is_staff
 
 
+def test_pages_say_account_and_role_as_the_documents_do(admin_client):
+    assert "Add an account" in admin_client.get("/admin/auth/user/").content.decode()
+    added(admin_client)
+    form = admin_client.get(f"/admin/auth/user/{User.objects.get(username='ada').pk}/change/").content.decode()
+    assert re.search(r'type="checkbox" name="groups"[^>]+checked[^>]*>\s*Viewers', form)
+    overview = admin_client.get("/admin/").content.decode()
+    assert [name in overview for name in (">Accounts</a>", ">Users</a>")] == [True, False]
+
+
 def test_a_link_works_once(admin_client):
     link = link_on(admin_client, added(admin_client))
     assert set_password(link) is not None

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from devices.console.activation import digest
-from devices.models import Device, DeviceState
+from devices.models import Device, DeviceState, Tag
 from devices.tests.fixtures import EVERYTHING, client_with, new_client, staff_client
 from readings.alarms.tests.rules import alarm_of
 from readings.models import Rejection
@@ -155,6 +155,15 @@ def test_changes_can_be_narrowed_to_the_kinds_that_were_changed(device):
     assert len(kinds) == 2
     shown = [page(operator, address + kind) for kind in kinds]
     assert sorted(("Deactivated." in text, "Renamed." in text) for text in shown) == [(False, True), (True, False)]
+    assert re.findall(r'__id__exact=\d+">\s*([^<]+?)\s*</a>', page(operator, address)) == ["account", "device"]
+
+
+def test_devices_are_found_by_their_tags_once(device):
+    for name in ("greenhouse-3", "greenhouse-old"):
+        device.tags.through.objects.create(device=device, tag=Tag.objects.create(name=name, key=name, colour="grey"))
+    Device.objects.register(device_id="mote-2")
+    shown = page(staff_client("viewer", *VIEW), "/admin/devices/device/?q=GREENHOUSE")
+    assert shown.count('class="field-device_id"') == 1
 
 
 def test_operators_may_change_the_groups_for_good(django_db_blocker):
