@@ -10,6 +10,7 @@ from django.db import OperationalError
 from readings.doors.mqtt import clients as clients_module
 from readings.doors.mqtt.clients import Clients
 from readings.doors.mqtt.connection import Connection
+from readings.doors.mqtt.deadlines import check
 from readings.tests.doors.mqtt.ways import FakeWay, run, until
 
 pytestmark = pytest.mark.once
@@ -111,7 +112,7 @@ def test_a_full_queue_slows_reading_and_drops_nothing():
             way.allowed.clear()
             writer.write(b"".join(publish(packet_id=number) for number in range(1, 1001)))
             await until(lambda: any(c.paused for c in clients.open))
-            assert next(iter(clients.open)).unfinished == 100
+            assert next(iter(clients.open)).messages.unfinished == 100
             way.allowed.set()
             assert len(await reader.readexactly(4 + 4 * 1000)) == 4004
             assert len(way.stored) == 1000
@@ -253,10 +254,10 @@ def test_deadlines_end_silent_and_slow_clients():
             await kept.readexactly(4)
             await until(lambda: len(clients.open) == 2)
             for connection in list(clients.open):
-                connection.check(connection.since + 9)
+                check(connection, connection.since + 9)
             assert len(clients.open) == 2
             for connection in list(clients.open):
-                connection.check(connection.heard_at + 91)
+                check(connection, connection.heard_at + 91)
             assert await silent.read() == await kept.read() == b""
             writer.close()
 
