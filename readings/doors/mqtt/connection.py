@@ -52,6 +52,12 @@ class Connection(asyncio.BufferedProtocol):
     `messages`, `identity` and `client_id` are set when CONNECT was accepted.
     """
 
+    __slots__ = (
+        *("address", "admitting", "awaits_room", "client_id", "clients", "counted_as", "heard_at", "identity"),
+        *("keep_alive", "level", "messages", "packet_max", "packet_since", "paused", "phase", "problem_information"),
+        *("reserved", "since", "stream", "subscriptions", "transport", "unread_since", "will"),
+    )
+
     transport: asyncio.Transport
     messages: Messages
 
@@ -221,6 +227,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def welcome(self, connect: Connect, identity: Identity, client_id: str, properties: Properties) -> None:
         """Accepts CONNECT. `properties`: of CONNACK."""
+        self.admitting = None  # so that the finished task takes no memory
         self.client_id, self.identity = client_id, identity
         self.keep_alive, self.will = connect.keep_alive, connect.will
         self.problem_information = bool(connect.properties.get(Property.REQUEST_PROBLEM_INFORMATION, 1))

@@ -5,9 +5,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 from django.db import OperationalError
+from prometheus_client import REGISTRY
 
 from readings.doors.mqtt import clients as clients_module
+from readings.doors.mqtt.backlog import MESSAGE_BYTES
 from readings.doors.mqtt.clients import Clients
 from readings.doors.mqtt.connection import Connection
 from readings.doors.mqtt.deadlines import check
@@ -262,6 +265,46 @@ def test_deadlines_end_silent_and_slow_clients():
             writer.close()
 
     run(scenario)
+
+
+def test_an_idle_connection_keeps_only_what_it_needs():
+    async def scenario():
+        async with listening() as (clients, _):
+            reader, _ = await opened(clients)
+            await reader.readexactly(4)
+            (connection,) = clients.open
+            assert not hasattr(connection, "__dict__")
+            assert connection.identity.caller.device is None  # a model instance takes 2 KB
+            assert connection.admitting is connection.subscriptions is None
+
+    run(scenario)
+
+
+def test_the_metric_of_waiting_bytes_is_read_from_the_backlog():
+    async def scenario():
+        async with listening() as (clients, way):
+            reader, writer = await opened(clients)
+            await reader.readexactly(4)
+            before = REGISTRY.get_sample_value("telemetry_mqtt_waiting_bytes")
+            way.allowed.clear()
+            writer.write(publish())
+            await until(lambda: clients.backlog.used)
+            waiting = REGISTRY.get_sample_value("telemetry_mqtt_waiting_bytes") - before
+            assert waiting == clients.backlog.used == len(b'{"co2":1}') + MESSAGE_BYTES
+            way.allowed.set()
+            await reader.readexactly(4)
+
+    run(scenario)
+
+
+def test_the_listener_works_in_the_event_loop_of_uvloop():
+    async def scenario():
+        async with listening() as (clients, _):
+            reader, writer = await opened(clients)
+            writer.write(publish(packet_id=1))
+            assert await reader.readexactly(8) == ADMITTED + b"\x40\2\0\1"
+
+    uvloop.run(scenario())
 
 
 def test_draining_acknowledges_what_was_received():
