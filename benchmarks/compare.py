@@ -1,6 +1,6 @@
 """`make bench-compare BEFORE=DIR`: compares the CPU time per reading of two checkouts of the product.
 
-python -m benchmarks.compare --before DIR                 about 25 minutes
+python -m benchmarks.compare --before DIR                 about 50 minutes
 python -m benchmarks.compare --before DIR --quick         one short pair, for a first look
 python -m benchmarks.compare --before DIR --only live     one part
 
@@ -8,6 +8,7 @@ The two are measured in turn, so that other load on the machine affects both.
 """
 
 import argparse
+import json
 import random
 import shutil
 import tempfile
@@ -22,24 +23,29 @@ import psycopg
 import uvloop
 from rich.console import Console
 
+from benchmarks import doors
 from benchmarks.contenders.served import FLEET_KEY, ROOT
-from benchmarks.ingest import BATCH, DEVICES, write_bodies
+from benchmarks.ingest import BATCH, DEVICES, reading, write_bodies
 from benchmarks.live.watchers import Audience, Poster
-from benchmarks.measuring import load
+from benchmarks.measuring import load, mqtt_load
 from benchmarks.measuring.checkouts import Checkout, Stack
 from benchmarks.measuring.cpu import Cpu, database_seconds, ended_children_seconds, used
 from telemetry.tests.support.servers.postgresql import PostgreSQL
 from telemetry.tests.support.servers.redis_server import Redis
 
-PARTS = ("single", "batch", "gateway", "maintenance", "live")
+PARTS = ("single", "batch", "gateway", "lines", "lines of a gateway", "maintenance", "live", "mqtt")
 LABELS = {
     "single": "single readings, 32 connections",
     "batch": f"batches of {BATCH:,} of one device",
     "gateway": f"batches of {BATCH:,} over {DEVICES:,} devices",
+    "lines": f"line protocol, {BATCH:,} lines of one device",
+    "lines of a gateway": f"line protocol, {BATCH:,} lines over {DEVICES:,} devices",
     "maintenance": "rolling up, each reading",
     "live": "live, 100 sockets, each delivered reading",
+    "mqtt": "MQTT with QoS 1, single readings, 32 connections",
 }
-CONNECTIONS = {"single": 32, "batch": 4, "gateway": 4}
+CONNECTIONS = {"single": 32, "batch": 4, "gateway": 4, "lines": 4, "lines of a gateway": 4}
+SERVERS = ("uvicorn", "daphne", "mqtt")
 WARM_UP_SECONDS = 2
 # Seconds after the load in which requests that were running are stored.
 SETTLE_SECONDS = 0.5
@@ -66,14 +72,22 @@ class Measuring:
         self.keys.write_text("".join(f"{name} {key}\n" for name, key in keys.items()))
         gateway.write_text(f"gateway {FLEET_KEY}\n")
         bodies = write_bodies(folder, names)
+        lines = doors.write_bodies(folder, names)
+        self.payload = json.dumps(reading()).encode()
         self.targets = {
             "single": load.Target("/api/v1/ingest", self.keys, bodies["single"]),
             "batch": load.Target("/api/v1/ingest/batch", self.keys, bodies["batch"]),
             "gateway": load.Target("/api/v1/ingest/batch", gateway, bodies["gateway"]),
+            "lines": load.Target(doors.WRITE, self.keys, lines["lines of one device each"], "text/plain"),
+            "lines of a gateway": load.Target(doors.WRITE, gateway, lines["lines of a gateway"], "text/plain"),
         }
 
     def costs(self, checkout: Checkout, stack: Stack) -> Iterator[tuple[str, Cpu]]:
         """Yields each part's name and its CPU time per reading in µs."""
+        if stack.server == "mqtt":
+            if "mqtt" in self.parts:
+                yield "mqtt", self.messages(checkout, stack)
+            return
         stored = 0
         with checkout.start(stack) as server:
             pid = server.process.pid
@@ -93,6 +107,13 @@ class Measuring:
                 yield "live", uvloop.run(self.live(checkout, stack, pid))
         if "maintenance" in self.parts and stored:
             yield "maintenance", self.maintenance(checkout, stack, stored)
+
+    def messages(self, checkout: Checkout, stack: Stack) -> Cpu:
+        with checkout.start(stack) as server:
+            mqtt_load.run(server.port, self.keys, self.payload, connections=32, seconds=WARM_UP_SECONDS)
+            before = used(server.process.pid, stack.postgresql)
+            count, _ = mqtt_load.run(server.port, self.keys, self.payload, connections=32, seconds=self.seconds)
+            return (used(server.process.pid, stack.postgresql) - before).each(count)
 
     async def live(self, checkout: Checkout, stack: Stack, pid: int) -> Cpu:
         audience = Audience(checkout.port, self.watched, checkout.settings["API_SECRET_KEY"])
@@ -141,7 +162,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=8, help="seconds of load for each figure")
     parser.add_argument("--only", choices=PARTS, action="append", help="measure only this part; may be repeated")
     parser.add_argument(
-        "--stack", action="append", help="daphne, uvicorn, or one of them with ', SQLite'; may be repeated"
+        "--stack",
+        action="append",
+        help="daphne, uvicorn, mqtt (`manage.py mqtt`), or one of them with ', SQLite'; may be repeated",
     )
     parser.add_argument("--quick", action="store_true", help="measure one pair with two seconds of load")
     options = parser.parse_args()
@@ -158,8 +181,8 @@ def main() -> None:
         measuring = Measuring(folder, seconds=seconds, parts=tuple(options.only or PARTS))
         checkouts = [Checkout("before", options.before, folder), Checkout("after", options.after, folder)]
         with Redis(folder) as redis:
-            stacks = [Stack(server, postgresql, redis.url) for server in ("uvicorn", "daphne")]
-            stacks += [Stack(server, None, "") for server in ("uvicorn", "daphne")]
+            stacks = [Stack(server, postgresql, redis.url) for server in SERVERS]
+            stacks += [Stack(server, None, "") for server in SERVERS]
             stacks = [stack for stack in stacks if not options.stack or str(stack) in options.stack]
             for stack in stacks:
                 for checkout in checkouts:

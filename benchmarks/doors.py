@@ -23,6 +23,7 @@ from benchmarks.measuring import load, report
 from benchmarks.measuring.load import Target
 
 CONNECTIONS = 4
+WRITE = "/api/v2/write"
 GOAL = 0.7
 # The workload in lines of protocol, and the one in JSON with which it is compared.
 PAIRS = {"lines of one device each": "batch", "lines of a gateway": "gateway"}
@@ -110,7 +111,7 @@ def main() -> None:
             gateway = contender.targets["gateway"].keys
             del contender.targets["single"]
             for workload, owners in (("lines of one device each", keys), ("lines of a gateway", gateway)):
-                contender.targets[workload] = Target("/api/v2/write", owners, bodies[workload], "text/plain")
+                contender.targets[workload] = Target(WRITE, owners, bodies[workload], "text/plain")
         if shutil.which("influxd"):
             beside = influxdb(folder, keys, bodies | {f"influx {w}": bodies[f] for w, f in INFLUX.items()})
             beside.targets = {f: beside.targets[w] for w, f in INFLUX.items() if w != "single"}

@@ -23,10 +23,11 @@ from rich.console import Console
 
 from benchmarks.contenders.served import FLEET_KEY, create_database, drop_database, product
 from benchmarks.ingest import DEVICES, SEPARATOR, reading
-from benchmarks.measuring import load, report
+from benchmarks.measuring import load, mqtt_load, report
 from benchmarks.measuring.servers import Server
 
 CONNECTIONS = 32
+PAYLOAD = json.dumps(reading()).encode()
 MQTT_PORT, BROKER_PORT = 8721, 8722
 DRAIN_SECONDS = 60
 USUAL = "bench_mqtt_usual"
@@ -43,16 +44,6 @@ Rates = dict[str, list[float]]
 cpu: Rates = defaultdict(list)
 
 
-def publish(port: int, keys: Path, *, seconds: int) -> tuple[int, float]:
-    """Acknowledged messages and the time that they took."""
-    command = [sys.executable, "-m", "benchmarks.measuring.mqtt_load", str(port), str(keys), str(CONNECTIONS)]
-    done = subprocess.run(
-        [*command, str(seconds)], input=json.dumps(reading()).encode(), capture_output=True, check=True
-    )
-    count, took = done.stdout.split()
-    return int(count), float(took)
-
-
 def measure_ours(folder: Path, keys: Path, database: str, rates: Rates, *, seconds: int) -> None:
     environment = {
         "ENV_FILE": os.devnull,
@@ -67,7 +58,7 @@ def measure_ours(folder: Path, keys: Path, database: str, rates: Rates, *, secon
     command = [sys.executable, "manage.py", "mqtt"]
     with Server(command, port=MQTT_PORT, log=folder / "mqtt.log", environment=environment) as server:
         before, used = stored_in(database, "readings_reading"), cpu_seconds(server)
-        count, took = publish(MQTT_PORT, keys, seconds=seconds)
+        count, took = mqtt_load.run(MQTT_PORT, keys, PAYLOAD, connections=CONNECTIONS, seconds=seconds)
         cpu[OURS].append((cpu_seconds(server) - used) / count)
         assert stored_in(database, "readings_reading") - before == count
     rates[OURS].append(count / took)
@@ -87,7 +78,7 @@ def measure_usual(folder: Path, keys: Path, rates: Rates, *, seconds: int) -> in
         subscriber.stdout.readline()
         before = stored_in(USUAL, "reading")
         started = time.monotonic()
-        count, took = publish(BROKER_PORT, keys, seconds=seconds)
+        count, took = mqtt_load.run(BROKER_PORT, keys, PAYLOAD, connections=CONNECTIONS, seconds=seconds)
         stored, changed_at = 0, time.monotonic()
         while stored < count and time.monotonic() - started < DRAIN_SECONDS and time.monotonic() - changed_at < 3:
             time.sleep(0.1)

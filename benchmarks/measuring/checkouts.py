@@ -32,7 +32,7 @@ live.product(Path("."), "uvicorn", "").start()
 
 @dataclass(frozen=True)
 class Stack:
-    """`server` is daphne or uvicorn. Without `postgresql`: SQLite and the in-memory channel layer."""
+    """`server` is daphne, uvicorn or mqtt. Without `postgresql`: SQLite and the in-memory channel layer."""
 
     server: str
     postgresql: PostgreSQL | None
@@ -57,9 +57,9 @@ class Checkout:
         ).stdout
         described: dict[str, Any] = json.loads(printed.splitlines()[-1])
         self.seed: str = described["seed"]
-        self.port = free_port()
+        self.port, self.mqtt_port = free_port(), free_port()
         # The port in its benchmarks may be in use by another benchmark.
-        self.uvicorn = [
+        uvicorn = [
             str(self.port) if argument == str(described["port"]) else argument for argument in described["command"]
         ]
         # Because all of the load comes from one address.
@@ -67,6 +67,12 @@ class Checkout:
             **described["environment"],
             "PORT": str(self.port),
             "CONNECTIONS_PER_ADDRESS": "2000",
+            "MQTT_PORT": str(self.mqtt_port),
+        }
+        self.commands = {
+            "uvicorn": uvicorn,
+            "daphne": [sys.executable, "manage.py", "serve"],
+            "mqtt": [sys.executable, "manage.py", "mqtt"],
         }
 
     def database(self, stack: Stack) -> str:
@@ -113,8 +119,8 @@ class Checkout:
     def start(self, stack: Stack) -> Server:
         """Starts the server without maintenance, which would run at random moments and is measured separately."""
         return Server(
-            self.uvicorn if stack.server == "uvicorn" else [sys.executable, "manage.py", "serve"],
-            port=self.port,
+            self.commands[stack.server],
+            port=self.mqtt_port if stack.server == "mqtt" else self.port,
             log=self.work / f"{self.name}-{stack.server}.log",
             environment=self.environment(stack),
             folder=self.folder,

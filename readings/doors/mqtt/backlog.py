@@ -1,6 +1,7 @@
 """The memory that messages of all connections may take until they are stored."""
 
 from collections.abc import Callable
+from weakref import WeakSet
 
 from readings.doors.mqtt import instruments
 
@@ -11,6 +12,9 @@ SMALL_BYTES = 8 * 1024
 # What a message costs beside its payload.
 MESSAGE_BYTES = 512
 
+# All backlogs of this process, one per event loop.
+backlogs: "WeakSet[Backlog]" = WeakSet()
+
 
 class Backlog:
     """Counts waiting bytes; when there is room again, calls those who wait for it, in order."""
@@ -19,19 +23,18 @@ class Backlog:
         self.limit = limit
         self.used = 0
         self.waiting: dict[Callable[[], None], None] = {}  # an ordered set
+        backlogs.add(self)
 
     def take(self, size: int, *, first: bool) -> bool:
         """Takes room for `size` bytes if there is some. `first`: the connection has no waiting message."""
         if self.used + size > self.limit and not (first and size <= SMALL_BYTES):
             return False
         self.used += size
-        instruments.WAITING_BYTES.set(self.used)
         return True
 
     def add(self, size: int) -> None:
         """Takes room without asking: for a message that has been received already."""
         self.used += size
-        instruments.WAITING_BYTES.set(self.used)
 
     def await_room(self, continue_reading: Callable[[], None]) -> None:
         """Calls `continue_reading` once, as soon as bytes are given back."""
@@ -44,8 +47,15 @@ class Backlog:
         if not size:
             return
         self.used -= size
-        instruments.WAITING_BYTES.set(self.used)
         if self.waiting and self.used <= self.limit // 2:
             waiting, self.waiting = self.waiting, {}
             for continue_reading in waiting:
                 continue_reading()
+
+
+def waiting_bytes() -> int:
+    return sum(backlog.used for backlog in list(backlogs))
+
+
+# Asked when the metrics are read, because setting it would be a lock with each message.
+instruments.WAITING_BYTES.set_function(waiting_bytes)

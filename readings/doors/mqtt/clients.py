@@ -20,8 +20,10 @@ from readings.doors.mqtt.backlog import Backlog
 from readings.doors.mqtt.codec.reasons import Reason
 from readings.doors.mqtt.connection import Connection
 from readings.doors.mqtt.credentials import Identity
+from readings.doors.mqtt.deadlines import check
 from readings.doors.mqtt.payloads import Status
 from readings.doors.mqtt.storing import Message, Outcome, Sender
+from readings.doors.mqtt.subscriptions import tell_refused
 from readings.doors.mqtt.way import Way
 from readings.ingest.refused_posts import refused_post
 
@@ -119,18 +121,18 @@ class Clients:
 
     def tell_refused(self, sender: Connection, message: Message, outcome: Outcome) -> None:
         """Tells the connections with the same key that have subscribed to it."""
-        sender.tell_refused(message, outcome)
+        tell_refused(sender, message, outcome)
         if sender.identity is None or self.of_names[sender.identity.name] < 2:
             return
         for connection in self.open:
             if connection is not sender and connection.identity == sender.identity:
-                connection.tell_refused(message, outcome)
+                tell_refused(connection, message, outcome)
 
     def note_failure(self, connection: Connection, detail: str, reason: Reason) -> None:
         """Notes why the connection of a device is ended, for its page."""
         refusal = refused_post(
-            caller=connection.sender.role,
-            device_id=connection.sender.own or "",
+            caller=connection.messages.sender.role,
+            device_id=connection.messages.sender.own or "",
             address=connection.address,
             status=400,
             code=reason.name.lower(),
@@ -159,7 +161,7 @@ class Clients:
             now = time.monotonic()
             for connection in list(self.open):
                 try:
-                    connection.check(now)
+                    check(connection, now)
                 except Exception:  # one connection must not stop the checks of the others
                     logger.exception("An MQTT connection cannot be checked")
 

@@ -14,13 +14,15 @@ from readings.doors.mqtt.codec.reasons import Reason
 from readings.doors.mqtt.way import Way
 
 PREFIXES = (PREFIX, TOKEN_PREFIX)
+# The caller of every device, without the device, because a connection keeps it and needs no more than its id.
+ANY_DEVICE = Caller(role=Role.DEVICE)
 
 
 class Identity(msgspec.Struct, frozen=True):
     """`own`: the device of the key; None: a gateway, which may have a token (`caller`).
 
     `key_hash`: of a device's key or of a token; None: a key from the settings. `name`: under which connections with the
-    same key are counted together.
+    same key are counted together. `caller`: ANY_DEVICE for a device.
     """
 
     own: str | None
@@ -73,4 +75,4 @@ def identity_of(caller: Caller, key: str, user_name: str) -> Identity:
     if user_name and user_name != own:
         detail = f"The user name is not the device of this key. Send the user name {own}, or the key as user name."
         raise NotAdmitted(Reason.BAD_CREDENTIALS, "other_device", detail, caller=caller)
-    return Identity(own, hash_key(key), own, caller)
+    return Identity(own, hash_key(key), own, ANY_DEVICE)

@@ -1,6 +1,11 @@
 """Prometheus metrics of the MQTT listener and subscriber of this process."""
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge
+
+from readings.doors.switches import Door
+from readings.instruments import DOOR_READINGS
 
 CONNECTIONS = Gauge("telemetry_mqtt_connections", "MQTT connections that are open and authenticated.")
 MESSAGES = Counter(
@@ -23,3 +28,15 @@ SUBSCRIBED = Gauge("telemetry_mqtt_broker_subscribed", "1 while this process is 
 BROKER_FAILURES = Counter(
     "telemetry_mqtt_broker_failures_total", "Connections to MQTT_BROKER_URL that failed or ended. They are tried again."
 )
+
+
+@cache
+def messages(outcome: str) -> Counter:
+    """MESSAGES with this outcome; kept, because `labels` takes longer than counting."""
+    return MESSAGES.labels(outcome)
+
+
+@cache
+def readings(outcome: str) -> Counter:
+    """The readings of this door with this outcome."""
+    return DOOR_READINGS.labels(Door.MQTT.value, outcome)

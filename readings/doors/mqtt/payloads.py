@@ -152,6 +152,8 @@ def sent_time(document: dict[str, Any]) -> tuple[int | None, str]:
 def owner_of(document: dict[str, Any], named: str | None, own: str | None) -> str:
     """The device of a reading. Raises InvalidReading if topic, payload and key do not name the same one."""
     inside = document.get("device_id")
+    if own is not None and inside is None and named in (None, own):  # the most frequent case
+        return own
     for sent in (named, inside):
         if sent is not None and not (isinstance(sent, str) and is_device_id(sent)):
             raise InvalidReading("device_id", "invalid_device_id", f"A device_id must match ^{DEVICE_ID_PATTERN}$.")

@@ -21,7 +21,6 @@ from devices.api.json import is_light
 from devices.cpu_pool import TooManyLargeBodies
 from devices.database.errors import trouble_of
 from devices.querysets import visible_ids
-from readings import instruments as log_instruments
 from readings.doors.mqtt import instruments
 from readings.doors.mqtt.codec.reasons import Reason
 from readings.doors.mqtt.payloads import Content, Status, content_of, known
@@ -90,6 +89,9 @@ class Outcome(msgspec.Struct, frozen=True):
     refused: tuple[str, Refusal] | None = None
 
 
+DONE = Outcome()
+
+
 class GivenUp(Exception):
     """The sender is gone, and its messages could not be stored in time. A message with QoS 1 comes again."""
 
@@ -121,7 +123,10 @@ class Storing:
 
     async def finish(self, messages: Sequence[Message]) -> list[Outcome]:
         """The final outcomes, in order. Raises GivenUp."""
-        contents = [await self.content(message) for message in messages]
+        contents = [
+            self.content(message) if is_light(message.payload) else await self.large_content(message)
+            for message in messages
+        ]
         try:
             recorded = await self.recorded(contents, messages)
         except (asyncio.CancelledError, GivenUp):
@@ -137,11 +142,13 @@ class Storing:
         place = 0
         for message, content in zip(messages, contents, strict=True):
             after = place + len(content.readings)
-            outcomes.append(await self.outcome(message, content, recorded[place:after]))
+            outcomes.append(self.outcome(content, recorded[place:after]))
+            if content.skipped or content.refusals:
+                await self.note(message, content)
             place = after
         return outcomes
 
-    async def content(self, message: Message) -> Content:
+    def content(self, message: Message) -> Content:
         topic = message.topic
         if message.refusal is not None:
             return Content(refusals=[(self.sender.own or known(topic.device_id if topic else None), message.refusal)])
@@ -149,12 +156,12 @@ class Storing:
             return Content(refusals=[(self.sender.own or "", UNKNOWN_TOPIC)])
         if topic.meaning is Meaning.NOTHING:
             return Content()
-        decode = partial(content_of, topic, message.payload, own=self.sender.own, received_at=message.received_at)
-        if is_light(message.payload):
-            return decode()
+        return content_of(topic, message.payload, own=self.sender.own, received_at=message.received_at)
+
+    async def large_content(self, message: Message) -> Content:
         while True:
             try:
-                return await cpu_pool.run(self.sender.name, decode)
+                return await cpu_pool.run(self.sender.name, partial(self.content, message))
             except TooManyLargeBodies:
                 await asyncio.sleep(PAUSES[0])
 
@@ -204,7 +211,8 @@ class Storing:
             await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
             failures += 1
 
-    async def outcome(self, message: Message, content: Content, recorded: Sequence[Recorded]) -> Outcome:
+    def outcome(self, content: Content, recorded: Sequence[Recorded]) -> Outcome:
+        """Also adds what was refused to the refusals of `content`."""
         refusals = content.refusals
         stored = 0
         for reading, result in zip(content.readings, recorded, strict=True):
@@ -213,16 +221,15 @@ class Storing:
             else:
                 refusals.append((reading.device_id, result.refusal))
         count(content.readings, recorded, len(refusals))
-        await self.note(message, content, refusals)
         if stored or content.status or not refusals:
             ignored = not stored and not content.status
-            instruments.MESSAGES.labels("ignored" if ignored else "stored" if stored else "status").inc()
-            return Outcome()
-        instruments.MESSAGES.labels("refused").inc()
+            instruments.messages("ignored" if ignored else "stored" if stored else "status").inc()
+            return DONE
+        instruments.messages("refused").inc()
         device_id, refusal = refusals[0]
         return Outcome(REASONS.get(refusal.code, Reason.INVALID_PAYLOAD), (device_id, refusal))
 
-    async def note(self, message: Message, content: Content, refusals: Sequence[tuple[str, Refusal]]) -> None:
+    async def note(self, message: Message, content: Content) -> None:
         """Notes why something was not stored, for the device's page."""
         now = timezone.now()
         if content.skipped:
@@ -237,7 +244,7 @@ class Storing:
             )
             for post, times in posts:
                 await self.way.note(post, now=now, count=times)
-        for device_id, refusal in list(dict.fromkeys(refusals))[:REASONS_NOTED]:
+        for device_id, refusal in list(dict.fromkeys(content.refusals))[:REASONS_NOTED]:
             await self.way.note(self.post(message, device_id, refusal), now=now)
 
     def limit(self) -> frozenset[int] | None:
@@ -262,4 +269,4 @@ def count(readings: Sequence[NewReading], recorded: Sequence[Recorded], refused:
     stored = sum(result.refusal is None for result in recorded) - duplicates
     for outcome, number in (("stored", stored), ("duplicate", duplicates), ("refused", refused)):
         if number:
-            log_instruments.DOOR_READINGS.labels(Door.MQTT.value, outcome).inc(number)
+            instruments.readings(outcome).inc(number)

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import signal
 from typing import Any
 
@@ -25,6 +26,9 @@ class Command(BaseCommand):
         raise_file_limit()
         require_distribution()
         heart.start()
+        # As in `telemetry.asgi`: otherwise each full collection would scan all that was imported.
+        gc.collect()
+        gc.freeze()
         try:
             asyncio.run(self.listen())
         except CannotListen as error:

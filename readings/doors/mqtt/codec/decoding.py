@@ -50,6 +50,8 @@ BRIDGE = 0x80
 class PacketStream:
     """Cuts a stream of bytes into packets, of which none may be larger than `limit` bytes."""
 
+    __slots__ = ("announced", "buffer", "limit")
+
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.buffer = bytearray()

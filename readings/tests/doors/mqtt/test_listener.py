@@ -5,11 +5,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 from django.db import OperationalError
+from prometheus_client import REGISTRY
 
 from readings.doors.mqtt import clients as clients_module
+from readings.doors.mqtt.backlog import MESSAGE_BYTES
 from readings.doors.mqtt.clients import Clients
 from readings.doors.mqtt.connection import Connection
+from readings.doors.mqtt.deadlines import check
 from readings.tests.doors.mqtt.ways import FakeWay, run, until
 
 pytestmark = pytest.mark.once
@@ -111,7 +115,7 @@ def test_a_full_queue_slows_reading_and_drops_nothing():
             way.allowed.clear()
             writer.write(b"".join(publish(packet_id=number) for number in range(1, 1001)))
             await until(lambda: any(c.paused for c in clients.open))
-            assert next(iter(clients.open)).unfinished == 100
+            assert next(iter(clients.open)).messages.unfinished == 100
             way.allowed.set()
             assert len(await reader.readexactly(4 + 4 * 1000)) == 4004
             assert len(way.stored) == 1000
@@ -253,14 +257,54 @@ def test_deadlines_end_silent_and_slow_clients():
             await kept.readexactly(4)
             await until(lambda: len(clients.open) == 2)
             for connection in list(clients.open):
-                connection.check(connection.since + 9)
+                check(connection, connection.since + 9)
             assert len(clients.open) == 2
             for connection in list(clients.open):
-                connection.check(connection.heard_at + 91)
+                check(connection, connection.heard_at + 91)
             assert await silent.read() == await kept.read() == b""
             writer.close()
 
     run(scenario)
+
+
+def test_an_idle_connection_keeps_only_what_it_needs():
+    async def scenario():
+        async with listening() as (clients, _):
+            reader, _ = await opened(clients)
+            await reader.readexactly(4)
+            (connection,) = clients.open
+            assert not hasattr(connection, "__dict__")
+            assert connection.identity.caller.device is None  # a model instance takes 2 KB
+            assert connection.admitting is connection.subscriptions is None
+
+    run(scenario)
+
+
+def test_the_metric_of_waiting_bytes_is_read_from_the_backlog():
+    async def scenario():
+        async with listening() as (clients, way):
+            reader, writer = await opened(clients)
+            await reader.readexactly(4)
+            before = REGISTRY.get_sample_value("telemetry_mqtt_waiting_bytes")
+            way.allowed.clear()
+            writer.write(publish())
+            await until(lambda: clients.backlog.used)
+            waiting = REGISTRY.get_sample_value("telemetry_mqtt_waiting_bytes") - before
+            assert waiting == clients.backlog.used == len(b'{"co2":1}') + MESSAGE_BYTES
+            way.allowed.set()
+            await reader.readexactly(4)
+
+    run(scenario)
+
+
+def test_the_listener_works_in_the_event_loop_of_uvloop():
+    async def scenario():
+        async with listening() as (clients, _):
+            reader, writer = await opened(clients)
+            writer.write(publish(packet_id=1))
+            assert await reader.readexactly(8) == ADMITTED + b"\x40\2\0\1"
+
+    uvloop.run(scenario())
 
 
 def test_draining_acknowledges_what_was_received():
