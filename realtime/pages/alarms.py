@@ -1,5 +1,6 @@
 """The pages of alarms and their rules. Their scripts load and change both over the API."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +16,8 @@ from devices.models import Device, DeviceState, DeviceTag, Tag
 from devices.querysets import Viewer, of_visible_devices
 from devices.times import rfc3339
 from readings.alarms.api.views import ACKNOWLEDGE, MANAGE_RULES, VIEW_RULES
-from readings.alarms.documents import time_or_none
 from readings.alarms.models import Alarm, Channel, DeviceMute, Rule, RuleChannel, TagMute
+from readings.alarms.querysets import RuleQuerySet
 from readings.models import Metric
 from realtime.access.credentials import ALARMS_PERMISSION
 from realtime.pages.accounts import for_accounts_with
@@ -35,19 +36,10 @@ def alarms_page(request: HttpRequest) -> HttpResponse:
     """`/alarms/`: the open alarms, live, and the resolved ones; filters, acknowledging and muting."""
     user: Any = request.user
     viewer = viewer_of(user)
-    rules = Rule.objects.existing().visible_to(viewer).order_by("name", "id")
-    if not user.has_perm(VIEW_RULES):
-        rules = rules.none()
-    muted = DeviceMute.objects.filter(of_visible_devices(viewer), until__gt=timezone.now())
-    muted = muted.order_by("-until", "device_id")
-    page = {
-        "rules": [
-            {"id": rule.pk, "name": rule.name, "text": rule.text, "muted_until": time_or_none(rule.muted_until)}
-            for rule in rules
-        ],
-        "muted": [[mute.device_id, rfc3339(mute.until)] for mute in muted[:MUTED_LISTED]],
+    rules = rules_for(user).order_by("name", "id")
+    page = mutes_of(request, rules) | {
+        "rules": [{"id": rule.pk, "name": rule.name, "text": rule.text} for rule in rules],
         "tags": tags_offered(viewer) if user.has_perm(VIEW_TAGS) else [],
-        "muted_tags": muted_tags(viewer, now=timezone.now()) if user.has_perm(VIEW_TAGS) else [],
         "catalogue": Metric.objects.catalogue().documents(),
         "acknowledges": user.has_perm(ACKNOWLEDGE),
         "limit": limit_of(viewer),
@@ -68,6 +60,37 @@ def tags_offered(viewer: Viewer) -> list[list[str]]:
     having = DeviceTag.objects.filter(of_visible_devices(viewer), tag=OuterRef("pk"))
     tags = Tag.objects.filter(Exists(having)).annotate(alarmed=Exists(having.filter(Exists(open_alarms))))
     return [list(tag) for tag in tags.order_by("-alarmed", "key").values_list("name", "colour")]
+
+
+@for_accounts_with(ALARMS_PERMISSION)
+def mutes(request: HttpRequest) -> HttpResponse:
+    """`/alarms/-/mutes`: `mutes_of`, which the page of alarms asks for again."""
+    rules = rules_for(request.user).filter(muted_until__gt=timezone.now())
+    return HttpResponse(msgspec.json.encode(mutes_of(request, rules)), content_type="application/json")
+
+
+def rules_for(user: Any) -> RuleQuerySet:
+    """The rules that the account may see."""
+    rules = Rule.objects.existing().visible_to(viewer_of(user))
+    return rules if user.has_perm(VIEW_RULES) else rules.none()
+
+
+def mutes_of(request: HttpRequest, rules: Iterable[Rule]) -> dict[str, list[Any]]:
+    """What is muted now of what the account may see. `rules`: those that it may see.
+
+    `{"muted_rules": [[id, until]], "muted": [[device id, until]], "muted_tags": [[device id, tag, until]]}`. At most
+    MUTED_LISTED devices, and as many with a muted tag.
+    """
+    user: Any = request.user
+    viewer, now = viewer_of(user), timezone.now()
+    devices = DeviceMute.objects.filter(of_visible_devices(viewer), until__gt=now).order_by("-until", "device_id")
+    return {
+        "muted_rules": [
+            [rule.pk, rfc3339(rule.muted_until)] for rule in rules if rule.muted_until and rule.muted_until > now
+        ],
+        "muted": [[mute.device_id, rfc3339(mute.until)] for mute in devices[:MUTED_LISTED]],
+        "muted_tags": muted_tags(viewer, now=now) if user.has_perm(VIEW_TAGS) else [],
+    }
 
 
 def muted_tags(viewer: Viewer, *, now: datetime) -> list[list[str]]:

@@ -6,6 +6,9 @@ import { make } from "../elements.js";
 
 const TIMES = [["1 hour", "+1h"], ["8 hours", "+8h"], ["1 day", "+1d"], ["7 days", "+7d"], ["30 days", "+30d"], ["a time …", ""]];
 
+// Between two requests for mutes, because others mute and unmute too.
+export const AGAIN_MS = 15_000;
+
 export const ruleMute = (id) => `/api/v1/alarm-rules/${id}/mute`;
 export const tagMute = (name) => `/api/v1/tags/${encodeURIComponent(name)}/mute`;
 export const deviceMute = (id) => `/api/v1/devices/${encodeURIComponent(id)}/mute`;

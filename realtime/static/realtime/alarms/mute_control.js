@@ -1,6 +1,6 @@
 // Says until when things are muted. Accounts that may mute them get buttons that mute and unmute them.
 
-import { muteForm, mutedText } from "./mute.js";
+import { AGAIN_MS, muteForm, mutedText } from "./mute.js";
 import { ask } from "./requests.js";
 import { make, set } from "../elements.js";
 
@@ -19,6 +19,21 @@ export class MuteControl {
     this.form?.remove();
     this.form = null;
     this.draw();
+  }
+
+  // Asks the server again. What was muted here meanwhile is newer than its answer.
+  async refresh() {
+    const { targets, mutes } = this;
+    const before = JSON.stringify([...mutes]);
+    const answers = await Promise.all(targets.map(([, address]) => ask("GET", address).catch(() => null)));
+    if (mutes !== this.mutes || before !== JSON.stringify([...mutes])) return;
+    for (const [place, [, address]] of targets.entries()) if (answers[place]) mutes.set(address, answers[place].muted_until);
+    if (before !== JSON.stringify([...mutes])) this.draw();
+  }
+
+  // Others mute and unmute too.
+  keepFresh() {
+    setInterval(() => document.hidden || this.refresh(), AGAIN_MS);
   }
 
   draw() {

@@ -18,6 +18,7 @@ export class TagPage {
     this.alarms = alarms; // null: the account may not view alarms
     this.tags = [];
     if (mutes) this.mutes = new MuteControl(mutes, { allowed: mutes.dataset.allowed === "true" ? mutableWithin(limit) : () => false });
+    this.mutes?.keepFresh();
     if (alarms) setInterval(() => document.hidden || this.load(), AGAIN_MS);
   }
 

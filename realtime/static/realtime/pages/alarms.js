@@ -4,7 +4,8 @@ import { AcknowledgeAll } from "../alarms/acknowledge_all.js";
 import { Choice } from "../alarms/choice.js";
 import { Known } from "../alarms/known.js";
 import { AlarmList } from "../alarms/list.js";
-import { deviceMute, mutableWithin, mutedText, ruleMute, tagMute } from "../alarms/mute.js";
+import { mutableWithin, mutedText, tagMute } from "../alarms/mute.js";
+import { Mutes } from "../alarms/mutes.js";
 import { ask } from "../alarms/requests.js";
 import { TagChips } from "../alarms/tag_chips.js";
 import { showOpen } from "../bell.js";
@@ -23,16 +24,11 @@ const choice = new Choice();
 const chips = new TagChips(element("tags"), page.tags, chooseTag);
 const outage = new Outage({ connection: element("connection"), banner: element("notice"), page: element("content") });
 const texts = new Map(page.rules.map(({ id, text }) => [id, text]));
-const mutes = new Map([
-  ...page.rules.map(({ id, muted_until: until }) => [ruleMute(id), until]), ...page.muted.map(([id, until]) => [deviceMute(id), until]),
-  ...page.muted_tags.map(([, tag, until]) => [tagMute(tag), until]),
-]);
-const mutedTags = new Map(); // device id → the names of its tags that are muted
-for (const [id, tag] of page.muted_tags) mutedTags.set(id, [...(mutedTags.get(id) ?? []), tag]);
+const mutes = new Mutes(page);
 const tagsOf = ({ device_id: id }) => [
-  ...new Set([...(mutedTags.get(id) ?? []).filter((tag) => mutedText(mutes.get(tagMute(tag)))), ...[...choice.tags].map(([key, name]) => chips.all.get(key)?.name ?? name)]),
+  ...new Set([...(mutes.tagsOf.get(id) ?? []).filter((tag) => mutedText(mutes.until.get(tagMute(tag)))), ...[...choice.tags].map(([key, name]) => chips.all.get(key)?.name ?? name)]),
 ];
-const options = { page: { ...page, catalogue: new Catalogue(page.catalogue) }, texts, mutes, tagsOf, mutable: mutableWithin(page.limit), onAcknowledge: acknowledge };
+const options = { page: { ...page, catalogue: new Catalogue(page.catalogue) }, texts, mutes: mutes.until, tagsOf, mutable: mutableWithin(page.limit), onAcknowledge: acknowledge };
 const parts = {
   open: { known: new Known(), list: new AlarmList(element("open"), options), limit: OPEN_LIMIT },
   resolved: { known: new Known(), list: new AlarmList(element("resolved"), options), limit: RESOLVED_LIMIT },
@@ -194,4 +190,5 @@ setInterval(() => {
   outage.check();
   if (!document.hidden) draw();
 }, 1000);
+mutes.keepFresh();
 watchAlarms({ onAlarms, onAlarm, onState: (...state) => outage.state(...state) });

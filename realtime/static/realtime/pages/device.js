@@ -60,7 +60,9 @@ function showMutes({ acknowledges, limit, muted_until: until, muted_tags: tags }
   const [own, ofTags] = [deviceMute(device.device_id), Object.entries(tags).map(([name, until]) => [name, tagMute(name), until])];
   const targets = [["this device", own], ...ofTags.map(([name, address]) => [`the tag ${name}`, address])];
   const mutes = new Map([[own, until], ...ofTags.map(([, address, until]) => [address, until])]);
-  new MuteControl(element("mutes"), { allowed: acknowledges ? mutableWithin(limit) : () => false }).show(targets, mutes);
+  const control = new MuteControl(element("mutes"), { allowed: acknowledges ? mutableWithin(limit) : () => false });
+  control.show(targets, mutes);
+  control.keepFresh();
 }
 
 // The time of the newest of these readings, in seconds; null without any.

@@ -1,6 +1,6 @@
 // The page with all rules: a switch for each, and its deletion with a question before.
 
-import { muteForm, mutedText, ruleMute } from "../alarms/mute.js";
+import { AGAIN_MS as REFRESH_MS, muteForm, mutedText, ruleMute } from "../alarms/mute.js";
 import { make, set } from "../elements.js";
 import { ask } from "../alarms/requests.js";
 import { appliesTo, condition } from "../alarms/words.js";
@@ -13,6 +13,7 @@ const AGAIN_MS = 5000;
 const page = JSON.parse(document.getElementById("rules").textContent);
 const catalogue = new Catalogue(page.catalogue);
 const element = (id) => document.getElementById(id);
+const rows = new Map(); // by rule id
 
 class RuleRow {
   constructor(rule) {
@@ -55,7 +56,10 @@ class RuleRow {
       this.mute.disabled = true;
       const form = muteForm({
         targets: [[this.rule.name, ruleMute(this.rule.id)]],
-        onDone: (address, until) => (this.rule.muted_until = until),
+        onDone: (address, until) => {
+          this.rule.muted_until = until;
+          this.changedAt = performance.now();
+        },
         onClose: () => {
           this.mute.disabled = false;
           this.mute.focus();
@@ -100,6 +104,7 @@ class RuleRow {
   async attempt(work) {
     this.failure.textContent = "";
     const controls = [this.box, this.delete, this.mute].filter(Boolean);
+    this.busy = true;
     for (const control of controls) control.disabled = true;
     try {
       await work();
@@ -107,6 +112,8 @@ class RuleRow {
       this.failure.textContent = error.status === 404 ? "Somebody else has deleted this rule." : error.message;
     }
     for (const control of controls) control.disabled = false;
+    this.busy = false;
+    this.changedAt = performance.now();
     this.show();
   }
 
@@ -151,7 +158,8 @@ async function load() {
   try {
     const { results } = await ask("GET", "/api/v1/alarm-rules");
     element("failure").hidden = true;
-    element("list").replaceChildren(...results.map((rule) => new RuleRow(rule).root));
+    for (const rule of results) rows.set(rule.id, new RuleRow(rule));
+    element("list").replaceChildren(...[...rows.values()].map(({ root }) => root));
     element("none").hidden = results.length > 0;
   } catch (error) {
     element("failure").hidden = false;
@@ -161,4 +169,17 @@ async function load() {
   element("list").removeAttribute("aria-busy");
 }
 
+// Others change and mute rules too. What was changed here since the question is newer than its answer.
+async function refresh() {
+  const asked = performance.now();
+  const found = await ask("GET", "/api/v1/alarm-rules").catch(() => null);
+  for (const rule of found?.results ?? []) {
+    const row = rows.get(rule.id);
+    if (!row || row.busy || row.changedAt > asked) continue;
+    row.rule = rule;
+    row.show();
+  }
+}
+
 load();
+setInterval(() => document.hidden || refresh(), REFRESH_MS);

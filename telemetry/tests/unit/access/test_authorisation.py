@@ -63,6 +63,7 @@ live-refused      GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200
 live-device       GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 readings.view_reading
 alarms            GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 alarms.view_alarm
 alarm-counts      GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 alarms.view_alarm
+alarm-mutes       GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 alarms.view_alarm
 alarm-rules       GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 alarms.view_rule
 alarm-rule-new    GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 alarms.manage_rules
 alarm-rule        GET    302 302 302 302 302 302 302 302 302 302 200 200 403 200 302 302 200 200 alarms.manage_rules
@@ -159,6 +160,7 @@ live-refused      GET    302 302 302 302 302 404
 live-device       GET    302 302 302 302 302 404
 alarms            GET    302 302 302 302 302 200
 alarm-counts      GET    302 302 302 302 302 200
+alarm-mutes       GET    302 302 302 302 302 200
 alarm-rules       GET    302 302 302 302 302 200
 alarm-rule-new    GET    302 302 302 302 302 403
 alarm-rule        GET    302 302 302 302 302 403
