@@ -127,7 +127,7 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "telemetry.middleware.problems.Problems",
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
+    "telemetry.middleware.static_files.StaticFiles",
     "telemetry.middleware.request_id.OptionalSlash",
     "telemetry.middleware.request_id.Private",
     "django.contrib.sessions.middleware.SessionMiddleware",
