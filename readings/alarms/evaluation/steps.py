@@ -12,7 +12,8 @@ from readings.alarms.evaluation.judging import calm, decode_state, encode_state,
 from readings.alarms.evaluation.known import Known, Pair, Written, read_known
 from readings.alarms.evaluation.outcomes import Outcome, open_alarms
 from readings.alarms.evaluation.positions import Part
-from readings.alarms.evaluation.received import Expected, Received
+from readings.alarms.evaluation.received import Received
+from readings.alarms.evaluation.received_log import Expected
 from readings.alarms.evaluation.samples import Column, Series, newest_after, read_series
 from readings.alarms.signals import AlarmChange
 
