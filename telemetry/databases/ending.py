@@ -9,7 +9,7 @@ def end_database_work() -> None:
     """Ends every running statement of this process; its thread gets an error at once."""
     if connection.vendor == "postgresql":
         # Imported here, because psycopg is not needed with SQLite.
-        from telemetry.databases.postgresql.base import cut_connections
+        from telemetry.databases.postgresql.pools import cut_connections
 
         cut_connections()
     else:

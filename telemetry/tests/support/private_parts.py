@@ -187,14 +187,14 @@ LIBRARIES = {
     ),
     "psycopg": Library(
         ">=3.3,<3.4",
-        "telemetry/databases/postgresql/base.py",
+        "telemetry/databases/postgresql/connections.py",
         {"psycopg:Connection.wait": "gen interval timeout"},
         # Every answer is awaited by `wait`, which has our deadline.
         {"psycopg:Connection.commit": "wait", "psycopg:Cursor.execute": "wait", "psycopg:Connection.close": "_pool"},
     ),
     "psycopg-pool": Library(
         ">=3.3,<3.4",
-        "telemetry/databases/postgresql/base.py",
+        "telemetry/databases/postgresql/pools.py",
         {"psycopg_pool:ConnectionPool.getconn": "timeout", "psycopg_pool:ConnectionPool.putconn": "conn"},
         # In which pool a connection belongs.
         {"psycopg_pool:ConnectionPool._getconn_unchecked": "_pool"},

@@ -117,13 +117,14 @@ if connection.vendor == "sqlite":
 if connection.vendor == "postgresql":
     import psycopg
 
-    from telemetry.databases.postgresql import base as postgresql
+    from telemetry.databases.postgresql import connections as lives
+    from telemetry.databases.postgresql import pools
 
     @pytest.fixture
     def proxy(monkeypatch):
         """Directs the default connection through the proxy, with short deadlines and separate pools."""
-        monkeypatch.setattr(postgresql, "LOOK_SECONDS", 0.4)
-        monkeypatch.setattr(postgresql, "CHECK_SECONDS", 0.3)
+        monkeypatch.setattr(lives, "LOOK_SECONDS", 0.4)
+        monkeypatch.setattr(pools, "CHECK_SECONDS", 0.3)
         host, port = connection.settings_dict["HOST"], connection.settings_dict["PORT"]
         connection.close()
         connection.close_pool()
@@ -331,7 +332,7 @@ if connection.vendor == "postgresql":
 
         def test_connections_can_be_cut_from_another_thread(self):
             connection.close()
-            threading.Timer(0.3, postgresql.cut_connections).start()
+            threading.Timer(0.3, pools.cut_connections).start()
 
             def sleep():
                 with connection.cursor() as cursor:
