@@ -17,7 +17,7 @@ from devices.keys import key_hint
 from devices.models import Device
 from devices.tests.fixtures import FLEET_KEY, client_with, new_client, staff_client
 from readings.alarms.models import Rule
-from readings.alarms.rules import changing
+from readings.alarms.rules import changing, scopes
 from readings.alarms.rules.changing import create_rule
 from readings.alarms.tests.rules import alarm_of, make_rule
 from readings.ingest import refused_posts
@@ -200,7 +200,7 @@ def test_an_erasure_and_a_new_rule_wait_for_each_other(mote, monkeypatch):
             wait_until_blocking()
             name_devices(*given)
 
-        name_devices = changing.name_devices
+        name_devices = scopes.name_devices
         monkeypatch.setattr(changing, "name_devices", meanwhile)
         rule = create_rule({"kind": "threshold", "metric": "a", "above": 1.0, "name": "mote-1"}, ["mote-1"], now=NOON)
         erasures[0].result(20)
