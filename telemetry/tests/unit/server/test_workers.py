@@ -146,8 +146,8 @@ async def test_a_replacement_that_fails_changes_nothing(new: str) -> None:
         slot.to_begin = [FakeProcess(listens=False) if new == "silent" else OSError("too many processes")]
         assert not await slot.replace()
         await settle()
-        assert slot.worker is slot.begun[0]
         assert not slot.begun[0].told
+        assert slot.worker is slot.begun[0]
 
 
 @in_event_loop
