@@ -59,10 +59,14 @@ class WorkerProcess:
         return cls(process, ours)
 
     async def receive_ready(self) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError):
+        try:
             async with asyncio.timeout(START_SECONDS):
                 if await asyncio.get_running_loop().sock_recv(self.connection, 1) == READY:
                     self.listening_since = time.monotonic()
+        except TimeoutError:
+            logger.error("The worker %d does not listen after %.0f s and is ended.", self.process.pid, START_SECONDS)
+        except ConnectionError:  # it has ended
+            pass
 
     async def wait_until_listening(self) -> bool:
         """False if it ended before it listened, or does not listen after START_SECONDS."""

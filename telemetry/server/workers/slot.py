@@ -39,6 +39,8 @@ class Slot:
             else:
                 if await worker.wait_until_listening():
                     self.listening.set()
+                else:
+                    await worker.end()
                 how = await worker.wait_until_ended()
                 if worker is not self.worker:  # it was replaced
                     failures = 0

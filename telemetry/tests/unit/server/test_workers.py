@@ -13,7 +13,9 @@ from django.core.management import CommandError, call_command
 from telemetry.health import closing, draining
 from telemetry.server import draining as draining_module
 from telemetry.server.draining import drain
+from telemetry.server.workers import process as process_module
 from telemetry.server.workers import slot as slot_module
+from telemetry.server.workers.process import WorkerProcess
 from telemetry.server.workers.shared_port import CLOSING, READY, SharedPort
 from telemetry.server.workers.slot import PAUSE_SECONDS_MAX, Slot, pause_after
 
@@ -125,6 +127,7 @@ async def test_one_that_never_listens_or_cannot_be_started_is_started_after_grow
         assert pauses == [1, 2, 4]
         assert slot.worker is slot.begun[3]
         assert slot.listening.is_set()
+        assert slot.begun[0].told
 
 
 @in_event_loop
@@ -166,6 +169,37 @@ async def test_a_worker_says_that_it_listens_and_does_what_the_supervisor_says()
         supervisor.close()
         await settle()
         assert said == ["closing", "end"]
+
+
+@asynccontextmanager
+async def sleeping() -> AsyncIterator[tuple[WorkerProcess, socket.socket]]:
+    """A process that never does anything, as a worker, and its end of the connection."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    worker = WorkerProcess(await asyncio.create_subprocess_exec("sleep", "60"), ours)
+    with theirs:
+        yield worker, theirs
+        await worker.end()
+
+
+@in_event_loop
+async def test_a_worker_that_says_nothing_is_given_up_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_module, "START_SECONDS", 0.0)
+    async with sleeping() as (worker, _):
+        assert not await worker.wait_until_listening()
+    assert await worker.wait_until_ended() == "SIGTERM"
+
+
+@in_event_loop
+async def test_a_worker_that_does_not_end_is_killed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process_module, "END_SECONDS", 0.0)
+    async with sleeping() as (worker, connection):
+        connection.send(READY)
+        assert await worker.wait_until_listening()
+    assert await worker.wait_until_ended() == "SIGKILL"
+    assert "is killed" in caplog.text
 
 
 class FakePort:
