@@ -32,8 +32,11 @@ DATABASE_PROBE_SECONDS = 5
 # Seconds for which a result of the database probe is reused.
 FRESH_SECONDS = 2.0
 
-# Set when the process was told to stop: it finishes its requests and should get no new ones.
+# Set when the process was told to stop: it finishes its requests, and its answers close their connections.
 draining = threading.Event()
+# Set when its port will close, so that a proxy should send no more requests. A worker that is replaced drains, but the
+# other workers go on to serve on the port.
+closing = threading.Event()
 
 
 @csrf_exempt  # any other method is a 405, whoever asks
@@ -66,7 +69,8 @@ async def live(request: HttpRequest) -> JsonResponse:
 @csrf_exempt  # any other method is a 405, whoever asks
 @require_safe
 async def ready(request: HttpRequest) -> JsonResponse:
-    """`/health/ready`, for load balancers: 503 if nothing can be stored, migrations are missing, or it is draining.
+    """`/health/ready`, for load balancers: 503 if nothing can be stored, migrations are missing, or the port
+    will close.
 
     Also 503 if DISTRIBUTED is true and a table is not where it belongs, because its statistics would be wrong.
 
@@ -78,7 +82,7 @@ async def ready(request: HttpRequest) -> JsonResponse:
         checks["migrations"] = await probe_once(Migrations)
         if settings.DISTRIBUTED:
             checks["distribution"] = await probe_once(Distribution)
-    if draining.is_set():
+    if closing.is_set():
         checks["draining"] = "yes"
     is_ready = checks == {"database": "ok", "migrations": "ok", "draining": "no"} | checks.fromkeys(
         checks.keys() & {"distribution"}, "ok"

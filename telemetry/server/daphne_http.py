@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.http import HTTPChannel
 
 from telemetry.gateway.bodies import DISCARD_FACTOR
-from telemetry.health import draining
+from telemetry.health import closing, draining
 from telemetry.server import connections
 from telemetry.server.connections import Phase, Progress, Refusal, addresses, checks_of, count_dropped
 from telemetry.server.daphne_websockets import PacedFactory, PacedServer, PacedSocket
@@ -59,7 +59,7 @@ class BoundedChannel(Channel):  # type: ignore[misc]
 
     def connectionMade(self) -> None:  # noqa: N802
         super().connectionMade()
-        if draining.is_set():
+        if draining.is_set() or self.factory.shares_port:
             receive_again(self.transport.getHandle())
         self.factory.channels.add(self)
         self.checks = checks_of(asyncio.get_event_loop())
@@ -207,6 +207,8 @@ class BoundedFactory(HTTPFactory):  # type: ignore[misc]
         super().__init__(server)
         self.timeOut = None  # `BoundedChannel.check` replaces Twisted's time-out
         self.channels: set[BoundedChannel] = set()
+        # The supervisor of several workers may call `begin_no_more` before this process knows of it.
+        self.shares_port = server.shares_port
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         protocol = super().buildProtocol(addr)
@@ -216,6 +218,9 @@ class BoundedFactory(HTTPFactory):  # type: ignore[misc]
 
 class Server(PacedServer):
     """`lead`: seconds for which it still accepts connections after it was told to stop."""
+
+    # True if other processes go on to accept on the same port.
+    shares_port = False
 
     def __init__(self, *, lead: float = 0.0, start_mqtt: Callable[[], Listener] | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -251,6 +256,8 @@ class Server(PacedServer):
     def kill_all_applications(self) -> Any:
         """Starts draining. Twisted calls it before the reactor stops, and waits for the Deferred."""
         draining.set()
+        if not self.shares_port:
+            closing.set()
         return Deferred.fromFuture(asyncio.ensure_future(self.drain()))
 
     async def drain(self) -> None:

@@ -74,9 +74,10 @@ async def drain(server: Any) -> None:
     loop = asyncio.get_running_loop()
     # `/health/ready` answers 503 already, so a proxy can switch to another process before this port closes.
     await asyncio.sleep(server.lead)
-    for port in server.ports:
-        begin_no_more(port.socket)
-    await asyncio.sleep(HANDSHAKE_SECONDS)
+    if not server.shares_port:  # else the supervisor does it, because the other workers go on
+        for port in server.ports:
+            begin_no_more(port.socket)
+        await asyncio.sleep(HANDSHAKE_SECONDS)
     for port in server.ports:
         # Accept the connections that the kernel has completed: if closed now, they would be reset with their requests
         # unread. Close the port in the same turn of the loop; stopListening() would accept others until the next turn.

@@ -1,5 +1,6 @@
-"""Runs daphne with the application on HOST and PORT."""
+"""Runs daphne with the application on HOST and PORT, in this process or in several workers."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from readings.alarms.upkeep.heartbeat import heart
 from readings.upkeep.maintenance import keep_maintaining
 from telemetry.databases.ending import end_database_work
 from telemetry.server.files import raise_file_limit
+from telemetry.server.workers.shared_port import SharedPort
 
 # Seconds in which maintenance, the evaluation of alarms and the delivery of messages must end their steps when the
 # server stops; then the steps are interrupted.
@@ -26,16 +28,25 @@ class CannotListen(Exception):
 
 def check_address() -> None:
     """Checks that the server can listen on HOST and PORT. Raises CannotListen."""
+    bound_socket().close()
+
+
+def bound_socket(*, backlog: int | None = None) -> socket.socket:
+    """A socket on HOST and PORT; with `backlog` it listens. Raises CannotListen."""
     family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.HOST, settings.PORT))
-        except OSError as error:
-            raise CannotListen(
-                f"Cannot listen on {settings.HOST}:{settings.PORT}: {error.strerror}. "
-                "Choose another port: PORT=8001 make run"
-            ) from error
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((settings.HOST, settings.PORT))
+        if backlog is not None:
+            bound.listen(backlog)
+    except OSError as error:
+        bound.close()
+        raise CannotListen(
+            f"Cannot listen on {settings.HOST}:{settings.PORT}: {error.strerror}. "
+            "Choose another port: PORT=8001 make run"
+        ) from error
+    return bound
 
 
 def serve(*, ready: Callable[[], None], lead: float = 0.0, mqtt: bool = False) -> None:
@@ -60,6 +71,31 @@ def serve(*, ready: Callable[[], None], lead: float = 0.0, mqtt: bool = False) -
         start_mqtt=(lambda: Listener(lane.shared_objects())) if mqtt else None,
     ).run()
     # Statements that still run have outlasted the draining; their threads would delay the end of the process.
+    end_database_work()
+
+
+def serve_with_workers(count: int, *, ready: Callable[[], None], lead: float) -> None:
+    """Serves in `count` processes until SIGTERM or Ctrl-C, and for `lead` more seconds. Raises CannotListen."""
+    from telemetry.server.draining import BACKLOG
+    from telemetry.server.workers.supervisor import Supervisor
+
+    with bound_socket(backlog=BACKLOG) as listener:
+        listener.setblocking(False)
+
+        async def run() -> None:
+            await Supervisor(listener, count=count, lead=lead, ready=ready).run()
+
+        asyncio.run(run())
+
+
+def serve_as_worker(shared_port: SharedPort) -> None:
+    """Serves as one of the processes of `serve_with_workers`, until that ends it."""
+    from telemetry.asgi import application
+    from telemetry.server.workers.worker import Worker
+
+    raise_file_limit()
+    heart.start()
+    Worker(application=application, shared_port=shared_port, server_name="").run()
     end_database_work()
 
 

@@ -29,7 +29,7 @@ SQLITE = "django.db.backends.sqlite3.base"
 LIBRARIES = {
     "daphne": Library(
         ">=4.2,<4.3",
-        "telemetry/server/daphne_http.py, daphne_websockets.py and draining.py",
+        "telemetry/server/daphne_http.py, daphne_websockets.py, draining.py and workers/worker.py",
         {
             "daphne.server:Server.run": "",
             "daphne.server:Server.listen_success": "port",
@@ -47,7 +47,8 @@ LIBRARIES = {
         },
         {
             # It looks its factories up in its module, where ours are put.
-            "daphne.server:Server.run": "HTTPFactory WebSocketFactory http_factory connections kill_all_applications",
+            "daphne.server:Server.run": "HTTPFactory WebSocketFactory http_factory connections kill_all_applications "
+            "endpoints ready_callable",
             "daphne.server:Server.create_application": "connections application_instance",
         },
     ),

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from devices.tests.fixtures import ADMIN_KEY, client_with
 from readings.log import group_commit
 from readings.upkeep.maintenance import maintain
-from telemetry.health import draining
+from telemetry.health import closing
 from telemetry.tests.support.clients.lanes import through_the_lane
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
@@ -237,12 +237,12 @@ class TestReadiness:
         assert anyone.get("/health/ready").status_code == 200
 
     def test_while_it_stops_it_is_alive_but_not_ready(self, anyone):
-        draining.set()
+        closing.set()
         try:
             assert anyone.get("/health/live").status_code == 200
             assert anyone.get("/health/ready").status_code == 503
         finally:
-            draining.clear()
+            closing.clear()
 
     def test_alive_asks_nothing_of_anybody(self, anyone, django_assert_num_queries):
         with django_assert_num_queries(0):
