@@ -9,7 +9,7 @@ from servestatic.middleware import ServeStaticMiddleware
 from servestatic.responders import MissingFileError
 
 
-class StaticFiles(ServeStaticMiddleware):
+class StaticFiles(ServeStaticMiddleware):  # type: ignore[misc]  # servestatic has no types
     """ServeStatic reads sizes once, at the start. Of a file that became shorter it then announces more bytes than it
     sends, and browsers wait for the rest. So each request looks whether its file has changed, which takes microseconds.
 
