@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from devices.access.callers import Caller
+from devices.access.permissions import Limited
 from readings.alarms.evaluation.lag import Alarms
 from readings.upkeep.lag import ClockAhead, RollupLag
 
@@ -27,7 +28,11 @@ class MetricsPermission(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         caller = request.auth
-        return isinstance(caller, Caller) and caller.may(METRICS_PERMISSION) and caller.limit is None
+        if not isinstance(caller, Caller) or not caller.may(METRICS_PERMISSION):
+            return False
+        if caller.limit is not None:
+            raise Limited
+        return True
 
 
 @extend_schema(exclude=True)

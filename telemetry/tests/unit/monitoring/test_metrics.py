@@ -10,7 +10,8 @@ from django.db import OperationalError
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from devices.tests.fixtures import ADMIN_KEY, client_with
+from devices.models import Tag
+from devices.tests.fixtures import ADMIN_KEY, client_with, problem, token_client
 from readings.log import group_commit
 from readings.upkeep.maintenance import maintain
 from telemetry.health import closing
@@ -52,6 +53,14 @@ def test_prometheus_can_bring_the_key_as_a_bearer(anyone):
 
     assert response.status_code == 200
     assert response["Content-Type"].startswith("text/plain; version=")
+
+
+def test_a_caller_that_is_limited_to_tags_learns_that_this_is_why():
+    Tag.objects.create(name="roof", key="roof", colour="grey")
+
+    refused = problem(token_client("read", tags=["roof"]).get("/metrics"), 403)
+
+    assert (refused["code"], "limited to the devices" in refused["detail"]) == ("limited", True)
 
 
 def test_it_says_which_process_answers():
