@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from devices.database.distribution import require_distribution
+from devices.plurals import counted
 from telemetry.server.serving import CannotListen, check_address, serve, serve_as_worker, serve_with_workers
 from telemetry.server.workers.shared_port import SharedPort
 
@@ -55,7 +56,9 @@ class Command(BaseCommand):
                 connection.close()  # the workers have their own
                 serve_with_workers(
                     options["workers"],
-                    ready=lambda: self.say(f"Serving with {options['workers']} workers. SIGHUP replaces them."),
+                    ready=lambda: self.say(
+                        f"Serving with {counted(options['workers'], 'worker', 'workers')}. SIGHUP replaces them."
+                    ),
                     lead=options["lead"],
                 )
         except CannotListen as error:
