@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 from django.db import connection
 
+from devices.database import placement
 from readings.alarms.models import EvaluationState
 
 # A rule and a device.
@@ -17,7 +18,9 @@ Pair = tuple[int, str]
 READ = """
 SELECT own.rule_id, own.device_id, own.after_seq, own.state, own.heard_at IS NOT NULL
 FROM unnest(%s::text[]) AS asked (device_id)
-CROSS JOIN LATERAL (SELECT * FROM alarms_evaluationstate WHERE device_id = asked.device_id OFFSET 0) AS own
+CROSS JOIN LATERAL (
+    SELECT * FROM alarms_evaluationstate WHERE device_id = asked.device_id{condition} OFFSET 0
+) AS own
 """
 READ_SQLITE = """
 SELECT own.rule_id, own.device_id, own.after_seq, own.state, own.heard_at IS NOT NULL
@@ -66,13 +69,15 @@ def read_known(device_ids: Collection[str], rule_ids: Collection[int]) -> dict[s
     """What these rules know of these devices, by device id and rule id."""
     found: dict[str, dict[int, Known]] = {}
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(READ, [array(device_ids)])
-        else:
-            cursor.execute(READ_SQLITE, [msgspec.json.encode(list(device_ids)).decode()])
-        for rule_id, device_id, after_seq, state, heard in cursor.fetchall():
-            if rule_id in rule_ids:
-                found.setdefault(device_id, {})[rule_id] = Known(after_seq, state, bool(heard))
+        for group in placement.ids_in_groups(device_ids):
+            if connection.vendor == "postgresql":
+                condition, more = placement.condition("device_id", group)
+                cursor.execute(READ.format(condition=condition), [array(group), *more])
+            else:
+                cursor.execute(READ_SQLITE, [msgspec.json.encode(group).decode()])
+            for rule_id, device_id, after_seq, state, heard in cursor.fetchall():
+                if rule_id in rule_ids:
+                    found.setdefault(device_id, {})[rule_id] = Known(after_seq, state, bool(heard))
     return found
 
 
