@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.db import connection, transaction
 
 from devices.cpu_pool import Pauses
@@ -142,7 +143,8 @@ def aggregate(question: Question, state: DeviceState, *, large: bool = False) ->
 
 
 def aggregate_each(question: Question, states: Sequence[DeviceState], *, large: bool = False) -> dict[str, Answer]:
-    """The answer for each of these devices, by device id, with one statement for all that have the same plan.
+    """The answer for each of these devices, by device id, with one statement for all that have the same plan; in a
+    distributed database, with one for each device.
 
     Each answer is exact at a moment; devices with different plans are asked one after the other. Raises as `aggregate`.
     """
@@ -168,12 +170,17 @@ def aggregate_each(question: Question, states: Sequence[DeviceState], *, large: 
 
 
 def plans(question: Question, states: Sequence[DeviceState]) -> Iterator[tuple[Plan, list[DeviceState]]]:
-    """The devices by what their plan depends on, each with the plan."""
+    """The devices by what their plan depends on, each with the plan.
+
+    In a distributed database each device alone, because a statement is about the devices of one shard, of which there
+    are hardly fewer than devices that one asks for.
+    """
     groups: dict[tuple[Any, ...], list[DeviceState]] = defaultdict(list)
     for state in states:
         raw_from = state.raw_from if state.raw_from is not None and question.start < state.raw_from else None
-        groups[(raw_from, *usable_tiers(state))].append(state)
-    for (raw_from, *tiers), alike in groups.items():
+        alone = state.device_id if settings.DISTRIBUTED else None
+        groups[(alone, raw_from, *usable_tiers(state))].append(state)
+    for (_, raw_from, *tiers), alike in groups.items():
         yield plan(question.start, question.end, question.bucket, tiers=tiers, raw_from=raw_from), alike
 
 

@@ -93,6 +93,22 @@ def test_devices_with_the_same_plan_are_one_statement_however_many_they_are(admi
     assert queries(*names) == queries(*names[:2]) == 2
 
 
+def test_in_a_distributed_database_each_device_has_a_statement(admin, five_shards):
+    """Citus refuses those about devices of several shards."""
+    names = make_devices(6)
+    store(new(name, at(60 * n), temperature=n) for n, name in enumerate(names * 3))
+    roll_up(HOURS)
+
+    with CaptureQueriesContext(connection) as captured:
+        answer = ask(admin, *names, bucket="30m")
+
+    named = [{name for name in names if name in query["sql"]} for query in captured.captured_queries]
+    assert [found for found in named if len(found) == 1] == [{name} for name in names]
+    for device in answer["devices"]:
+        alone = admin.get(f"/api/v1/devices/{device['device_id']}/aggregate", HOUR | {"bucket": "30m"}).json()
+        assert device["buckets"] == alone["buckets"]
+
+
 def test_a_device_that_is_named_twice_is_given_once(admin, motes):
     assert len(ask(admin, "mote-1", "mote-1")["devices"]) == 1
 
