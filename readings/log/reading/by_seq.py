@@ -100,7 +100,7 @@ SELECT part.device_id, {segment} FROM json_to_recordset(%(asked)s::json)
     AS part (device_id text, after bigint, until bigint)
 CROSS JOIN LATERAL (
     SELECT * FROM readings_segment
-    WHERE part.after < (SELECT sealed_seq FROM devices_devicestate WHERE device_id = part.device_id)
+    WHERE part.after < (SELECT sealed_seq FROM devices_devicestate WHERE device_id = part.device_id{condition})
       AND device_id = part.device_id AND first_seq <= part.until AND last_seq > part.after{condition}
     OFFSET 0
 ) AS segment
