@@ -3,6 +3,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec.structs
+from django.conf import settings
 from django.db import connections, models
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
@@ -39,6 +40,9 @@ INSERT INTO readings_reading ({", ".join(INSERT_COLUMNS)}) SELECT * FROM unnest(
     %s::uuid[], %s::text[], %s::bigint[], %s::timestamptz[], %s::float8[], %s::float8[], %s::float8[], %s::jsonb[]
 )
 """  # noqa: S608
+# For Citus, which sends rows of constants to their nodes, but a SELECT first to itself.
+INSERT_ROWS = f"INSERT INTO readings_reading ({', '.join(INSERT_COLUMNS)}) VALUES "  # noqa: S608
+ROW = f"({', '.join(['%s'] * len(INSERT_COLUMNS))})"
 INSERT_SQLITE = f"INSERT INTO readings_reading ({', '.join(INSERT_COLUMNS)}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
 
 
@@ -63,7 +67,11 @@ class ReadingManager(ReadingsByQuerySet["Reading"]):
             return
         connection = connections[self.db]
         if connection.vendor == "postgresql" and pipelined:
-            execute_prepared(connection, INSERT, arrays(readings))
+            if settings.DISTRIBUTED:
+                rows = [value for reading in readings for value in values_of(reading)]
+                execute_prepared(connection, INSERT_ROWS + ", ".join([ROW] * len(readings)), rows)
+            else:
+                execute_prepared(connection, INSERT, arrays(readings))
         elif connection.vendor == "postgresql":
             statement = f"COPY {self.model._meta.db_table} ({', '.join(INSERT_COLUMNS)}) FROM STDIN"
             # wrap_database_errors, because Django wraps errors of execute() but not of copy().
@@ -117,6 +125,12 @@ class RejectionQuerySet(models.QuerySet["Rejection"]):
     def of_nobody(self) -> Self:
         """Refused posts without a key or with an unknown key, the latest first."""
         return self.filter(caller="nobody", device_id="").order_by("-last_at", "-id")
+
+
+def values_of(r: StoredReading) -> tuple[Any, ...]:
+    """The parameters of ROW."""
+    extra = encode(r.extra).decode() if r.extra else "{}"
+    return r.id, r.device_id, r.seq, r.timestamp, r.temperature, r.humidity, r.voltage, extra
 
 
 def row_of(r: StoredReading, times: Mapping[datetime, str]) -> tuple[Any, ...]:

@@ -91,8 +91,10 @@ def is_undone(error: BaseException) -> bool:
     """Whether an error of COMMIT proves that the transaction was rolled back, so that nothing of it is stored.
 
     A server that answers with an error has rolled back. If the connection ends before the answer, the outcome is
-    unknown, and this returns False.
+    unknown, and this returns False. So it does if Citus lost a node that it had told to commit.
     """
+    if "could not commit transaction for shard" in str(error):
+        return False
     if sqlstate := attribute_of(error, "sqlstate"):
         return sqlstate[:2] not in ("08", "57") or sqlstate == "57014"
     if name := attribute_of(error, "sqlite_errorname"):

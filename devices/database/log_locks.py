@@ -63,8 +63,8 @@ def lock_at_version(connection: BaseDatabaseWrapper, device_ids: Collection[str]
             ends = log_ends(cursor.fetchall())
             cursor.execute(ACCESS_VERSION)
             return ends, version_in(cursor.fetchall())
+    groups = groups_of(device_ids)
     with placement.forgotten_if_refused(), together(connection):
-        groups = groups_of(device_ids)
         locked = [execute_prepared(connection, LOCK, group) for group in groups]
         devices = [execute_prepared(connection, DEVICES, group) for group in groups]
         version = execute_prepared(connection, ACCESS_VERSION)

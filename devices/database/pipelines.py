@@ -1,7 +1,7 @@
 """Sends statements of the write path together: each round trip to the database costs both sides about 100 µs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from django.conf import settings
@@ -15,12 +15,12 @@ def together(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
     COPY and `raw()` are impossible in the block, and so is going on after an error. At its end the server knows that
     all is answered. Within a pipeline it does not, and its timeout for idle transactions does not apply: a transaction
-    of a process that was stopped there would keep its locks.
+    of a process that was stopped there would keep its locks. Within another pipeline the block is a part of that one.
     """
-    if settings.DISTRIBUTED:  # tried without pipelines only
+    connection.ensure_connection()
+    if connection.connection.pgconn.pipeline_status:
         yield
         return
-    connection.ensure_connection()
     # wrap_database_errors, because Django wraps only errors of its own cursors.
     with connection.wrap_database_errors, connection.connection.pipeline():
         yield
@@ -58,3 +58,13 @@ def execute_prepared(connection: BaseDatabaseWrapper, statement: str, parameters
     cursor = connection.make_debug_cursor(prepared) if connection.queries_logged else connection.make_cursor(prepared)
     cursor.execute(statement, parameters)
     return cursor
+
+
+def execute_each(connection: BaseDatabaseWrapper, statement: str, groups: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows of the statement with each of these parameters, one set for each group of `devices.database.placement`.
+
+    PostgreSQL only. Several are sent together. Raises DatabaseError.
+    """
+    with together(connection) if len(groups) > 1 else nullcontext():
+        cursors = [execute_prepared(connection, statement, parameters) for parameters in groups]
+    return [row for cursor in cursors for row in cursor.fetchall()]

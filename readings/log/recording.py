@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
@@ -92,9 +91,8 @@ def store(
     `check` is called with the current `AccessVersion` before anything is stored, with the devices locked. What it
     raises ends the transaction.
     """
-    # Registering may fail and go on, which a pipeline cannot; nor can a part of a longer transaction. A distributed
-    # database was tried without pipelines only.
-    alone = not register and not connection.in_atomic_block and not settings.DISTRIBUTED
+    # Registering may fail and go on, which a pipeline cannot; nor can a part of a longer transaction.
+    alone = not register and not connection.in_atomic_block
     pipelined = alone and len(readings) <= PIPELINED_READINGS_MAX
     done: Done | None = None
     try:

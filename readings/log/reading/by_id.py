@@ -12,7 +12,7 @@ from django.db import connection
 
 from devices.cpu_pool import Pauses
 from devices.database import placement
-from devices.database.pipelines import execute_prepared
+from devices.database.pipelines import execute_each
 from readings.log.entries import StoredReading
 from readings.log.reading.opened import Opened
 from readings.log.reading.rows import WHOLE, Row, null, readings_of_devices
@@ -51,18 +51,20 @@ def by_ids(asked: Sequence[tuple[str, UUID]]) -> list[StoredReading]:
     columns = ", ".join(f"reading.{name}" for name in ("seq", "timestamp", *WHOLE))
     none = ", ".join(map(null, ("timestamptz", *WHOLE.values())))
     condition = placement.named_condition("device_id", "devices")
-    postgresql = connection.vendor == "postgresql"
+    groups = placement.in_groups(asked, itemgetter(0))
     found: list[Row] = []
-    for group in placement.in_groups(asked, itemgetter(0)):
-        if postgresql:
-            sql = BY_IDS.format(columns=columns, none=none, condition=condition)
-            devices, ids = [device_id for device_id, _ in group], [identifier for _, identifier in group]
-            found += execute_prepared(connection, sql, {"devices": devices, "ids": ids}).fetchall()
-            continue
-        texts = msgspec.json.encode([(device_id, identifier.hex) for device_id, identifier in group]).decode()
-        with connection.cursor() as cursor:
-            cursor.execute(BY_IDS_SQLITE.format(columns=columns, none=none), {"asked": texts})
-            found += cursor.fetchall()
+    if connection.vendor == "postgresql":
+        sql = BY_IDS.format(columns=columns, none=none, condition=condition)
+        asked_of = [
+            {"devices": [device_id for device_id, _ in group], "ids": [i for _, i in group]} for group in groups
+        ]
+        found += execute_each(connection, sql, asked_of)
+    else:
+        for group in groups:
+            texts = msgspec.json.encode([(device_id, identifier.hex) for device_id, identifier in group]).decode()
+            with connection.cursor() as cursor:
+                cursor.execute(BY_IDS_SQLITE.format(columns=columns, none=none), {"asked": texts})
+                found += cursor.fetchall()
     plain = [row for row in found if row[2] is not None]
     readings = readings_of_devices(plain)
     if len(plain) < len(found):
