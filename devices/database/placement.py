@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import NotSupportedError, connection
+from django.db import DatabaseError, InterfaceError, NotSupportedError, connection
 
 T = TypeVar("T")
 
@@ -21,6 +21,12 @@ TABLE = "devices_devicestate"
 SHARDS = f"""
 SELECT asked.device_id, get_shard_id_for_distribution_column('{TABLE}'::regclass, asked.device_id)
 FROM unnest(%s::text[]) AS asked (device_id)
+"""  # noqa: S608
+# Of each shard, without replicas.
+NODES = f"""
+SELECT shard.shardid, placement.groupid FROM pg_dist_shard AS shard
+JOIN pg_dist_placement AS placement ON placement.shardid = shard.shardid
+WHERE shard.logicalrelid = '{TABLE}'::regclass
 """  # noqa: S608
 # Maximum number of remembered devices; about 15 MB.
 REMEMBERED_MAX = 100_000
@@ -48,6 +54,32 @@ def in_groups(items: Sequence[T], device_id_of: Callable[[T], str] = attrgetter(
 def ids_in_groups(device_ids: Collection[str]) -> list[Sequence[str]]:
     """`in_groups` for ids of devices, also for ids of no device."""
     return in_groups(list(device_ids), str)
+
+
+def by_nodes(items: Sequence[T], device_ids_of: Callable[[T], Collection[str]]) -> list[list[T]]:
+    """The items in groups whose devices are on the same nodes, so that a group fails only with a node of its own.
+
+    One group if the database is not distributed, or cannot be asked.
+    """
+    if not settings.DISTRIBUTED:
+        return [list(items)]
+    try:
+        shards = shards_of({device_id for item in items for device_id in device_ids_of(item)})
+        nodes = node_of_shard()
+    except (DatabaseError, InterfaceError):
+        return [list(items)]
+    groups: dict[frozenset[int], list[T]] = {}
+    for item in items:
+        needed = frozenset([nodes[shards[device_id]] for device_id in device_ids_of(item)])
+        groups.setdefault(needed, []).append(item)
+    return list(groups.values())
+
+
+def node_of_shard() -> dict[int, int]:
+    """The number of the node of each shard. Not remembered, because shards are moved."""
+    with connection.cursor() as cursor:
+        cursor.execute(NODES)
+        return dict(cursor.fetchall())
 
 
 def condition(column: str, device_ids: Sequence[str]) -> tuple[str, list[Any]]:

@@ -21,6 +21,7 @@ from devices.access.authentication import INVALID_KEY
 from devices.access.callers import Caller, callers_again
 from devices.access.known_callers import KnownCallers
 from devices.database.errors import trouble_of
+from devices.database.placement import by_nodes
 from devices.database.runner import DatabaseRunner, RunnerBusy, own_copy
 from devices.database.work_kinds import DatabaseTimeout, NotBegun, Work
 from devices.querysets import visible_ids
@@ -183,7 +184,10 @@ class GroupCommitter:
         return group
 
     def commit(self, group: list[Submission]) -> list[Appended]:
-        """Stores the group in one transaction; if that fails, each submission in its own. Runs in a thread."""
+        """Stores the group in one transaction; if that fails, each submission in its own. Runs in a thread.
+
+        If the database fails and is distributed, those of the same nodes have a transaction of their own.
+        """
         readings = [reading for submission in group for reading in submission.readings]
         instruments.COMMIT_READINGS.observe(len(readings))
         received_at = max(submission.received_at for submission in group)
@@ -205,6 +209,8 @@ class GroupCommitter:
         except Exception as error:
             if trouble_of(error) is not None:  # a failure of the database would repeat for each submission
                 connection.close()
+                if len(parts := by_nodes(group, lambda s: s.devices)) > 1:  # but not for those of other nodes
+                    return [log for part in parts for log in self.commit(part)]
                 for submission in group:
                     answer(submission, own_copy(error))
                 return []
