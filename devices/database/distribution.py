@@ -37,6 +37,16 @@ LEFT JOIN pg_attribute AS attribute ON attribute.attrelid = part.logicalrelid
 WHERE part.partmethod = 'h' OR part.repmodel = 't'
 """
 
+# Foreign keys of other tables to reference tables. Through them Citus would take the tables of accounts over, too.
+DRAWING_KEYS = """
+SELECT here.relname, key.conname FROM pg_constraint AS key
+JOIN pg_class AS here ON here.oid = key.conrelid JOIN pg_class AS there ON there.oid = key.confrelid
+WHERE key.contype = 'f' AND there.relname = ANY(%(reference)s)
+    AND NOT here.relname = ANY(%(reference)s) AND NOT here.relname = ANY(%(per_device)s)
+    AND here.relnamespace = current_schema()::regnamespace
+    AND NOT EXISTS (SELECT FROM pg_dist_partition AS taken WHERE taken.logicalrelid = here.oid)
+"""
+
 # As migration devices.0006 made it, but only the coordinator has the version: triggers of a reference table also run on
 # its copies.
 RAISE_ACCESS_VERSION = """
@@ -70,6 +80,7 @@ def distribute() -> list[str]:
     done = []
     with connection.cursor() as cursor:
         cursor.execute(RAISE_ACCESS_VERSION)
+    keep_others_local()
     known = places()
     for table in REFERENCE:
         if table not in known:
@@ -83,6 +94,18 @@ def distribute() -> list[str]:
     if done:
         go_on_numbering()
     return done
+
+
+def keep_others_local() -> None:
+    """Removes the constraints by which Citus would take over tables that only the coordinator has.
+
+    Django deletes rows that refer to a deleted one without them. A table that was taken over stays so.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(DRAWING_KEYS, {"reference": list(REFERENCE), "per_device": list(PER_DEVICE)})
+        for table, key in cursor.fetchall():
+            name, constraint = map(connection.ops.quote_name, (table, key))
+            cursor.execute(f"ALTER TABLE {name} DROP CONSTRAINT {constraint}")
 
 
 def make(statement: str, parameters: list[str]) -> None:
