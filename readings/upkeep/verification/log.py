@@ -12,7 +12,7 @@ from readings.upkeep.verification.texts import missing
 STATE = """
 SELECT state.last_seq, state.raw_from IS NOT NULL AS deleted, log.count, log.first, log.last, state.latest_seq,
        state.latest_seq IS NULL OR state.latest_seq <= state.sealed_seq OR EXISTS (
-           SELECT 1 FROM readings_reading WHERE device_id = state.device_id AND seq = state.latest_seq
+           SELECT 1 FROM readings_reading WHERE device_id = %s AND seq = state.latest_seq
            AND id = state.latest_id AND timestamp = state.latest_at
        ) AS latest_is_stored,
        (SELECT count(*) FROM readings_reading WHERE device_id = %s AND seq <= state.sealed_seq) AS unsealed,
@@ -34,7 +34,7 @@ POSITIONS = ("rolled_up_seq", "rolled_up_minutes_seq", "alarms_seq", "names_seq"
 
 def verify(device_id: str) -> Iterator[str]:
     """What is wrong with the log of the device, one text each, at most LISTED of one kind; nothing if it is erased."""
-    found = rows(STATE, [device_id] * 3)
+    found = rows(STATE, [device_id] * 4)
     if not found:
         return
     last_seq, deleted, count, first, last, latest_seq, latest_is_stored, unsealed, *positions = found[0]
