@@ -42,8 +42,13 @@ def segments_within(spans: Sequence[Times], *, position: str, device_ids: Sequen
 
     `position`: a column of DeviceState, after which the readings must be; "": all, and the position is 0.
     """
-    after = f"(SELECT {position} FROM devices_devicestate WHERE device_id = {SEGMENTS}.device_id)"
-    within = within_postgresql if connection.vendor == "postgresql" else within_sqlite
+    postgresql = connection.vendor == "postgresql"
+    # Citus finds the shard by constants only, and has one device in each statement.
+    named = postgresql and len(device_ids) == 1
+    after = (
+        f"(SELECT {position} FROM devices_devicestate WHERE device_id = {'%s' if named else f'{SEGMENTS}.device_id'})"
+    )
+    within = within_postgresql if postgresql else within_sqlite
     source, parameters = within(
         spans,
         f"device_id AS of_device, first_seq, {after if position else '0'} AS position",
@@ -57,9 +62,13 @@ def segments_within(spans: Sequence[Times], *, position: str, device_ids: Sequen
         f"(SELECT place, position, segment.first_seq, last_seq, data "
         f"FROM (SELECT DISTINCT place, of_device, first_seq, position FROM {source}) AS chosen "
         f"CROSS JOIN {SEGMENTS} AS segment "
-        "WHERE segment.device_id = chosen.of_device AND segment.first_seq = chosen.first_seq "
+        f"WHERE segment.device_id = {'%s' if named else 'chosen.of_device'} AND segment.first_seq = chosen.first_seq "
         "ORDER BY place, first_at) AS sealed"
     )
+    if named:
+        begins, ends, device_id = parameters
+        of_position = [device_id] if position else []
+        parameters = [begins, ends, *of_position, device_id, *of_position, device_id]
     return sql, parameters
 
 
