@@ -2,6 +2,7 @@
 # make test           installs what is missing and runs the quick tests (about four minutes on two cores)
 # make test-all       runs the quick tests and the slow ones: servers under faults, every page in a browser, fuzzers
 # make test-on PYTHON=/usr/bin/python3   runs the quick tests on that Python
+# make test-citus     runs the tests of the log, of devices and of the live stream on a Citus cluster (TEST_CITUS_URL)
 # make fuzz           runs only the fuzzers, for some minutes: FUZZ_EXAMPLES requests an operation, FUZZ_BODIES bodies
 # make prove          tests the promises under load and faults; needs root, PostgreSQL, Redis, libfaketime and two hours
 # make bench-ingest   measures ingest and its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
@@ -21,7 +22,7 @@ PYTHON ?= python3
 INSTALL = $$(if grep -qs '^uv = ' $(VENV)/pyvenv.cfg; then echo uv pip install --python $(VENV); \
 	else echo $(VENV)/bin/python -m pip install --disable-pip-version-check; fi) --quiet -r
 
-.PHONY: run test test-all test-on fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-storage bench-pages bench-alarms bench-doors bench-compare recipes screenshots
+.PHONY: run test test-all test-on test-citus fuzz prove lint audit clean bench-ingest bench-live bench-queries bench-storage bench-pages bench-alarms bench-doors bench-compare recipes screenshots
 
 run: $(VENV)/run.installed
 	@$(VENV)/bin/python manage.py up $(ARGS)
@@ -35,6 +36,10 @@ test-all: test
 # Runs the quick tests on another Python, in a separate virtual environment: make test-on PYTHON=/usr/bin/python3
 test-on:
 	@.ci/test-on $(PYTHON)
+
+# TEST_CITUS_URL: a database of the coordinator that knows its nodes. Makes databases of its own on all nodes.
+test-citus: $(VENV)/dev.installed
+	@TEST_CITUS_URL="$(TEST_CITUS_URL)" .ci/test-citus $(ARGS)
 
 fuzz: $(VENV)/dev.installed
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} FUZZ_BODIES=$${FUZZ_BODIES:-10000} \

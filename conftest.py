@@ -1,6 +1,7 @@
 """The fixtures that the tests of all packages share, and the choice of tests by the database of the run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import hypothesis
@@ -11,24 +12,42 @@ from pytest_django import DjangoDbBlocker, Settings
 from rest_framework.test import APIClient
 
 from devices.database import placement
+from devices.database.distribution import distribute
 from devices.models import Device
 from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, shard_of, staff_client
 from devices.tokens import querysets
 from devices.tokens.uses import Uses
-from telemetry.tests.support import quick_flush
+from telemetry.tests.support import citus, quick_flush
 
 # The same examples in every run, and none stored in a directory, so that a failure comes from the change.
 hypothesis.settings.register_profile("telemetry", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("telemetry")
+
+# Whether this is a run on Citus (`make test-citus`).
+DISTRIBUTED = django_settings.DISTRIBUTED
 
 # Set permanently, not in a fixture, because Django raises an error on access to an empty SECRET_KEY.
 django_settings.SECRET_KEY = "secret-key-of-the-tests-0123456789-0123456789"  # noqa: S105
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    return django_db_keepdb or DISTRIBUTED
+
+
+@pytest.fixture(scope="session")
+def databases_of_nodes(django_db_modify_db_settings: None) -> Iterator[None]:
+    """In a run on Citus: empty test databases on all nodes."""
+    with citus.made_databases() if DISTRIBUTED else nullcontext():
+        yield
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(databases_of_nodes: None, django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     """The test database, which transactional tests empty with `quick_flush`."""
     with django_db_blocker.unblock():
+        if DISTRIBUTED:
+            distribute()
         command = quick_flush.install()
         # In a run without a test of the database there is none.
         if "django_content_type" in connection.introspection.table_names():
@@ -56,6 +75,8 @@ def uses_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def five_shards(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[list[str]]:
     """Pretends that the database is distributed over five shards; has the device ids that it was asked about."""
+    if DISTRIBUTED:
+        pytest.skip("pretends to be distributed, and the database is")
     questions: list[list[str]] = []
 
     def ask(device_ids: Sequence[str]) -> list[tuple[str, int]]:
@@ -69,10 +90,18 @@ def five_shards(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[lis
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
-    """Deselects tests about PostgreSQL if the run is on SQLite; the suite's other run has them."""
-    if connection.vendor != "postgresql":
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("postgresql")])
-        items[:] = [item for item in items if not item.get_closest_marker("postgresql")]
+    """Deselects tests about PostgreSQL or Citus if the run is not on it; another run has them.
+
+    In a run on Citus, skips those that cannot apply there, and says why.
+    """
+    missing = [] if DISTRIBUTED else ["citus"] if connection.vendor == "postgresql" else ["citus", "postgresql"]
+    for name in missing:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(name)])
+        items[:] = [item for item in items if not item.get_closest_marker(name)]
+    if DISTRIBUTED:
+        for item in items:
+            if marker := item.get_closest_marker("one_database"):
+                item.add_marker(pytest.mark.skip(marker.args[0]))
 
 
 @pytest.fixture

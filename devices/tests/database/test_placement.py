@@ -32,6 +32,7 @@ def statements(work: Any, word: str) -> list[str]:
     return [query["sql"] for query in queries.captured_queries if word in query["sql"]]
 
 
+@pytest.mark.one_database("it says what one database does")
 def test_in_one_database_all_devices_are_one_group():
     assert placement.ids_in_groups(NAMES) == [NAMES]
     assert placement.ids_in_groups([]) == []

@@ -277,6 +277,7 @@ class TestBesideOtherWriters:
 
         assert len(self.rotate_beside(five, ingest)) == 5
 
+    @pytest.mark.one_database("writers of a copied table wait for each other")
     def test_it_waits_for_upkeep_that_shares_devices_before_it_locks_their_states(self, five):
         def upkeep(begun: Event, waits: Event) -> None:
             with transaction.atomic():

@@ -369,6 +369,7 @@ def test_without_rules_an_evaluation_is_one_query_and_positions_stay(device):
 
 
 @pytest.mark.parametrize("devices", [3, 30])
+@pytest.mark.one_database("each shard has a statement")
 def test_the_queries_of_an_evaluation_do_not_grow_with_devices_and_rules(db, devices):
     names = make_devices(devices)
     for n in range(devices):

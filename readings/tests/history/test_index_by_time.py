@@ -54,6 +54,7 @@ def indexes() -> set[str]:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.one_database("Citus refuses a unique index without the device")
 def test_the_migration_can_be_undone_and_done_again(device):
     store([new()])
     try:
@@ -68,6 +69,7 @@ def test_the_migration_can_be_undone_and_done_again(device):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.one_database("Citus refuses a unique index without the device")
 def test_the_migration_goes_on_where_an_attempt_was_cancelled(device):
     try:
         call_command("migrate", "readings", BEFORE, verbosity=0)

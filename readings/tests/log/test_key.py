@@ -89,6 +89,7 @@ def test_a_table_that_django_remade_gets_its_key_again(logs):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.one_database("a migration from before tables are distributed")
 def test_the_migration_can_be_undone_and_done_again(logs):
     known = indexes()
     call_command("migrate", "readings", BEFORE, verbosity=0)
@@ -111,6 +112,7 @@ def test_the_migration_can_be_undone_and_done_again(logs):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.one_database("a migration from before tables are distributed")
 def test_it_is_not_undone_where_two_devices_share_an_id(logs):
     shared, known = uuid4(), indexes()
     store([new("node-0000", id=shared), new("node-0001", id=shared)])
@@ -134,6 +136,7 @@ def take_back() -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.postgresql
 @pytest.mark.parametrize("left", ["invalid", "valid", "of the reverse", "swapped"])
+@pytest.mark.one_database("a migration from before tables are distributed")
 def test_it_goes_on_where_an_attempt_was_stopped(logs, left):
     known = indexes()
     take_back()
@@ -153,6 +156,7 @@ def test_it_goes_on_where_an_attempt_was_stopped(logs, left):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.postgresql
+@pytest.mark.one_database("a migration from before tables are distributed")
 def test_it_waits_for_a_long_query_in_short_turns(logs, monkeypatch):
     """A lock that waits keeps everybody else waiting behind it."""
     take_back()
@@ -180,6 +184,7 @@ def test_it_waits_for_a_long_query_in_short_turns(logs, monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.postgresql
+@pytest.mark.one_database("a migration from before tables are distributed")
 def test_it_gives_up_when_the_log_is_never_free(logs, monkeypatch):
     take_back()
     other = connections.create_connection("default")

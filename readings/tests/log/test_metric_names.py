@@ -194,6 +194,7 @@ def fill():
     import_module("devices.migrations.0003_latest_values").fill(None, SimpleNamespace(connection=connection))
 
 
+@pytest.mark.one_database("a migration from before tables are distributed")
 def test_the_migration_finds_of_each_metric_the_newest_value(device, other_device):
     store([new(timestamp=at(0.25), temperature=21.0, extra={"a": 1}), new(timestamp=at(9000), temperature=22.5)])
     store([new(timestamp=at(9000), temperature=23.5), new(timestamp=at(0), humidity=40.0, extra={"b": -2})])
@@ -210,6 +211,7 @@ def test_the_migration_finds_of_each_metric_the_newest_value(device, other_devic
         assert state_of(name).names_seq == state_of(name).last_seq
 
 
+@pytest.mark.one_database("a migration from before tables are distributed")
 def test_the_migration_takes_the_average_where_readings_are_gone(device):
     store([new(timestamp=at(0), extra={"a": 1}), new(timestamp=at(5), extra={"a": 2}), new(timestamp=at(9000))])
     call_command("maintain", "--once", verbosity=0)
@@ -223,6 +225,7 @@ def test_the_migration_takes_the_average_where_readings_are_gone(device):
     assert (value.value, value.microseconds, value.seq) == (1.5, at(0).timestamp() * 1e6, 0)
 
 
+@pytest.mark.one_database("a migration from before tables are distributed")
 def test_the_migration_keeps_every_digit_of_a_value(device, other_device):
     store([new(temperature=-19.248082507249936, extra={"a": 0.1 + 0.2})])
     store([new(humidity=5e-324, extra={"b": 2**53})])

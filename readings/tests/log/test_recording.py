@@ -104,6 +104,7 @@ def test_an_id_is_recognised_for_its_device_only(device, other_device):
     assert log("mote-2") == [(1, 2.0), (2, 3.0)]
 
 
+@pytest.mark.one_database("each shard has a statement")
 def test_a_stored_reading_is_found_with_one_look_up_in_the_key(device, other_device):
     given = [(name, uuid4()) for name in ("mote-1", "mote-2")]
     store(new(name, id=identifier) for name, identifier in given)

@@ -79,6 +79,7 @@ def test_each_device_has_what_its_own_aggregate_gives(admin, motes, bucket):
         assert device == {"device_id": device["device_id"], key: alone[key]}
 
 
+@pytest.mark.one_database("each device has a statement")
 def test_devices_with_the_same_plan_are_one_statement_however_many_they_are(admin):
     names = make_devices(30)
     store(new(name, at(n)) for n, name in enumerate(names))

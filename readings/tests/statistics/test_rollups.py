@@ -322,6 +322,7 @@ def test_the_zones_asked_for_exist():
 
 
 @pytest.mark.django_db
+@pytest.mark.one_database("each shard has a statement")
 def test_devices_are_taken_in_together(db):
     names = make_devices(30)
     store(new(name, at(n)) for n in range(3) for name in names)

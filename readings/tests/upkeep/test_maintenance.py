@@ -146,6 +146,7 @@ def test_the_loop_stops_on_a_signal(device, tmp_path):
         "SECRET_KEY": "x" * 40,
         "API_SECRET_KEY": "y" * 40,
         "DATABASE_URL": url,
+        "DISTRIBUTED": str(django_settings.DISTRIBUTED),
     }
     log = tmp_path / "log"
     with log.open("w") as out:

@@ -160,6 +160,7 @@ def test_a_link_of_a_limited_account_shows_its_devices_alone(admin, readings):
     assert shown(token).keys() == {"mote-2"}
 
 
+@pytest.mark.one_database("each device has a statement")
 def test_the_statistics_take_the_same_queries_however_many_devices_there_are(readings):
     make_devices(30)
 

@@ -1,0 +1,1 @@
+"""Tests of a database that is distributed over the nodes of a Citus cluster (`make test-citus`)."""
