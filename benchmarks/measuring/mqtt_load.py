@@ -32,7 +32,7 @@ class Publisher(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         head = encoded_text("MQTT") + bytes((MQTT_3_1_1, 0xC2)) + TWO_BYTES.pack(60)
         texts = (self.device_id, self.device_id, self.key)
-        transport.write(framed(0x10, head + b"".join(map(encoded_text, texts))))
+        self.transport.write(framed(0x10, head + b"".join(map(encoded_text, texts))))
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data

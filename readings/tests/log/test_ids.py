@@ -39,6 +39,7 @@ def test_ids_differ_by_device_number_and_key_and_nothing_else_decides():
 
 
 @pytest.mark.once
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12, because the tests have threads
 def test_a_random_id_has_its_time_and_bits_of_its_own_also_in_a_forked_process():
     found = [uuid7() for _ in range(3 * RANDOM_AT_ONCE)]
     assert {(identifier.version, identifier.variant) for identifier in found} == {(7, RFC_4122)}
