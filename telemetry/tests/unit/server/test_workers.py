@@ -257,6 +257,7 @@ def test_the_number_of_workers_is_limited(count: int) -> None:
         call_command("serve", workers=count)
 
 
-def test_on_sqlite_several_workers_are_refused() -> None:
+def test_without_postgresql_or_redis_several_workers_are_refused(settings: Any) -> None:
+    settings.REDIS_URL = ""
     with pytest.raises(CommandError, match="--workers needs PostgreSQL"):
         call_command("serve", workers=2)
