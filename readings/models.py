@@ -132,7 +132,8 @@ class ReceiptMark(OfDevice):
 class Rollup(OfDevice):
     """Statistics of one metric of one device in one UTC hour (`seconds` 3600) or one UTC minute (`seconds` 60).
 
-    Written only by `readings.upkeep.rollups`. Every device has hours; only devices that report often have minutes.
+    Written only by `readings.upkeep`. Every device has hours; only devices that report often have minutes. Old ones are
+    in a `RollupBlock` instead.
     """
 
     pk = models.CompositePrimaryKey("device_id", "seconds", "start", "metric")
@@ -146,6 +147,27 @@ class Rollup(OfDevice):
 
     def __str__(self) -> str:
         return f"{self.device_id} {self.metric} {self.start:%Y-%m-%d %H:%M} ({self.seconds} s)"
+
+
+class RollupBlock(OfDevice):
+    """The rollups of one metric that begin within a block of time, compressed by columns (docs/log-format.md).
+
+    `seconds`: as in `Rollup`. `start`: of the block, a multiple of `readings.statistics.tiers.Tier.block` since 1970.
+    The rollups of a block and metric are either rows of `Rollup` or in here. Written only by `readings.upkeep.sealing`,
+    and deleted by retention and erasure; a trigger of the database refuses UPDATE (migration 0014).
+    """
+
+    pk = models.CompositePrimaryKey("device_id", "seconds", "start", "metric")
+    seconds = models.PositiveSmallIntegerField()
+    start = models.DateTimeField()
+    metric = models.CharField(max_length=63)
+    data = models.BinaryField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {self.metric} from {self.start:%Y-%m-%d %H:%M} ({self.seconds} s)"
 
 
 class IdKey(models.Model):

@@ -133,14 +133,16 @@ def document(found: list[Measured], influx: float | None, scale: Scale) -> str:
         "",
         f"`make bench-storage`, {datetime.now(UTC):%Y-%m-%d}: {scale.devices} devices, {scale.days} days, a reading a "
         f"minute with the jitter of a network, {LATE:.0%} of them two hours late, four metrics: {each:,} readings. "
-        "Bytes per reading with all indexes, after `VACUUM FULL` or `VACUUM`; everything is sealed, so there are no "
-        "rows of the last two days beside. Answers are milliseconds over HTTP from `manage.py up`, p50 and p95 of "
+        "Bytes per reading with all indexes, after `VACUUM FULL` or `VACUUM`; all readings are sealed, so there are no "
+        "rows of the last two days beside. The rollups of the last 7 to 17 days are rows. Answers are milliseconds "
+        "over HTTP from `manage.py up`, p50 and p95 of "
         f"{SAMPLES} at random times; the CSV is one device's whole log.",
         "",
         report.machine(),
         "",
-        "| store, ids | as rows | sealed | of which ids noted for 35 days | rollups beside | sealed in µs a reading |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| store, ids | as rows | sealed | of which ids noted for 35 days | rollups as rows | rollups sealed | "
+        "sealed in µs a reading |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for one in found:
         rows = one.rows.sizes.get("readings_reading", one.rows.sizes.get("file", 0)) / each
@@ -148,11 +150,15 @@ def document(found: list[Measured], influx: float | None, scale: Scale) -> str:
         names = ("readings_reading", "readings_segment", "readings_sealedid", "file")
         sealed = sum(one.sealed.sizes.get(name, 0) for name in names) / each
         rollups = one.rows.sizes.get("readings_rollup", 0) / each
+        blocks = sum(one.sealed.sizes.get(name, 0) for name in ("readings_rollup", "readings_rollupblock")) / each
         micros = one.sealing_seconds / each * 1e6
         ids = "of clients" if one.client_ids else "of the server"
-        lines.append(f"| {one.store}, {ids} | {rows:.0f} | {sealed:.1f} | {noted:.1f} | {rollups:.1f} | {micros:.1f} |")
+        lines.append(
+            f"| {one.store}, {ids} | {rows:.0f} | {sealed:.1f} | {noted:.1f} | {rollups:.1f} | "
+            f"{blocks:.1f} | {micros:.1f} |"
+        )
     if influx is not None:
-        lines.append(f"| InfluxDB 1.6 (TSM files), no ids | | {influx / each:.1f} | | | |")
+        lines.append(f"| InfluxDB 1.6 (TSM files), no ids | | {influx / each:.1f} | | | | |")
     lines += ["", "| store, ids | answer | rows p50, p95 | sealed p50, p95 |", "| --- | --- | ---: | ---: |"]
     for one in found:
         ids = "of clients" if one.client_ids else "of the server"

@@ -23,7 +23,7 @@ INFLUX_PORT = 8720
 DATABASE = "bench_storage"
 LINES = 20_000
 # Each with its indexes.
-TABLES = ("readings_reading", "readings_segment", "readings_sealedid", "readings_rollup")
+TABLES = ("readings_reading", "readings_segment", "readings_sealedid", "readings_rollup", "readings_rollupblock")
 
 
 class Store(NamedTuple):
@@ -47,11 +47,10 @@ class Store(NamedTuple):
             "SEAL_AFTER_DAYS": "0.0001",
         }
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, **environment: str) -> str:
         command = [sys.executable, "manage.py", *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=os.environ | self.environment, check=True, stdout=subprocess.PIPE, text=True
-        ).stdout
+        variables = os.environ | self.environment | environment
+        return subprocess.run(command, cwd=ROOT, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout
 
     @contextmanager
     def served(self, folder: Path) -> Iterator[Server]:
@@ -69,13 +68,12 @@ class Store(NamedTuple):
             f"fill({arguments}, client_ids={client_ids})"
         )
         self.manage("shell", "--no-imports", "-c", code)
-        while not self.manage("maintain", "--once").startswith("0 readings rolled up"):
+        while not self.manage("maintain", "--once", SEAL_AFTER_DAYS="0").startswith("0 readings rolled up"):
             pass
 
     def seal(self) -> float:
-        """Seals all readings; returns the seconds that it took."""
-        time.sleep(10)  # so that the marks of the last round are old enough
-        self.manage("maintain", "--once")
+        """Seals all readings, and the rollups that are old enough; returns the seconds that it took."""
+        self.manage("maintain", "--once")  # notes that all readings are received
         started = time.monotonic()
         self.manage("maintain", "--once", "--seal-before", "now")
         return time.monotonic() - started

@@ -15,6 +15,7 @@ PER_DEVICE = (
     "devices_devicestate",
     "readings_reading",
     "readings_rollup",
+    "readings_rollupblock",
     "readings_segment",
     "readings_sealedid",
     "readings_receiptmark",

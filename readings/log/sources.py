@@ -17,7 +17,8 @@ from readings.log.reading.rows import moment
 Times = tuple[datetime, datetime]
 Source = tuple[str, list[Any]]
 
-READINGS, SEGMENTS = "readings_reading", "readings_segment"
+READINGS, SEGMENTS, ROLLUPS = "readings_reading", "readings_segment", "readings_rollup"
+START = ("start", "start")
 # PostgreSQL counts from 1, SQLite from 0.
 FIRST = {"postgresql": 1, "sqlite": 0}
 
@@ -83,8 +84,29 @@ def rows_within(
     return within(spans, columns, table=table, where=where, time=(time, time), device_ids=device_ids)
 
 
+def rollups_within(spans: Sequence[Times], columns: str, *, where: str, device_ids: Sequence[str]) -> Source:
+    """Rollups of each device and span in the order of time, so that sums of doubles are always added in this order.
+
+    If the result is grouped by `unsorted` too, PostgreSQL keeps the order, because it can hash this type, but not sort
+    it. SQLite reads them by the key of the table, and its sort keeps the order of equal rows.
+    """
+    if connection.vendor == "postgresql":
+        columns, order = f"{columns}, '0'::xid AS unsorted", "ORDER BY start"
+        return within_postgresql(
+            spans, columns, table=ROLLUPS, where=where, time=START, device_ids=device_ids, order=order
+        )
+    return within_sqlite(spans, columns, table=ROLLUPS, where=where, time=START, device_ids=device_ids)
+
+
 def within_postgresql(
-    spans: Sequence[Times], columns: str, *, table: str, where: str, time: tuple[str, str], device_ids: Sequence[str]
+    spans: Sequence[Times],
+    columns: str,
+    *,
+    table: str,
+    where: str,
+    time: tuple[str, str],
+    device_ids: Sequence[str],
+    order: str = "",
 ) -> Source:
     """`time`: the columns of which the first is not before the begin of a span, and the second before its end."""
     edges = list(edges_of(spans))
@@ -98,7 +120,7 @@ def within_postgresql(
     sql = (
         f"{asked}unnest(%s::timestamptz[], %s::timestamptz[]) AS span(begins, ends) CROSS JOIN LATERAL "
         f"(SELECT {place}{columns} FROM {table} WHERE device_id = {device} AND {where} "
-        f"AND {time[0]} >= span.begins AND {time[1]} < span.ends OFFSET 0) AS found"
+        f"AND {time[0]} >= span.begins AND {time[1]} < span.ends {order} OFFSET 0) AS found"
     )
     return sql, parameters
 

@@ -19,13 +19,14 @@ from devices.cpu_pool import Pauses
 from devices.database.work_kinds import STATEMENT_SECONDS, DatabaseTimeout, current_work
 from devices.models import DeviceState
 from devices.times import rfc3339
-from readings.log import reader
 from readings.log.reading.opened import Opened
-from readings.models import Rollup
 from readings.statistics.averages import average
-from readings.statistics.planning import Plan, floor, plan
+from readings.statistics.buckets import EPOCH, BucketPlaces
+from readings.statistics.planning import Plan, plan
 from readings.statistics.sealed import SealedStatistics
+from readings.statistics.sealed_rollups import SealedRollups
 from readings.statistics.statement import Question, Statement
+from readings.statistics.summing import total
 from readings.statistics.tiers import HOURS, MINUTES, Tier
 
 # A tier whose position is more readings behind the log is not used (after a large import, for example), because every
@@ -45,6 +46,8 @@ FETCHED_ROWS = 2_000
 # Segments are fetched in smaller pieces, of about 1 MB, if the readings of more time than this are added up.
 FETCHED_SEGMENTS = 50
 READINGS_AT_ONCE = timedelta(days=1)
+# Blocks of rollups are fetched in pieces, of about 2 MB, if there may be more of one metric.
+BLOCKS_AT_ONCE = 50
 
 
 class Statistics(msgspec.Struct, gc=False):
@@ -63,6 +66,13 @@ class Statistics(msgspec.Struct, gc=False):
         self.min = smallest if self.min is None else min(self.min, smallest)
         self.max = largest if self.max is None else max(self.max, largest)
         self.avg = average(self.count, self.sum, self.min, self.max)
+
+    def correct(self, total: float) -> None:
+        """Sets the sum of at least one value."""
+        assert self.min is not None
+        assert self.max is not None
+        self.sum = total
+        self.avg = average(self.count, total, self.min, self.max)
 
 
 class BucketStatistics(msgspec.Struct, gc=False):
@@ -194,27 +204,23 @@ def answered(
     Raises TooManyValues and Outdated.
     """
     found: list[dict[datetime, dict[str, Statistics]]] = [defaultdict(lambda: defaultdict(Statistics)) for _ in states]
+    sums: dict[tuple[int, datetime, str], list[float]] = {}  # of values that come in several rows
     pauses = Pauses()
     for place, start, name, *values in rows(question, chosen, states, large=large):
-        bucket = found[place][start]
-        before = len(bucket)
-        bucket[name].add(*values)
-        count += len(bucket) - before
+        statistics = found[place][start][name]
+        if statistics.count:
+            sums.setdefault((place, start, name), [statistics.sum]).append(values[1])
+        else:
+            count += 1
+        statistics.add(*values)
         if count > AGGREGATE_VALUES_MAX:
             raise TooManyValues(f"more than {AGGREGATE_VALUES_MAX} values", fill=False, devices=devices)
         if large:
             pauses.pause()
+    # The order of the rows is not always the same.
+    for (place, start, name), parts in sums.items():
+        found[place][start][name].correct(total(parts))
     return {state.device_id: Answer(by_bucket, chosen.widened) for state, by_bucket in zip(states, found, strict=True)}
-
-
-def earliest(state: DeviceState) -> datetime | None:
-    """The start of a device's statistics: the time of its oldest reading or, if retention deleted older readings, the
-    oldest hour in the rollups. None if the device has no readings."""
-    reading = reader.oldest_at(state.device_id)
-    if reading is None or state.raw_from is None:
-        return reading
-    hours = Rollup.objects.filter(device_id=state.device_id, seconds=HOURS.seconds, start__lt=floor(reading, HOURS))
-    return hours.order_by("start").values_list("start", flat=True).first() or reading
 
 
 def usable_tiers(state: DeviceState) -> list[Tier]:
@@ -233,14 +239,23 @@ def rows(question: Question, chosen: Plan, states: Sequence[DeviceState], *, lar
     sealed = SealedStatistics(question.start, question.end, question.bucket, question.metrics)
     deadline = time.monotonic() + STATEMENT_SECONDS[current_work.get()]
     pauses = Pauses()
+    buckets = BucketPlaces(question.start, question.end, question.bucket)
+    blocks = {tier.seconds: SealedRollups(tier, chosen.of(tier), buckets, pauses) for tier in (HOURS, MINUTES)}
     current = False
-    pieces = FETCHED_SEGMENTS if many_segments(chosen) else FETCHED_ROWS if large else None
+    pieces = (
+        FETCHED_SEGMENTS if many_segments(chosen) else FETCHED_ROWS if large or many_blocks(chosen, states) else None
+    )
     for place, label, name, count, *numbers, last_seq, data in fetched(*statement.built(), pieces=pieces):
         if data is not None:
             if time.monotonic() > deadline:
-                raise DatabaseTimeout("the sealed readings could not be added up within the deadline of a statement")
-            segment = Opened(states[place - first].device_id, count, last_seq, data, pauses)
-            sealed.add(place, segment, spans[name], after=label)
+                raise DatabaseTimeout("what is sealed could not be added up within the deadline of a statement")
+            device_id = states[place - first].device_id
+            if last_seq is None:
+                begins = EPOCH + timedelta(seconds=label)
+                for start, *figures in blocks[count].of(device_id, name, begins, data):
+                    yield place - first, start, name, *figures
+                continue
+            sealed.add(place, Opened(device_id, count, last_seq, data, pauses), spans[name], after=label)
             if len(sealed) > AGGREGATE_VALUES_MAX:
                 break
         elif name:
@@ -251,6 +266,12 @@ def rows(question: Question, chosen: Plan, states: Sequence[DeviceState], *, lar
         yield place - first, start, name, *figures
     if not current:
         raise Outdated
+
+
+def many_blocks(chosen: Plan, states: Sequence[DeviceState]) -> bool:
+    """Whether the plan asks for rollups of so much time that they may be in many blocks."""
+    blocks = sum((span.end - span.start) / tier.block for tier in (HOURS, MINUTES) for span in chosen.of(tier))
+    return blocks * len(states) > BLOCKS_AT_ONCE
 
 
 def many_segments(chosen: Plan) -> bool:

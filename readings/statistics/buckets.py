@@ -1,6 +1,7 @@
 """Buckets: parts of equal length of a window, for which `aggregate` returns statistics."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -105,3 +106,31 @@ def parse_bucket(
     if bucket.count(start, end) > BUCKETS_MAX:
         raise InvalidBucket(f"The window has more than {BUCKETS_MAX} buckets of {text}. Use larger buckets.")
     return bucket
+
+
+class BucketPlaces:
+    """Finds the bucket of a time. `bucket` None: the whole window `[start, end)`.
+
+    Times before the window, as in a widened window, belong to its first bucket.
+    """
+
+    def __init__(self, start: datetime, end: datetime, bucket: Bucket | None) -> None:
+        self.bucket, self.begin, self.end = bucket, microseconds(start), microseconds(end)
+        # Of the whole window and of days; other buckets are computed.
+        self.starts = [start] if bucket is None else list(bucket.starts(start, end)) if bucket.days else []
+        self.edges = [microseconds(moment) for moment in self.starts]
+
+    def of(self, at: int) -> tuple[datetime, int]:
+        """The start of the bucket with this time, and where the next one begins, in microseconds since 1970."""
+        at = max(at, self.begin)
+        if self.bucket is None or self.bucket.days:
+            number = bisect_right(self.edges, at)
+            return self.starts[number - 1], self.edges[number] if number < len(self.edges) else self.end
+        width = self.bucket.seconds * 1_000_000
+        begins = at // width * width
+        return EPOCH + timedelta(microseconds=begins), begins + width
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970."""
+    return (moment - EPOCH) // timedelta(microseconds=1)

@@ -17,7 +17,7 @@ def hourly_averages(
     """The averages of `hours` hours from `start`, a whole hour, by device id; None for an hour without values.
 
     One query of the hourly rollups. Readings that maintenance has not rolled up yet (usually those of some seconds) are
-    not included. Devices without values are left out.
+    not included, and those of more than seven days ago, which may be sealed. Devices without values are left out.
     """
     lines: dict[str, list[float | None]] = {}
     rollups: QuerySet[Any] = Rollup.objects.filter(

@@ -90,3 +90,8 @@ def floor(moment: datetime, tier: Tier) -> datetime:
 
 def ceiling(moment: datetime, tier: Tier) -> datetime:
     return floor(moment + tier.width - timedelta(microseconds=1), tier)
+
+
+def block_start(moment: datetime, tier: Tier) -> datetime:
+    """The start of the block of rollups that contains this time."""
+    return EPOCH + (moment - EPOCH) // tier.block * tier.block

@@ -25,6 +25,10 @@ class PostgreSQL:
     no_label = "NULL::bigint"
     no_segment = "NULL::bigint, NULL::bytea"
     whole = "{}::bigint"
+    # Of rollups, which begin at whole seconds. `date_part` is a double, and several times as fast as `extract`.
+    whole_seconds = "date_part('epoch', at)::bigint"
+    block = "floor(date_part('epoch', at) / {})"
+    unsorted = ", unsorted"
     truncated = {3600: "date_trunc('hour', timestamp, 'UTC')", 60: "date_trunc('minute', timestamp, 'UTC')"}
     unchanged = (
         "SELECT count(*) FROM unnest(%s::text[], %s::timestamptz[]) AS asked(device_id, raw_from) "
@@ -54,6 +58,9 @@ class SQLite:
     no_label = "NULL"
     no_segment = "NULL, NULL"
     whole = "{}"
+    whole_seconds = "CAST(strftime('%%s', at) AS INTEGER)"
+    block = "strftime('%%s', at) / {}"
+    unsorted = ""
     truncated = {3600: "substr(timestamp, 1, 13) || ':00:00'", 60: "substr(timestamp, 1, 16) || ':00'"}
     unchanged = (
         "SELECT count(*) FROM json_each(%s) AS asked JOIN devices_devicestate AS state "

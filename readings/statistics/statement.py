@@ -10,9 +10,10 @@ from django.db import connection
 from devices.metrics import COLUMNS
 from devices.models import DeviceState
 from readings.log.reading.rows import moment
-from readings.log.sources import readings_after, readings_within, rows_within, segments_within
+from readings.log.sources import readings_after, readings_within, rollups_within, rows_within, segments_within
 from readings.statistics.buckets import EPOCH, Bucket
 from readings.statistics.planning import Plan, Span
+from readings.statistics.sealed_rollups import starts_of_blocks
 from readings.statistics.sql import PostgreSQL, SQLite
 from readings.statistics.tiers import HOURS, MINUTES, Tier
 
@@ -34,7 +35,9 @@ class Statement:
 
     A row of the result: the device's place in `states`, the label of the bucket, the metric, count, sum, min, max, and
     twice None. Or of a segment with readings in question: the place, the position after which they count, the name of
-    their spans in `sealed_spans`, the first number, three times 0, the last number and the segment.
+    their spans in `sealed_spans`, the first number, three times 0, the last number and the segment. Or of a block of
+    rollups: the place, its start in seconds since 1970, the metric, the `seconds` of its tier, three times 0, None and
+    the block.
     """
 
     def __init__(self, question: Question, chosen: Plan, states: Sequence[DeviceState]) -> None:
@@ -55,7 +58,7 @@ class Statement:
         for tier in (HOURS, MINUTES):
             if spans := self.chosen.of(tier):
                 sources.append(self.not_rolled_up(tier, spans))
-                parts.append(self.rollups(tier, spans))
+                parts += [self.rollups(tier, spans), self.blocks(tier, spans)]
         grouped = self.grouped_columns()
         parts += self.columns_of_readings()
         parts += self.extras_of_readings()
@@ -99,21 +102,44 @@ class Statement:
         return f"SELECT place, {self.dialect.truncated[tier.seconds]} AS at, {self.values} FROM {source}", parameters
 
     def rollups(self, tier: Tier, spans: Sequence[Span]) -> tuple[str, list[Any]]:
-        names = "" if self.question.metrics is None else f" AND metric IN ({placeholders(self.question.metrics)})"
-        source, parameters = rows_within(
+        source, parameters = rollups_within(
             spans,
             "start AS at, metric, count, sum, min, max",
-            table="readings_rollup",
-            where=f"seconds = {tier.seconds}{names}",
-            time="start",
+            where=self.of_tier(tier),
             device_ids=self.device_ids,
         )
         count = self.dialect.whole.format("sum(count)")
+        # Of each block by itself and in the order of time, because a sum of doubles depends on the order of additions,
+        # and has to stay the same when the block is sealed.
+        block = f", {self.dialect.block.format(int(tier.block.total_seconds()))}" if self.crosses_blocks(tier) else ""
         sql = (
             f"SELECT place, {self.label}, metric, {count}, sum(sum), min(min), max(max), {self.dialect.no_segment} "
-            f"FROM {source} GROUP BY 1, 2, 3"
+            f"FROM {source} GROUP BY 1, 2, 3{block}{self.dialect.unsorted}"
         )
         return sql, [*self.label_parameters, *parameters, *(self.question.metrics or ())]
+
+    def blocks(self, tier: Tier, spans: Sequence[Span]) -> tuple[str, list[Any]]:
+        source, parameters = rows_within(
+            starts_of_blocks(spans, tier),
+            "start AS at, metric, data",
+            table="readings_rollupblock",
+            where=self.of_tier(tier),
+            time="start",
+            device_ids=self.device_ids,
+        )
+        figures = f"{self.dialect.whole.format(tier.seconds)}, 0.0, 0.0, 0.0, {self.dialect.no_label}, data"
+        sql = f"SELECT place, {self.dialect.whole_seconds}, metric, {figures} FROM {source}"
+        return sql, [*parameters, *(self.question.metrics or ())]
+
+    def of_tier(self, tier: Tier) -> str:
+        """A condition for rollups of the metrics in question; its parameters are these metrics."""
+        names = "" if self.question.metrics is None else f" AND metric IN ({placeholders(self.question.metrics)})"
+        return f"seconds = {tier.seconds}{names}"
+
+    def crosses_blocks(self, tier: Tier) -> bool:
+        """Whether a bucket can have rollups of several blocks."""
+        bucket = self.question.bucket
+        return bucket is None or bool(bucket.days) or bool(tier.block % timedelta(seconds=bucket.seconds))
 
     def grouped_columns(self) -> tuple[str, list[Any]]:
         """One row per device and bucket with the statistics of all columns, so that the readings are read once."""

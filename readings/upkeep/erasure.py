@@ -15,6 +15,7 @@ from readings.log import reader
 from readings.models import Rejection, Rollup, Segment
 from readings.upkeep.locks import exclusively
 from readings.upkeep.sealing import known_ids
+from readings.upkeep.sealing.stored_blocks import count_sealed
 from readings.upkeep.sealing.stored_segments import delete
 
 # Deletes what an app above this package stores about a device; the second argument is `with_device` of `erase`.
@@ -43,6 +44,7 @@ STATE_OF_READINGS = [
 
 # Tables that have nothing but readings of a device and what belongs to them.
 READING_TABLES = ("readings_reading", "readings_segment", "readings_sealedid", "readings_receiptmark")
+ROLLUP_TABLES = ("readings_rollup", "readings_rollupblock")
 CHUNK_SEGMENTS = 50
 
 DELETE_CHUNK = f"""
@@ -69,7 +71,7 @@ class Holdings(msgspec.Struct, frozen=True):
 def holdings(device: Device) -> Holdings:
     return Holdings(
         reader.count(device.device_id),
-        Rollup.objects.filter(device=device).count(),
+        Rollup.objects.filter(device=device).count() + count_sealed(device.device_id),
         len(refused_posts_of(device)),
     )
 
@@ -113,7 +115,8 @@ def erase(device: Device, *, with_device: bool) -> Iterator[int]:
             for table in READING_TABLES:
                 cursor.execute(f"DELETE FROM {table} WHERE device_id = %s", [device_id])
                 rest += cursor.rowcount if table == "readings_reading" else 0
-            cursor.execute("DELETE FROM readings_rollup WHERE device_id = %s", [device_id])
+            for table in ROLLUP_TABLES:
+                cursor.execute(f"DELETE FROM {table} WHERE device_id = %s", [device_id])
             Rejection.objects.filter(pk__in=refused_posts_of(device)).delete()
             if with_device:
                 forget_changes(device)

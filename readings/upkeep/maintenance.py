@@ -28,6 +28,7 @@ from readings.upkeep.rounds import last_round, note_round
 from readings.upkeep.sealing import marks
 from readings.upkeep.sealing.candidates import Sealable
 from readings.upkeep.sealing.seal import seal
+from readings.upkeep.sealing.seal_rollups import SealableRollups, seal_rollups
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ NOTABLE_READINGS = 50_000
 FAILED_DEVICES_MAX = 100
 ROUND_FAILED = "A round of maintenance failed. The next one tries again"
 # What failed, by the work that failed.
-PARTS = {SeqRange: "Rolling up", Sealable: "Sealing", Expiry: "Retention"}
+PARTS = {SeqRange: "Rolling up", Sealable: "Sealing", SealableRollups: "Sealing statistics", Expiry: "Retention"}
 
 Progress = Callable[[int], None]
 
@@ -80,6 +81,7 @@ class Maintainer:
     def __init__(self) -> None:
         self.tiers = {HOURS: Rotation(), MINUTES: Rotation()}
         self.sealing = Rotation()
+        self.sealing_rollups = {HOURS: Rotation(), MINUTES: Rotation()}
         self.sealing_unfinished = False
         self.retention = Rotation()
         self.expiring: Iterator[int] | None = None  # a pass of retention that reached its time limit
@@ -87,10 +89,10 @@ class Maintainer:
         self.failures = FailureLog(logger)
         self.clock_reported_at: float | None = None  # when an untrusted clock was last logged, by time.monotonic()
 
-    def device_failed(self, item: SeqRange | Sealable | Expiry, error: Exception) -> None:
+    def device_failed(self, item: SeqRange | Sealable | SealableRollups | Expiry, error: Exception) -> None:
         """Logs and counts the failure of a device. Raises TooManyFailures."""
         part = PARTS[type(item)]
-        if isinstance(item, Sealable):
+        if isinstance(item, Sealable | SealableRollups):
             instruments.SEALING_FAILURES.inc()
         self.failures.write(f"{part} failed for device {item.device_id}. The next round tries it again", error)
         instruments.FAILED_DEVICES.inc()
@@ -190,13 +192,14 @@ def maintain(
             if settings.SEAL_AFTER_DAYS:
                 # A mark of an earlier time, from a clock that was set back, would make new readings old.
                 marks.note(now=trusted.latest(now))
-                steps = seal(
-                    before=seal_before or at - marks.seal_after(),
-                    now=at,
-                    rotation=maintainer.sealing,
-                    failed=maintainer.device_failed,
-                )
+                before = seal_before or at - marks.seal_after()
+                steps = seal(before=before, now=at, rotation=maintainer.sealing, failed=maintainer.device_failed)
                 ended = carry_out(steps, count_sealed, share=SEALING_SHARE) and ended
+                for tier, rotation in maintainer.sealing_rollups.items():
+                    steps = seal_rollups(
+                        tier, before=before, now=at, rotation=rotation, failed=maintainer.device_failed
+                    )
+                    ended = carry_out(steps, lambda _: None, share=SEALING_SHARE) and ended
             maintainer.sealing_unfinished = not ended
         if retention:
             pending = maintainer.expiring or expire(

@@ -6,6 +6,7 @@ arrives late. `readings.statistics.aggregation` adds the rollups and the reading
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from readings.statistics.tiers import HOURS, Tier
 from readings.upkeep.failures import each_apart
 from readings.upkeep.passes import EVERY_ID, IdRange, Rotation
 from readings.upkeep.sealing.statistics import roll_up_sealed
+from readings.upkeep.sealing.stored_blocks import aware, unseal_mixed
 
 # Maximum number of readings per transaction. Less on SQLite, because ingest waits for the transaction there.
 STEP_READINGS = {"postgresql": 50_000, "sqlite": 5_000}
@@ -48,6 +50,14 @@ class SeqRange(msgspec.Struct, frozen=True):
     def length(self) -> int:
         """The number of readings."""
         return self.until - self.after
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """Rollups of a device to which a step added readings: the first one's start, and the most values that one has."""
+
+    device_id: str
+    since: datetime
+    most: int
 
 
 class Outrun(Exception):
@@ -97,14 +107,18 @@ def take_in(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
     with transaction.atomic(durable=True):
         limit_lock_wait()
         groups = placement.in_groups([seq_range for seq_range in seq_ranges if not seq_range.sealed])
-        fast = set().union(*(add(tier, group) for group in groups))
+        added = [changed for group in groups for changed in add(tier, group)]
         # Only if rollups by minute begin when readings are sealed already.
+        since = {changed.device_id: changed.since for changed in added}
         for old in (seq_range for seq_range in seq_ranges if seq_range.sealed):
-            roll_up_sealed(tier, old.device_id, after=old.after, until=old.until)
+            if start := roll_up_sealed(tier, old.device_id, after=old.after, until=old.until):
+                since[old.device_id] = start
+        unseal_mixed(tier, since)
         if tier is HOURS:
             # Before `advance`, which locks the states: ingest must not wait for the catalogue.
             add_changed(msgspec.json.encode(list(seq_ranges)).decode())
         advance(tier, seq_ranges)
+        fast = {changed.device_id for changed in added if changed.most >= MINUTES_FROM}
         if tier is HOURS and fast:
             begin_minutes(fast)
 
@@ -150,20 +164,25 @@ def behind(tier: Tier, *, readings: int, ids: IdRange = EVERY_ID) -> list[SeqRan
         return seq_ranges
 
 
-def add(tier: Tier, seq_ranges: Sequence[SeqRange]) -> set[str]:
-    """Adds these rows to the rollups; returns the devices that had at least MINUTES_FROM values in a rollup."""
+def add(tier: Tier, seq_ranges: Sequence[SeqRange]) -> list[Changed]:
+    """Adds these rows to the rollups; returns which rollups it changed."""
     parameters: list[Any] = [msgspec.json.encode(list(seq_ranges)).decode()]
-    fast = set()
+    if connection.vendor == "postgresql":
+        condition, more = placement.condition("device_id", [seq_range.device_id for seq_range in seq_ranges])
+        statement = ADD.format(seconds=tier.seconds, unit=tier.unit, condition=condition)
+        parameters += more
+    else:
+        statement = ADD_SQLITE.format(seconds=tier.seconds, start=SQLITE_START[tier.seconds])
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            condition, more = placement.condition("device_id", [seq_range.device_id for seq_range in seq_ranges])
-            statement = ADD.format(seconds=tier.seconds, unit=tier.unit, many=MINUTES_FROM, condition=condition)
-            cursor.execute(statement, [*parameters, *more])
-            fast = {device_id for (device_id,) in cursor.fetchall()}
-        else:
-            cursor.execute(ADD_SQLITE.format(seconds=tier.seconds, start=SQLITE_START[tier.seconds]), parameters)
-            fast = {device_id for device_id, count in cursor.fetchall() if count >= MINUTES_FROM}
-    return fast
+        cursor.execute(statement, parameters)
+        rows = cursor.fetchall()
+    if connection.vendor == "postgresql":
+        return [Changed(*row) for row in rows]
+    found: dict[str, tuple[str, int]] = {}
+    for device_id, start, count in rows:
+        since, most = found.get(device_id, (start, count))
+        found[device_id] = min(since, start), max(most, count)
+    return [Changed(device_id, aware(since), most) for device_id, (since, most) in found.items()]
 
 
 def advance(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
@@ -218,9 +237,9 @@ WITH taken AS MATERIALIZED (
     ON CONFLICT (device_id, seconds, start, metric) DO UPDATE SET
         count = rollup.count + excluded.count, sum = rollup.sum + excluded.sum,
         min = least(rollup.min, excluded.min), max = greatest(rollup.max, excluded.max)
-    RETURNING device_id, count
+    RETURNING device_id, start, count
 )
-SELECT DISTINCT device_id FROM added WHERE count >= {{many}}
+SELECT device_id, min(start), max(count) FROM added GROUP BY 1
 """
 # CROSS JOIN makes SQLite loop over the ranges first, because SQLite does not know that there are few.
 ADD_SQLITE = f"""
@@ -240,7 +259,7 @@ WHERE true
 ON CONFLICT (device_id, seconds, start, metric) DO UPDATE SET
     count = count + excluded.count, sum = sum + excluded.sum,
     min = min(min, excluded.min), max = max(max, excluded.max)
-RETURNING device_id, count
+RETURNING device_id, start, count
 """
 SQLITE_START = {3600: "substr(timestamp, 1, 13) || ':00:00'", 60: "substr(timestamp, 1, 16) || ':00'"}
 

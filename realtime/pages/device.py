@@ -18,7 +18,7 @@ from readings.alarms.models import TagMute
 from readings.log import reader
 from readings.log.entries import reading_document
 from readings.models import Metric, Rejection
-from readings.statistics.aggregation import earliest
+from readings.statistics.beginning import earliest
 from realtime.access.credentials import ALARMS_PERMISSION, WATCH_PERMISSION
 from realtime.pages.accounts import for_accounts_with
 from realtime.pages.addresses import connection_code

@@ -80,8 +80,8 @@ def unzigzag(value: int) -> int:
     return value >> 1 ^ -(value & 1)
 
 
-# By the zigzag number of a byte.
-UNZIGZAGGED = [unzigzag(value) for value in range(256)]
+# The signed byte for the zigzag number of a byte.
+UNZIGZAGGED = bytes(unzigzag(value) & 0xFF for value in range(256))
 
 
 def deflated(data: bytes) -> bytes:
@@ -148,7 +148,7 @@ def read_integers(data: bytes, count: int) -> list[int]:
         raise Damaged("a column of numbers has an unknown form")
     planes = inflated(cursor.rest(), count * width)
     if width == 1:
-        steps = [UNZIGZAGGED[value] for value in planes]
+        steps = memoryview(planes.translate(UNZIGZAGGED)).cast("b").tolist()
     else:
         steps = [value >> 1 ^ -(value & 1) for value in values_of(planes, count, width)]
     for number in range(order, 0, -1):

@@ -84,7 +84,7 @@ def read_numbers(cursor: Cursor, count: int) -> list[Number]:
     is_integer = read_flags(cursor.sized(), count) if form == MIXED else None
     decimals = cursor.byte()
     if decimals == BITS:
-        doubles = [double_of(bits) for bits in read_integers(cursor.rest(), count)]
+        doubles = doubles_of(read_integers(cursor.rest(), count))
         return typed(doubles, form, is_integer)
     if decimals > DECIMALS_MAX:
         raise Damaged("a metric has too many decimals")
@@ -185,9 +185,8 @@ def bits_of(value: float) -> int:
     return bits
 
 
-def double_of(bits: int) -> float:
+def doubles_of(bits: Sequence[int]) -> list[float]:
     try:
-        value: float = struct.unpack("<d", struct.pack("<Q", bits))[0]
+        return list(struct.unpack(f"<{len(bits)}d", struct.pack(f"<{len(bits)}Q", *bits)))
     except struct.error as error:
         raise Damaged("a value has more than 64 bits") from error
-    return value

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from readings.log.entries import StoredReading
 from readings.log.ids import ServerIds, derived_ids, uuid7
+from readings.log.segments import rollup_block
 from readings.log.segments.integers import Damaged, integers, read_integers
 from readings.log.segments.sealed import MICROSECOND, SEGMENT_READINGS_MAX, VERSION, checksum, columns, decode, encode
 from readings.log.segments.values import metric, read_metric
@@ -168,12 +169,12 @@ def test_ids_of_the_server_come_back_with_the_key_alone():
     assert {r.id for r in decode(segment, "mote-1", key=b"x" * 32)}.isdisjoint(r.id for r in readings)
 
 
-def page_decoder() -> Any:
+def documented() -> Any:
     """The Python of the page that documents the format."""
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     page = SimpleNamespace()
     exec(compile(code, str(PAGE), "exec"), page.__dict__)
-    return page.decode
+    return page
 
 
 @limits(max_examples=40, deadline=None)
@@ -181,7 +182,7 @@ def page_decoder() -> Any:
 @example(regular(100))
 @example(with_server_ids(regular(100)))
 def test_the_documented_page_of_python_decodes_every_segment(readings):
-    found = [repr(row) for row in page_decoder()(encode(readings, key=KEY), "mote-1", KEY)]
+    found = [repr(row) for row in documented().decode(encode(readings, key=KEY), "mote-1", KEY)]
     expected = []
     for reading in readings:
         own = {name: getattr(reading, name) for name in ("temperature", "humidity", "voltage")}
@@ -194,5 +195,31 @@ def test_the_documented_page_of_python_decodes_every_segment(readings):
 def test_the_documented_page_notices_damage():
     segment = encode(regular(3), key=KEY)
     with pytest.raises(ValueError, match="damaged"):
-        list(page_decoder()(segment[:-1] + bytes((segment[-1] ^ 1,)), "mote-1", KEY))
+        list(documented().decode(segment[:-1] + bytes((segment[-1] ^ 1,)), "mote-1", KEY))
     assert zlib.crc32(segment[5:], 1) == int.from_bytes(segment[1:5])
+
+
+ROLLUPS = st.dictionaries(
+    st.integers(0, 2**28), st.tuples(st.integers(1, 2**62), DOUBLES, DOUBLES, DOUBLES), min_size=1
+)
+
+
+@limits(max_examples=40, deadline=None)
+@given(ROLLUPS)
+@example({n: (60, n / 3, -0.0, 21.5) for n in range(240)})
+def test_a_block_of_rollups_comes_back_bit_for_bit_also_with_the_documented_python(found):
+    rows = [(start, *found[start]) for start in sorted(found)]
+    block = rollup_block.encode(rows)
+    expected = msgspec.msgpack.encode(rows)
+    assert msgspec.msgpack.encode(list(zip(*rollup_block.decode(block), strict=True))) == expected
+    minutes = [((at - EARLIEST) // timedelta(minutes=1), *rest) for at, *rest in documented().decode_block(block, 60)]
+    assert msgspec.msgpack.encode(minutes) == expected
+
+
+def test_a_damaged_block_of_rollups_is_refused():
+    block = rollup_block.encode([(n, 60, n / 3, 0.0, 1.0) for n in range(50)])
+    for place in range(len(block)):
+        with pytest.raises(Damaged):
+            rollup_block.decode(block[:place] + bytes((block[place] ^ 1,)) + block[place + 1 :])
+    with pytest.raises(Damaged):
+        rollup_block.decode(block[:-1])

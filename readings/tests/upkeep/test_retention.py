@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from devices.models import Device, DeviceState
 from readings.models import Reading, Rollup
-from readings.statistics.aggregation import earliest
+from readings.statistics.beginning import earliest
 from readings.statistics.tiers import HOURS
 from readings.tests.logs import at, new, state_of, store
 from readings.tests.statistics.test_rollups import roll_all_up

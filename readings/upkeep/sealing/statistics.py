@@ -1,11 +1,12 @@
 """Statistics of sealed readings by hour or minute: for rollups that begin when readings are sealed, and to verify."""
 
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 from django.db import connection
 
+from readings.log.reading.rows import moment
 from readings.models import Segment
 from readings.statistics.tiers import Tier
 from readings.upkeep.sealing.stored_segments import columns_of
@@ -30,6 +31,17 @@ ON CONFLICT (device_id, seconds, start, metric) DO UPDATE SET
     count = count + excluded.count, sum = sum + excluded.sum,
     min = min(min, excluded.min), max = max(max, excluded.max)
 """
+
+
+class Rollup(msgspec.Struct, frozen=True):
+    """A row of `readings.models.Rollup` without its device and width."""
+
+    start: datetime
+    metric: str
+    count: int
+    sum: float
+    min: float
+    max: float
 
 
 class Numbers(msgspec.Struct, gc=False):
@@ -84,22 +96,28 @@ def values_of(
                 yield starts[place], name, float(value)
 
 
-def roll_up_sealed(tier: Tier, device_id: str, *, after: int, until: int) -> None:
+def roll_up_sealed(tier: Tier, device_id: str, *, after: int, until: int) -> datetime | None:
     """Adds the sealed readings with `after < seq <= until` to the rollups, within the caller's transaction.
 
-    Raises LogDamaged.
+    Returns the start of the first rollup to which it added, None if there is none. Raises LogDamaged.
     """
     found: Statistics = {}
     for segment in Segment.objects.filter(device_id=device_id, first_seq__lte=until, last_seq__gt=after):
         add_values(found, values_of(segment, tier, after=after, until=until))
-    rows = [
-        (EARLIEST + timedelta(microseconds=start), name, numbers.count, numbers.sum, numbers.min, numbers.max)
+    rollups = [
+        Rollup(EARLIEST + timedelta(microseconds=start), name, numbers.count, numbers.sum, numbers.min, numbers.max)
         for (start, name), numbers in sorted(found.items(), key=lambda entry: entry[0])
     ]
+    add_rollups(device_id, tier, rollups)
+    return rollups[0].start if rollups else None
+
+
+def add_rollups(device_id: str, tier: Tier, rollups: Sequence[Rollup]) -> None:
+    """Adds these, each of another start and metric, to the rows of the device, within the caller's transaction."""
+    rows = [msgspec.structs.astuple(rollup) for rollup in rollups]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * 6
             cursor.execute(ADD, [device_id, tier.seconds, *columns])
         else:
-            moment = connection.ops.adapt_datetimefield_value
             cursor.executemany(ADD_SQLITE, [(device_id, tier.seconds, moment(row[0]), *row[1:]) for row in rows])

@@ -1,4 +1,4 @@
-"""Turns sealed readings back into rows, from the end of the sealed part, in steps of at most two segments."""
+"""Turns what is sealed back into rows: readings from the end of the sealed part, in steps of at most two segments."""
 
 from collections.abc import Iterator, Sequence
 from uuid import UUID
@@ -10,11 +10,15 @@ from devices.models import DeviceState
 from readings.log.entries import StoredReading
 from readings.log.id_key import id_key
 from readings.log.ids import ServerIds
-from readings.models import Reading, Segment
+from readings.models import Reading, RollupBlock, Segment
 from readings.upkeep.locks import exclusively
 from readings.upkeep.rollups import Outrun, limit_lock_wait
 from readings.upkeep.sealing import known_ids
+from readings.upkeep.sealing.stored_blocks import to_rows
 from readings.upkeep.sealing.stored_segments import delete, insert, packed, readings_of
+
+# Blocks of rollups that become rows in one transaction.
+STEP_BLOCKS = 20
 
 
 class Unsealed(msgspec.Struct, frozen=True):
@@ -89,3 +93,16 @@ def with_new_ids(readings: Sequence[StoredReading]) -> dict[int, UUID]:
             found[reading.seq] = derived(reading.device_id, reading.seq, reading.timestamp)
         taken.add(reading.id)
     return found
+
+
+def unseal_rollups(device_id: str) -> Iterator[int]:
+    """Turns all sealed rollups of the device back into rows; yields their number after each step, the last ones first.
+
+    Waits and can be repeated as `unseal`. Raises StatisticsDamaged and DatabaseError; the steps before stay done.
+    """
+    blocks = RollupBlock.objects.filter(device_id=device_id).order_by("seconds", "-start", "metric")
+    while blocks.exists():
+        with exclusively("maintenance", wait=True), transaction.atomic(durable=True):
+            limit_lock_wait()
+            done = to_rows(list(blocks[:STEP_BLOCKS]))
+        yield done

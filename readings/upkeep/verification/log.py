@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from readings.statistics.tiers import HOURS, MINUTES
+from readings.upkeep.verification.blocks import block_faults
 from readings.upkeep.verification.database import LISTED, rows
 from readings.upkeep.verification.segments import segment_faults
 from readings.upkeep.verification.statistics import differences
@@ -60,5 +61,6 @@ def verify(device_id: str) -> Iterator[str]:
         yield f"the log is sealed up to {sealed_seq}, but only rolled up to {rolled_up_seq}"
     if sealed_seq:
         yield from segment_faults(device_id)
+    yield from block_faults(device_id)
     for tier in (HOURS, MINUTES):
         yield from differences(device_id, tier)

@@ -7,12 +7,13 @@ from typing import Any
 from django.db import connection
 
 from devices.metrics import COLUMNS
-from readings.log.damage import LogDamaged
-from readings.models import Segment
+from readings.log.damage import LogDamaged, StatisticsDamaged
+from readings.models import RollupBlock, Segment
 from readings.statistics.planning import floor
 from readings.statistics.tiers import HOURS, Tier
 from readings.upkeep.rollups import COLUMN_PARTS, SQLITE_START
 from readings.upkeep.sealing.statistics import Numbers, Statistics, add_values, values_of
+from readings.upkeep.sealing.stored_blocks import rollups_of
 from readings.upkeep.verification.database import LISTED, aware, moment, rows
 from readings.windows import EARLIEST, LATEST
 
@@ -32,7 +33,7 @@ SELECT * FROM (
     ORDER BY first_at LIMIT 1 OFFSET {SLICE_SEGMENTS}
 ) AS of_segments
 """
-# Of a window: the state, the rollups, the statistics of the rows that are in rollups, and the segments.
+# Of a window: the state, the rollups, the statistics of the rows that are in rollups, the segments, and the blocks.
 FOUND = f"""
 WITH state AS (
     SELECT coalesce(raw_from, %s) AS raw_from, {{position}} AS position FROM devices_devicestate WHERE device_id = %s
@@ -55,9 +56,12 @@ SELECT 2, start, metric, count, sum, min, max, {{no_time}}, {{no_data}} FROM ({C
 UNION ALL
 SELECT 3, first_at, '', first_seq, 0, 0, 0, last_at, data FROM readings_segment
 WHERE device_id = %s AND last_at >= %s AND first_at < %s
+UNION ALL
+SELECT 4, start, metric, 0, 0, 0, 0, {{no_time}}, data FROM readings_rollupblock
+WHERE device_id = %s AND seconds = {{seconds}} AND start >= %s AND start < %s
 ORDER BY 1
 """
-STATE, ROLLUP, SEGMENT = 0, 1, 3
+STATE, ROLLUP, SEGMENT, BLOCK = 0, 1, 3, 4
 DIALECTS: dict[str, dict[Any, str]] = {
     "postgresql": {
         "value": "entry.value::float8",
@@ -106,7 +110,8 @@ def fault_of(of_rollup: Numbers | None, of_readings: Numbers | None) -> str | No
 
 
 def compared(device_id: str, tier: Tier, start: datetime, end: datetime) -> tuple[Statistics, Statistics]:
-    """The statistics of the window, by the rollups and by the readings; without the times of damaged segments."""
+    """The statistics of the window, by the rollups and by the readings; without the times of damaged segments, and
+    without the times and metrics of damaged blocks."""
     dialect = DIALECTS[connection.vendor]
     statement = FOUND.format(
         position=tier.position,
@@ -120,9 +125,10 @@ def compared(device_id: str, tier: Tier, start: datetime, end: datetime) -> tupl
     window = [device_id, moment(start), moment(end)]
     of_rollups: Statistics = {}
     of_readings: Statistics = {}
-    damaged: list[tuple[datetime, datetime]] = []
+    damaged: list[tuple[datetime, datetime, str | None]] = []
     until, times = 0, (microseconds(start), microseconds(end))
-    for side, at, metric, count, *numbers, last_at, data in rows(statement, [moment(EARLIEST), device_id, *window * 3]):
+    parameters = [moment(EARLIEST), device_id, *window * 3, device_id, moment(start - tier.block), moment(end)]
+    for side, at, metric, count, *numbers, last_at, data in rows(statement, parameters):
         if side == STATE:
             until, times = count, (max(times[0], microseconds(aware(at))), times[1])
         elif side == SEGMENT:
@@ -130,15 +136,30 @@ def compared(device_id: str, tier: Tier, start: datetime, end: datetime) -> tupl
             try:
                 add_values(of_readings, values_of(segment, tier, after=0, until=until, times=times))
             except LogDamaged:
-                damaged.append((floor(aware(at), tier), aware(last_at)))
+                damaged.append((floor(aware(at), tier), aware(last_at), None))
+        elif side == BLOCK:
+            block = RollupBlock(device_id=device_id, seconds=tier.seconds, start=aware(at), metric=metric, data=data)
+            try:
+                add_block(of_rollups, block, times=times)
+            except StatisticsDamaged:
+                damaged.append((block.start, block.start + tier.block - MICROSECOND, metric))
         else:
             into = of_rollups if side == ROLLUP else of_readings
             into[(microseconds(aware(at)), metric)] = Numbers(int(count), *map(float, numbers))
-    for begin, last in damaged:
+    for begin, last, name in damaged:
         for found in (of_rollups, of_readings):
-            for key in [key for key in found if microseconds(begin) <= key[0] <= microseconds(last)]:
-                del found[key]
+            for start_of, metric in list(found):
+                if microseconds(begin) <= start_of <= microseconds(last) and name in (None, metric):
+                    del found[start_of, metric]
     return of_rollups, of_readings
+
+
+def add_block(found: Statistics, block: RollupBlock, *, times: tuple[int, int]) -> None:
+    """Adds the rollups of a block that begin in `times`. Raises StatisticsDamaged."""
+    for rollup in rollups_of(block):
+        start = microseconds(rollup.start)
+        if times[0] <= start < times[1]:
+            found[start, rollup.metric] = Numbers(rollup.count, rollup.sum, rollup.min, rollup.max)
 
 
 def microseconds(at: datetime) -> int:

@@ -16,7 +16,7 @@ from devices.tests.fixtures import ADMIN_KEY, client_with
 from readings.alarms.models import Alarm
 from readings.alarms.tests.rules import evaluate, make_rule
 from readings.log.ids import uuid7
-from readings.models import Rejection
+from readings.models import Rejection, RollupBlock
 from readings.tests.logs import new, state_of, store
 from readings.upkeep.maintenance import maintain
 from realtime.models import Ticket
@@ -66,8 +66,12 @@ MIGRATIONS = list(migrations())
 
 
 @pytest.fixture
-def installation(transactional_db):
-    """Devices with minute rollups, with readings that retention deleted or that are not rolled up, and with none."""
+def installation(transactional_db, settings):
+    """Devices with minute rollups, with readings that retention deleted or that are not rolled up, and with none.
+
+    Nothing is sealed, as after `manage.py unseal`.
+    """
+    settings.SEAL_AFTER_DAYS = 0
     old = NOW - timedelta(days=40)
     for name in DEVICES:
         Device.objects.register(device_id=name, name=name.title())
@@ -256,6 +260,21 @@ def test_rollups_are_filled_again_where_their_table_was_dropped(installation):
     # By position: 200 of them were deleted by retention, and their statistics are lost with the table.
     assert maintain(now=NOW).rolled_up == 614
     assert answers()["fast"] == known
+
+
+def test_sealed_statistics_are_turned_back_before_a_reverse(installation, settings):
+    maintain(now=NOW)
+    known = [answers()[name] for name in DEVICES]
+    settings.SEAL_AFTER_DAYS = 2
+    maintain(now=NOW)
+    assert RollupBlock.objects.exists()
+    with pytest.raises(CommandError, match="unseal --statistics"):
+        call_command("migrate", "readings", "0013", verbosity=0)
+    settings.SEAL_AFTER_DAYS = 0
+    call_command("unseal", "--statistics", verbosity=0)
+    call_command("migrate", "readings", "0013", verbosity=0)
+    call_command("migrate", verbosity=0)
+    assert [answers()[name] for name in DEVICES] == known
 
 
 def test_a_previous_key_hint_is_kept_unless_the_key_was_rotated_meanwhile(transactional_db):

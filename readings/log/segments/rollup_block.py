@@ -1,0 +1,60 @@
+"""A block: rollups of one metric of one device in the order of time, as bytes.
+
+Version, CRC-32 of everything else, the number of rollups, and the columns: start, count, sum, minimum and maximum.
+docs/log-format.md describes every byte.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from readings.log.segments.integers import Cursor, Damaged, integers, read_integers, sized, varint
+from readings.log.segments.sealed import CHECKSUM_BYTES, checksum, naming_damage
+from readings.log.segments.values import Number, numbers, read_numbers, types
+
+VERSION = 1
+# More than a block of any width has.
+ROLLUPS_MAX = 10_000
+
+
+class Columns(NamedTuple):
+    """Rollups by columns, each as long as the others. `starts`: whole hours or minutes since 1970, ascending."""
+
+    starts: list[int]
+    counts: list[int]
+    sums: list[Number]
+    minima: list[Number]
+    maxima: list[Number]
+
+    def at(self, places: Sequence[int]) -> "Columns":
+        """The rollups at these places."""
+        starts, counts = [self.starts[place] for place in places], [self.counts[place] for place in places]
+        sums, minima, maxima = ([column[place] for place in places] for column in self[2:])
+        return Columns(starts, counts, sums, minima, maxima)
+
+
+def encode(rollups: Sequence[tuple[int, int, float, float, float]]) -> bytes:
+    """The block of these rollups, at least one: (start, count, sum, minimum, maximum), by start."""
+    starts, counts, *figures = zip(*rollups, strict=True)
+    columns = [integers(starts), integers(counts), *(types(values) + numbers(values) for values in figures)]
+    body = varint(len(rollups)) + b"".join(map(sized, columns))
+    return bytes((VERSION,)) + checksum(VERSION, body) + body
+
+
+def decode(block: bytes) -> Columns:
+    """Raises Damaged."""
+    head = Cursor(block)
+    version = head.byte()
+    if version != VERSION:
+        raise Damaged(f"its version is {version}; this program reads version {VERSION}")
+    expected = head.take(CHECKSUM_BYTES)
+    body = head.rest()
+    if checksum(version, body) != expected:
+        raise Damaged("its checksum is wrong")
+    cursor = Cursor(body)
+    count = cursor.varint()
+    if not 0 < count <= ROLLUPS_MAX:
+        raise Damaged(f"it has {count} rollups")
+    with naming_damage():
+        starts, counts = read_integers(cursor.sized(), count), read_integers(cursor.sized(), count)
+        sums, minima, maxima = (read_numbers(Cursor(cursor.sized()), count) for _ in range(3))
+    return Columns(starts, counts, sums, minima, maxima)
