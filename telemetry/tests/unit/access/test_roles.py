@@ -1,4 +1,4 @@
-"""Membership of a group is enough to sign in; an account without a role is told that it has none."""
+"""A role is enough to sign in; an account without a role is told that it has none."""
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -89,8 +89,8 @@ def test_who_leaves_the_last_group_is_signed_out_of_pages_api_and_sockets(device
     assert revoked([socket], now=timezone.now()) == {socket}
 
 
-def test_the_form_of_an_account_says_that_a_group_is_enough(admin_client):
+def test_the_form_of_an_account_says_that_a_role_is_enough(admin_client):
     page = admin_client.get(f"/admin/auth/user/{account().pk}/change/").content.decode()
 
-    assert "One group is enough to sign in" in page
-    assert "Lets the account sign in without a group" in page
+    assert "One role is enough to sign in" in page
+    assert "Lets the account sign in without a role" in page
