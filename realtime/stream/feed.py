@@ -17,7 +17,7 @@ from readings.log.damage import LogDamaged
 from realtime.instruments import HOLES_MENDED
 from realtime.protocol.endings import TRY_AGAIN_LATER, Ending, damaged
 from realtime.protocol.seq_ranges import SeqRange
-from realtime.stream.replays import LOGS_PER_READ, Reader
+from realtime.stream.replays import LOGS_PER_READ, READINGS_PER_READ, Reader
 from realtime.stream.revocations import Revocations
 from realtime.stream.subscriptions import Subscription
 from realtime.stream.watched_log import Log
@@ -162,10 +162,27 @@ class Feed:
         try:
             found = await self.stored(after, until={name: logs[name].expected for name in after})
         except LogDamaged as error:
-            self.pass_over(logs[error.device_id], error)
+            log = logs[error.device_id]
+            if not await self.fill_before(log, error):
+                self.pass_over(log, error)
             return
         for seq_range, _ in found:
             logs[seq_range.device_id].take(seq_range)
+
+    async def fill_before(self, log: Log, error: LogDamaged) -> bool:
+        """Takes readings that come before the damaged ones; returns False if the log has none there."""
+        limit = min(error.first_seq - 1 - log.position, READINGS_PER_READ)
+        while limit > 0:
+            after, until = {log.device_id: log.position}, {log.device_id: error.first_seq - 1}
+            try:
+                found = await self.stored(after, until=until, limit=limit)
+            except LogDamaged:  # some before it were deleted, so that the last of so many readings is damaged
+                limit //= 2
+                continue
+            for seq_range, _ in found:
+                log.take(seq_range)
+            return True
+        return False
 
     def pass_over(self, log: Log, error: LogDamaged) -> None:
         """Ends the log's own sockets; those of the fleet go on after the damaged readings as after deleted ones."""
@@ -191,10 +208,12 @@ class Feed:
                 await self.progress.wait()
                 await self.may_flush()
 
-    async def stored(self, after: Mapping[str, int], *, until: Mapping[str, int]) -> list[tuple[SeqRange, str]]:
+    async def stored(
+        self, after: Mapping[str, int], *, until: Mapping[str, int], limit: int = READINGS_PER_READ
+    ) -> list[tuple[SeqRange, str]]:
         """The ranges of `Reader.read`, when they may be sent; an empty list, after a pause, if the database fails."""
         try:
-            found = await self.reader.read(after, until=until)
+            found = await self.reader.read(after, until=until, limit=limit)
         except (DatabaseError, InterfaceError) as error:
             await self.wait_for_the_database(error)
             return []

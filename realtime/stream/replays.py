@@ -26,31 +26,34 @@ class Reader:
     """Reads logs; a caller that asks for a part that is being read waits for that read."""
 
     def __init__(self) -> None:
-        self.under_way: dict[frozenset[tuple[str, int]], asyncio.Task[Stored]] = {}
+        self.under_way: dict[tuple[frozenset[tuple[str, int]], int], asyncio.Task[Stored]] = {}
 
-    async def read(self, after: Mapping[str, int], *, until: Mapping[str, int]) -> Stored:
-        """The next ranges of these logs, each after its position in `after`; at most READINGS_PER_READ readings in all.
+    async def read(
+        self, after: Mapping[str, int], *, until: Mapping[str, int], limit: int = READINGS_PER_READ
+    ) -> Stored:
+        """The next ranges of these logs, each after its position in `after`; at most `limit` readings in all.
 
-        `until` is the known length of each log: readings that are missing up to it were deleted. Raises DatabaseError.
+        `until` is the known length of each log: readings that are missing up to it were deleted. Raises DatabaseError
+        and LogDamaged.
         """
-        key = frozenset(after.items())
+        key = frozenset(after.items()), limit
         task = self.under_way.get(key)
         if task is None:
-            task = self.under_way[key] = asyncio.create_task(stored(after, until))
+            task = self.under_way[key] = asyncio.create_task(stored(after, until, limit))
             task.add_done_callback(lambda _: self.under_way.pop(key))
         return await asyncio.shield(task)
 
 
-async def stored(after: Mapping[str, int], until: Mapping[str, int]) -> Stored:
-    return await in_database(read, after, until)
+async def stored(after: Mapping[str, int], until: Mapping[str, int], limit: int) -> Stored:
+    return await in_database(read, after, until, limit)
 
 
-def read(after: Mapping[str, int], until: Mapping[str, int]) -> Stored:
-    entries = reader.logs_after(after, limit=READINGS_PER_READ)
+def read(after: Mapping[str, int], until: Mapping[str, int], limit: int = READINGS_PER_READ) -> Stored:
+    entries = reader.logs_after(after, limit=limit)
     logs: dict[str, list[StoredReading]] = {}
     for entry in entries:
         logs.setdefault(entry.device_id, []).append(entry)
-    whole = len(entries) < READINGS_PER_READ
+    whole = len(entries) < limit
     seq_ranges = [
         seq_range
         for device_id, position in after.items()

@@ -13,9 +13,9 @@ def reads(monkeypatch):
     asked = []
     read = replays.read
 
-    def counting(after, until):
+    def counting(after, until, limit):
         asked.append(dict(after))
-        return read(after, until)
+        return read(after, until, limit)
 
     monkeypatch.setattr(replays, "read", counting)
     return asked

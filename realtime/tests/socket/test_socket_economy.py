@@ -39,9 +39,9 @@ def held_up(monkeypatch) -> asyncio.Event:
     may_read = asyncio.Event()
     stored = replays.stored
 
-    async def waiting(after, until):
+    async def waiting(after, until, limit):
         await may_read.wait()
-        return await stored(after, until)
+        return await stored(after, until, limit)
 
     monkeypatch.setattr(replays, "stored", waiting)
     return may_read

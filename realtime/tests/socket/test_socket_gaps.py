@@ -7,6 +7,7 @@ from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
 from devices.models import Device
+from readings.models import Segment
 from readings.tests.logs import new, store
 from readings.tests.sealing import damage_segment, seal
 from realtime.announcing import receivers
@@ -125,3 +126,25 @@ async def test_a_hole_that_is_damaged_ends_the_sockets_of_its_device_only(device
     assert {"type": "deleted", "device_id": "mote-1", "first_seq": 3, "last_seq": 4} in told
     read = {frame["device_id"]: [one["seq"] for one in frame["readings"]] for frame in told if "readings" in frame}
     assert read == {"mote-1": [5], "mote-2": [1, 2]}
+
+
+@in_a_loop
+async def test_readings_before_the_damaged_ones_of_a_hole_are_sent(device, tape):
+    await measure(2)
+    tape.messages.clear()
+    async with watching("mote-1") as own, watching("") as fleet:
+        await own.frame()
+        assert [(await fleet.frame())["type"] for _ in range(2)] == ["subscribed", "positions"]
+        await measure(7)
+        # The 5th was deleted by retention.
+        await sync_to_async(seal)("mote-1", [[1, 2, 3, 4], [6], [7, 8]], until=8)
+        await sync_to_async(Segment.objects.filter(first_seq=5).delete)()
+        await sync_to_async(damage_segment)("mote-1", 7)
+        await get_channel_layer().group_send(FLEET_GROUP, tape.messages[6])
+
+        told = [await fleet.frame() for _ in range(5)]
+        assert await own.seqs(2) == [3, 4]
+    read = [[one["seq"] for one in frame["readings"]] for frame in told if "readings" in frame]
+    assert read == [[3, 4], [6], [9]]
+    deleted = [(frame["first_seq"], frame["last_seq"]) for frame in told if frame["type"] == "deleted"]
+    assert deleted == [(5, 5), (7, 8)]
