@@ -68,9 +68,11 @@ def by_nodes(items: Sequence[T], device_ids_of: Callable[[T], Collection[str]]) 
         nodes = node_of_shard()
     except (DatabaseError, InterfaceError):
         return [list(items)]
-    groups: dict[frozenset[int], list[T]] = {}
+    if not nodes.keys() >= set(shards.values()):
+        remembered.clear()  # a shard was split since; its devices are one more group this time
+    groups: dict[frozenset[int | None], list[T]] = {}
     for item in items:
-        needed = frozenset([nodes[shards[device_id]] for device_id in device_ids_of(item)])
+        needed = frozenset([nodes.get(shards[device_id]) for device_id in device_ids_of(item)])
         groups.setdefault(needed, []).append(item)
     return list(groups.values())
 

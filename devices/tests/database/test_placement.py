@@ -71,6 +71,14 @@ def test_it_forgets_when_the_database_refuses_a_group(asked):
     assert placement.remembered == {}
 
 
+def test_devices_of_a_shard_that_was_split_are_a_group_of_their_own_once(asked, monkeypatch):
+    placement.ids_in_groups(NAMES)
+    monkeypatch.setattr(placement, "node_of_shard", lambda: {0: 1, 1: 1, 2: 2, 3: 2})
+    groups = placement.by_nodes(NAMES, lambda name: [name])
+    assert sorted(sorted({shard_of(name) for name in group}) for group in groups) == [[0, 1], [2, 3], [4]]
+    assert placement.remembered == {}
+
+
 def test_devices_of_several_shards_are_locked_shard_by_shard(asked, registered):
     ends: Any = {}
     locked = DeviceState.objects.lock_at_version
