@@ -24,6 +24,7 @@ class Slot:
         self.worker: WorkerProcess | None = None
         self.processes: set[WorkerProcess] = set()
         self.changing = asyncio.Lock()
+        self.watching: asyncio.Task[str] | None = None  # until the worker has ended
         self.listening = asyncio.Event()
 
     async def keep(self) -> None:
@@ -37,14 +38,11 @@ class Slot:
             except OSError as error:  # too few processes, files or memory for now
                 how = str(error)
             else:
-                if await worker.wait_until_listening():
-                    self.listening.set()
-                else:
-                    await worker.end()
-                how = await worker.wait_until_ended()
-                if worker is not self.worker:  # it was replaced
+                found = await self.until_ended(worker)
+                if found is None:
                     failures = 0
                     continue
+                how = found
                 self.worker = None
                 if worker.listening_since is not None:
                     lived = time.monotonic() - worker.listening_since
@@ -55,6 +53,18 @@ class Slot:
                 self.number, how, lived, pause,
             )  # fmt: skip
             await asyncio.sleep(pause)
+
+    async def until_ended(self, worker: WorkerProcess) -> str | None:
+        """How the worker has ended by itself; None, at once, if it is replaced."""
+        if await worker.wait_until_listening():
+            self.listening.set()
+        elif worker is self.worker:
+            await worker.end()
+        if worker is not self.worker:
+            return None
+        self.watching = asyncio.create_task(worker.wait_until_ended())
+        await asyncio.wait([self.watching])
+        return self.watching.result() if worker is self.worker else None
 
     async def start(self) -> WorkerProcess:
         """Raises OSError."""
@@ -75,6 +85,8 @@ class Slot:
                 await new.end()
                 return False
             old, self.worker = self.worker, new
+            if self.watching is not None:
+                self.watching.cancel()  # `keep` watches the new one, however long the old one takes to end
         if old is not None:
             await old.end()
         return True

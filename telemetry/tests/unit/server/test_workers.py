@@ -141,6 +141,27 @@ async def test_a_worker_is_ended_after_its_replacement_listens_and_is_not_starte
         assert len(slot.begun) == 2
 
 
+@in_event_loop
+async def test_a_replacement_that_dies_is_started_again_while_the_worker_before_ends() -> None:
+    class Busy(FakeProcess):
+        async def end(self) -> None:
+            await self.over.wait()
+
+    slot = FakeSlot()
+    slot.to_begin = [Busy()]
+    async with kept(slot):
+        replacing = asyncio.create_task(slot.replace())
+        await settle()
+        slot.begun[1].over.set()
+        await settle()
+        assert slot.worker is slot.begun[2]
+        assert not replacing.done()
+        slot.begun[0].over.set()
+        assert await replacing
+        await settle()
+        assert len(slot.begun) == 3
+
+
 @pytest.mark.parametrize("new", ["silent", "none"])
 @in_event_loop
 async def test_a_replacement_that_fails_changes_nothing(new: str) -> None:
