@@ -31,6 +31,7 @@ from readings.doors.skipped_values import skipped_posts
 from readings.doors.switches import Door
 from readings.ingest.refused_posts import CallerRole, refused_post
 from readings.ingest.token_limits import OUTSIDE_LIMIT
+from readings.log.damage import LogDamaged
 from readings.log.entries import NewReading, Refusal
 from readings.log.group_commit import Overloaded
 from readings.log.recording import INACTIVE_DEVICE, UNKNOWN_DEVICE, OutcomeUnknown, Recorded
@@ -57,12 +58,14 @@ STATUSES = {
     INACTIVE_DEVICE.code: 403,
     UNKNOWN_TOPIC.code: 404,
     SERVER_ERROR.code: 500,
+    LogDamaged.default_code: 500,
 }
 REASONS = {
     "other_device": Reason.NOT_AUTHORIZED,
     INACTIVE_DEVICE.code: Reason.NOT_AUTHORIZED,
     UNKNOWN_TOPIC.code: Reason.INVALID_TOPIC_NAME,
     SERVER_ERROR.code: Reason.UNSPECIFIED_ERROR,
+    LogDamaged.default_code: Reason.UNSPECIFIED_ERROR,
 }
 
 
@@ -178,9 +181,17 @@ class Storing:
         return recorded
 
     async def record(self, readings: Sequence[NewReading], *, received_at: datetime) -> list[Recorded]:
-        if (caller := self.sender.caller) is None:
-            return await self.way.record(readings, received_at=received_at, caller=None)
-        return await record_seen(caller, self.way, readings, received_at=received_at)
+        """Refuses only the readings that are in a damaged segment already, because no other one would come again."""
+        try:
+            if (caller := self.sender.caller) is None:
+                return await self.way.record(readings, received_at=received_at, caller=None)
+            return await record_seen(caller, self.way, readings, received_at=received_at)
+        except LogDamaged as error:
+            if len(readings) == 1:
+                return [Recorded(refusal=Refusal("id", error.default_code, str(error.detail)))]
+        middle = len(readings) // 2
+        parts = readings[:middle], readings[middle:]
+        return [outcome for part in parts for outcome in await self.record(part, received_at=received_at)]
 
     async def may_say(self, content: Content) -> bool:
         """Whether the sender may say the status in `content`; if not, it becomes a refusal."""

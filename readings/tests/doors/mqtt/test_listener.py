@@ -12,8 +12,11 @@ from readings.doors.mqtt import clients as clients_module
 from readings.doors.mqtt import instruments
 from readings.doors.mqtt.backlog import MESSAGE_BYTES
 from readings.doors.mqtt.clients import Clients
+from readings.doors.mqtt.codec.decoding import PacketStream
+from readings.doors.mqtt.codec.reasons import Reason
 from readings.doors.mqtt.connection import Connection
 from readings.doors.mqtt.deadlines import check
+from readings.log.damage import LogDamaged
 from readings.tests.doors.mqtt.ways import FakeWay, run, until
 
 pytestmark = pytest.mark.once
@@ -104,6 +107,38 @@ def test_a_poison_message_is_acknowledged_with_its_reason_and_noted():
             assert (acknowledged[0], acknowledged[4]) == (0x40, 0x99)
             assert [post.code for post in way.noted] == ["malformed"]
             writer.close()
+
+    run(scenario)
+
+
+def test_a_reading_in_a_damaged_segment_is_refused_without_those_beside_it():
+    async def scenario():
+        async with listening() as (clients, way):
+            record = way.record
+
+            async def damaged(readings, **when):
+                if any(reading.extra["co2"] == 7 for reading in readings):
+                    raise LogDamaged("m1", 1, 2, "its checksum is wrong")
+                return await record(readings, **when)
+
+            way.record = damaged
+            reader, writer = await opened(clients, HELLO_5)
+            await reader.readexactly((await reader.readexactly(2))[1])
+            batch = b'[{"co2":1},{"co2":7},{"co2":3}]'
+            for number, payload in enumerate((b'{"co2":7}', batch, b'{"co2":4}'), 1):
+                writer.write(publish(payload, packet_id=number, properties=b"\0"))
+            stream, answers = PacketStream(1000), list[bytes]()
+            while len(answers) < 3:
+                if (packet := stream.next()) is not None:
+                    answers.append(packet[1])
+                else:
+                    stream.feed(await reader.read(1000))
+            assert [answer[:2] for answer in answers] == [b"\0\1", b"\0\2", b"\0\3"]
+            assert answers[0][2] == Reason.UNSPECIFIED_ERROR
+            assert b"1 to 2 of m1 are damaged" in answers[0]
+            assert [len(answer) for answer in answers[1:]] == [2, 2]
+            assert [reading.extra["co2"] for reading in way.stored] == [1, 3, 4]
+            assert [refusal.code for refusal in way.noted] == ["log_damaged"] * 2
 
     run(scenario)
 
