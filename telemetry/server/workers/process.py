@@ -34,7 +34,7 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, listener: socket.socket) -> Self:
-        """Raises OSError if the system has too few processes, files or memory.
+        """Raises OSError if the system has too few processes, files or memory, RuntimeError if too few threads.
 
         The process loads the code and the settings anew. It has a process group of its own, so that Ctrl-C reaches
         only the supervisor.

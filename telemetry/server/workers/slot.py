@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 # after a pause of 1 s, which doubles with each further failure in a row.
 QUICK_SECONDS = 10.0
 PAUSE_SECONDS_MAX = 30.0
+# When the system has too few processes, files or memory for now; RuntimeError: or threads, with which asyncio waits.
+SCARCE = (OSError, RuntimeError)
 
 
 class Slot:
@@ -35,7 +37,7 @@ class Slot:
             try:
                 async with self.changing:
                     worker = self.worker = self.worker or await self.start()
-            except OSError as error:  # too few processes, files or memory for now
+            except SCARCE as error:
                 how = str(error)
             else:
                 found = await self.until_ended(worker)
@@ -67,7 +69,7 @@ class Slot:
         return self.watching.result() if worker is self.worker else None
 
     async def start(self) -> WorkerProcess:
-        """Raises OSError."""
+        """Raises the errors of SCARCE."""
         worker = await WorkerProcess.start(self.listener)
         self.processes.add(worker)
         worker.ending.add_done_callback(lambda _: self.processes.discard(worker))
@@ -78,7 +80,7 @@ class Slot:
         async with self.changing:
             try:
                 new = await self.start()
-            except OSError as error:
+            except SCARCE as error:
                 logger.error("A worker cannot be started: %s", error)
                 return False
             if not await new.wait_until_listening():

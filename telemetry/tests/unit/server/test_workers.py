@@ -51,7 +51,7 @@ class FakeProcess:
 
 
 class FakeSlot(Slot):
-    """`begun`: the workers it has started; `to_begin`: what it starts next, an OSError fails."""
+    """`begun`: the workers it has started; `to_begin`: what it starts next, an error fails."""
 
     def __init__(self) -> None:
         super().__init__(socket.socket(), 1)
@@ -61,7 +61,7 @@ class FakeSlot(Slot):
     async def start(self) -> Any:
         new = self.to_begin.pop(0) if self.to_begin else FakeProcess()
         self.begun.append(new)
-        if isinstance(new, OSError):
+        if isinstance(new, Exception):
             raise new
         return new
 
@@ -120,12 +120,13 @@ async def test_a_worker_that_served_is_started_again_at_once(caplog: pytest.LogC
 @in_event_loop
 async def test_one_that_never_listens_or_cannot_be_started_is_started_after_growing_pauses(pauses: list[float]) -> None:
     slot = FakeSlot()
-    slot.to_begin = [FakeProcess(listens=False), OSError("too many processes"), FakeProcess(listens=False)]
-    for process in (slot.to_begin[0], slot.to_begin[2]):
+    scarce = [OSError("too many processes"), RuntimeError("can't start new thread")]
+    slot.to_begin = [FakeProcess(listens=False), *scarce, FakeProcess(listens=False)]
+    for process in (slot.to_begin[0], slot.to_begin[3]):
         process.over.set()
     async with kept(slot):
-        assert pauses == [1, 2, 4]
-        assert slot.worker is slot.begun[3]
+        assert pauses == [1, 2, 4, 8]
+        assert slot.worker is slot.begun[4]
         assert slot.listening.is_set()
         assert slot.begun[0].told
 
@@ -162,12 +163,12 @@ async def test_a_replacement_that_dies_is_started_again_while_the_worker_before_
         assert len(slot.begun) == 3
 
 
-@pytest.mark.parametrize("new", ["silent", "none"])
+@pytest.mark.parametrize("new", [None, OSError("too many processes"), RuntimeError("can't start new thread")])
 @in_event_loop
-async def test_a_replacement_that_fails_changes_nothing(new: str) -> None:
+async def test_a_replacement_that_fails_changes_nothing(new: Exception | None) -> None:
     slot = FakeSlot()
     async with kept(slot):
-        slot.to_begin = [FakeProcess(listens=False) if new == "silent" else OSError("too many processes")]
+        slot.to_begin = [new or FakeProcess(listens=False)]
         assert not await slot.replace()
         await settle()
         assert not slot.begun[0].told
