@@ -8,13 +8,14 @@ from operator import attrgetter
 import msgspec
 from django.db import connection, transaction
 
+from readings.log.damage import StatisticsDamaged
 from readings.log.reading.rows import moment
-from readings.models import RollupBlock
+from readings.statistics.buckets import EPOCH
 from readings.statistics.planning import block_start
 from readings.statistics.tiers import Tier
 from readings.upkeep.failures import concerns_whole_database
 from readings.upkeep.passes import IdRange, Rotation
-from readings.upkeep.sealing.stored_blocks import aware, block_of, insert, take, to_rows
+from readings.upkeep.sealing.stored_blocks import aware, beside_rows, block_of, insert, take_all, to_rows
 
 PAGE_DEVICES = 500
 # How long after its end a block is sealed, because a late reading in it turns it back into rows. Most are not later.
@@ -27,7 +28,7 @@ WHERE device_id > %s {until} AND EXISTS (
 )
 ORDER BY device_id LIMIT %s
 """
-OLDEST = "SELECT min(start) FROM readings_rollup WHERE device_id = %s AND seconds = %s"
+OLDEST = "SELECT min(start) FROM readings_rollup WHERE device_id = %s AND seconds = %s AND start >= %s"
 
 
 class SealableRollups(msgspec.Struct, frozen=True):
@@ -58,8 +59,7 @@ def seal_rollups(
                 rotation.position = device_id
                 sealable = SealableRollups(device_id, tier, until)
                 try:
-                    while sealed := seal_next(sealable):
-                        yield sealed
+                    yield from seal_device(sealable)
                 except Exception as error:
                     if concerns_whole_database(error):
                         raise
@@ -75,21 +75,44 @@ def devices(tier: Tier, until: datetime, ids: IdRange) -> list[str]:
         return [device_id for (device_id,) in cursor.fetchall()]
 
 
-def seal_next(sealable: SealableRollups) -> int:
-    """Seals the oldest block that has rows; returns the number of rollups, 0 if none is left.
+def seal_device(sealable: SealableRollups) -> Iterator[int]:
+    """Seals one block of time after the other, from the oldest on; yields the number of rollups of each.
 
-    Raises NotAsEncoded, StatisticsDamaged and DatabaseError; after each of them nothing was changed.
+    Raises NotAsEncoded and DatabaseError; after each of them the block was not changed. Raises StatisticsDamaged at the
+    end if rollups lie beside a damaged block of their metric: they stay rows.
     """
-    device_id, tier = sealable.device_id, sealable.tier
+    damaged: StatisticsDamaged | None = None
+    since = EPOCH
+    while (start := oldest_block(sealable, since)) is not None:
+        sealed, error = seal_block(sealable, start)
+        yield sealed
+        damaged = error or damaged
+        since = start + sealable.tier.block
+    if damaged:
+        raise damaged
+
+
+def oldest_block(sealable: SealableRollups, since: datetime) -> datetime | None:
+    """The start of the first block of time from `since` on that has rows and can be sealed."""
     with connection.cursor() as cursor:
-        cursor.execute(OLDEST, [device_id, tier.seconds])
+        cursor.execute(OLDEST, [sealable.device_id, sealable.tier.seconds, moment(since)])
         oldest = cursor.fetchone()[0]
-    if oldest is None or (start := block_start(aware(oldest), tier)) >= sealable.until:
-        return 0
+    start = block_start(aware(oldest), sealable.tier) if oldest else sealable.until
+    return start if start < sealable.until else None
+
+
+def seal_block(sealable: SealableRollups, start: datetime) -> tuple[int, StatisticsDamaged | None]:
+    """Seals the rows of a block of time; returns how many, and what is wrong with a block beside which some stay."""
+    device_id, tier = sealable.device_id, sealable.tier
+    damaged: dict[str, StatisticsDamaged] = {}
     with transaction.atomic(durable=True):
-        # There is none, unless two processes have maintained the database at the same time.
-        to_rows(RollupBlock.objects.filter(device_id=device_id, seconds=tier.seconds, start=start))
-        rollups = take(device_id, tier, start)
+        # There are some if they are damaged, or if two processes have maintained the database at the same time.
+        for block in beside_rows(device_id, tier, start):
+            try:
+                to_rows([block])
+            except StatisticsDamaged as error:
+                damaged[block.metric] = error
+        rollups = take_all(device_id, tier, start, without=damaged)
         of_metrics = groupby(sorted(rollups, key=attrgetter("metric", "start")), attrgetter("metric"))
         insert([block_of(device_id, tier, start, metric, list(rows)) for metric, rows in of_metrics])
-    return len(rollups)
+    return len(rollups), next(iter(damaged.values()), None)

@@ -4,7 +4,7 @@ The rollups of a block and metric are either rows or sealed. Rows are deleted by
 is sealed is what was deleted.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from devices.database import placement
 from readings.log.damage import StatisticsDamaged
 from readings.log.reading.rows import moment
 from readings.log.segments.rollup_block import decode, encode
+from readings.models import Rollup as Row
 from readings.models import RollupBlock
 from readings.statistics.buckets import EPOCH
 from readings.statistics.planning import block_start
@@ -79,12 +80,21 @@ def insert(blocks: Sequence[RollupBlock]) -> None:
             raise NotAsEncoded(f"The database changed the rollups of {first.device_id} from {first.start}.")
 
 
-def take(device_id: str, tier: Tier, start: datetime, metric: str | None = None) -> list[Rollup]:
-    """Deletes the rollups of a block of time, of one metric or of all, and returns them in any order."""
-    parameters = [device_id, tier.seconds, moment(start), moment(start + tier.block)]
-    condition = "" if metric is None else "AND metric = %s"
+def take(device_id: str, tier: Tier, start: datetime, metric: str) -> list[Rollup]:
+    """Deletes the rollups of a metric in a block of time, and returns them in any order."""
+    return taken(device_id, tier, start, "AND metric = %s", [metric])
+
+
+def take_all(device_id: str, tier: Tier, start: datetime, *, without: Collection[str]) -> list[Rollup]:
+    """Deletes the rollups in a block of time, but for these metrics, and returns them in any order."""
+    names = f"AND metric NOT IN ({', '.join(['%s'] * len(without))})" if without else ""
+    return taken(device_id, tier, start, names, without)
+
+
+def taken(device_id: str, tier: Tier, start: datetime, condition: str, names: Iterable[str]) -> list[Rollup]:
+    parameters = [device_id, tier.seconds, moment(start), moment(start + tier.block), *names]
     with connection.cursor() as cursor:
-        cursor.execute(TAKE.format(metric=condition), parameters if metric is None else [*parameters, metric])
+        cursor.execute(TAKE.format(metric=condition), parameters)
         return [Rollup(aware(begins), *figures) for begins, *figures in cursor.fetchall()]
 
 
@@ -127,6 +137,14 @@ def unseal_mixed(tier: Tier, since: Mapping[str, datetime]) -> int:
             with suppress(StatisticsDamaged):
                 count += to_rows([block])
     return count
+
+
+def beside_rows(device_id: str, tier: Tier, start: datetime) -> list[RollupBlock]:
+    """The blocks of the device with this start whose metric has rollups that are rows too."""
+    rows = Row.objects.filter(device_id=device_id, seconds=tier.seconds)
+    names = rows.filter(start__gte=start, start__lt=start + tier.block).values("metric")
+    blocks = RollupBlock.objects.filter(device_id=device_id, seconds=tier.seconds, start=start, metric__in=names)
+    return list(blocks)
 
 
 def mixed(tier: Tier, since: Mapping[str, datetime]) -> list[RollupBlock]:

@@ -23,6 +23,7 @@ from readings.statistics.planning import block_start
 from readings.statistics.statement import Question
 from readings.statistics.tiers import HOURS, MINUTES
 from readings.tests.logs import NOON, at, new, state_of, store
+from readings.tests.upkeep.sealing.blocks import LATER, damage, seal_all
 from readings.tests.upkeep.sealing.logs import raising, roll_all_up
 from readings.upkeep import maintenance, retention, rollups
 from readings.upkeep.clock import TrustedTime
@@ -31,7 +32,7 @@ from readings.upkeep.maintenance import maintain
 from readings.upkeep.passes import Rotation
 from readings.upkeep.rollups import roll_up
 from readings.upkeep.sealing import stored_blocks
-from readings.upkeep.sealing.seal_rollups import WAIT, SealableRollups, seal_next, seal_rollups
+from readings.upkeep.sealing.seal_rollups import WAIT, SealableRollups, seal_device, seal_rollups
 from readings.upkeep.sealing.stored_segments import NotAsEncoded
 from readings.upkeep.sealing.unseal import unseal_rollups
 from readings.upkeep.verification.log import verify
@@ -39,23 +40,7 @@ from readings.upkeep.verification.log import verify
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HOUR, DAY = 3600, 86_400
-LATER = NOON + timedelta(days=400)
 VALUES = [20.0, 21, 1 / 3, 1e300, -5.25, 5e-324, 0.1, -0.0, 0.0]
-
-
-@pytest.fixture
-def log(device):
-    """A reading every hour and a half for 24 days: rollups of three blocks, not all of which are full."""
-    store(new(timestamp=at(5400 * n), temperature=20 + n / 7, extra={"co2": 400 + n % 3}) for n in range(384))
-    roll_all_up()
-    return device
-
-
-def seal_all(*, now=LATER, failed=raising):
-    """Seals what is old enough; returns the number of rollups."""
-    return sum(
-        sum(seal_rollups(tier, before=now, now=now, rotation=Rotation(), failed=failed)) for tier in (HOURS, MINUTES)
-    )
 
 
 def rows_of(device_id="mote-1"):
@@ -202,14 +187,6 @@ def test_the_command_turns_statistics_back_into_rows(log, settings, monkeypatch)
     assert unsealed() == "0 readings became rows.\n"
 
 
-def damage(block):
-    """A trigger refuses UPDATE."""
-    values = {field.attname: getattr(block, field.attname) for field in block._meta.concrete_fields}
-    values["data"] = bytes(block.data[:-1]) + bytes((block.data[-1] ^ 1,))
-    block.delete()
-    RollupBlock.objects.bulk_create([RollupBlock(**values)])
-
-
 def test_a_damaged_block_is_named_and_everything_else_is_served(log, settings, monkeypatch):
     settings.SEAL_AFTER_DAYS = 0
     seal_all()
@@ -283,8 +260,7 @@ class Twins:
     def seal(self):
         for tier in (HOURS, MINUTES):
             until = block_start(self.now - timedelta(days=self.chance.choice([0, 3])), tier)
-            while seal_next(SealableRollups(self.sealed, tier, until)):
-                pass
+            list(seal_device(SealableRollups(self.sealed, tier, until)))
 
     def unseal(self):
         steps = unseal_rollups(self.sealed)

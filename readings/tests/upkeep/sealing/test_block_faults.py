@@ -1,0 +1,33 @@
+"""Blocks of rollups that are damaged, that two processes change, or that are many."""
+
+import pytest
+
+from readings.log.damage import StatisticsDamaged
+from readings.models import Rollup, RollupBlock
+from readings.tests.logs import at, new, store
+from readings.tests.upkeep.sealing.blocks import LATER, damage, seal_all
+from readings.tests.upkeep.sealing.logs import roll_all_up
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_rollups_are_sealed_again_although_the_block_of_another_metric_is_damaged(log):
+    seal_all()
+    damage(RollupBlock.objects.filter(metric="co2").earliest("start"))
+    store([new(timestamp=at(30), temperature=-7.0)], received_at=LATER)
+    roll_all_up()
+    assert Rollup.objects.exists()
+    seal_all()
+    assert not Rollup.objects.exists()
+
+
+def test_rollups_beside_a_damaged_block_of_their_metric_do_not_keep_others_from_being_sealed(log):
+    seal_all()
+    damage(RollupBlock.objects.filter(metric="co2").earliest("start"))
+    store([new(timestamp=at(n), temperature=1.0, extra={"co2": 1}) for n in (30, 86_400 * 15)], received_at=LATER)
+    roll_all_up()
+    failed = []
+    seal_all(failed=lambda item, error: failed.append((item.device_id, type(error))))
+    assert failed == [("mote-1", StatisticsDamaged)]
+    assert Rollup.objects.get().metric == "co2"
+    assert RollupBlock.objects.count() == 3 * 2
