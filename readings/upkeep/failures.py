@@ -20,6 +20,10 @@ DATABASE_WIDE_CLASSES = ("08", "53", "57P", "58", "25")
 DATABASE_WIDE_CODES = frozenset((5, 6, 7, 8, 10, 13, 14))
 
 
+class Outrun(Exception):
+    """Another process did the same work at the same time; nothing was changed."""
+
+
 class TooManyFailures(Exception):
     """Too many devices failed in a part of a round, so that the cause is probably not a single device."""
 

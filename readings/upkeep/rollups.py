@@ -18,7 +18,7 @@ from devices.metrics import COLUMNS
 from devices.models import DeviceState
 from readings.catalogue.names import add_changed
 from readings.statistics.tiers import HOURS, Tier
-from readings.upkeep.failures import each_apart
+from readings.upkeep.failures import Outrun, each_apart
 from readings.upkeep.passes import EVERY_ID, IdRange, Rotation
 from readings.upkeep.sealing.statistics import roll_up_sealed
 from readings.upkeep.sealing.stored_blocks import aware, unseal_mixed
@@ -58,10 +58,6 @@ class Changed(msgspec.Struct, frozen=True):
     device_id: str
     since: datetime
     most: int
-
-
-class Outrun(Exception):
-    """Another process moved a position at the same time; nothing was changed."""
 
 
 def roll_up(tier: Tier) -> int:

@@ -29,10 +29,9 @@ from readings.alarms.evaluation.received import Received
 from readings.alarms.evaluation.steps import take_step
 from readings.alarms.models import Alarm, Reason
 from readings.alarms.signals import AlarmChange, announce
-from readings.upkeep.failures import FailureLog, each_apart
+from readings.upkeep.failures import FailureLog, Outrun, each_apart
 from readings.upkeep.locks import exclusively
 from readings.upkeep.passes import EVERY_ID, IdRange, Rotation
-from readings.upkeep.rollups import Outrun
 
 logger = logging.getLogger(__name__)
 

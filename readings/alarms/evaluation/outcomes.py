@@ -15,7 +15,8 @@ from readings.alarms.evaluation.known import Pair, Written, forget_known, write_
 from readings.alarms.evaluation.positions import Part, advance
 from readings.alarms.models import Alarm, Kind, Reason, RuleSet
 from readings.alarms.signals import AlarmChange, Happening, change_of
-from readings.upkeep.rollups import Outrun, limit_lock_wait
+from readings.upkeep.failures import Outrun
+from readings.upkeep.rollups import limit_lock_wait
 
 LATE_AFTER = timedelta(seconds=60)
 

@@ -11,8 +11,8 @@ from devices.database import placement
 from readings.alarms.evaluation.active_rules import ActiveRules
 from readings.alarms.evaluation.known import array
 from readings.alarms.models import EvaluationState
+from readings.upkeep.failures import Outrun
 from readings.upkeep.passes import EVERY_ID, IdRange
-from readings.upkeep.rollups import Outrun
 
 # Maximum number of readings and devices per transaction. Less on SQLite, because ingest waits for it there.
 STEP_READINGS = {"postgresql": 10_000, "sqlite": 2_000}

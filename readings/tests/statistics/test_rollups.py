@@ -26,7 +26,8 @@ from readings.statistics.statement import Question
 from readings.statistics.tiers import HOURS, MINUTES, Tier
 from readings.tests.logs import NOON, at, make_devices, new, state_of, store
 from readings.upkeep import retention, rollups
-from readings.upkeep.rollups import Outrun, roll_up
+from readings.upkeep.failures import Outrun
+from readings.upkeep.rollups import roll_up
 
 HOUR = 3600
 

@@ -15,11 +15,10 @@ from readings.models import Reading, Segment
 from readings.tests.logs import NOON, at, make_devices, new, store
 from readings.upkeep import failures, maintenance, retention, rollups
 from readings.upkeep.clock import TrustedTime
-from readings.upkeep.failures import FailureLog, concerns_whole_database, each_apart
+from readings.upkeep.failures import FailureLog, Outrun, concerns_whole_database, each_apart
 from readings.upkeep.locks import exclusively
 from readings.upkeep.maintenance import Maintainer, keep_maintaining, maintain
 from readings.upkeep.passes import Rotation
-from readings.upkeep.rollups import Outrun
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

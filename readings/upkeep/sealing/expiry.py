@@ -14,7 +14,7 @@ from devices.models import DeviceState
 from readings.log.damage import LogDamaged
 from readings.log.entries import StoredReading
 from readings.models import SealedId, Segment
-from readings.upkeep.rollups import Outrun
+from readings.upkeep.failures import Outrun
 from readings.upkeep.sealing import known_ids
 from readings.upkeep.sealing.stored_segments import delete, insert, packed, readings_of
 

@@ -17,9 +17,9 @@ from readings.log.entries import StoredReading
 from readings.log.segments.sealed import SEGMENT_READINGS_MAX
 from readings.models import Reading, Segment
 from readings.querysets import INSERT_COLUMNS
-from readings.upkeep.failures import concerns_whole_database
+from readings.upkeep.failures import Outrun, concerns_whole_database
 from readings.upkeep.passes import IdRange, Rotation
-from readings.upkeep.rollups import Outrun, limit_lock_wait
+from readings.upkeep.rollups import limit_lock_wait
 from readings.upkeep.sealing import known_ids
 from readings.upkeep.sealing.candidates import Sealable, candidates, limits
 from readings.upkeep.sealing.stored_segments import delete, insert, packed, readings_of

@@ -21,6 +21,7 @@ from readings.statistics.buckets import EPOCH
 from readings.statistics.planning import block_start
 from readings.statistics.sealed_rollups import opened
 from readings.statistics.tiers import HOURS, MINUTES, Tier
+from readings.upkeep.failures import Outrun
 from readings.upkeep.sealing.statistics import Rollup, add_rollups
 from readings.upkeep.sealing.stored_segments import NotAsEncoded
 
@@ -111,16 +112,19 @@ def rollups_of(block: RollupBlock) -> list[Rollup]:
 def to_rows(blocks: Iterable[RollupBlock]) -> int:
     """Turns sealed rollups back into rows, within the caller's transaction; returns the number of rollups.
 
-    A rollup that is a row too is added to the sealed one, as if this had never been sealed. Raises StatisticsDamaged.
+    A rollup that is a row too is added to the sealed one, as if this had never been sealed. Raises StatisticsDamaged,
+    which changed nothing of the block, and Outrun.
     """
     count = 0
     for block in blocks:
         device_id, tier = block.device_id, TIERS[block.seconds]
         rollups = rollups_of(block)
+        # Before its rollups are added, because another process may have added them.
+        if RollupBlock.objects.filter(pk=block.pk).delete()[0] != 1:
+            raise Outrun
         newer = take(device_id, tier, block.start, block.metric)
         add_rollups(device_id, tier, rollups)
         add_rollups(device_id, tier, newer)
-        block.delete()
         count += len(rollups)
     return count
 

@@ -11,8 +11,9 @@ from readings.log.entries import StoredReading
 from readings.log.id_key import id_key
 from readings.log.ids import ServerIds
 from readings.models import Reading, RollupBlock, Segment
+from readings.upkeep.failures import Outrun
 from readings.upkeep.locks import exclusively
-from readings.upkeep.rollups import Outrun, limit_lock_wait
+from readings.upkeep.rollups import limit_lock_wait
 from readings.upkeep.sealing import known_ids
 from readings.upkeep.sealing.stored_blocks import to_rows
 from readings.upkeep.sealing.stored_segments import delete, insert, packed, readings_of

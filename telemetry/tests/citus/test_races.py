@@ -18,7 +18,8 @@ from readings.statistics.aggregation import aggregate
 from readings.statistics.statement import Question
 from readings.statistics.tiers import HOURS, MINUTES
 from readings.tests.logs import at, make_devices, new, store
-from readings.upkeep.rollups import Outrun, roll_up
+from readings.upkeep.failures import Outrun
+from readings.upkeep.rollups import roll_up
 
 pytestmark = [pytest.mark.citus, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 

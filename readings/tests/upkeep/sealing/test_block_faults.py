@@ -1,12 +1,16 @@
 """Blocks of rollups that are damaged, that two processes change, or that are many."""
 
 import pytest
+from django.db import transaction
 
 from readings.log.damage import StatisticsDamaged
 from readings.models import Rollup, RollupBlock
 from readings.tests.logs import at, new, store
 from readings.tests.upkeep.sealing.blocks import LATER, damage, seal_all
 from readings.tests.upkeep.sealing.logs import roll_all_up
+from readings.upkeep.failures import Outrun
+from readings.upkeep.sealing.stored_blocks import to_rows
+from readings.upkeep.verification.log import verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,3 +35,13 @@ def test_rollups_beside_a_damaged_block_of_their_metric_do_not_keep_others_from_
     assert failed == [("mote-1", StatisticsDamaged)]
     assert Rollup.objects.get().metric == "co2"
     assert RollupBlock.objects.count() == 3 * 2
+
+
+def test_a_block_that_another_process_has_turned_into_rows_is_not_added_twice(log):
+    seal_all()
+    block = RollupBlock.objects.earliest("start", "metric")
+    with transaction.atomic():
+        to_rows([block])
+    with pytest.raises(Outrun), transaction.atomic():
+        to_rows([block])
+    assert list(verify("mote-1")) == []

@@ -28,8 +28,8 @@ from readings.tests.upkeep.sealing.logs import (
 )
 from readings.upkeep import maintenance
 from readings.upkeep.clock import TrustedTime
+from readings.upkeep.failures import Outrun
 from readings.upkeep.maintenance import Maintainer, maintain
-from readings.upkeep.rollups import Outrun
 from readings.upkeep.sealing import candidates, marks, seal, stored_segments
 from readings.upkeep.sealing.stored_segments import NotAsEncoded
 
