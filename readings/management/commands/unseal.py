@@ -37,7 +37,8 @@ class Command(BaseCommand):
             chosen = known.filter(device_id__in=device_id) if device_id else known
             for name in map(str, list(chosen)):
                 try:
-                    rollups += sum(unseal_rollups(name))
+                    for rows in unseal_rollups(name):
+                        rollups += rows
                 except StatisticsDamaged as error:
                     damaged.append(error)
             for name in () if statistics else map(str, list(chosen.filter(sealed_seq__gt=0))):

@@ -7,6 +7,7 @@ import msgspec
 from django.db import transaction
 
 from devices.models import DeviceState
+from readings.log.damage import StatisticsDamaged
 from readings.log.entries import StoredReading
 from readings.log.id_key import id_key
 from readings.log.ids import ServerIds
@@ -99,11 +100,24 @@ def with_new_ids(readings: Sequence[StoredReading]) -> dict[int, UUID]:
 def unseal_rollups(device_id: str) -> Iterator[int]:
     """Turns all sealed rollups of the device back into rows; yields their number after each step, the last ones first.
 
-    Waits and can be repeated as `unseal`. Raises StatisticsDamaged and DatabaseError; the steps before stay done.
+    Waits and can be repeated as `unseal`. Raises Outrun, DatabaseError, and StatisticsDamaged at the end if there are
+    damaged blocks, which stay; all other steps stay done.
     """
     blocks = RollupBlock.objects.filter(device_id=device_id).order_by("seconds", "-start", "metric")
-    while blocks.exists():
+    damaged: list[StatisticsDamaged] = []
+    while True:
+        done = 0
         with exclusively("maintenance", wait=True), transaction.atomic(durable=True):
             limit_lock_wait()
-            done = to_rows(list(blocks[:STEP_BLOCKS]))
+            # Only damaged ones are left of those before.
+            step = list(blocks[len(damaged) : len(damaged) + STEP_BLOCKS])
+            for block in step:
+                try:
+                    done += to_rows([block])
+                except StatisticsDamaged as error:
+                    damaged.append(error)
+        if not step:
+            break
         yield done
+    if damaged:
+        raise damaged[0]

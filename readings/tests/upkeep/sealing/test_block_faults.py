@@ -1,6 +1,9 @@
 """Blocks of rollups that are damaged, that two processes change, or that are many."""
 
+from io import StringIO
+
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from readings.log.damage import StatisticsDamaged
@@ -45,3 +48,13 @@ def test_a_block_that_another_process_has_turned_into_rows_is_not_added_twice(lo
     with pytest.raises(Outrun), transaction.atomic():
         to_rows([block])
     assert list(verify("mote-1")) == []
+
+
+def test_a_damaged_block_does_not_keep_others_from_becoming_rows(log, settings):
+    settings.SEAL_AFTER_DAYS = 0
+    seal_all()
+    damage(RollupBlock.objects.filter(metric="co2").order_by("start")[1])
+    with pytest.raises(CommandError, match="The statistics of co2"):
+        call_command("unseal", "--statistics", stdout=(output := StringIO()))
+    assert RollupBlock.objects.count() == 1
+    assert output.getvalue() == f"{Rollup.objects.count()} rollups became rows.\n"
