@@ -13,6 +13,8 @@ from readings.tests.upkeep.sealing.blocks import LATER, damage, seal_all
 from readings.tests.upkeep.sealing.logs import roll_all_up
 from readings.upkeep.failures import Outrun
 from readings.upkeep.sealing.stored_blocks import to_rows
+from readings.upkeep.sealing.unseal import unseal_rollups
+from readings.upkeep.verification import blocks
 from readings.upkeep.verification.log import verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,3 +60,16 @@ def test_a_damaged_block_does_not_keep_others_from_becoming_rows(log, settings):
         call_command("unseal", "--statistics", stdout=(output := StringIO()))
     assert RollupBlock.objects.count() == 1
     assert output.getvalue() == f"{Rollup.objects.count()} rollups became rows.\n"
+
+
+def test_check_log_accepts_a_block_that_becomes_rows_meanwhile(log, monkeypatch):
+    seal_all()
+    real = blocks.rollups_of
+
+    def unsealing(block):
+        sum(unseal_rollups("mote-1"))
+        return real(block)
+
+    monkeypatch.setattr(blocks, "rollups_of", unsealing)
+    assert list(verify("mote-1")) == []
+    assert not RollupBlock.objects.exists()
