@@ -27,6 +27,8 @@ from readings.upkeep.sealing.expiry import count_expired, delete_expired
 from readings.upkeep.sealing.size_limit import size_border
 
 CHUNK_ROWS = 5_000
+# Of minutes, about 1 KB each.
+CHUNK_BLOCKS = 500
 PAGE_DEVICES = 500
 
 # The latest reading stays at any age, so that a device that no longer reports still shows its last values.
@@ -46,7 +48,12 @@ DELETE FROM readings_rollup WHERE device_id = %s AND seconds = {MINUTES.seconds}
 )
 """
 # A block that reaches over the border stays, because queries do not use minutes before `raw_from`.
-DELETE_BLOCKS = f"DELETE FROM readings_rollupblock WHERE device_id = %s AND seconds = {MINUTES.seconds} AND start <= %s"
+DELETE_BLOCKS = f"""
+DELETE FROM readings_rollupblock WHERE device_id = %s AND seconds = {MINUTES.seconds} AND start IN (
+    SELECT start FROM readings_rollupblock WHERE device_id = %s AND seconds = {MINUTES.seconds} AND start <= %s
+    ORDER BY start LIMIT {CHUNK_BLOCKS}
+)
+"""
 
 
 class Expiry(msgspec.Struct, frozen=True):
@@ -154,7 +161,9 @@ def deletions(expiry: Expiry) -> Iterator[int]:
     yield from delete_expired(expiry.device_id, expiry.border)
     while execute(DELETE_MINUTES, [expiry.device_id, expiry.device_id, expiry.parameters[1]]) >= CHUNK_ROWS:
         pass
-    execute(DELETE_BLOCKS, [expiry.device_id, connection.ops.adapt_datetimefield_value(expiry.border - MINUTES.block)])
+    until = connection.ops.adapt_datetimefield_value(expiry.border - MINUTES.block)
+    while execute(DELETE_BLOCKS, [expiry.device_id, expiry.device_id, until]) >= CHUNK_BLOCKS:
+        pass
 
 
 def execute(statement: str, parameters: list[Any]) -> int:

@@ -8,10 +8,13 @@ from django.db import transaction
 
 from readings.log.damage import StatisticsDamaged
 from readings.models import Rollup, RollupBlock
-from readings.tests.logs import at, new, store
+from readings.statistics.tiers import MINUTES
+from readings.tests.logs import NOON, at, new, store
 from readings.tests.upkeep.sealing.blocks import LATER, damage, seal_all
 from readings.tests.upkeep.sealing.logs import roll_all_up
+from readings.upkeep import retention
 from readings.upkeep.failures import Outrun
+from readings.upkeep.retention import CHUNK_BLOCKS, Expiry
 from readings.upkeep.sealing.stored_blocks import to_rows
 from readings.upkeep.sealing.unseal import unseal_rollups
 from readings.upkeep.verification import blocks
@@ -73,3 +76,23 @@ def test_check_log_accepts_a_block_that_becomes_rows_meanwhile(log, monkeypatch)
     monkeypatch.setattr(blocks, "rollups_of", unsealing)
     assert list(verify("mote-1")) == []
     assert not RollupBlock.objects.exists()
+
+
+def test_retention_deletes_many_blocks_in_several_transactions(device, monkeypatch):
+    """On SQLite nobody can post during one, and PostgreSQL ends a statement that takes too long."""
+    starts = [NOON + n * MINUTES.block for n in range(2 * CHUNK_BLOCKS + 7)]
+    of_device = {"device_id": "mote-1", "seconds": 60, "metric": "temperature", "data": b""}
+    RollupBlock.objects.bulk_create(RollupBlock(start=start, **of_device) for start in starts)
+    deleted = []
+
+    def execute(statement, parameters):
+        count = real(statement, parameters)
+        if "rollupblock" in statement:
+            deleted.append(count)
+        return count
+
+    real = retention.execute
+    monkeypatch.setattr(retention, "execute", execute)
+    list(retention.deletions(Expiry("mote-1", "", starts[-1])))
+    assert deleted == [CHUNK_BLOCKS, CHUNK_BLOCKS, 6]
+    assert RollupBlock.objects.get().start == starts[-1]
