@@ -42,12 +42,12 @@ class Uptime(NamedTuple):
 class TrustedTime(NamedTuple):
     """The latest time that retention may use. `held`: how long the clock has differed from it; None: it does not.
 
-    `jumped`: it now is the time of the clock, which had differed. Times that were noted before are of the other clock.
+    `jump`: how far it has jumped to the time of the clock, which had differed. Negative: back.
     """
 
     at: datetime
     held: timedelta | None
-    jumped: bool = False
+    jump: timedelta = ZERO
 
     def limit(self, now: datetime) -> datetime:
         """The earlier of `now` and the trusted time; the earlier one deletes less."""
@@ -88,7 +88,7 @@ def trusted_time(last: MaintenanceRound | None, *, now: datetime, uptime: Uptime
     if abs(ahead) <= TOLERANCE:
         return TrustedTime(expected + max(-passed * APPROACH, min(ahead, passed * APPROACH)), None)
     held = held_before + lived if held_before is not None and steady else ZERO
-    return TrustedTime(now, None, jumped=True) if held >= HOLD else TrustedTime(expected, held)
+    return TrustedTime(now, None, jump=ahead) if held >= HOLD else TrustedTime(expected, held)
 
 
 def first_trusted(last: MaintenanceRound | None, *, now: datetime) -> TrustedTime:

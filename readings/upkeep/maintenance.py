@@ -24,7 +24,7 @@ from readings.upkeep.locks import Busy, exclusively
 from readings.upkeep.passes import Rotation
 from readings.upkeep.retention import Expiry, expire
 from readings.upkeep.rollups import SeqRange, catch_up
-from readings.upkeep.rounds import last_round, note_round
+from readings.upkeep.rounds import last_round, note_jump, note_round
 from readings.upkeep.sealing import marks
 from readings.upkeep.sealing.candidates import Sealable
 from readings.upkeep.sealing.seal import seal
@@ -181,8 +181,8 @@ def maintain(
     with exclusively("maintenance"):
         uptime = uptime or read_uptime()
         trusted = trusted_time(last_round(), now=now, uptime=uptime)
-        if trusted.jumped:
-            marks.begin_again(now=now)
+        if trusted.jump:
+            note_jump(trusted, now=now, uptime=uptime)
         for tier, rotation in maintainer.tiers.items():
             steps = catch_up(tier, rotation, failed=maintainer.device_failed)
             carry_out(steps, count_rolled_up if tier is HOURS else lambda _: None)

@@ -6,12 +6,14 @@ The length of a log is `last_seq`, so the number of new readings between two rou
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Max, Sum
 
 from devices.models import DeviceState
 from readings.models import MaintenanceRound
+from readings.upkeep.clock import TrustedTime, Uptime, as_noted
+from readings.upkeep.sealing import marks
 
 KEPT = 360  # rounds of an hour
 # Maintenance is late if it has completed no round for this time.
@@ -25,6 +27,16 @@ def note_round(*, now: datetime, rolled_up: int, deleted: int, seconds: float, *
     )
     oldest = MaintenanceRound.objects.order_by("-id").values_list("id", flat=True)[KEPT - 1 : KEPT]
     MaintenanceRound.objects.filter(id__lt=oldest.first() or 0).delete()
+
+
+def note_jump(trusted: TrustedTime, *, now: datetime, uptime: Uptime) -> None:
+    """Moves the marks of receipt with the trusted time, and stores a round that did nothing else.
+
+    In one transaction, because the next round would move them again if it did not know of the jump.
+    """
+    with transaction.atomic(durable=True):
+        marks.follow(trusted.jump, now=now)
+        note_round(now=now, rolled_up=0, deleted=0, seconds=0.0, **as_noted(trusted, uptime, seconds=0.0))
 
 
 def logs_length() -> int:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import F
 
 from readings.models import ReceiptMark
 from readings.upkeep.sealing.known_ids import IDS_KEPT, forget
@@ -23,10 +24,10 @@ WHERE state.last_seq > state.sealed_seq AND NOT EXISTS (
     WHERE mark.device_id = state.device_id AND (mark.noted_at > %s OR mark.seq >= state.last_seq)
 )
 """
-# The newest mark of each log, as one of another time.
-MOVE = """
+# The newest mark of each log, as one of this time, unless it is of an earlier one.
+LIMIT = """
 INSERT INTO readings_receiptmark (device_id, noted_at, seq)
-SELECT device_id, %s, max(seq) FROM readings_receiptmark WHERE true GROUP BY device_id
+SELECT device_id, %s, max(seq) FROM readings_receiptmark WHERE noted_at >= %s GROUP BY device_id
 ON CONFLICT (device_id, noted_at) DO UPDATE SET seq = excluded.seq
 """
 # The newest mark up to a time, of devices where it ends something: itself, earlier marks or ids.
@@ -59,16 +60,19 @@ def note(*, now: datetime) -> int:
         return int(cursor.rowcount)
 
 
-def begin_again(*, now: datetime) -> None:
-    """Makes all that was noted until now count as noted `now`.
+def follow(jump: timedelta, *, now: datetime) -> None:
+    """Moves all marks by what the trusted time has jumped by, to `now`, so that each stays as old as it was.
 
-    For when the trusted time follows a clock that had jumped: by the new time, the old marks can be days or years too
-    old, so that readings would be sealed and their ids be forgotten too early.
+    By the new time, the old marks could be days or years too old, so that readings would be sealed and their ids be
+    forgotten too early. They are not noted anew, because a machine that is often off would then never seal. A mark of
+    the clock, which differed from the trusted time, counts as noted `now`. Within the caller's transaction, which notes
+    the jump.
     """
-    with transaction.atomic(durable=True):
-        with connection.cursor() as cursor:
-            cursor.execute(MOVE, [connection.ops.adapt_datetimefield_value(now)])
-        ReceiptMark.objects.exclude(noted_at=now).delete()
+    before = connection.ops.adapt_datetimefield_value(now - jump)
+    with connection.cursor() as cursor:
+        cursor.execute(LIMIT, [before, before])
+    ReceiptMark.objects.filter(noted_at__gt=now - jump).delete()
+    ReceiptMark.objects.update(noted_at=F("noted_at") + jump)
 
 
 def end(*, now: datetime) -> Iterator[int]:

@@ -5,10 +5,12 @@ from itertools import count
 from uuid import uuid4
 
 import pytest
+from django.db import OperationalError
 
 from readings.models import ReceiptMark
 from readings.tests.logs import NOON, at, new, state_of, store
 from readings.tests.upkeep.sealing.logs import days, known_ids, marks_of, roll_all_up, seal_all, seal_up_to
+from readings.upkeep import maintenance
 from readings.upkeep.clock import Uptime
 from readings.upkeep.maintenance import maintain
 from readings.upkeep.sealing import known_ids as ids
@@ -84,14 +86,59 @@ def test_a_clock_that_was_wrong_for_days_makes_no_new_reading_old(device, wrong)
     rounds_of_a_day(NOON + days(1.25))
     assert marks_of()
     rounds_of_a_day(NOON + days(2.5 + wrong))
-    assert state_of().sealed_seq == 0
+    # More than two days have passed, as the uptime says.
+    assert (state_of().sealed_seq, len(known_ids())) == (300, 300)
     post(300, seconds=3600)
     rounds_of_a_day(NOON + days(3.75))
-    assert (state_of().sealed_seq, len(known_ids())) == (0, 0)
+    assert (state_of().sealed_seq, len(known_ids())) == (300, 300)
     rounds_of_a_day(NOON + days(5))
     rounds_of_a_day(NOON + days(6.25))
     rounds_of_a_day(NOON + days(7.5))
     assert (state_of().sealed_seq, len(known_ids())) == (600, 600)
+
+
+def test_a_machine_that_is_off_at_night_seals(device):
+    """After a night the time that passed is unknown, so the trusted time follows the clock every second day."""
+    for day in range(12):
+        morning = NOON + days(day)
+        post(300, seconds=86_400 * day)
+        for hour in (0, 8, 16):
+            clock, uptime = morning + timedelta(hours=hour), Uptime(f"{day}", 3600.0 * hour + 60)
+            maintain(now=clock, uptime=uptime, retention=False)
+    assert 300 * 4 <= state_of().sealed_seq <= 300 * 9
+
+
+def test_a_round_that_fails_after_a_jump_does_not_move_the_marks_twice(device, monkeypatch):
+    def round_at(day, clock):
+        maintain(now=NOON + days(clock), uptime=Uptime("1", 86_400.0 * day + 60), retention=False)
+
+    def failing(*args, **options):
+        raise OperationalError("the database is away")
+
+    round_at(0, 0)
+    post(300)
+    for day in (0.5, 1):
+        round_at(day, day - 100)
+    assert marks_of() == [(NOON + days(0.5), 300)]
+    with monkeypatch.context() as patch:
+        patch.setattr(maintenance, "catch_up", failing)
+        with pytest.raises(OperationalError):
+            round_at(1.5, -98.5)
+    assert marks_of() == [(NOON + days(0.5 - 100), 300)]
+    round_at(1.6, -98.4)
+    assert marks_of() == [(NOON + days(0.5 - 100), 300)]
+    assert state_of().sealed_seq == 0
+
+
+def test_marks_keep_their_age_when_the_time_jumps(device):
+    for day in range(3):
+        post(seconds=day)
+        marks.note(now=NOON + days(day))
+    # The last one is of the clock, which was ahead of the trusted time.
+    marks.follow(days(100), now=NOON + days(101.5))
+    assert marks_of() == [(NOON + days(100), 1), (NOON + days(101), 2), (NOON + days(101.5), 3)]
+    marks.follow(days(-100), now=NOON + days(1.75))
+    assert marks_of() == [(NOON, 1), (NOON + days(1), 2), (NOON + days(1.5), 3)]
 
 
 def test_marks_end_when_they_say_nothing_new(device):
