@@ -63,7 +63,7 @@ class Changed(msgspec.Struct, frozen=True):
 def roll_up(tier: Tier) -> int:
     """One step for the first devices with new readings; returns the number of readings rolled up, 0 if none is left.
 
-    Raises Outrun and DatabaseError; after either nothing was changed.
+    Raises Outrun, TooManyBlocks and DatabaseError; after each of them nothing was changed.
     """
     seq_ranges = behind(tier, readings=STEP_READINGS[connection.vendor])
     if seq_ranges:
@@ -99,7 +99,10 @@ def catch_up(tier: Tier, rotation: Rotation, *, failed: Callable[[SeqRange, Exce
 
 
 def take_in(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
-    """Adds these ranges to the rollups in one transaction. Raises Outrun and DatabaseError: nothing was changed."""
+    """Adds these ranges to the rollups in one transaction.
+
+    Raises Outrun, DatabaseError, and TooManyBlocks if there are several ranges: nothing was changed.
+    """
     with transaction.atomic(durable=True):
         limit_lock_wait()
         groups = placement.in_groups([seq_range for seq_range in seq_ranges if not seq_range.sealed])

@@ -27,6 +27,8 @@ from readings.upkeep.sealing.stored_segments import NotAsEncoded
 
 # Inserted by one statement.
 CHUNK_BLOCKS = 100
+# Turned into rows by one step of several devices: about a second, in which nobody can post on SQLite.
+UNSEALED_AT_ONCE = {"postgresql": 2_000, "sqlite": 250}
 TIERS = {tier.seconds: tier for tier in (HOURS, MINUTES)}
 
 TAKE = """
@@ -56,6 +58,10 @@ WHERE block.device_id = json_extract(asked.value, '$[0]') AND block.seconds = %s
       AND rollup.start >= block.start AND rollup.start < datetime(block.start, '+{seconds} seconds')
 )
 """
+
+
+class TooManyBlocks(Exception):
+    """A step of several devices would turn more than UNSEALED_AT_ONCE blocks into rows; nothing was changed."""
 
 
 def block_of(device_id: str, tier: Tier, start: datetime, metric: str, rollups: Sequence[Rollup]) -> RollupBlock:
@@ -133,13 +139,17 @@ def unseal_mixed(tier: Tier, since: Mapping[str, datetime]) -> int:
     """Turns blocks back into rows to which late readings were added; returns the number of rollups.
 
     Within the transaction that added them. `since`: by device, the time of the first rollup to which it added. Damaged
-    blocks stay, and the rows beside them.
+    blocks stay, and the rows beside them. Raises TooManyBlocks, but not for a single device, and Outrun.
     """
-    count = 0
+    found: list[RollupBlock] = []
     for device_ids in placement.ids_in_groups(list(since)):
-        for block in mixed(tier, {device_id: block_start(since[device_id], tier) for device_id in device_ids}):
-            with suppress(StatisticsDamaged):
-                count += to_rows([block])
+        found += mixed(tier, {device_id: block_start(since[device_id], tier) for device_id in device_ids})
+    if len(found) > UNSEALED_AT_ONCE[connection.vendor] and len(since) > 1:
+        raise TooManyBlocks
+    count = 0
+    for block in found:
+        with suppress(StatisticsDamaged):
+            count += to_rows([block])
     return count
 
 

@@ -4,17 +4,20 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 
 from readings.log.damage import StatisticsDamaged
 from readings.models import Rollup, RollupBlock
-from readings.statistics.tiers import MINUTES
+from readings.statistics.tiers import HOURS, MINUTES
 from readings.tests.logs import NOON, at, new, store
 from readings.tests.upkeep.sealing.blocks import LATER, damage, seal_all
-from readings.tests.upkeep.sealing.logs import roll_all_up
-from readings.upkeep import retention
+from readings.tests.upkeep.sealing.logs import raising, roll_all_up
+from readings.upkeep import retention, rollups
 from readings.upkeep.failures import Outrun
+from readings.upkeep.passes import Rotation
 from readings.upkeep.retention import CHUNK_BLOCKS, Expiry
+from readings.upkeep.rollups import catch_up
+from readings.upkeep.sealing import stored_blocks
 from readings.upkeep.sealing.stored_blocks import to_rows
 from readings.upkeep.sealing.unseal import unseal_rollups
 from readings.upkeep.verification import blocks
@@ -67,7 +70,7 @@ def test_a_damaged_block_does_not_keep_others_from_becoming_rows(log, settings):
 
 def test_check_log_accepts_a_block_that_becomes_rows_meanwhile(log, monkeypatch):
     seal_all()
-    real = blocks.rollups_of
+    real = stored_blocks.rollups_of
 
     def unsealing(block):
         sum(unseal_rollups("mote-1"))
@@ -83,7 +86,7 @@ def test_retention_deletes_many_blocks_in_several_transactions(device, monkeypat
     starts = [NOON + n * MINUTES.block for n in range(2 * CHUNK_BLOCKS + 7)]
     of_device = {"device_id": "mote-1", "seconds": 60, "metric": "temperature", "data": b""}
     RollupBlock.objects.bulk_create(RollupBlock(start=start, **of_device) for start in starts)
-    deleted = []
+    deleted: list[int] = []
 
     def execute(statement, parameters):
         count = real(statement, parameters)
@@ -96,3 +99,25 @@ def test_retention_deletes_many_blocks_in_several_transactions(device, monkeypat
     list(retention.deletions(Expiry("mote-1", "", starts[-1])))
     assert deleted == [CHUNK_BLOCKS, CHUNK_BLOCKS, 6]
     assert RollupBlock.objects.get().start == starts[-1]
+
+
+def test_late_readings_of_many_devices_become_several_steps(log, other_device, monkeypatch):
+    store(new("mote-2", at(5400 * n), temperature=n / 7, extra={"co2": n}) for n in range(384))
+    roll_all_up()
+    seal_all()
+    both = {"temperature": 1.0, "extra": {"co2": 1}}
+    store([new(name, at(30), **both) for name in ("mote-1", "mote-2")], received_at=LATER)
+    monkeypatch.setitem(stored_blocks.UNSEALED_AT_ONCE, connection.vendor, 3)
+    real = rollups.advance
+    steps: list[int] = []
+
+    def advance(tier, seq_ranges):
+        steps.append(2 * (3 * 2) - RollupBlock.objects.count() - sum(steps))
+        real(tier, seq_ranges)
+
+    monkeypatch.setattr(rollups, "advance", advance)
+    rotation = Rotation()
+    rotation.position = ""  # one step for both, without the limit
+    list(catch_up(HOURS, rotation, failed=raising))
+    assert steps == [2, 2]
+    assert [*verify("mote-1"), *verify("mote-2")] == []
