@@ -6,10 +6,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
+from devices.models import DeviceState
 from readings.log.damage import StatisticsDamaged
-from readings.models import Rollup, RollupBlock
+from readings.models import Reading, Rollup, RollupBlock
+from readings.statistics import beginning
+from readings.statistics.beginning import earliest
 from readings.statistics.tiers import HOURS, MINUTES
-from readings.tests.logs import NOON, at, new, store
+from readings.tests.logs import NOON, at, new, state_of, store
 from readings.tests.upkeep.sealing.blocks import LATER, damage, seal_all
 from readings.tests.upkeep.sealing.logs import raising, roll_all_up
 from readings.upkeep import retention, rollups
@@ -121,3 +124,30 @@ def test_late_readings_of_many_devices_become_several_steps(log, other_device, m
     list(catch_up(HOURS, rotation, failed=raising))
     assert steps == [2, 2]
     assert [*verify("mote-1"), *verify("mote-2")] == []
+
+
+@pytest.fixture
+def expired(log):
+    """Retention has deleted all readings but the latest, so statistics begin with the oldest hour."""
+    DeviceState.objects.update(raw_from=at(86_400 * 24))
+    Reading.objects.filter(seq__lt=384).delete()
+    seal_all()
+    return log
+
+
+def test_statistics_do_not_begin_later_because_a_block_becomes_rows_meanwhile(expired, monkeypatch):
+    real = beginning.sealed_hours
+
+    def unsealing(device_id):
+        sum(unseal_rollups(device_id))
+        return real(device_id)
+
+    monkeypatch.setattr(beginning, "sealed_hours", unsealing)
+    assert earliest(state_of()) == NOON
+
+
+def test_statistics_begin_with_a_damaged_block_so_that_those_after_it_are_shown(expired):
+    first = RollupBlock.objects.earliest("start").start
+    for block in RollupBlock.objects.filter(start=first):
+        damage(block)
+    assert earliest(state_of()) == first < NOON
