@@ -164,6 +164,8 @@ def test_the_server_is_restarted_again_and_again_while_clients_resume(tmp_path: 
             assert any(client.connections > 1 for client in audience.clients)
 
 
+@pytest.mark.alone
+@pytest.mark.once
 @pytest.mark.parametrize("how", ["stopped", "hanging"])
 def test_no_ingest_waits_for_redis(tmp_path: Path, redis: Redis, how: str) -> None:
     """Ingest does not wait for a hanging Redis. `make bench-live` measures the rates."""
