@@ -16,6 +16,8 @@ from telemetry.tests.support.servers.server import ADMIN_KEY, Server
 HEADERS = {"X-API-Key": ADMIN_KEY}
 # Seconds within which every client must be complete, as the product promises.
 COMPLETE_SECONDS = 10
+# Seconds within which the clients end when they are told to.
+END_SECONDS = 15
 
 
 class Client:
@@ -79,21 +81,30 @@ class Audience:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
-        self.tasks = [self.spawn(client.run()) for client in self.clients]
+        self.tasks = self.spawn(self.begin()).result()
         for client in self.clients:
             assert client.subscribed.wait(20)
         return self
+
+    async def begin(self) -> list["asyncio.Task[None]"]:
+        return [asyncio.create_task(client.run()) for client in self.clients]
+
+    async def end(self) -> None:
+        """Waits until each client has closed its connection."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.wait(self.tasks)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def __exit__(self, *_: object) -> None:
-        for task in self.tasks:
-            task.cancel()
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.5), self.loop).result()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
+        try:
+            self.spawn(self.end()).result(END_SECONDS)
+        finally:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.thread.join()
+            self.loop.close()
 
     def ends_complete(self, lengths: dict[str, int]) -> None:
         """Asserts that within COMPLETE_SECONDS every client got every seq of these logs, once, in order."""

@@ -65,7 +65,11 @@ class Proxy(Relay):
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self.upstream.port)
+        try:
+            from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self.upstream.port)
+        except OSError:  # Redis is stopped
+            writer.close()
+            return
         ways = [self.ask(reader, to_redis), self.answer(from_redis, writer)]
         try:
             await until_either_ends(*map(asyncio.create_task, ways))
