@@ -209,7 +209,8 @@ def test_devices_are_always_locked_in_the_same_order(device, other_device, monke
     monkeypatch.setattr(log_locks, "execute_prepared", execute)
     store([new("mote-2"), new("mote-1")])
     if connection.vendor == "postgresql":
-        assert statements[0].endswith("ORDER BY device_id\nFOR NO KEY UPDATE")
+        assert statements[0].endswith("ORDER BY state.device_id\nFOR NO KEY UPDATE OF state")
+        assert log_locks.LOCK.endswith("ORDER BY device_id\nFOR NO KEY UPDATE\n")
 
 
 def test_many_readings_cost_as_many_queries_as_one(device, django_assert_max_num_queries):

@@ -95,7 +95,7 @@ class Audience:
             task.cancel()
         await asyncio.wait(self.tasks)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> Any:
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def __exit__(self, *_: object) -> None:
