@@ -43,10 +43,11 @@ def prepare(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 
 def refuse_if_sealed(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    if apps.get_model("readings", "RollupBlock").objects.exists():
-        raise CommandError(STILL_SEALED)
+    # First, because it locks the table, so that nothing is sealed after the look.
     for statement in DROP[schema_editor.connection.vendor]:
         schema_editor.execute(statement)
+    if apps.get_model("readings", "RollupBlock").objects.exists():
+        raise CommandError(STILL_SEALED)
 
 
 class Migration(migrations.Migration):

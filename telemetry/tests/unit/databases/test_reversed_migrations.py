@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
@@ -270,6 +270,8 @@ def test_sealed_statistics_are_turned_back_before_a_reverse(installation, settin
     assert RollupBlock.objects.exists()
     with pytest.raises(CommandError, match="unseal --statistics"):
         call_command("migrate", "readings", "0013", verbosity=0)
+    with pytest.raises(DatabaseError):  # the trigger is there as before
+        RollupBlock.objects.update(data=b"")
     settings.SEAL_AFTER_DAYS = 0
     call_command("unseal", "--statistics", verbosity=0)
     call_command("migrate", "readings", "0013", verbosity=0)
