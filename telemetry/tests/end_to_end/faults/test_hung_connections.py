@@ -90,7 +90,8 @@ class Scene:
         for probe in self.probes:
             for asked in probe.felt(since):
                 # pytest shows this if the test fails.
-                print(f"{probe.name}: {asked.begun - since:.1f} to {asked.ended - since:.1f} s, good: {asked.good}")  # noqa: T201
+                times = f"{asked.begun - since:.1f} to {asked.ended - since:.1f} s"
+                print(f"{probe.name}: {times}, good: {asked.good} {asked.error}")  # noqa: T201
         within = INTERVAL_SECONDS + RECOVERY_SECONDS_MAX
         # Rounds are INTERVAL_SECONDS apart, so maintenance gets that time in addition.
         felt["maintenance"] = max(0.0, round_since(self.postgresql.url, moment, within=within) - INTERVAL_SECONDS)

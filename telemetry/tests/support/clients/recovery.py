@@ -1,6 +1,5 @@
 """Sends a server the same requests again and again, to measure how long a fault affects it."""
 
-import contextlib
 import json
 import subprocess
 import sys
@@ -28,11 +27,12 @@ ROLL_UP_SECONDS_MAX = 300
 
 
 class Asked(NamedTuple):
-    """A request: its times (`time.monotonic()`), and whether the answer was as expected without a fault."""
+    """A request: its times (`time.monotonic()`), whether the answer was as expected without a fault, and its error."""
 
     begun: float
     ended: float
     good: bool
+    error: str
 
 
 class Probe:
@@ -44,10 +44,12 @@ class Probe:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(PAUSE_SECONDS):
-            begun, good = time.monotonic(), False
-            with contextlib.suppress(httpx.HTTPError, OSError, websockets.WebSocketException):
+            begun, good, error = time.monotonic(), False, ""
+            try:
                 good = self.ask()
-            self.asked.append(Asked(begun, time.monotonic(), good))
+            except (httpx.HTTPError, OSError, websockets.WebSocketException) as failure:
+                error = repr(failure)
+            self.asked.append(Asked(begun, time.monotonic(), good, error))
 
     def recovered(self, since: float) -> float:
         """Seconds from `since` to the last bad answer; 0.0 if there is none; infinite if no good one followed.

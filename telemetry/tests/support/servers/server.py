@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,7 +72,6 @@ class Server:
         self.environment = {
             "PATH": os.environ["PATH"],
             "ENV_FILE": str(folder / ".env"),
-            "SECRET_KEY": "secret-key-of-the-server-0123456789-0123456789",
             "API_SECRET_KEY": ADMIN_KEY,
             "DEVICE_API_KEYS": FLEET_KEY,
             "CONNECTIONS_PER_ADDRESS": "0",  # all clients of a test have one address
@@ -82,6 +82,10 @@ class Server:
         }
         if beside or database_url:
             self.environment["DATABASE_URL"] = database_url or beside.environment["DATABASE_URL"]  # type: ignore[union-attr]
+        # The channels in Redis are named by it and by the database's name, which private PostgreSQL servers have in
+        # common: with one key, tests that run at once would hear each other's devices.
+        database = sha256(self.environment["DATABASE_URL"].encode()).hexdigest()
+        self.environment["SECRET_KEY"] = f"secret-key-of-the-server-{database}"
 
     def __enter__(self) -> Self:
         if self.database:
