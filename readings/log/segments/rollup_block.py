@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from readings.log.segments.integers import Cursor, Damaged, integers, read_integers, sized, varint
-from readings.log.segments.sealed import CHECKSUM_BYTES, checksum, naming_damage
+from readings.log.segments.sealed import naming_damage, unwrapped, wrapped
 from readings.log.segments.values import Number, numbers, read_numbers, types
 
 VERSION = 1
@@ -37,24 +37,18 @@ def encode(rollups: Sequence[tuple[int, int, float, float, float]]) -> bytes:
     starts, counts, *figures = zip(*rollups, strict=True)
     columns = [integers(starts), integers(counts), *(types(values) + numbers(values) for values in figures)]
     body = varint(len(rollups)) + b"".join(map(sized, columns))
-    return bytes((VERSION,)) + checksum(VERSION, body) + body
+    return wrapped(VERSION, body)
 
 
 def decode(block: bytes) -> Columns:
     """Raises Damaged."""
-    head = Cursor(block)
-    version = head.byte()
-    if version != VERSION:
-        raise Damaged(f"its version is {version}; this program reads version {VERSION}")
-    expected = head.take(CHECKSUM_BYTES)
-    body = head.rest()
-    if checksum(version, body) != expected:
-        raise Damaged("its checksum is wrong")
-    cursor = Cursor(body)
+    cursor = unwrapped(block, version=VERSION)
     count = cursor.varint()
     if not 0 < count <= ROLLUPS_MAX:
         raise Damaged(f"it has {count} rollups")
     with naming_damage():
         starts, counts = read_integers(cursor.sized(), count), read_integers(cursor.sized(), count)
         sums, minima, maxima = (read_numbers(Cursor(cursor.sized()), count) for _ in range(3))
+    if cursor.rest():
+        raise Damaged("it has more bytes than it says")
     return Columns(starts, counts, sums, minima, maxima)

@@ -61,7 +61,24 @@ def encode(readings: Sequence[ReadingLike], *, key: bytes) -> bytes:
     directory = varint(len(readings)) + b"".join(varint(len(column)) for column in columns) + varint(len(encoded))
     directory += b"".join(sized(name.encode()) + varint(len(column)) for name, column in encoded.items())
     body = directory + b"".join(columns) + b"".join(encoded.values())
-    return bytes((VERSION,)) + checksum(VERSION, body) + body
+    return wrapped(VERSION, body)
+
+
+def wrapped(version: int, body: bytes) -> bytes:
+    return bytes((version,)) + checksum(version, body) + body
+
+
+def unwrapped(data: bytes, *, version: int) -> Cursor:
+    """The body of what `wrapped` has returned. Raises Damaged if version or checksum are others."""
+    head = Cursor(data)
+    found = head.byte()
+    if found != version:
+        raise Damaged(f"its version is {found}; this program reads version {version}")
+    expected = head.take(CHECKSUM_BYTES)
+    body = head.rest()
+    if checksum(version, body) != expected:
+        raise Damaged("its checksum is wrong")
+    return Cursor(body)
 
 
 @contextmanager
@@ -75,15 +92,7 @@ def naming_damage() -> Iterator[None]:
 
 def opened(segment: bytes) -> Directory:
     """Checks the segment and finds its columns. Raises Damaged."""
-    head = Cursor(segment)
-    version = head.byte()
-    if version != VERSION:
-        raise Damaged(f"its version is {version}; this program reads version {VERSION}")
-    expected = head.take(CHECKSUM_BYTES)
-    body = head.rest()
-    if checksum(version, body) != expected:
-        raise Damaged("its checksum is wrong")
-    cursor = Cursor(body)
+    cursor = unwrapped(segment, version=VERSION)
     count = cursor.varint()
     if not 0 < count <= SEGMENT_READINGS_MAX:
         raise Damaged(f"it has {count} readings")

@@ -22,7 +22,16 @@ from readings.log.entries import StoredReading
 from readings.log.ids import ServerIds, derived_ids, uuid7
 from readings.log.segments import rollup_block
 from readings.log.segments.integers import Damaged, integers, read_integers
-from readings.log.segments.sealed import MICROSECOND, SEGMENT_READINGS_MAX, VERSION, checksum, columns, decode, encode
+from readings.log.segments.sealed import (
+    CHECKSUM_BYTES,
+    MICROSECOND,
+    SEGMENT_READINGS_MAX,
+    VERSION,
+    columns,
+    decode,
+    encode,
+    wrapped,
+)
 from readings.log.segments.values import metric, read_metric
 from readings.tests.logs import NOON, at
 from readings.windows import EARLIEST, LATEST
@@ -144,7 +153,7 @@ def test_bytes_with_a_right_checksum_that_are_no_segment_raise_nothing_else(plac
     body[place % len(body)] = byte
     changed = bytes(body) + more
     with suppress(Damaged):
-        decode(bytes((VERSION,)) + checksum(VERSION, changed) + changed, "mote-1", key=KEY)
+        decode(wrapped(VERSION, changed), "mote-1", key=KEY)
 
 
 def test_another_version_is_named():
@@ -223,3 +232,6 @@ def test_a_damaged_block_of_rollups_is_refused():
             rollup_block.decode(block[:place] + bytes((block[place] ^ 1,)) + block[place + 1 :])
     with pytest.raises(Damaged):
         rollup_block.decode(block[:-1])
+    longer = block[1 + CHECKSUM_BYTES :] + b"x"
+    with pytest.raises(Damaged, match="more bytes"):
+        rollup_block.decode(wrapped(rollup_block.VERSION, longer))
