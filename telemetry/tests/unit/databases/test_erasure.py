@@ -1,5 +1,6 @@
 """After a device was erased, no table contains its id or name."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 
@@ -153,24 +154,23 @@ def test_what_a_process_still_has_in_memory_is_not_written_after_the_erasure(mot
     assert set(Rejection.objects.values_list("code", "device_id")) == {("b", ""), ("c", "mote-2")}
 
 
+def erase_in_a_thread() -> None:
+    try:
+        call_command("erase_device", "mote-1", "--with-device", "--yes", stdout=StringIO())
+    finally:
+        connection.close()
+
+
 def test_an_erasure_and_a_write_of_refused_posts_wait_for_each_other(mote, monkeypatch):
     """Erases the device after the write has found it, which is the latest possible moment."""
-    from concurrent.futures import ThreadPoolExecutor
-
     refusal = refused_post(caller="device", device_id="mote-1", address="10.0.0.1", status=422, code="a", detail="x")
     row_of = refused_posts.row_of
-
-    def erase() -> None:
-        try:
-            call_command("erase_device", "mote-1", "--with-device", "--yes", stdout=StringIO())
-        finally:
-            connection.close()
 
     with ThreadPoolExecutor(1) as thread:
         erasures = []
 
         def meanwhile(*given):
-            erasures.append(thread.submit(erase))
+            erasures.append(thread.submit(erase_in_a_thread))
             with pytest.raises(TimeoutError):
                 erasures[0].result(0.5)
             return row_of(*given)
@@ -184,19 +184,11 @@ def test_an_erasure_and_a_write_of_refused_posts_wait_for_each_other(mote, monke
 
 @pytest.mark.postgresql
 def test_an_erasure_and_a_new_rule_wait_for_each_other(mote, monkeypatch):
-    from concurrent.futures import ThreadPoolExecutor
-
-    def erase() -> None:
-        try:
-            call_command("erase_device", "mote-1", "--with-device", "--yes", stdout=StringIO())
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(1) as thread:
         erasures = []
 
         def meanwhile(*given):
-            erasures.append(thread.submit(erase))
+            erasures.append(thread.submit(erase_in_a_thread))
             wait_until_blocking()
             name_devices(*given)
 
