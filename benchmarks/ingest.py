@@ -1,7 +1,7 @@
 """`make bench-ingest`: measures ingest and its alternatives in one run on one machine.
 
-python -m benchmarks.ingest            about 12 minutes
-python -m benchmarks.ingest --quick    2 minutes, one round, for a first look; writes no document
+python -m benchmarks.ingest            about 17 minutes
+python -m benchmarks.ingest --quick    4 minutes, one round, for a first look; writes no document
 """
 
 import argparse
@@ -20,6 +20,8 @@ from rich.console import Console
 from benchmarks.contenders import copying
 from benchmarks.contenders.served import (
     Contender,
+    bare,
+    bolt,
     drop_database,
     fastapi,
     influxdb,
@@ -133,10 +135,13 @@ def main() -> None:
         contenders = [
             product(folder, keys, bodies, server="daphne"),
             product(folder, keys, bodies, server="uvicorn"),
+            product(folder, keys, bodies, server="Granian"),
             obvious(folder, keys, bodies),
+            bolt(folder, keys, bodies),
             fastapi(folder, keys, bodies),
             product(folder, keys, bodies, server="daphne", sqlite=True),
             obvious(folder, keys, bodies, sqlite=True),
+            *(bare(folder, keys, bodies, server=server) for server in ("daphne", "uvicorn", "Granian")),
         ]
         if shutil.which("influxd"):
             contenders.append(influxdb(folder, keys, bodies))
@@ -160,7 +165,7 @@ def main() -> None:
         for contender in [*contenders, copied]:
             if contender.database:
                 drop_database(contender.database)
-        for name in ("bench_obvious", "bench_fastapi"):
+        for name in ("bench_obvious", "bench_fastapi", "bench_bolt"):
             drop_database(name)
     text = report.ingest(results, contenders, rounds=rounds, seconds=seconds)
     console.print(text, markup=False)

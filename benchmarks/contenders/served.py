@@ -60,8 +60,10 @@ DeviceState.objects.bulk_create(DeviceState(device_id=name) for name, _ in pairs
 
 
 def product(folder: Path, keys: Path, bodies: dict[str, Path], *, server: str, sqlite: bool = False) -> Contender:
-    """The product, on daphne as `manage.py up` runs it, or on uvicorn with one worker, as in docs/operations.md."""
-    database = f"bench_product_{server}"
+    """The product, on daphne as `manage.py up` runs it, on uvicorn with one worker, as in docs/operations.md, or on
+    Granian, which is not supported.
+    """
+    database = f"bench_product_{server.lower()}"
     environment = {
         "ENV_FILE": os.devnull,
         "SECRET_KEY": "secret-key-of-the-benchmark-0123456789-0123456789",
@@ -82,16 +84,24 @@ def product(folder: Path, keys: Path, bodies: dict[str, Path], *, server: str, s
         python("manage.py", "migrate", "-v0", environment=environment)
         python("manage.py", "shell", "-v0", "-c", SEED.format(keys=str(keys)), environment=environment)
 
+    application = "telemetry.asgi:application"
+    uvicorn = [sys.executable, "-m", "uvicorn", application, "--port", str(PORT), "--no-access-log"]
+    uvicorn += [
+        "--http",
+        "telemetry.server.uvicorn_http:Protocol",
+        "--ws",
+        "telemetry.server.uvicorn_websockets:Socket",
+    ]
+    granian = [str(OTHERS / "granian"), "--interface", "asgi", "--port", str(PORT), "--no-access-log", application]
+    commands = {
+        "daphne": [sys.executable, "manage.py", "up", "--no-demo"],
+        "uvicorn": uvicorn,
+        "Granian": granian,
+        "copied": [],  # only its tables are used
+    }
+
     def start() -> Server:
-        uvicorn = ["-m", "uvicorn", "telemetry.asgi:application", "--port", str(PORT), "--no-access-log"]
-        uvicorn += [
-            "--http",
-            "telemetry.server.uvicorn_http:Protocol",
-            "--ws",
-            "telemetry.server.uvicorn_websockets:Socket",
-        ]
-        command = ["manage.py", "up", "--no-demo"] if server == "daphne" else uvicorn
-        return Server([sys.executable, *command], port=PORT, log=folder / "product.log", environment=environment)
+        return Server(commands[server], port=PORT, log=folder / "product.log", environment=environment)
 
     gateway = folder / "gateway.key"
     gateway.write_text(f"gateway {FLEET_KEY}\n")
@@ -133,6 +143,62 @@ def obvious(folder: Path, keys: Path, bodies: dict[str, Path], *, sqlite: bool =
             "batch": Target("/readings/batch", keys, bodies["batch"]),
         },
         prepare=prepare,
+    )
+
+
+def bolt(folder: Path, keys: Path, bodies: dict[str, Path]) -> Contender:
+    database = "bench_bolt"
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "benchmarks.contenders.obvious.settings",
+        "PYTHONPATH": str(ROOT),
+        "BENCH_DATABASE": database,
+    }
+
+    def prepare() -> None:
+        create_database(database)
+        python("-m", "benchmarks.contenders.obvious.seed", str(keys), environment=environment)
+
+    def start() -> Server:
+        command = [str(OTHERS / "python"), "-m", "django", "runbolt", "--host", "127.0.0.1", "--port", str(PORT)]
+        return Server(
+            [*command, "--no-admin"], port=PORT, log=folder / "bolt.log", environment=environment | {"BENCH_BOLT": "1"}
+        )
+
+    return Contender(
+        "django-bolt",
+        f"{POSTGRESQL}; the tables of the obvious Django, pool of 32",
+        start,
+        {
+            "single": Target("/readings", keys, bodies["single"]),
+            "batch": Target("/readings/batch", keys, bodies["batch"]),
+        },
+        prepare=prepare,
+    )
+
+
+def bare(folder: Path, keys: Path, bodies: dict[str, Path], *, server: str) -> Contender:
+    """A server by itself, below an application that stores nothing."""
+    application = "benchmarks.contenders.bare:application"
+    commands = {
+        "daphne": [sys.executable, "-m", "daphne", "-p", str(PORT), "-v0", application],
+        "uvicorn": [sys.executable, "-m", "uvicorn", "--port", str(PORT), "--no-access-log", application],
+        "Granian": [
+            str(OTHERS / "granian"),
+            "--interface",
+            "asgi",
+            "--port",
+            str(PORT),
+            "--no-access-log",
+            application,
+        ],
+    }
+
+    def start() -> Server:
+        log = folder / "bare.log"
+        return Server(commands[server], port=PORT, log=log, environment={"PYTHONPATH": str(ROOT)})
+
+    return Contender(
+        f"nothing on {server}", "stores nothing", start, {"single": Target("/readings", keys, bodies["single"])}
     )
 
 

@@ -56,7 +56,12 @@ class Server:
             self.process.wait()
 
     def peak_memory_mb(self) -> float:
-        """The peak of its resident memory (VmHWM) in MB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
+        """The peak of its resident memory (VmHWM) in MB, with that of its children."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return sum(map(peak_memory_mb, [self.process.pid, *map(int, children)]))
+
+
+def peak_memory_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6

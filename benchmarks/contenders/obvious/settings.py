@@ -23,7 +23,19 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "benchmarks.contenders.obvious.urls"
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
 if name := os.environ.get("BENCH_SQLITE"):
     DATABASES = {
         "default": {
@@ -49,6 +61,9 @@ else:
     }
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+if os.environ.get("BENCH_BOLT"):
+    INSTALLED_APPS.append("django_bolt")
+    BOLT_API = ["benchmarks.contenders.obvious.bolt:api"]
 LOGGING = {"version": 1, "disable_existing_loggers": True}
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["benchmarks.contenders.obvious.authentication.KeyAuthentication"],
