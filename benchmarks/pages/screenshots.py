@@ -70,6 +70,28 @@ def choose_rotation(page: Page) -> None:
     page.click("button[name=index]")
 
 
+def print_labels(page: Page) -> None:
+    for box in page.locator("#result_list tbody input[type=checkbox]").all()[:3]:
+        box.check()
+    page.select_option("select[name=action]", "labels")
+    page.click("button[name=index]")
+
+
+def share(page: Page) -> None:
+    """Saves a view and makes a link to it, in the dialog."""
+    views = page.locator("#views")
+    views.locator("input[name=name]").fill(f"Three rooms {time.time_ns() % 10**6}")
+    views.locator("form button").click()
+    views.get_by_role("button", name="Share").first.click()
+    page.get_by_role("button", name="Make a link").click()
+    page.wait_for_selector("dialog .made input")
+
+
+def follow_share(page: Page) -> None:
+    share(page)
+    page.goto(page.locator("dialog .made input").input_value())
+
+
 DEVICE = f"/live/{device_id(0)}/"
 COMPARED = "&".join(f"device_id={device_id(number)}" for number in range(3))
 COMPARE = f"/explore/?{COMPARED}&metrics=temperature,humidity&range=30d"
@@ -94,6 +116,9 @@ FULL = [
     Shot("device-1y", f"{DEVICE}?range=1y"),
     Shot("device-arduino", DEVICE, tab("Arduino")),
     Shot("compare", COMPARE),
+    Shot("share", COMPARE, share, whole=False),
+    Shot("shared", COMPARE, follow_share),
+    Shot("labels", "/admin/devices/device/", print_labels),
     Shot("compare-csv", COMPARE, lambda page: page.click("#downloads summary"), whole=False),
     Shot("fleet-signal", "/live/?sort=rssi&order=asc", whole=False),
     Shot("add-several", "/admin/devices/device/add-several/"),
