@@ -26,6 +26,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+# Whether the first table fits without scrolling if its cells are as wide as they often are.
+FITS_WITH_LONG_WORDS = """() => {
+  const lines = document.querySelector(".lines");
+  const cells = [...lines.querySelectorAll("tbody .line, tbody td")];
+  const before = cells.map((cell) => cell.textContent);
+  for (const cell of cells) cell.textContent = cell.matches("td") ? "-12.34" : "Greenhouse, south";
+  const fits = lines.scrollWidth <= lines.clientWidth;
+  cells.forEach((cell, place) => (cell.textContent = before[place]));
+  return fits;
+}"""
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_devices_are_compared_zoomed_and_saved(browser: Any, server: Server, account: Any, size: str) -> None:
     width, height = SIZES[size]
@@ -47,6 +59,7 @@ def test_devices_are_compared_zoomed_and_saved(browser: Any, server: Server, acc
     assert (query.get_list("device_id"), query["metrics"]) == (["north", "south"], "temperature,humidity")
     assert barriers(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(FITS_WITH_LONG_WORDS), "the table below a chart does not fit"
 
     page.click("#closer")
     expect(page.locator(".charts")).not_to_have_attribute("aria-busy", "true")
