@@ -8,10 +8,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from weakref import WeakSet
 
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 from rest_framework import status
@@ -20,6 +22,7 @@ from rest_framework.exceptions import APIException, AuthenticationFailed
 from devices.access.authentication import INVALID_KEY
 from devices.access.callers import Caller, callers_again
 from devices.access.known_callers import KnownCallers
+from devices.database import nodes
 from devices.database.errors import trouble_of
 from devices.database.placement import by_nodes
 from devices.database.runner import DatabaseRunner, RunnerBusy, own_copy
@@ -43,6 +46,7 @@ ANSWER_SECONDS = 5
 COMMIT_SECONDS = 6.0
 # Maximum number of transactions at a time. SQLite has one writer. On PostgreSQL a second transaction starts while the
 # first is running, if at least PARALLEL_READINGS_MIN readings wait; with fewer, one larger group is faster than two.
+# It also starts if a node of a distributed database is away, because the first may wait for that node.
 WRITERS = {"postgresql": 2, "sqlite": 1}
 PARALLEL_READINGS_MIN = 500
 
@@ -133,7 +137,9 @@ class GroupCommitter:
     def begin(self) -> None:
         """Starts transactions for waiting submissions while writers are free."""
         self.beginning = False
-        while self.writing < self.writers and (self.writing == 0 or self.queued_readings >= PARALLEL_READINGS_MIN):
+        while self.writing < self.writers and (
+            self.writing == 0 or self.queued_readings >= PARALLEL_READINGS_MIN or nodes.watch.away
+        ):
             if not (group := self.take()):
                 return
             self.writing += 1
@@ -145,6 +151,7 @@ class GroupCommitter:
     async def write(self, group: list[Submission]) -> None:
         """Commits a group, then starts the next one, then sends the signal for this one."""
         appended: list[Appended] = []
+        suspicion = self.suspect_later() if settings.DISTRIBUTED else None
         try:
             appended = await self.runner.run(self.commit, group)
         except (NotBegun, RunnerBusy) as error:
@@ -159,10 +166,22 @@ class GroupCommitter:
             for submission in group:
                 answer(submission, own_copy(error))
         finally:
+            if suspicion:
+                suspicion.cancel()
             self.writing -= 1
             self.locked -= devices_of(group)
             self.begin_soon()
         await announce(appended, waits=False)
+
+    def suspect_later(self) -> asyncio.TimerHandle:
+        """Has the nodes asked in a while, in case that the transaction waits for one; then others may start."""
+        loop = asyncio.get_running_loop()
+
+        def begin_another() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self.begin_soon)
+
+        return loop.call_later(nodes.SUSPICIOUS_SECONDS, partial(nodes.watch.suspect, then=begin_another))
 
     def take(self) -> list[Submission]:
         """Removes and returns the next group: submissions in order, with at most GROUP_READINGS_MAX readings in total.
