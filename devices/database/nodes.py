@@ -31,6 +31,15 @@ WORKERS = "SELECT groupid, nodename, nodeport FROM pg_dist_node WHERE groupid > 
 # From the coordinator, which may reach nodes that this process cannot. In a new session, because it would use a
 # connection that it has already, and wait on it without a limit.
 ANSWERS = "SELECT citus_check_connection_to_node(%s, %s)"
+# Ends sessions of the coordinator at a node whose transactions have sent it nothing for longer than a statement of
+# ingest may take: they wait for a node that is away, and keep the locks of this node's devices. After that they
+# cannot commit. A transaction that was prepared already is not among them.
+FREE_LOCKS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND application_name LIKE 'citus_internal%'
+    AND state = 'idle in transaction' AND state_change < now() - interval '4 seconds'
+"""
+ON_NODE = "SELECT result FROM master_run_on_worker(ARRAY[%s]::text[], ARRAY[%s]::integer[], ARRAY[%s]::text[], false)"
 
 
 class NodeAway(OperationalError):
@@ -91,6 +100,7 @@ class Watch:
         for node in self.away - away:
             logger.warning("Node %s of the database answers again", node)
         self.places, self.away = places, away
+        placement.known_nodes.update(places)
 
     def require(self, device_ids: Collection[str]) -> None:
         """Raises NodeAway if one of these devices is on a node that does not answer, and DatabaseError."""
@@ -98,15 +108,18 @@ class Watch:
             return
         shards, away = placement.shards_of(device_ids), self.away
         if any(self.places.get(shard) in away for shard in shards.values()):
-            raise NodeAway("The database node that has these readings does not answer.")
+            raise NodeAway("The database node of these devices is away.")
 
 
 watch = Watch()
 
 
 def nodes_away(alone: BaseDatabaseWrapper) -> tuple[dict[int, int], frozenset[int]]:
-    """The node of each shard, and the nodes that do not answer. `alone`: a connection that nothing has used yet."""
-    away = set()
+    """The node of each shard, and the nodes that do not answer. `alone`: a connection that nothing has used yet.
+
+    While a node is away, the locks of transactions that wait for it are freed on the others.
+    """
+    away, there = set(), []
     with alone.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, false)", [f"{ANSWER_SECONDS:g}s"])
         cursor.execute(placement.NODES)
@@ -117,6 +130,13 @@ def nodes_away(alone: BaseDatabaseWrapper) -> tuple[dict[int, int], frozenset[in
             with suppress(OperationalError):
                 cursor.execute(ANSWERS, address)
                 answers = bool(cursor.fetchone()[0])
-            if not answers:
+            if answers:
+                there.append(address)
+            else:
                 away.add(node)
+        for address in there if away else ():
+            with suppress(DatabaseError):
+                cursor.execute(ON_NODE, [*address, FREE_LOCKS])
+                if (ended := cursor.fetchone()[0]) != "0":
+                    logger.warning("%s transactions ended at %s:%s that waited for another node", ended, *address)
     return places, frozenset(away)

@@ -21,12 +21,14 @@ class Posts:
     """Posts readings of all devices, one at a time for each, until `ended`.
 
     By device id: `acknowledged`: (time, id); `answers`: (time of the answer, seconds that it took, status).
+    `batches`: the statuses of batches.
     """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client
         self.acknowledged: dict[str, list[tuple[float, UUID]]] = {name: [] for name in NAMES}
         self.answers: dict[str, list[tuple[float, float, int]]] = {name: [] for name in NAMES}
+        self.batches: list[int] = []
         self.ended = False
 
     @property
@@ -45,6 +47,18 @@ class Posts:
                 self.acknowledged[device_id].append((ended, identifier))
             else:
                 await asyncio.sleep(0.05)  # as a device that tries again
+
+    async def post_batches(self, device_ids: Collection[str]) -> None:
+        """Posts batches with a reading of each of these devices, as a gateway, until `ended`."""
+        while not self.ended:
+            ids = {device_id: uuid4() for device_id in device_ids}
+            body = [{"device_id": name, "id": str(identifier), "temperature": 20.5} for name, identifier in ids.items()]
+            answer = await self.client.post("/ingest/batch", json=body, headers=HEADERS)
+            self.batches.append(answer.status_code)
+            if answer.status_code == 201:
+                for name, identifier in ids.items():
+                    self.acknowledged[name].append((time.monotonic(), identifier))
+            await asyncio.sleep(0.2)
 
     async def all_acknowledged_since(self, moment: float, names: Collection[str]) -> float:
         """When each of these devices had an acknowledgement after `moment`."""
