@@ -100,6 +100,6 @@ def hang(node: Address, *, seconds: float) -> float:
     Returns when it begins (`time.monotonic`). Needs a superuser, and `ps` and `setsid` on the node.
     """
     with connected(node, str(connection.settings_dict["NAME"])) as database:
-        database.execute(HANG.format(seconds=seconds))  # type: ignore[arg-type]
+        database.execute(HANG.format(seconds=seconds))
     time.sleep(0.4)
     return time.monotonic() - 0.1
