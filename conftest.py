@@ -85,7 +85,9 @@ def five_shards(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[lis
 
     settings.DISTRIBUTED = True
     monkeypatch.setattr(placement, "ask", ask)
+    monkeypatch.setattr(placement, "node_of_shard", lambda: dict.fromkeys(range(5), 1))
     monkeypatch.setattr(placement, "remembered", {})
+    monkeypatch.setattr(placement, "known_nodes", {})
     return questions
 
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from devices.database import nodes
 from devices.database.distribution import NotDistributed, require_distribution
 from devices.database.errors import Trouble, words_of
 from devices.database.work_kinds import Work, working_at
@@ -45,15 +46,18 @@ async def health(request: HttpRequest) -> JsonResponse:
     """`/health`, for people and alerts: 503 if no readings can be stored.
 
     200 "degraded" if the channel layer does not answer, or, with `"maintenance": "late"`, if no process has completed a
-    round of maintenance for too long, or, with `"delivery": "late"`, if no process sends messages about alarms.
+    round of maintenance for too long, or, with `"delivery": "late"`, if no process sends messages about alarms, or,
+    with `"nodes": "unavailable"`, if this process refuses devices whose node of a distributed database does not answer.
     """
     checks = {"database": await database_probe.look(), "channel_layer": await probe_channel_layer()}
     if checks["database"] == "ok" and database_probe.maintenance_is_late:
         checks["maintenance"] = "late"
     if checks["database"] == "ok" and database_probe.delivery_is_late:
         checks["delivery"] = "late"
-    late = checks.keys() & {"maintenance", "delivery"}
-    status = "ok" if checks["channel_layer"] == "ok" and not late else "degraded"
+    if nodes.watch.away:
+        checks["nodes"] = "unavailable"
+    worse = checks.keys() & {"maintenance", "delivery", "nodes"}
+    status = "ok" if checks["channel_layer"] == "ok" and not worse else "degraded"
     if checks["database"] != "ok":
         status = "unavailable"
     return answer(status, checks, ready=status != "unavailable")

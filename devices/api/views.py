@@ -28,6 +28,7 @@ from devices.api.serializers import (
 )
 from devices.api.tag_errors import ADD_TAGS, tag_errors
 from devices.changes.log import DEACTIVATED, ROTATED, Author, author, log_added, log_changed, values_of
+from devices.database import nodes
 from devices.models import Device, RotationUnderWay, Tag
 from devices.querysets import DeviceIdTaken, DeviceQuerySet
 from devices.tags.tagging import check_limit, set_tags, tags_named, tags_of
@@ -85,6 +86,11 @@ class DeviceScope(GenericViewSet[Device]):
         devices = super().get_queryset()
         assert isinstance(devices, DeviceQuerySet)
         return devices.visible_to(caller_of(self.request))
+
+    def get_object(self) -> Device:
+        """The device of the URL. Raises Http404, and NodeAway if its readings and state are on a node that is away."""
+        nodes.watch.require([self.kwargs["device_id"]])
+        return super().get_object()
 
 
 class DeviceViewSet(DeviceScope):

@@ -8,7 +8,7 @@ import msgspec
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from devices.database import placement
+from devices.database import nodes, placement
 from devices.database.pipelines import execute_prepared, together
 
 # Always in the order of the ids, which prevents deadlocks. FOR NO KEY UPDATE allows inserts that reference the row. The
@@ -56,7 +56,8 @@ class LogEnd(msgspec.Struct, gc=False):
 
 
 def lock(connection: BaseDatabaseWrapper, device_ids: Collection[str]) -> None:
-    """Locks these devices' logs until the transaction ends. Raises DatabaseError."""
+    """Locks these devices' logs until the transaction ends. Raises DatabaseError, such as NodeAway."""
+    nodes.watch.require(device_ids)
     if connection.vendor == "postgresql":
         with placement.forgotten_if_refused(), connection.cursor() as cursor:
             for group in groups_of(device_ids):
@@ -69,6 +70,7 @@ def lock_at_version(connection: BaseDatabaseWrapper, device_ids: Collection[str]
     Whether a device is active and the version are read when the locks are held, so that the wait does not age them:
     what a key may do at this version, it may do in this transaction.
     """
+    nodes.watch.require(device_ids)
     if connection.vendor != "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(LOGS_SQLITE, [msgspec.json.encode(list(device_ids)).decode()])

@@ -33,6 +33,8 @@ REMEMBERED_MAX = 100_000
 
 # The shard of each device that was asked for. It changes only when a shard is split: see `forgotten_if_refused`.
 remembered: dict[str, int] = {}
+# The node of each shard as it was last asked for: see `known_nodes_of`.
+known_nodes: dict[int, int] = {}
 
 
 def in_groups(items: Sequence[T], device_id_of: Callable[[T], str] = attrgetter("device_id")) -> list[Sequence[T]]:
@@ -82,6 +84,23 @@ def node_of_shard() -> dict[int, int]:
     with connection.cursor() as cursor:
         cursor.execute(NODES)
         return dict(cursor.fetchall())
+
+
+def known_nodes_of(device_ids: Collection[str]) -> frozenset[int] | None:
+    """The nodes of these devices, as far as they are known without asking; None if not. None at all in one database.
+
+    It may be outdated, and only decides which requests share a transaction.
+    """
+    if not settings.DISTRIBUTED:
+        return frozenset()
+    found = {known_nodes.get(remembered.get(device_id, -1)) for device_id in device_ids}
+    return None if None in found else frozenset(node for node in found if node is not None)
+
+
+def learn(device_ids: Collection[str]) -> None:
+    """Asks for the nodes of these devices, for `known_nodes_of`. Raises DatabaseError."""
+    shards_of(device_ids)
+    known_nodes.update(node_of_shard())
 
 
 def condition(column: str, device_ids: Sequence[str]) -> tuple[str, list[Any]]:

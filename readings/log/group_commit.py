@@ -6,12 +6,13 @@ There is no timer and no added wait when idle: a transaction starts when the eve
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from weakref import WeakSet
 
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 from rest_framework import status
@@ -20,8 +21,9 @@ from rest_framework.exceptions import APIException, AuthenticationFailed
 from devices.access.authentication import INVALID_KEY
 from devices.access.callers import Caller, callers_again
 from devices.access.known_callers import KnownCallers
+from devices.database import nodes
 from devices.database.errors import trouble_of
-from devices.database.placement import by_nodes
+from devices.database.placement import by_nodes, known_nodes_of, learn
 from devices.database.runner import DatabaseRunner, RunnerBusy, own_copy
 from devices.database.work_kinds import DatabaseTimeout, NotBegun, Work
 from devices.querysets import visible_ids
@@ -43,8 +45,13 @@ ANSWER_SECONDS = 5
 COMMIT_SECONDS = 6.0
 # Maximum number of transactions at a time. SQLite has one writer. On PostgreSQL a second transaction starts while the
 # first is running, if at least PARALLEL_READINGS_MIN readings wait; with fewer, one larger group is faster than two.
+# In a distributed database this holds for each set of nodes, because the nodes work at the same time, and because a
+# transaction that waits for a node that hangs must not keep the locks of other nodes' devices.
 WRITERS = {"postgresql": 2, "sqlite": 1}
 PARALLEL_READINGS_MIN = 500
+WRITERS_OF_NODES = 4
+# How long the nodes of devices are remembered before they are asked for again, in seconds.
+KNOWN_SECONDS = 30
 
 # All committers of this process, one per event loop.
 committers: "WeakSet[GroupCommitter]" = WeakSet()
@@ -82,11 +89,12 @@ class GroupCommitter:
         self.known = known or KnownCallers()
         self.waiting: deque[Submission] = deque()
         self.queued_readings = 0
-        self.writers = WRITERS[connection.vendor]
+        self.writers = WRITERS_OF_NODES if settings.DISTRIBUTED else WRITERS[connection.vendor]
         self.runner = DatabaseRunner(
             "group-commit", work=Work.INGEST, threads=self.writers, seconds=COMMIT_SECONDS, waiting_max=self.writers
         )
-        self.writing = 0
+        self.writing: Counter[frozenset[int] | None] = Counter()  # the running transactions of each set of nodes
+        self.learned_at = 0.0
         self.beginning = False  # whether the event loop is about to call `begin`
         self.locked: set[str] = set()  # the devices of the running transactions
         self.tasks: set[asyncio.Task[None]] = set()
@@ -104,7 +112,8 @@ class GroupCommitter:
         self.check_room(len(readings))
         devices = frozenset([reading.device_id for reading in readings])
         loop = asyncio.get_running_loop()
-        submission = Submission(readings, received_at, devices, loop.create_future(), caller)
+        known = known_nodes_of(devices)
+        submission = Submission(readings, received_at, devices, loop.create_future(), caller, known)
         self.waiting.append(submission)
         self.queued_readings += len(readings)
         self.begin_soon()
@@ -133,10 +142,8 @@ class GroupCommitter:
     def begin(self) -> None:
         """Starts transactions for waiting submissions while writers are free."""
         self.beginning = False
-        while self.writing < self.writers and (self.writing == 0 or self.queued_readings >= PARALLEL_READINGS_MIN):
-            if not (group := self.take()):
-                return
-            self.writing += 1
+        while self.writing.total() < self.writers and (group := self.take()):
+            self.writing[group[0].nodes] += 1
             self.locked |= devices_of(group)
             task = asyncio.create_task(self.write(group))
             self.tasks.add(task)  # prevents garbage collection, because asyncio keeps only weak references
@@ -145,6 +152,7 @@ class GroupCommitter:
     async def write(self, group: list[Submission]) -> None:
         """Commits a group, then starts the next one, then sends the signal for this one."""
         appended: list[Appended] = []
+        suspicion = asyncio.get_running_loop().call_later(nodes.SUSPICIOUS_SECONDS, nodes.watch.suspect)
         try:
             appended = await self.runner.run(self.commit, group)
         except (NotBegun, RunnerBusy) as error:
@@ -159,7 +167,8 @@ class GroupCommitter:
             for submission in group:
                 answer(submission, own_copy(error))
         finally:
-            self.writing -= 1
+            suspicion.cancel()
+            self.writing[group[0].nodes] -= 1
             self.locked -= devices_of(group)
             self.begin_soon()
         await announce(appended, waits=False)
@@ -168,20 +177,34 @@ class GroupCommitter:
         """Removes and returns the next group: submissions in order, with at most GROUP_READINGS_MAX readings in total.
 
         A single larger submission is a group too. The group ends before a submission for a device that a running
-        transaction has locked, because it would only wait for that lock; so the group may be empty.
+        transaction has locked, because it would only wait for that lock; so the group may be empty. In a distributed
+        database it has submissions for the same nodes, and leaves others out instead of ending.
         """
         group: list[Submission] = []
+        left_out: list[Submission] = []
         size = 0
         while self.waiting and (not group or size + len(self.waiting[0].readings) <= GROUP_READINGS_MAX):
             submission = self.waiting[0]
-            if not self.locked.isdisjoint(submission.devices):
-                break
+            if not self.may_join(submission, group):
+                if not settings.DISTRIBUTED:
+                    break
+                left_out.append(self.waiting.popleft())
+                continue
             self.waiting.popleft()
             self.queued_readings -= len(submission.readings)
             if not submission.outcome.done():  # otherwise the client is gone, and nothing was acknowledged
                 group.append(submission)
                 size += len(submission.readings)
+        self.waiting.extendleft(reversed(left_out))
         return group
+
+    def may_join(self, submission: Submission, group: list[Submission]) -> bool:
+        """Whether the submission may be stored together with the group, and beside the running transactions."""
+        if group:
+            return submission.nodes == group[0].nodes and self.locked.isdisjoint(submission.devices)
+        running = self.writing[submission.nodes]
+        parallel = running < WRITERS["postgresql"] and self.queued_readings >= PARALLEL_READINGS_MIN
+        return (not running or parallel) and self.locked.isdisjoint(submission.devices)
 
     def commit(self, group: list[Submission]) -> list[Appended]:
         """Stores the group in one transaction; if that fails, each submission in its own. Runs in a thread.
@@ -196,6 +219,7 @@ class GroupCommitter:
         try:
             with instruments.COMMIT_FAILURES.count_exceptions(), instruments.COMMIT_SECONDS.time():
                 try:
+                    self.learn(group)
                     check = partial(self.check_keys, group, began=time.monotonic())
                     outcomes, appended = store(readings, received_at=received_at, check=check)
                 except KeysRevoked as error:  # no failure of the commit
@@ -228,6 +252,13 @@ class GroupCommitter:
             return self.commit(others) if others else []
         answer_all(group, outcomes)
         return appended
+
+    def learn(self, group: list[Submission]) -> None:
+        """Asks a distributed database where the devices are, if that is unknown or was asked long ago."""
+        outdated = time.monotonic() - self.learned_at > KNOWN_SECONDS
+        if settings.DISTRIBUTED and (outdated or group[0].nodes is None):
+            learn(devices_of(group))
+            self.learned_at = time.monotonic()
 
     def commit_without(self, damaged: LogDamaged, group: list[Submission]) -> list[Appended]:
         """Stores the requests with the device of a damaged log one by one, and all others in one transaction."""

@@ -14,7 +14,8 @@ from readings.log.recording import OutcomeUnknown, Recorded
 class Submission:
     """The readings of one request, and the future that the request awaits.
 
-    `caller`: whose key was looked up for it; None if no key has to be checked.
+    `caller`: whose key was looked up for it; None if no key has to be checked. `nodes`: where its devices are in a
+    distributed database; None if unknown.
     """
 
     readings: Sequence[NewReading]
@@ -22,6 +23,7 @@ class Submission:
     devices: frozenset[str]
     outcome: "asyncio.Future[list[Recorded]]"
     caller: Caller | None = None
+    nodes: frozenset[int] | None = frozenset()
 
     def give_up(self) -> None:
         if not self.outcome.done():

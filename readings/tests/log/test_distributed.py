@@ -17,6 +17,7 @@ from readings.models import Reading, Rollup
 from readings.statistics.tiers import HOURS
 from readings.tests.logs import at, make_devices, new, store
 from readings.upkeep.rollups import roll_up
+from readings.upkeep.sealing.stored_blocks import unseal_mixed
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +84,17 @@ def test_parts_of_logs_are_read_shard_by_shard_with_each_table_on_it(five_shards
     assert [{shard_of(name) for name in names if name in sql} for sql in statements] == [{0}, {1}, {2}, {3}, {4}]
     # Citus refuses a statement in which one of them may be on any shard.
     assert {sql.count("device_id = ANY(") for sql in statements} == {3}
+
+
+@pytest.mark.postgresql
+def test_blocks_beside_rows_are_searched_shard_by_shard_with_each_table_on_it(five_shards):
+    names = make_devices(40)
+    with CaptureQueriesContext(connection) as queries:
+        assert unseal_mixed(HOURS, dict.fromkeys(names, at(0))) == 0
+    statements = [query["sql"] for query in queries.captured_queries]
+    assert [{shard_of(name) for name in names if name in sql} for sql in statements] == [{0}, {1}, {2}, {3}, {4}]
+    # Citus refuses a statement in which one of them may be on any shard.
+    assert {sql.count("device_id = ANY(") for sql in statements} == {2}
 
 
 # The tables of which each device has rows of its own; in a distributed database they are distributed by `device_id`.

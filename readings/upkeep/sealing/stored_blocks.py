@@ -40,12 +40,12 @@ MIXED = """
 SELECT block.device_id, block.start, block.metric, block.data
 FROM unnest(%s::text[], %s::timestamptz[]) AS asked(device_id, since) CROSS JOIN LATERAL (
     SELECT * FROM readings_rollupblock
-    WHERE device_id = asked.device_id AND seconds = %s AND start >= asked.since{condition} OFFSET 0
+    WHERE device_id = asked.device_id AND seconds = %s AND start >= asked.since{blocks} OFFSET 0
 ) AS block
 WHERE EXISTS (
     SELECT 1 FROM readings_rollup AS rollup
     WHERE rollup.device_id = block.device_id AND rollup.seconds = block.seconds AND rollup.metric = block.metric
-      AND rollup.start >= block.start AND rollup.start < block.start + interval '{seconds} seconds' OFFSET 0
+      AND rollup.start >= block.start AND rollup.start < block.start + interval '{seconds} seconds'{rollups} OFFSET 0
 )
 """
 MIXED_SQLITE = """
@@ -166,9 +166,11 @@ def mixed(tier: Tier, since: Mapping[str, datetime]) -> list[RollupBlock]:
     seconds = int(tier.block.total_seconds())
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            condition, more = placement.condition("device_id", list(since))
-            parameters = [list(since), list(since.values()), tier.seconds, *more]
-            cursor.execute(MIXED.format(condition=condition, seconds=seconds), parameters)
+            # Of both tables, because Citus finds the shard of a statement by constants for each.
+            blocks, their_ids = placement.condition("device_id", list(since))
+            rollups, same_ids = placement.condition("rollup.device_id", list(since))
+            parameters = [list(since), list(since.values()), tier.seconds, *their_ids, *same_ids]
+            cursor.execute(MIXED.format(seconds=seconds, blocks=blocks, rollups=rollups), parameters)
         else:
             asked = [(device_id, moment(start)) for device_id, start in since.items()]
             cursor.execute(MIXED_SQLITE.format(seconds=seconds), [msgspec.json.encode(asked).decode(), tier.seconds])

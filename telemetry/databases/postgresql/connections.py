@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import psycopg
 
-from devices.database import instruments
+from devices.database import instruments, nodes
 from devices.database.errors import words_of
 from devices.database.work_kinds import CONNECT_SECONDS, Work
 from telemetry.databases.cancellation import current_cancellation, uncancelled
@@ -88,6 +88,7 @@ class Connection(psycopg.Connection[Any]):
                 if self.closed or error.sqlstate or time.monotonic() - began < asked_for:
                     raise  # an error from the server, not our deadline
                 if asked_for < left and self.is_worked_at():
+                    nodes.watch.suspect()  # the coordinator of a distributed database may wait for another node
                     continue
                 self.close()
                 instruments.CONNECTIONS_REPLACED.labels(self.work.value).inc()

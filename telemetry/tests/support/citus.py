@@ -3,6 +3,7 @@
 Citus works inside one database, so each node needs the test database, and its coordinator must know the other nodes.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -82,3 +83,23 @@ def crash(node: Address) -> None:
     """
     with suppress(psycopg.OperationalError), connected(node, str(connection.settings_dict["NAME"])) as database:
         database.execute("COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'")
+
+
+# Stops all processes of the server, and lets them go on after a while. In a session of its own, because the server's
+# process that starts it is stopped too, and only after the statement was answered.
+HANG = (
+    "COPY (SELECT 1) TO PROGRAM "
+    '\'p=$(ps -o ppid= -p $PPID | tr -d " "); export p; setsid sh -c "sleep 0.3; all=\\$(ps -o pid= --ppid \\$p); '
+    "kill -STOP \\$p \\$all; sleep {seconds}; kill -CONT \\$all \\$p\" > /dev/null 2>&1 < /dev/null &'"
+)
+
+
+def hang(node: Address, *, seconds: float) -> float:
+    """Stops this node's server (SIGSTOP) for a while: it accepts connections and never answers.
+
+    Returns when it begins (`time.monotonic`). Needs a superuser, and `ps` and `setsid` on the node.
+    """
+    with connected(node, str(connection.settings_dict["NAME"])) as database:
+        database.execute(HANG.format(seconds=seconds))
+    time.sleep(0.4)
+    return time.monotonic() - 0.1

@@ -1,6 +1,7 @@
 """Requests that share a transaction while a node of a distributed database is away, over a pretended map of shards."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -78,3 +79,39 @@ def test_a_coordinator_that_is_away_too_is_a_503_for_all(fleet, monkeypatch):
 
     monkeypatch.setattr(placement, "node_of_shard", away)
     assert {answer.status_code for answer in post([reading(name) for name in NAMES])} == {503}
+
+
+def test_devices_of_other_nodes_do_not_wait_for_a_node_that_hangs(five_shards, monkeypatch):
+    Device.objects.register_all([{"device_id": name} for name in NAMES])
+    there = [name for name in NAMES if shard_of(name) not in AWAY]
+    away = [name for name in NAMES if shard_of(name) in AWAY]
+    hangs, answers_again = threading.Event(), threading.Event()
+
+    def store(readings: Any, **when: Any) -> Any:
+        if hangs.is_set() and {shard_of(reading.device_id) for reading in readings} & AWAY:
+            answers_again.wait(10)
+        return recording.store(readings, **when)
+
+    monkeypatch.setattr(placement, "node_of_shard", lambda: {shard: 2 if shard in AWAY else 1 for shard in range(5)})
+    monkeypatch.setattr(group_commit, "store", store)
+
+    async def story(client: Any) -> tuple[set[int], bool, set[int]]:
+        async def post_all(names: list[str]) -> set[int]:
+            posts = (client.post("/ingest", json=reading(name), headers={"X-API-Key": FLEET_KEY}) for name in names)
+            return {answer.status_code for answer in await asyncio.gather(*posts)}
+
+        await post_all(NAMES)  # the nodes of all devices are known now
+        hangs.set()
+        waiting = asyncio.create_task(post_all(away))
+        await asyncio.sleep(0.1)
+        # A request for both nodes waits too, and those behind it do not.
+        both = asyncio.create_task(
+            client.post("/ingest/batch", json=[reading(there[0]), reading(away[0])], headers={"X-API-Key": FLEET_KEY})
+        )
+        others = await post_all(there[1:])
+        still_waiting = not waiting.done() and not both.done()
+        answers_again.set()
+        assert (await both).status_code == 201
+        return others, still_waiting, await waiting
+
+    assert through_the_lane(story) == ({201}, True, {201})
