@@ -70,7 +70,7 @@ def block_of(device_id: str, tier: Tier, start: datetime, metric: str, rollups: 
     rows = [((one.start - EPOCH) // width, one.count, one.sum, one.min, one.max) for one in rollups]
     block = RollupBlock(device_id=device_id, seconds=tier.seconds, start=start, metric=metric, data=encode(rows))
     # As bytes, because 0.0 equals -0.0.
-    if msgspec.msgpack.encode(list(zip(*decode(bytes(block.data)), strict=True))) != msgspec.msgpack.encode(rows):
+    if msgspec.msgpack.encode(list(decode(bytes(block.data)).rollups())) != msgspec.msgpack.encode(rows):
         raise NotAsEncoded(f"The rollups of {metric} from {start} do not come back as they were.")
     return block
 
@@ -111,7 +111,7 @@ def rollups_of(block: RollupBlock) -> list[Rollup]:
     columns = opened(block.device_id, tier, block.metric, block.start, block.data)
     return [
         Rollup(EPOCH + start * tier.width, block.metric, count, total, smallest, largest)
-        for start, count, total, smallest, largest in zip(*columns, strict=True)
+        for start, count, total, smallest, largest in columns.rollups()
     ]
 
 
