@@ -34,7 +34,8 @@ class Columns(NamedTuple):
 
     def at(self, places: Sequence[int]) -> "Columns":
         """The rollups at these places."""
-        starts, counts, sums = ([column[place] for place in places] for column in self[:3])
+        starts, counts = [self.starts[place] for place in places], [self.counts[place] for place in places]
+        sums = [self.sums[place] for place in places]
         minima, maxima = (column._replace(numbers=[column.numbers[place] for place in places]) for column in self[3:])
         return Columns(starts, counts, sums, minima, maxima)
 
