@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import psycopg
@@ -43,6 +44,26 @@ OLD = timedelta(days=18)
 
 # By start of the bucket in seconds since 1970 and metric: count, sum, minimum and maximum.
 Statistics = dict[tuple[int, str], tuple[int, float, float, float]]
+
+
+class Turn(NamedTuple):
+    """`far`: readings arrive late for all blocks, not for those of a day. `seconds`: killed within so many."""
+
+    command: tuple[str, ...]
+    seals: bool
+    far: bool = False
+    seconds: float = 5.0
+
+
+MAINTAIN = ("maintain", "--interval", "0.05")
+TURNS = (
+    Turn(MAINTAIN, seals=True, far=True),
+    Turn(MAINTAIN, seals=True),
+    # Without sealing, which takes longer than that, a round comes to retention.
+    Turn(MAINTAIN, seals=False),
+    Turn(MAINTAIN, seals=True),
+    Turn(("shell", "--no-imports", "-c", UNSEAL), seals=False, seconds=3.0),
+)
 
 
 class Mote:
@@ -121,7 +142,7 @@ def prove(server: Server, record: Record, database: str, times: int) -> None:
     for mote in (fast, expiring):
         mote.post(first=begun - HOUR / 2, last=begun - 60)  # in one hour, so that statistics by minute begin
     killed = amid = turns = 0
-    kinds = turn_kinds()
+    kinds = cycle(TURNS)
     with fleet.posting():
         while killed < times:
             turns += 1
@@ -131,11 +152,11 @@ def prove(server: Server, record: Record, database: str, times: int) -> None:
             assert ask(server, changed) == 1
             rows, blocks = look(server)
             amid += bool(rows and blocks)
-            command, far = next(kinds)
+            turn = next(kinds)
             for mote in motes:
                 first = random.uniform(0, DAYS - 2) * DAY
-                mote.post(first=0 if far else first, last=DAYS * DAY if far else first + DAY)
-            killed += killed_amid(server, command)
+                mote.post(first=0 if turn.far else first, last=DAYS * DAY if turn.far else first + DAY)
+            killed += killed_amid(server, turn)
             for mote in (hourly, fast):
                 mote.check()
             expiring.check(minutes_of_days=retention_days - 1)
@@ -165,25 +186,16 @@ def prove(server: Server, record: Record, database: str, times: int) -> None:
     record(f"{database}: SIGKILL while statistics are sealed or unsealed", times=killed, verdict=verdict, seen=seen)
 
 
-def turn_kinds() -> Iterator[tuple[list[str], bool]]:
-    """The command of each turn, and whether readings arrive late for all blocks, not for those of one day."""
-    while True:
-        for far in (True, False, False):
-            yield ["maintain", "--interval", "0.05"], far
-        yield ["shell", "--no-imports", "-c", UNSEAL], False
-
-
-def killed_amid(server: Server, command: list[str]) -> bool:
+def killed_amid(server: Server, turn: Turn) -> bool:
     """Runs the command for a random time and kills it. False: it had ended before."""
     environment = server.environment | {"PYTHONUNBUFFERED": "1"}
-    loops = command[0] == "maintain"
-    environment["SEAL_AFTER_DAYS"] = str(SEAL_AFTER_DAYS) if loops else "0"
+    environment["SEAL_AFTER_DAYS"] = str(SEAL_AFTER_DAYS) if turn.seals else "0"
     with subprocess.Popen(
-        [sys.executable, "manage.py", *command], cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE
+        [sys.executable, "manage.py", *turn.command], cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout
         process.stdout.readline()  # it begins
-        time.sleep(random.uniform(0.1, 5) if loops else random.uniform(0, 3))
+        time.sleep(random.uniform(0.1, turn.seconds))
         running = process.poll() is None
         process.kill()
     return running
