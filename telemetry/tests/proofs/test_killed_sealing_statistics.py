@@ -39,6 +39,7 @@ OFFSET, ANSWERED_WITHIN = 10, 45
 RETENTION_DAYS_MIN = 9
 # As `manage.py unseal --statistics`, which says nothing before its end, but this says when it begins.
 UNSEAL = "from django.core.management import call_command; print('begun'); call_command('unseal', '--statistics')"
+SEALS_WITHIN = 30
 # So old that they are sealed, whatever their block: seven days and a block of ten days.
 OLD = timedelta(days=18)
 
@@ -47,21 +48,23 @@ Statistics = dict[tuple[int, str], tuple[int, float, float, float]]
 
 
 class Turn(NamedTuple):
-    """`far`: readings arrive late for all blocks, not for those of a day. `seconds`: killed within so many."""
+    """`far`: readings arrive late for all blocks, not for those of a day. Killed within `seconds` of its begin, or,
+    `amid`, of the first block that it seals."""
 
     command: tuple[str, ...]
     seals: bool
     far: bool = False
+    amid: bool = False
     seconds: float = 5.0
 
 
 MAINTAIN = ("maintain", "--interval", "0.05")
 TURNS = (
+    Turn(MAINTAIN, seals=True, far=True, amid=True, seconds=1.0),
     Turn(MAINTAIN, seals=True, far=True),
-    Turn(MAINTAIN, seals=True),
     # Without sealing, which takes longer than that, a round comes to retention.
     Turn(MAINTAIN, seals=False),
-    Turn(MAINTAIN, seals=True),
+    Turn(MAINTAIN, seals=True, amid=True, seconds=1.0),
     Turn(("shell", "--no-imports", "-c", UNSEAL), seals=False, seconds=3.0),
 )
 
@@ -195,10 +198,21 @@ def killed_amid(server: Server, turn: Turn) -> bool:
     ) as process:
         assert process.stdout
         process.stdout.readline()  # it begins
+        if turn.amid:
+            wait_for_a_block(server)
         time.sleep(random.uniform(0.1, turn.seconds))
         running = process.poll() is None
         process.kill()
     return running
+
+
+def wait_for_a_block(server: Server) -> None:
+    """Until the number of blocks rises, or SEALS_WITHIN: late readings make it fall first, in one transaction."""
+    deadline = time.monotonic() + SEALS_WITHIN
+    least = look(server)[1]
+    while (blocks := look(server)[1]) <= least and time.monotonic() < deadline:
+        least = min(least, blocks)
+        time.sleep(0.05)
 
 
 def sealing(server: Server, *arguments: str) -> str:
