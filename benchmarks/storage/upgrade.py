@@ -12,7 +12,6 @@ docs/benchmarks.md.
 import argparse
 import asyncio
 import json
-import os
 import random
 import sqlite3
 import tempfile
@@ -199,7 +198,7 @@ def main() -> None:
     lines.append(line(store.name, f"{PER_SECOND}/s", measure(store, PER_SECOND, **times)))
     lines.append(line(store.name, "as fast as possible", measure(store, None, **times)))
     console.print("\n".join(lines), soft_wrap=True)
-    if store.file is None and "BENCH_KEEP" not in os.environ:
+    if store.file is None:
         drop_database(f"{DATABASE}_upgrade")
 
 

@@ -20,6 +20,7 @@ from readings.log import reader
 from readings.log.id_key import id_key
 from readings.log.ids import ServerIds, uuid7
 from readings.log.reader import Window
+from readings.log.reading.by_time import Chunk
 from readings.log.reading.opened import Opened
 from readings.log.segments.sealed import MICROSECOND, SEGMENT_READINGS_MAX, encode
 from readings.tests.logs import at, new, store
@@ -120,9 +121,9 @@ def test_a_wide_table_reads_fewer_segments_at_a_time(device, monkeypatch):
 
     def chunk(*_: Any, segments: int, **__: Any) -> Any:
         asked.append(segments)
-        return csv_export.reader.Chunk([], None)
+        return Chunk([], None)
 
-    monkeypatch.setattr(csv_export.reader, "chunk", chunk)
+    monkeypatch.setattr(reader, "chunk", chunk)
     for count in (0, 4, 16, 200):
         page_of(Window("mote-1"), Layout([f"m{n}" for n in range(count)], rfc3339))
     assert asked == [4, 4, 2, 1]

@@ -13,7 +13,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import psycopg
@@ -229,9 +229,12 @@ def look(server: Server) -> tuple[int, int]:
 def ask(server: Server, sql: str) -> int:
     """The only number of the result; that of the changed rows, if there is none. Loading Django takes much longer."""
     url = server.environment["DATABASE_URL"]
-    with closing(
-        psycopg.connect(url) if url.startswith("postgres") else sqlite3.connect(url.partition(":///")[2], timeout=60)
-    ) as connection:
+    opened: Any = (
+        psycopg.connect(url)
+        if url.startswith("postgres")
+        else sqlite3.connect(url.removeprefix("sqlite:///"), timeout=60)
+    )
+    with closing(opened) as connection:
         cursor = connection.execute(sql)
         row = cursor.fetchone() if cursor.description else None
         connection.commit()

@@ -9,6 +9,7 @@ import pytest
 from readings.tests.logs import NOON
 from readings.upkeep import maintenance
 from readings.upkeep.maintenance import Maintainer, maintain
+from readings.upkeep.sealing import marks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,7 +34,7 @@ def test_the_parts_of_sealing_share_the_time_of_one_part(device, monkeypatch):
             return False
 
     monkeypatch.setattr(maintenance, "time", SimpleNamespace(monotonic=lambda: now))
-    monkeypatch.setattr(maintenance.marks, "end", endless("ids"))
+    monkeypatch.setattr(marks, "end", endless("ids"))
     monkeypatch.setattr(maintenance, "seal", endless("readings"))
     monkeypatch.setattr(maintenance, "seal_rollups", endless("rollups"))
     maintainer = Maintainer()
