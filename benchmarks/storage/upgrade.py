@@ -71,8 +71,8 @@ class Beside(NamedTuple):
 
 
 def store_of(name: str) -> Store:
+    FILE.parent.mkdir(parents=True, exist_ok=True)
     if name == "sqlite":
-        FILE.parent.mkdir(parents=True, exist_ok=True)
         return Store("SQLite", f"sqlite:///{FILE}", FILE)
     return Store("PostgreSQL", f"postgresql://postgres@127.0.0.1/{DATABASE}_upgrade")
 
