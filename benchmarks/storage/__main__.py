@@ -1,14 +1,15 @@
 """`make bench-storage`: bytes per reading and times of answers, of the same readings as rows and sealed.
 
-python -m benchmarks.storage                 a year of 5 devices, on PostgreSQL and SQLite, and InfluxDB if installed
+python -m benchmarks.storage                 a year of 5 devices, on PostgreSQL and SQLite, and those of InfluxDB and
+                                             VictoriaMetrics (in Debian) that are installed
 python -m benchmarks.storage --devices 100   more devices
 python -m benchmarks.storage --quick         a year of one device; writes no document
+python -m benchmarks.storage --only sqlite --ids server    a part; writes no document
 """
 
 import argparse
 import base64
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,11 +23,16 @@ from rich.console import Console
 
 from benchmarks.measuring import report
 from benchmarks.storage.filling import LATE, readings
-from benchmarks.storage.stores import ADMIN_KEY, Store, influxdb, postgresql, sqlite
+from benchmarks.storage.others import influxdb, victoriametrics
+from benchmarks.storage.stores import ADMIN_KEY, Store, postgresql, sqlite
 
 console = Console()
 SAMPLES = 100
 DAY = 86_400
+OTHERS = {
+    "InfluxDB 1.6 (TSM files), no ids": influxdb,
+    "VictoriaMetrics 1.79 (all files; times in milliseconds), no ids": victoriametrics,
+}
 RANGES = {"1 h": 3_600, "24 h": DAY, "30 d": 30 * DAY, "1 year": 364 * DAY}
 DEVICE = "/api/v1/devices/sensor-0"
 
@@ -126,7 +132,7 @@ def lines_of(end: datetime, scale: Scale) -> Iterator[bytes]:
             yield f"reading,device={device_id} {fields},rssi={reading.extra['rssi']} {micros}\n".encode()
 
 
-def document(found: list[Measured], influx: float | None, scale: Scale) -> str:
+def document(found: list[Measured], others: dict[str, float | None], scale: Scale) -> str:
     each = scale.readings
     lines = [
         "## Storage",
@@ -157,8 +163,7 @@ def document(found: list[Measured], influx: float | None, scale: Scale) -> str:
             f"| {one.store}, {ids} | {rows:.0f} | {sealed:.1f} | {noted:.1f} | {rollups:.1f} | "
             f"{blocks:.1f} | {micros:.1f} |"
         )
-    if influx is not None:
-        lines.append(f"| InfluxDB 1.6 (TSM files), no ids | | {influx / each:.1f} | | | | |")
+    lines += [f"| {name} | | {size / each:.1f} | | | | |" for name, size in others.items() if size is not None]
     lines += ["", "| store, ids | answer | rows p50, p95 | sealed p50, p95 |", "| --- | --- | ---: | ---: |"]
     for one in found:
         ids = "of clients" if one.client_ids else "of the server"
@@ -177,22 +182,26 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--devices", type=int, default=5)
     arguments.add_argument("--days", type=int, default=365)
+    arguments.add_argument("--only", choices=["postgresql", "sqlite", "others"], help="one of them; write no document")
+    arguments.add_argument("--ids", choices=["server", "clients"], help="only with ids of these; write no document")
     arguments.add_argument("--quick", action="store_true", help="one device; write no document")
     options = arguments.parse_args()
     scale = Scale(1 if options.quick else options.devices, options.days)
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     found: list[Measured] = []
-    for client_ids in (False, True):
+    for client_ids in {"server": [False], "clients": [True], None: [False, True]}[options.ids]:
         with tempfile.TemporaryDirectory() as folder:
-            with postgresql() as store:
-                found.append(measure(store, Path(folder), end, scale, client_ids=client_ids))
-            found.append(measure(sqlite(Path(folder)), Path(folder), end, scale, client_ids=client_ids))
-    influx = None
-    if shutil.which("influxd"):
+            if options.only in ("postgresql", None):
+                with postgresql() as store:
+                    found.append(measure(store, Path(folder), end, scale, client_ids=client_ids))
+            if options.only in ("sqlite", None):
+                found.append(measure(sqlite(Path(folder)), Path(folder), end, scale, client_ids=client_ids))
+    others: dict[str, float | None] = {}
+    for name, measured in OTHERS.items() if options.only in ("others", None) else ():
         with tempfile.TemporaryDirectory() as folder:
-            influx = influxdb(Path(folder), lines_of(end, scale))
-    text = document(found, influx, scale)
-    if options.quick:
+            others[name] = measured(Path(folder), lines_of(end, scale))
+    text = document(found, others, scale)
+    if options.quick or options.only or options.ids:
         console.print(text)
     else:
         report.write("storage", text)

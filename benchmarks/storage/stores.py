@@ -1,11 +1,10 @@
-"""The stores that are compared: the product on PostgreSQL and on SQLite, and InfluxDB with the same readings."""
+"""The product on PostgreSQL and on SQLite, filled with readings and sealed."""
 
 import os
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -14,14 +13,12 @@ from typing import NamedTuple
 
 import psycopg
 
-from benchmarks.contenders.served import INFLUX, ROOT, create_database, drop_database
+from benchmarks.contenders.served import ROOT, create_database, drop_database
 from benchmarks.measuring.servers import Server
 
 ADMIN_KEY = "admin-key-of-the-benchmark-0123456789"
 PORT = int(os.environ.get("BENCH_STORAGE_PORT", "8760"))
-INFLUX_PORT = 8720
-DATABASE = "bench_storage"
-LINES = 20_000
+DATABASE = os.environ.get("BENCH_STORAGE_DATABASE", "bench_storage")
 # Each with its indexes.
 TABLES = ("readings_reading", "readings_segment", "readings_sealedid", "readings_rollup", "readings_rollupblock")
 
@@ -53,10 +50,10 @@ class Store(NamedTuple):
         return subprocess.run(command, cwd=ROOT, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout
 
     @contextmanager
-    def served(self, folder: Path) -> Iterator[Server]:
-        """Runs a new `manage.py up` that seals nothing by itself."""
+    def served(self, folder: Path, *, sealing: bool = False) -> Iterator[Server]:
+        """Runs a new `manage.py up` that seals what was noted two days ago, by default nothing."""
         command = [sys.executable, "manage.py", "up", "--no-demo"]
-        environment = self.environment | {"SEAL_AFTER_DAYS": "0"}
+        environment = self.environment | {"SEAL_AFTER_DAYS": "2" if sealing else "0"}
         with Server(command, port=PORT, log=folder / "log", environment=environment) as server:
             yield server
 
@@ -112,35 +109,3 @@ def postgresql() -> Iterator[Store]:
 def sqlite(folder: Path) -> Store:
     file = folder / "bench.sqlite3"
     return Store("SQLite", f"sqlite:///{file}", file)
-
-
-def influxdb(folder: Path, lines: Iterator[bytes]) -> float:
-    """Bytes of the data files of an InfluxDB with these lines, after its writes are compacted."""
-    soon = '[data]\ncache-snapshot-write-cold-duration = "2s"\ncompact-full-write-cold-duration = "4s"\n'
-    (folder / "influxdb.conf").write_text(INFLUX.format(folder=folder).replace("[data]\n", soon))
-    command = ["influxd", "-config", str(folder / "influxdb.conf")]
-    with Server(command, port=INFLUX_PORT, log=folder / "log", environment={"HOME": str(folder)}) as server:
-
-        def post(path: str, body: bytes) -> None:
-            with urllib.request.urlopen(urllib.request.Request(server.url + path, body, method="POST")) as response:
-                assert response.status in (200, 204)
-
-        time.sleep(2)
-        post("/query?q=CREATE+DATABASE+bench", b"")
-        batch: list[bytes] = []
-        for line in lines:
-            batch.append(line)
-            if len(batch) >= LINES:
-                post("/write?db=bench&precision=u", b"".join(batch))
-                batch.clear()
-        if batch:
-            post("/write?db=bench&precision=u", b"".join(batch))
-        previous, size = -1.0, size_of(folder / "data")
-        while previous != size:
-            time.sleep(15)
-            previous, size = size, size_of(folder / "data")
-    return size
-
-
-def size_of(folder: Path) -> float:
-    return float(sum(file.stat().st_size for file in folder.rglob("*.tsm")))

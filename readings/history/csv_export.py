@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, tzinfo
-from functools import lru_cache
 from itertools import repeat
 
 import msgspec
@@ -19,13 +18,24 @@ from readings.log.entries import StoredReading
 from readings.log.reader import Position, Window
 from readings.log.reading.opened import Opened
 from readings.log.reading.rows import WHOLE, Row, stored_readings
+from readings.log.segments.sealed import MICROSECOND, SEGMENT_READINGS_MAX
+from readings.log.segments.values import Number
 from readings.windows import EARLIEST
 
-# Rows of a statement; of what is sealed, a statement finds about twice as many readings.
+# Rows of a statement.
 PAGE_READINGS = 2000
+# Of what is sealed, a statement finds the readings of up to so many segments: 8,000 or more, lines of 1 MB. Fewer
+# if they have more cells of metrics. More than one, because each statement decodes a segment of late readings again.
+PAGE_SEGMENTS, PAGE_CELLS = 4, 65_536
 # Lines per piece that is sent; 250 of the widest lines are 100 KB.
 PIECE_READINGS = 250
 EPOCH_DAY = EARLIEST.toordinal()
+# In microseconds.
+HOUR = 3_600_000_000
+# The rest of a time but for its fraction, for each second of an hour.
+SECONDS_OF_HOUR = [f"{minute:02}:{second:02}." for minute in range(60) for second in range(60)]
+# So often the values of a column must occur on average, so that looking up a text is quicker than formatting each.
+REPEATED = 2
 IDENTIFYING = ("id", "seq", "device_id", "timestamp")
 
 
@@ -63,14 +73,14 @@ class Layout(msgspec.Struct, frozen=True):
         if self.long:
             return self.lines(segment.readings(places))
         if self.time_cell is rfc3339:
-            times: Iterable[str] = map(rfc3339_of, map(segment.times.__getitem__, places))
+            times: Iterable[str] = rfc3339_of(list(map(segment.times.__getitem__, places)))
         else:
             times = map(self.time_cell, segment.moments(places))
         seqs = map(str, map(segment.seqs.__getitem__, places))
         columns = [segment.id_texts(places), seqs, repeat(segment.device_id), times]
         columns += [cells_of(segment, name, places) for name in self.metrics]
         segment.pauses.pause()
-        return [f"{','.join(cells)}\r\n" for cells in zip(*columns, strict=False)]
+        return [f"{line}\r\n" for line in map(",".join, zip(*columns, strict=False))]
 
     def lines(self, readings: Sequence[StoredReading]) -> list[str]:
         """The line of each reading; in the long form all of its lines."""
@@ -120,8 +130,10 @@ def page_of(
 
     Closes the connection after the query, because a slow client must not hold a connection that others need.
     """
+    fitting = PAGE_CELLS // (SEGMENT_READINGS_MAX * max(1, len(layout.metrics)))
+    segments = max(1, min(fitting, PAGE_SEGMENTS))
     try:
-        chunk = reader.chunk(log, layout, limit=PAGE_READINGS, descending=descending, beyond=beyond)
+        chunk = reader.chunk(log, layout, limit=PAGE_READINGS, segments=segments, descending=descending, beyond=beyond)
     finally:
         if not connection.in_atomic_block:
             connection.close()
@@ -148,21 +160,32 @@ def cells_of(segment: Opened, name: str, places: Sequence[int]) -> Iterable[str]
     """The cells of a metric at these places of the segment."""
     if not segment.has(name):
         return repeat("")
-    values = segment.metric(name)
-    return ["" if (value := values[place]) is None else repr(value) for place in places]
+    return texts_of(list(map(segment.metric(name).__getitem__, places)))
 
 
-def rfc3339_of(microseconds: int) -> str:
-    """As `rfc3339` of this time since 1970."""
-    seconds, fraction = divmod(microseconds, 1_000_000)
-    day, second = divmod(seconds, 86_400)
-    minute, second = divmod(second, 60)
-    return f"{date_of(day)}T{minute // 60:02}:{minute % 60:02}:{second:02}.{fraction:06}Z"
+def texts_of(values: Sequence[Number | None]) -> list[str]:
+    """As `repr` of each, empty for None. Values repeat in most columns, so each different one is formatted once."""
+    different = set(values)
+    # Of equal values with different texts, 1 and 1.0 or 0.0 and -0.0, a set has only one.
+    alike = 0 not in different and len(set(map(type, values)) - {type(None)}) < 2
+    if alike and len(different) < len(values) / REPEATED:
+        texts = {value: repr(value) for value in different} | {None: ""}
+        return [texts[value] for value in values]
+    return ["" if value is None else repr(value) for value in values]
 
 
-@lru_cache(64)
-def date_of(day: int) -> str:
-    return date.fromordinal(EPOCH_DAY + day).isoformat()
+def rfc3339_of(times: Sequence[int]) -> list[str]:
+    """As `rfc3339` of each of these times, in microseconds since 1970."""
+    if min(times, default=0) < 1_000_000:  # the last six digits are not those of a second
+        return [rfc3339(EARLIEST + at * MICROSECOND) for at in times]
+    hours = {number: hour_of(number) for number in {at // HOUR for at in times}}
+    return [f"{hours[at // HOUR]}{SECONDS_OF_HOUR[at // 1_000_000 % 3600]}{str(at)[-6:]}Z" for at in times]
+
+
+def hour_of(number: int) -> str:
+    """`2026-05-09T14:`: the hour with this number since 1970."""
+    day, hour = divmod(number, 24)
+    return f"{date.fromordinal(EPOCH_DAY + day).isoformat()}T{hour:02}:"
 
 
 def csv_values(reading: StoredReading, places: dict[str, int], time: str) -> str:

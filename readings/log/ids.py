@@ -1,7 +1,8 @@
 import hashlib
 import os
+import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +19,11 @@ IDS_PER_HASH = 6
 DIGITS = 2 * RANDOM_BYTES
 # The hexadecimal digit that holds the variant: binary 10 and two random bits.
 VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+VARIANTS = bytes.maketrans("".join(VARIANT).encode(), "".join(VARIANT.values()).encode())
+# The places of the dashes in an identifier of 36 characters.
+DASHES = (8, 13, 18, 23)
+# The digits of a hash for each of its identifiers.
+PARTS = [slice(place * DIGITS, (place + 1) * DIGITS) for place in range(IDS_PER_HASH)]
 # So many random bits are read at once, because a system call takes longer than all the rest.
 RANDOM_AT_ONCE = 100
 random_bits: Iterator[str] = iter(())
@@ -69,6 +75,31 @@ class ServerIds:
             latest = self.latest[device_id] = number, block.hexdigest()
         begin = place * DIGITS
         return version7(milliseconds, latest[1][begin : begin + DIGITS])
+
+    def texts(self, device_id: str, seqs: Sequence[int], milliseconds: Iterable[int], *, dash: str = "") -> list[str]:
+        """The identifiers of many readings of a device: as `digits` of each, with `dash` between groups of digits.
+
+        In a third of the time, because it handles one digit of all identifiers after the other.
+        """
+        blocks = {}
+        for number in {seq // IDS_PER_HASH for seq in seqs}:
+            block = self.hash.copy()
+            block.update(f"{device_id}/{number}".encode())
+            blocks[number] = block.hexdigest()
+        bits = "".join([blocks[seq // IDS_PER_HASH][PARTS[seq % IDS_PER_HASH]] for seq in seqs]).encode()
+        times = struct.pack(f">{len(seqs)}Q", *[at & (1 << 48) - 1 for at in milliseconds]).hex().encode()
+        columns = [times[place::16] for place in range(4, 16)]
+        columns += [b"7" * len(seqs), *(bits[place::DIGITS] for place in range(DIGITS - 1))]
+        columns[16] = columns[16].translate(VARIANTS)
+        if dash:
+            for place in DASHES:
+                columns.insert(place, dash.encode() * len(seqs))
+        width = len(columns)
+        texts = bytearray(width * len(seqs))
+        for place, column in enumerate(columns):
+            texts[place::width] = column
+        text = texts.decode()
+        return [text[begin : begin + width] for begin in range(0, len(text), width)]
 
     def id(self, device_id: str, seq: int, timestamp: datetime) -> UUID:
         return msgspec.convert(self.digits(device_id, seq, (timestamp - EARLIEST) // MILLISECOND), UUID)

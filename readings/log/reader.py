@@ -35,13 +35,19 @@ def page(
 
 
 def chunk(
-    window: Window, form: Form[T], *, limit: int, descending: bool = False, beyond: Position | None = None
+    window: Window,
+    form: Form[T],
+    *,
+    limit: int,
+    segments: int = 1,
+    descending: bool = False,
+    beyond: Position | None = None,
 ) -> Chunk[T]:
     """The next readings of the window after `beyond` in a form, as many as one statement finds best, maybe none.
 
-    At most `limit` rows or, of what is sealed, the readings of the segments that begin or go on there.
+    At most `limit` rows or, of what is sealed, the readings of `segments` that begin there and of those that go on.
     """
-    return by_time.next_chunk(window, form, limit=limit, descending=descending, beyond=beyond, segments=1)
+    return by_time.next_chunk(window, form, limit=limit, descending=descending, beyond=beyond, segments=segments)
 
 
 def times(window: Window, *, limit: int, descending: bool = False) -> list[datetime]:

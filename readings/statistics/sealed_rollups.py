@@ -1,16 +1,17 @@
 """Statistics of sealed rollups, computed from their blocks as SQL computes them from rows: in the order of time."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from devices.cpu_pool import Pauses
 from readings.log.damage import StatisticsDamaged
 from readings.log.segments.integers import Damaged
 from readings.log.segments.rollup_block import Columns, decode
+from readings.log.segments.values import Number, Scaled
 from readings.statistics.buckets import BucketPlaces, microseconds
 from readings.statistics.planning import Span, block_start
-from readings.statistics.summing import largest, smallest, summed
+from readings.statistics.summing import adder, largest, smallest
 from readings.statistics.tiers import Tier
 
 MICROSECONDS = 1_000_000
@@ -49,28 +50,36 @@ class SealedRollups:
         """Start of the bucket, count, sum, minimum and maximum, by time. Raises StatisticsDamaged."""
         columns = opened(device_id, self.tier, metric, start, data)
         first = bisect_right(self.spans, start, key=lambda span: span.end)
-        until = bisect_left(self.spans, start + self.tier.block, key=lambda span: span.start)
+        until = bisect_left(self.spans, start + self.tier.block, first, key=lambda span: span.start)
         inside = [
             (bisect_left(columns.starts, self.units(span.start)), bisect_left(columns.starts, self.units(span.end)))
             for span in self.spans[first:until]
         ]
-        if inside != [(0, len(columns.starts))]:
-            columns = columns.at([place for low, high in inside for place in range(low, high)])
+        low, until = inside[0] if inside else (0, 0)
+        if len(inside) > 1:
+            columns = columns.at([place for begin, end in inside for place in range(begin, end)])
+            low, until = 0, len(columns.starts)
         starts, counts, sums, minima, maxima = columns
-        low, count, width = 0, len(starts), self.tier.seconds * MICROSECONDS
-        while low < count:
+        width, added = self.tier.seconds * MICROSECONDS, adder()
+        while low < until:
             bucket, following = self.buckets.of(starts[low] * width)
-            high = bisect_left(starts, -(-following // width), low)
-            figures = (
+            high = bisect_left(starts, -(-following // width), low, until)
+            yield (
+                bucket,
                 sum(counts[low:high]),
-                summed(sums[low:high]),
-                smallest(minima[low:high]),
-                largest(maxima[low:high]),
+                added(sums[low:high]),
+                one_of(smallest, minima, low, high),
+                one_of(largest, maxima, low, high),
             )
-            yield bucket, *figures
             low = high
         self.pauses.pause()
 
     def units(self, moment: datetime) -> int:
         """An edge of a rollup, in hours or minutes since 1970."""
         return microseconds(moment) // (self.tier.seconds * MICROSECONDS)
+
+
+def one_of(chosen: Callable[[Sequence[Number]], Number], column: Scaled, low: int, high: int) -> float:
+    """The smallest or largest of a part of the column."""
+    found = chosen(column.numbers[low:high])
+    return found / column.power if column.power else found

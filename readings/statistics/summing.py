@@ -2,7 +2,7 @@
 
 import operator
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, reduce
 from math import fsum
 
@@ -19,7 +19,16 @@ def corrects(vendor: str) -> bool:
 
 def summed(values: Sequence[float]) -> float:
     """At least one value, in their order, because Python's `sum` is more exact from version 3.12 on."""
-    return fsum(values) if corrects(connection.vendor) else reduce(operator.add, values)
+    return adder()(values)
+
+
+def adder() -> Callable[[Sequence[float]], float]:
+    """`summed`, for many calls."""
+    return fsum if corrects(connection.vendor) else in_order
+
+
+def in_order(values: Sequence[float]) -> float:
+    return reduce(operator.add, values)
 
 
 def smallest(values: Sequence[float]) -> float:

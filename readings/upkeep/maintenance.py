@@ -41,6 +41,9 @@ SEALING_INTERVAL_SECONDS = 600
 SEALING_SHARE = 0.5
 # In the loop: time limit of each part of a round (hours, minutes, sealing, retention). The next round does the rest.
 PART_SECONDS = 20.0
+# Sealing has four parts (ids, readings, rollups by hour and by minute), which share its time, because new readings are
+# not rolled up meanwhile. After an upgrade a log of many millions is sealed for minutes.
+SEALING_PARTS = 4
 # Pause after an unfinished round: long enough for `erase_device`, which polls for the lock, to get it.
 TURN_SECONDS = 1.0
 # A round with fewer rolled-up readings and no deletion is logged with level DEBUG instead of INFO.
@@ -142,8 +145,8 @@ def maintain(
     done = Round()
     started = time.monotonic()
 
-    def carry_out(steps: Iterator[int], count: Progress, *, share: float = 1) -> bool:
-        """Whether the steps ended by themselves, not by `stop` or by the time limit.
+    def carry_out(steps: Iterator[int], count: Progress, *, share: float = 1, parts: int = 1) -> bool:
+        """Whether the steps ended by themselves, not by `stop` or by the time limit, which is divided by `parts`.
 
         With a time limit it works in this share of the time, and pauses after each step.
         """
@@ -157,7 +160,7 @@ def maintain(
                     since = time.monotonic()
                 if stop and stop.is_set():
                     return False
-                if part_seconds is not None and time.monotonic() - begun > part_seconds:
+                if part_seconds is not None and time.monotonic() - begun > part_seconds / parts:
                     done.unfinished = True
                     return False
         except TooManyFailures as error:
@@ -188,18 +191,18 @@ def maintain(
             carry_out(steps, count_rolled_up if tier is HOURS else lambda _: None)
         if sealing:
             at = trusted.limit(now)
-            ended = carry_out(marks.end(now=at), lambda _: None)
+            ended = carry_out(marks.end(now=at), lambda _: None, parts=SEALING_PARTS)
             if settings.SEAL_AFTER_DAYS:
                 # A mark of an earlier time, from a clock that was set back, would make new readings old.
                 marks.note(now=trusted.latest(now))
                 before = seal_before or at - marks.seal_after()
                 steps = seal(before=before, now=at, rotation=maintainer.sealing, failed=maintainer.device_failed)
-                ended = carry_out(steps, count_sealed, share=SEALING_SHARE) and ended
+                ended = carry_out(steps, count_sealed, share=SEALING_SHARE, parts=SEALING_PARTS) and ended
                 for tier, rotation in maintainer.sealing_rollups.items():
                     steps = seal_rollups(
                         tier, before=before, now=at, rotation=rotation, failed=maintainer.device_failed
                     )
-                    ended = carry_out(steps, lambda _: None, share=SEALING_SHARE) and ended
+                    ended = carry_out(steps, lambda _: None, share=SEALING_SHARE, parts=SEALING_PARTS) and ended
             maintainer.sealing_unfinished = not ended
         if retention:
             pending = maintainer.expiring or expire(

@@ -21,7 +21,7 @@ from readings.statistics.tiers import HOURS, Tier
 from readings.upkeep.failures import Outrun, each_apart
 from readings.upkeep.passes import EVERY_ID, IdRange, Rotation
 from readings.upkeep.sealing.statistics import roll_up_sealed
-from readings.upkeep.sealing.stored_blocks import aware, unseal_mixed
+from readings.upkeep.sealing.stored_blocks import TooManyBlocks, aware, unseal_mixed
 
 # Maximum number of readings per transaction. Less on SQLite, because ingest waits for the transaction there.
 STEP_READINGS = {"postgresql": 50_000, "sqlite": 5_000}
@@ -50,6 +50,10 @@ class SeqRange(msgspec.Struct, frozen=True):
     def length(self) -> int:
         """The number of readings."""
         return self.until - self.after
+
+    def halves(self) -> tuple["SeqRange", "SeqRange"]:
+        middle = (self.after + self.until) // 2
+        return msgspec.structs.replace(self, until=middle), msgspec.structs.replace(self, after=middle)
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -99,10 +103,21 @@ def catch_up(tier: Tier, rotation: Rotation, *, failed: Callable[[SeqRange, Exce
 
 
 def take_in(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
-    """Adds these ranges to the rollups in one transaction.
+    """Adds these ranges to the rollups in one transaction; a single range in several, if it concerns too many blocks.
 
-    Raises Outrun, DatabaseError, and TooManyBlocks if there are several ranges: nothing was changed.
+    Raises Outrun, DatabaseError, and TooManyBlocks if there are several ranges: nothing was changed, of a single range
+    its first part may have been added.
     """
+    try:
+        take_in_at_once(tier, seq_ranges)
+    except TooManyBlocks:
+        if len(seq_ranges) > 1:
+            raise
+        for half in seq_ranges[0].halves():
+            take_in(tier, [half])
+
+
+def take_in_at_once(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
     with transaction.atomic(durable=True):
         limit_lock_wait()
         groups = placement.in_groups([seq_range for seq_range in seq_ranges if not seq_range.sealed])
@@ -112,7 +127,7 @@ def take_in(tier: Tier, seq_ranges: Sequence[SeqRange]) -> None:
         for old in (seq_range for seq_range in seq_ranges if seq_range.sealed):
             if start := roll_up_sealed(tier, old.device_id, after=old.after, until=old.until):
                 since[old.device_id] = start
-        unseal_mixed(tier, since)
+        unseal_mixed(tier, since, divisible=sum(seq_range.length for seq_range in seq_ranges) > 1)
         if tier is HOURS:
             # Before `advance`, which locks the states: ingest must not wait for the catalogue.
             add_changed(msgspec.json.encode(list(seq_ranges)).decode())

@@ -242,8 +242,10 @@ class Asked:
             return keys
         at, seq = microseconds(self.beyond[0]), self.beyond[1]
         if self.descending:
-            return [key for key in keys if key < (at, seq)]
-        return [key for key in keys if key >= (at, seq + 1)]
+            before = at, seq
+            return [key for key in keys if key < before]
+        first = at, seq + 1
+        return [key for key in keys if key >= first]
 
 
 def merged(asked: Asked, form: Form[T], found: Found, *, limit: int, strict: bool) -> Chunk[T]:

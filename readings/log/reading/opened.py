@@ -63,8 +63,7 @@ class Opened:
         """As `ids`, written as usual."""
         with self.decoding():
             numbered = Numbered(self.device_id, self.seqs, self.times, id_key())
-            found = read_digits(self.directory.ids, numbered, places)
-        return [f"{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}" for one in found]
+            return read_digits(self.directory.ids, numbered, places, dash="-")
 
     @property
     def extras(self) -> list[str]:

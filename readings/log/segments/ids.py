@@ -27,10 +27,11 @@ class Numbered(msgspec.Struct, frozen=True):
     times: Sequence[int]
     key: bytes
 
-    def derived(self, places: Iterable[int]) -> list[str]:
-        """The ids that the server would have given to the readings at these places, in hexadecimal digits."""
-        digits, device_id, seqs, times = ServerIds(self.key).digits, self.device_id, self.seqs, self.times
-        return [digits(device_id, seqs[place], times[place] // 1000) for place in places]
+    def derived(self, places: Iterable[int], *, dash: str = "") -> list[str]:
+        """The ids that the server would have given to the readings at these places: hexadecimal digits in groups."""
+        places = list(places)
+        seqs, milliseconds = [self.seqs[place] for place in places], [self.times[place] // 1000 for place in places]
+        return ServerIds(self.key).texts(self.device_id, seqs, milliseconds, dash=dash)
 
 
 def ids(values: Sequence[UUID], readings: Numbered) -> bytes:
@@ -59,8 +60,8 @@ def read_ids(data: bytes, readings: Numbered, places: Sequence[int] | None = Non
     return msgspec.convert(read_digits(data, readings, places), list[UUID])
 
 
-def read_digits(data: bytes, readings: Numbered, places: Sequence[int] | None = None) -> list[str]:
-    """The ids, each as 32 hexadecimal digits."""
+def read_digits(data: bytes, readings: Numbered, places: Sequence[int] | None = None, *, dash: str = "") -> list[str]:
+    """The ids, each as 32 hexadecimal digits, with `dash` between their groups."""
     times = readings.times
     if places is None:
         places = range(len(times))
@@ -78,7 +79,7 @@ def read_digits(data: bytes, readings: Numbered, places: Sequence[int] | None = 
     if len(others) != ID_BYTES * kinds.count(ANY):
         raise Damaged("the ids have another length than they say")
     if kinds.count(DERIVED) == len(kinds):
-        return readings.derived(places)
+        return readings.derived(places, dash=dash)
     derived = [place for place in places if kinds[place] == DERIVED]
     texts = dict(zip(derived, readings.derived(derived), strict=True))
     rest = other = 0
@@ -93,4 +94,7 @@ def read_digits(data: bytes, readings: Numbered, places: Sequence[int] | None = 
         elif kind == ANY:
             texts[place] = other_hexes[other : other + 2 * ID_BYTES]
             other += 2 * ID_BYTES
-    return [texts[place] for place in places]
+    found = [texts[place] for place in places]
+    if not dash:
+        return found
+    return [dash.join((one[:8], one[8:12], one[12:16], one[16:20], one[20:])) for one in found]

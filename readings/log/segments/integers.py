@@ -6,6 +6,7 @@ Reads raise Damaged where the bytes cannot be what these functions wrote.
 import struct
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from math import gcd
 
@@ -15,8 +16,8 @@ LEVEL = 6
 RAW_DEFLATE = -15
 # A varint of the format has at most this many bytes.
 VARINT_BYTES = 20
-# Sizes in bytes of integers without a sign that `struct` knows.
-UNPACKED = {1: "B", 2: "H", 4: "I", 8: "Q"}
+# Sizes in bytes of integers with a sign that `struct` knows.
+UNPACKED = {1: "b", 2: "h", 4: "i", 8: "q"}
 
 
 class Damaged(Exception):
@@ -41,16 +42,20 @@ class Cursor:
         return self.take(len(self.data) - self.place)
 
     def byte(self) -> int:
-        return self.take(1)[0]
+        if self.place >= len(self.data):
+            raise Damaged("it ends too early")
+        byte = self.data[self.place]
+        self.place += 1
+        return byte
 
     def varint(self) -> int:
-        value = 0
-        for position in range(VARINT_BYTES):
-            byte = self.byte()
-            value |= (byte & 0x7F) << 7 * position
+        value, data, place = 0, self.data, self.place
+        for shift, byte in enumerate(data[place : place + VARINT_BYTES]):
+            value |= (byte & 0x7F) << 7 * shift
             if byte < 0x80:
+                self.place = place + shift + 1
                 return value
-        raise Damaged("a number has no end")
+        raise Damaged("a number has no end" if len(data) - place >= VARINT_BYTES else "it ends too early")
 
     def sized(self) -> bytes:
         return self.take(self.varint())
@@ -147,10 +152,15 @@ def read_integers(data: bytes, count: int) -> list[int]:
     if order not in ORDERS or not width:
         raise Damaged("a column of numbers has an unknown form")
     planes = inflated(cursor.rest(), count * width)
+    if width == order == 1 < count and planes.count(planes[1:2], 1) == count - 1:
+        # All the same distance apart, as numbers of readings and starts of rollups are.
+        distance = divisor * unzigzag(planes[1])
+        begin = first + divisor * unzigzag(planes[0])
+        return list(range(begin, begin + distance * count, distance)) if distance else [begin] * count
     if width == 1:
         steps = memoryview(planes.translate(UNZIGZAGGED)).cast("b").tolist()
     else:
-        steps = [value >> 1 ^ -(value & 1) for value in values_of(planes, count, width)]
+        steps = signed_values_of(planes, count, width)
     for number in range(order, 0, -1):
         if number == 1 and divisor == 1:
             steps[0] += first  # the last sums then have it already
@@ -170,11 +180,25 @@ def planes_of(values: Sequence[int]) -> tuple[int, bytes]:
     return width, b"".join(packed[place::size] for place in range(width))
 
 
-def values_of(planes: bytes, count: int, width: int) -> Sequence[int]:
+def signed_values_of(planes: bytes, count: int, width: int) -> list[int]:
+    """The numbers of which these are the zigzag numbers in planes."""
     size = next((size for size in UNPACKED if size >= width), width)
     packed = bytearray(count * size)
     for place in range(width):
         packed[place::size] = planes[place * count : (place + 1) * count]
-    if size in UNPACKED:
-        return struct.unpack(f"<{count}{UNPACKED[size]}", packed)
-    return [int.from_bytes(packed[start : start + size], "little") for start in range(0, len(packed), size)]
+    if size not in UNPACKED:
+        parts = (packed[start : start + size] for start in range(0, len(packed), size))
+        return [unzigzag(int.from_bytes(part, "little")) for part in parts]
+    # All at once, as one number with `size` bytes for each: half of each, with all its bits changed if it is odd.
+    lowest, halves = lanes(count, size)
+    numbers = int.from_bytes(packed, "little")
+    odd = numbers & lowest
+    numbers = (numbers >> 1 & halves) ^ ((odd << 8 * size) - odd)
+    return list(struct.unpack(f"<{count}{UNPACKED[size]}", numbers.to_bytes(count * size, "little")))
+
+
+@lru_cache(32)
+def lanes(count: int, size: int) -> tuple[int, int]:
+    """Of `count` numbers of `size` bytes in one: the lowest bit of each, and all but the highest bit of each."""
+    lowest = int.from_bytes((1).to_bytes(size, "little") * count, "little")
+    return lowest, (lowest << 8 * size - 1) - lowest

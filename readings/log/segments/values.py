@@ -7,6 +7,9 @@ its 64 bits, either as an exception or, if there are many, together with all oth
 import struct
 from collections import Counter
 from collections.abc import Sequence
+from itertools import repeat
+from operator import truediv
+from typing import NamedTuple
 
 from readings.log.segments.integers import (
     Cursor,
@@ -77,7 +80,22 @@ def numbers(values: Sequence[Number]) -> bytes:
     return min(decimals, bytes((BITS,)) + integers([bits_of(float(value)) for value in values]), key=len)
 
 
+class Scaled(NamedTuple):
+    """Values as these numbers divided by `power`; 0: the numbers are the values."""
+
+    numbers: list[Number]
+    power: int
+
+    def values(self) -> list[Number]:
+        return list(map(truediv, self.numbers, repeat(self.power))) if self.power else self.numbers
+
+
 def read_numbers(cursor: Cursor, count: int) -> list[Number]:
+    return read_scaled(cursor, count).values()
+
+
+def read_scaled(cursor: Cursor, count: int) -> Scaled:
+    """The values, not divided yet where all of them are doubles and decimals."""
     form = cursor.byte()
     if form > MIXED:
         raise Damaged("a metric has numbers of an unknown type")
@@ -85,23 +103,24 @@ def read_numbers(cursor: Cursor, count: int) -> list[Number]:
     decimals = cursor.byte()
     if decimals == BITS:
         doubles = doubles_of(read_integers(cursor.rest(), count))
-        return typed(doubles, form, is_integer)
+        return Scaled(typed(doubles, form, is_integer), 0)
     if decimals > DECIMALS_MAX:
         raise Damaged("a metric has too many decimals")
     exceptions = read_exceptions(cursor, count)
-    steps = read_integers(cursor.rest(), count)
+    steps = Scaled([*read_integers(cursor.rest(), count)], POWERS[decimals])
     if form == INTEGERS:
-        return list(steps)
-    power = POWERS[decimals]
-    found: list[Number] = [step / power for step in steps]
+        return Scaled(steps.numbers, 0)
+    if form == DOUBLES and not exceptions:
+        return steps
+    found, power = steps.values(), steps.power
     if form == WHOLE_ARE_INTEGERS:
-        found = [step // power if not step % power else value for step, value in zip(steps, found, strict=True)]
+        found = [step // power if not step % power else value for step, value in zip(steps.numbers, found, strict=True)]
     elif is_integer is not None:
-        rows = zip(steps, found, is_integer, strict=True)
+        rows = zip(steps.numbers, found, is_integer, strict=True)
         found = [step // power if whole else value for step, value, whole in rows]
     for place, value in exceptions:
         found[place] = value
-    return found
+    return Scaled(found, 0)
 
 
 def typed(doubles: list[float], form: int, is_integer: list[bool] | None) -> list[Number]:

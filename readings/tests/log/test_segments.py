@@ -107,8 +107,18 @@ def test_values_come_back_with_their_type_and_bits(values):
     assert repr(read_metric(metric(values), len(values))) == repr(values)
 
 
-@limits(max_examples=40, deadline=None)
-@given(st.lists(st.integers(-(2**100), 2**100), max_size=40))
+@limits(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([1, 7, 8, 15, 16, 17, 31, 32, 33, 61, 62, 63, 64, 100]).flatmap(
+        lambda bits: st.lists(st.integers(-(2**bits), 2**bits), max_size=40)
+    )
+)
+@example([*range(100, 3000)])
+@example([*range(100, -3000, -7)])
+@example([5, 9, *range(13, 99, 4)])
+@example([-(2**62), 2**62 - 1, 0])
+@example([0, 2**63 - 1])
+@example([2**63, 0])
 def test_integers_come_back(values):
     assert read_integers(integers(values), len(values)) == values
 
@@ -220,7 +230,7 @@ def test_a_block_of_rollups_comes_back_bit_for_bit_also_with_the_documented_pyth
     rows = [(start, *found[start]) for start in sorted(found)]
     block = rollup_block.encode(rows)
     expected = msgspec.msgpack.encode(rows)
-    assert msgspec.msgpack.encode(list(zip(*rollup_block.decode(block), strict=True))) == expected
+    assert msgspec.msgpack.encode(list(rollup_block.decode(block).rollups())) == expected
     minutes = [((at - EARLIEST) // timedelta(minutes=1), *rest) for at, *rest in documented().decode_block(block, 60)]
     assert msgspec.msgpack.encode(minutes) == expected
 

@@ -27,7 +27,7 @@ from readings.upkeep.sealing.stored_segments import NotAsEncoded
 
 # Inserted by one statement.
 CHUNK_BLOCKS = 100
-# Turned into rows by one step of several devices: about a second, in which nobody can post on SQLite.
+# Turned into rows by one step of more than one reading: about a second, in which nobody can post on SQLite.
 UNSEALED_AT_ONCE = {"postgresql": 2_000, "sqlite": 250}
 TIERS = {tier.seconds: tier for tier in (HOURS, MINUTES)}
 
@@ -61,7 +61,7 @@ WHERE block.device_id = json_extract(asked.value, '$[0]') AND block.seconds = %s
 
 
 class TooManyBlocks(Exception):
-    """A step of several devices would turn more than UNSEALED_AT_ONCE blocks into rows; nothing was changed."""
+    """A step that can be divided would turn more than UNSEALED_AT_ONCE blocks into rows; nothing was changed."""
 
 
 def block_of(device_id: str, tier: Tier, start: datetime, metric: str, rollups: Sequence[Rollup]) -> RollupBlock:
@@ -70,7 +70,7 @@ def block_of(device_id: str, tier: Tier, start: datetime, metric: str, rollups: 
     rows = [((one.start - EPOCH) // width, one.count, one.sum, one.min, one.max) for one in rollups]
     block = RollupBlock(device_id=device_id, seconds=tier.seconds, start=start, metric=metric, data=encode(rows))
     # As bytes, because 0.0 equals -0.0.
-    if msgspec.msgpack.encode(list(zip(*decode(bytes(block.data)), strict=True))) != msgspec.msgpack.encode(rows):
+    if msgspec.msgpack.encode(list(decode(bytes(block.data)).rollups())) != msgspec.msgpack.encode(rows):
         raise NotAsEncoded(f"The rollups of {metric} from {start} do not come back as they were.")
     return block
 
@@ -111,7 +111,7 @@ def rollups_of(block: RollupBlock) -> list[Rollup]:
     columns = opened(block.device_id, tier, block.metric, block.start, block.data)
     return [
         Rollup(EPOCH + start * tier.width, block.metric, count, total, smallest, largest)
-        for start, count, total, smallest, largest in zip(*columns, strict=True)
+        for start, count, total, smallest, largest in columns.rollups()
     ]
 
 
@@ -135,16 +135,17 @@ def to_rows(blocks: Iterable[RollupBlock]) -> int:
     return count
 
 
-def unseal_mixed(tier: Tier, since: Mapping[str, datetime]) -> int:
+def unseal_mixed(tier: Tier, since: Mapping[str, datetime], *, divisible: bool) -> int:
     """Turns blocks back into rows to which late readings were added; returns the number of rollups.
 
     Within the transaction that added them. `since`: by device, the time of the first rollup to which it added. Damaged
-    blocks stay, and the rows beside them. Raises TooManyBlocks, but not for a single device, and Outrun.
+    blocks stay, and the rows beside them. `divisible`: a step can add fewer readings. Raises TooManyBlocks only then,
+    and Outrun.
     """
     found: list[RollupBlock] = []
     for device_ids in placement.ids_in_groups(list(since)):
         found += mixed(tier, {device_id: block_start(since[device_id], tier) for device_id in device_ids})
-    if len(found) > UNSEALED_AT_ONCE[connection.vendor] and len(since) > 1:
+    if divisible and len(found) > UNSEALED_AT_ONCE[connection.vendor]:
         raise TooManyBlocks
     count = 0
     for block in found:

@@ -126,6 +126,27 @@ def test_late_readings_of_many_devices_become_several_steps(log, other_device, m
     assert [*verify("mote-1"), *verify("mote-2")] == []
 
 
+def test_late_readings_of_one_device_become_several_steps(log, monkeypatch):
+    """Each is a transaction, during which nobody can post on SQLite: bounded also if the readings are of years."""
+    seal_all()
+    assert RollupBlock.objects.count() == 3 * 2
+    late = [new(timestamp=at(n), temperature=1.0, extra={"co2": 1}) for n in (30, 86_400 * 11, 60, 86_400 * 21)]
+    store(late, received_at=LATER)
+    monkeypatch.setitem(stored_blocks.UNSEALED_AT_ONCE, connection.vendor, 1)
+    real = rollups.advance
+    steps: list[tuple[int, int]] = []
+
+    def advance(tier, seq_ranges):
+        steps.append((3 * 2 - RollupBlock.objects.count() - sum(blocks for blocks, _ in steps), seq_ranges[0].length))
+        real(tier, seq_ranges)
+
+    monkeypatch.setattr(rollups, "advance", advance)
+    list(catch_up(HOURS, Rotation(), failed=raising))
+    # A single reading concerns a block of each of its metrics, so it may be more than the bound.
+    assert steps == [(2, 1), (2, 1), (0, 1), (2, 1)]
+    assert list(verify("mote-1")) == []
+
+
 @pytest.fixture
 def expired(log):
     """Retention has deleted all readings but the latest, so statistics begin with the oldest hour."""
