@@ -1,5 +1,6 @@
 """The fixtures that the tests of all packages share, and the choice of tests by the database of the run."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -18,6 +19,7 @@ from devices.tests.fixtures import ADMIN_KEY, FLEET_KEY, client_with, shard_of, 
 from devices.tokens import querysets
 from devices.tokens.uses import Uses
 from telemetry.tests.support import citus, quick_flush
+from telemetry.tests.support.undurable import make_undurable
 
 # The same examples in every run, and none stored in a directory, so that a failure comes from the change.
 hypothesis.settings.register_profile("telemetry", derandomize=True, database=None, deadline=None)
@@ -28,6 +30,9 @@ DISTRIBUTED = django_settings.DISTRIBUTED
 
 # Set permanently, not in a fixture, because Django raises an error on access to an empty SECRET_KEY.
 django_settings.SECRET_KEY = "secret-key-of-the-tests-0123456789-0123456789"  # noqa: S105
+
+if not DISTRIBUTED:
+    make_undurable(connection.settings_dict, vendor=connection.vendor)
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +109,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> No
         for item in items:
             if marker := item.get_closest_marker("one_database"):
                 item.add_marker(pytest.mark.skip(marker.args[0]))
+
+
+def pytest_collection() -> None:
+    """Switches garbage collection off until the tests are collected, because nothing that is made there is garbage."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Exempts modules and collected tests from garbage collection, which would visit them again and again."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture

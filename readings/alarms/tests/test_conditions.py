@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devices.tests.examples import examples
 from readings.alarms.conditions import silence
 from readings.alarms.conditions.rate import PARTS, Rate
 from readings.alarms.conditions.silence import Heard, Silent
@@ -258,7 +259,8 @@ def test_a_series_cut_in_any_way_gives_the_same_events(condition, values, cuts):
 
 
 @given(CONDITIONS, series(), st.integers(0, 50), st.integers(1, 50))
-@hypothesis.settings(max_examples=500)
+@pytest.mark.examples
+@hypothesis.settings(max_examples=examples(100, of=500))
 def test_a_run_that_is_judged_as_a_whole_gives_the_state_of_its_values(condition, values, start, length):
     state, _ = judge(condition, IDLE, values[:start], now=NOON)
     following = list(itertools.takewhile(lambda sample: not sample.late, values[start : start + length]))
@@ -313,7 +315,8 @@ def test_alarms_follow_each_other_and_have_their_times_in_order(condition, value
     ),
     series(late=False),
 )
-@hypothesis.settings(max_examples=300)
+@pytest.mark.examples
+@hypothesis.settings(max_examples=examples(100, of=300))
 def test_values_in_order_give_the_alarms_of_the_definition(condition, values):
     assert alarms(condition, values) == by_definition(condition, values)
 

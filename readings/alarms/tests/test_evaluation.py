@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from devices.models import Device, DeviceState
+from devices.tests.examples import examples
 from readings.alarms.conditions.states import IDLE, Opened, Sample
 from readings.alarms.evaluation import outcomes, positions, steps
 from readings.alarms.evaluation.evaluator import Evaluator
@@ -94,7 +95,8 @@ RULES = st.sampled_from(
     st.lists(st.integers(1, 5), min_size=50, max_size=50),
     st.lists(st.sampled_from(["none", "first", "second", "new"]), min_size=50, max_size=50),
 )
-@hypothesis.settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.examples
+@hypothesis.settings(max_examples=examples(5, of=20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_cut_restart_and_wake_up_give_the_alarms_of_the_series(db, given_rule, values, sizes, evaluations):
     """Batches of any size, an evaluation after some of them, by one of two processes that take turns, or a new one."""
     processes = {"first": Evaluator(), "second": Evaluator()}

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from devices.models import Device
+from devices.tests.examples import examples
 from devices.tests.fixtures import problem
 from readings.alarms import preview as previewing
 from readings.alarms.models import Alarm, Reception, Rule
@@ -181,7 +182,8 @@ class TestBounds:
 
 
 @given(KINDS, series())
-@hypothesis.settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.examples
+@hypothesis.settings(max_examples=examples(3, of=10), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_it_equals_the_evaluation(db, given_rule, values):
     device_id = f"node-{next(numbers)}"
     Device.objects.register(device_id=device_id)
@@ -202,7 +204,8 @@ def test_it_equals_the_evaluation(db, given_rule, values):
 
 
 @given(st.lists(st.integers(1, 900), max_size=10))
-@hypothesis.settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.examples
+@hypothesis.settings(max_examples=examples(3, of=10), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_so_it_does_of_a_silence_where_readings_are_received_when_they_are_measured(db, gaps):
     device_id = f"node-{next(numbers)}"
     Device.objects.register(device_id=device_id)

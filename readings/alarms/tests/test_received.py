@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from devices.models import Device
 from devices.tests.database.test_state_updates import updates, wait_for_older_snapshots
+from devices.tests.examples import examples
 from readings.alarms.conditions.states import IDLE, Opened
 from readings.alarms.evaluation import evaluator as evaluation
 from readings.alarms.evaluation import outcomes, positions, received, steps
@@ -104,7 +105,8 @@ def expected(events):
     st.lists(st.sampled_from(["none", "here", "there", "new"]), min_size=50, max_size=50),
     st.lists(st.sampled_from([True, True, True, False]), min_size=50, max_size=50),
 )
-@hypothesis.settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.examples
+@hypothesis.settings(max_examples=examples(5, of=20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_cut_loss_and_process_give_the_alarms_of_the_series(db, given_rule, values, sizes, evaluations, arrives):
     """Some batches are stored by another process, and some evaluations are made by one."""
     here, there = Evaluator(Received()), Evaluator()

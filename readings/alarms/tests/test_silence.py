@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from devices.models import Device, DeviceState
+from devices.tests.examples import examples
 from readings.alarms.evaluation.evaluator import Evaluator
 from readings.alarms.models import Alarm, Reception
 from readings.alarms.rules.changing import change_rule
@@ -336,7 +337,8 @@ def test_a_change_of_the_seconds_judges_the_open_alarm_anew(device):
 
 
 @given(st.lists(st.integers(1, 700), max_size=6), st.lists(st.integers(1, 200), min_size=10, max_size=10))
-@hypothesis.settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.examples
+@hypothesis.settings(max_examples=examples(3, of=10), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_evaluations_at_any_times_give_the_alarms_of_the_receipts(db, gaps, looks):
     """An evaluation follows each receipt, and one falls into each silence; more of them change nothing."""
     device_id = f"node-{next(numbers)}"

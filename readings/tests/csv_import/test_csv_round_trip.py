@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from devices.models import Device
+from devices.tests.examples import examples
 from readings.ingest.csv_import.cells import ABSENT
 from readings.log.entries import NewReading
 from readings.tests.imports import Outcome, exported_rows
@@ -52,7 +53,8 @@ offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(
     end="\n",
     mark=True,
 )
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.examples
+@settings(max_examples=examples(3, of=10), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_log_comes_back_as_it_was(tmp_path, log, separator, decimal, absent, offset, end, mark):
     source, target = (f"device-{next(number)}" for _ in range(2))
     for device_id in (source, target):

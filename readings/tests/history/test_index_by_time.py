@@ -53,6 +53,7 @@ def indexes() -> set[str]:
     return {name for name, index in found.items() if index["index"]} & {OLD, NEW}
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.one_database("Citus refuses a unique index without the device")
 def test_the_migration_can_be_undone_and_done_again(device):
@@ -68,6 +69,7 @@ def test_the_migration_can_be_undone_and_done_again(device):
     assert Reading.objects.count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.one_database("Citus refuses a unique index without the device")
 def test_the_migration_goes_on_where_an_attempt_was_cancelled(device):

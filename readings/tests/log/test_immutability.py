@@ -112,6 +112,7 @@ def test_readings_can_be_deleted_by_whoever_keeps_the_retention(reading):
     assert not Reading.objects.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.one_database("a migration from before tables are distributed")
 def test_the_migration_that_makes_readings_immutable_can_be_taken_back(transactional_db):
     Device.objects.register(device_id="mote-1")

@@ -88,6 +88,7 @@ def test_a_table_that_django_remade_gets_its_key_again(logs):
         Reading.objects.update(temperature=0)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.one_database("a migration from before tables are distributed")
 def test_the_migration_can_be_undone_and_done_again(logs):
@@ -111,6 +112,7 @@ def test_the_migration_can_be_undone_and_done_again(logs):
         Reading.objects.update(temperature=0)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.one_database("a migration from before tables are distributed")
 def test_it_is_not_undone_where_two_devices_share_an_id(logs):

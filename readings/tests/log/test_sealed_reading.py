@@ -7,6 +7,7 @@ import pytest
 
 from devices.database.work_kinds import STATEMENT_SECONDS, DatabaseTimeout, current_work
 from devices.models import Device
+from devices.tests.examples import examples
 from devices.tests.fixtures import EVERYTHING
 from readings.alarms.evaluation.positions import Part
 from readings.log import reader
@@ -92,7 +93,8 @@ def chunks(window: Window, *, limit: int, descending: bool) -> list[Any]:
         beyond = chunk.following
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.examples
+@pytest.mark.parametrize("seed", range(examples(2, of=5)))
 def test_answers_are_the_same_before_and_after_sealing(device, other_device, seed):
     chance = random.Random(seed)
     Device.objects.register(device_id="mote-9")

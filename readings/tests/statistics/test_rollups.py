@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TransactionTestCase
 
 from devices.models import Device, DeviceState
+from devices.tests.examples import examples
 from readings.history.parameters import time_zones
 from readings.log.entries import NewReading
 from readings.log.recording import record
@@ -195,7 +196,8 @@ class Model:
 
 
 class TestAgainstBruteForce(TransactionTestCase):
-    @settings(max_examples=30 if connection.vendor == "sqlite" else 12)
+    @pytest.mark.examples
+    @settings(max_examples=examples(6, of=30 if connection.vendor == "sqlite" else 12))
     @given(actions)
     def test_every_aggregate_equals_what_the_readings_themselves_give(self, script):
         model = Model()

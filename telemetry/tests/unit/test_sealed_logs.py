@@ -12,6 +12,7 @@ from django.test import AsyncClient
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import DeviceState
+from devices.tests.examples import examples
 from devices.tests.fixtures import ADMIN_KEY, problem, staff_client
 from readings.alarms.models import Alarm, EvaluationState
 from readings.alarms.tests.rules import evaluate, make_rule
@@ -99,14 +100,19 @@ def rolled_up(minutes: str) -> None:
 SLOW = pytest.mark.slow
 
 
+# The segments that a log is split into, and up to which number it is sealed.
+SPLITS: list[tuple[list[range | list[int]], int]] = [
+    ([range(1, 201, 2), range(2, 201, 2), [201]], COUNT - 1),
+    ([range(1, 100), range(100, 180)], 180),
+]
+
+
+@pytest.mark.examples
 @pytest.mark.parametrize("minutes", [pytest.param("none", marks=SLOW), pytest.param("done", marks=SLOW), "begun"])
 def test_api_and_sockets_answer_the_same_before_and_after_sealing(admin, log, minutes):
     rolled_up("none" if minutes == "begun" else minutes)
     before = answers(admin)
-    for splits, until in (
-        ([range(1, 100), range(100, 180)], 180),
-        ([range(1, 201, 2), range(2, 201, 2), [201]], COUNT - 1),
-    ):
+    for splits, until in SPLITS[: examples(1, of=len(SPLITS))]:
         seal("mote-1", splits, until=until)
         if minutes == "begun":
             begin_minutes({"mote-1"})

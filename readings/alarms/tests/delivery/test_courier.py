@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from devices.models import Device
+from devices.tests.examples import examples
 from readings.alarms.delivery import courier as delivering
 from readings.alarms.delivery import outbox, releasing
 from readings.alarms.delivery.courier import Courier, deliver_once, keep_delivering
@@ -42,7 +43,8 @@ POINTS = ("evaluated", "released", "sent", "recorded")
     kills=st.lists(st.sampled_from((None, None, *POINTS)), min_size=60, max_size=60),
     answers=st.lists(st.sampled_from((True, True, False)), min_size=60, max_size=60),
 )
-@hypothesis.settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.examples
+@hypothesis.settings(max_examples=examples(3, of=6), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_killed_anywhere_each_message_arrives_with_one_id_in_order(db, values, kills, answers):
     """A receiver that takes every message twice at most for each kill, and by its id never two different ones."""
     device_id = f"node-{next(numbers)}"

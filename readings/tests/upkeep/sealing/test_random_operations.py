@@ -10,6 +10,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from devices.models import Device, DeviceState
+from devices.tests.examples import examples
 from readings.log import reader
 from readings.log.reader import Window
 from readings.models import Rollup
@@ -193,7 +194,8 @@ def text_of(reading: Any, extra: dict[str, Any]) -> str:
     return repr(type(reading)(*(getattr(reading, name) for name in reading.__struct_fields__[:-1]), extra))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.examples
+@pytest.mark.parametrize("seed", range(examples(3, of=12)))
 def test_each_reading_is_stored_once_whatever_happens(db, seed):
     log = Log(seed)
     names, weights = list(OPERATIONS), list(OPERATIONS.values())

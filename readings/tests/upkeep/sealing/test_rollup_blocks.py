@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
+from devices.tests.examples import examples
 from readings.log.damage import StatisticsDamaged
 from readings.log.segments.rollup_block import encode
 from readings.models import Rollup, RollupBlock
@@ -294,7 +295,8 @@ def without_sort(db):
     connection.cursor().execute("RESET enable_sort")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.examples
+@pytest.mark.parametrize("seed", range(examples(1, of=3)))
 def test_answers_are_those_of_a_device_that_was_never_sealed(without_sort, seed, monkeypatch):
     monkeypatch.setattr(tiers, "BLOCK_ROLLUPS", 7)
     twins = Twins(seed)

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from devices.models import ApiToken, Device, Tag
+from devices.tests.examples import ALL
 from readings.alarms.tests.delivery.channels import channel, delivery
 from readings.alarms.tests.rules import alarm_of
 from readings.ingest.refused_posts import Times, keep, refused_post
@@ -225,7 +226,8 @@ def test_the_matrix(name, caller, expected):
         assert response["Location"].startswith("/admin/login/?next=")
 
 
-@pytest.mark.parametrize("caller", [*SIGNED_OUT, "no_csrf", "foreign"])
+@pytest.mark.examples
+@pytest.mark.parametrize("caller", [*SIGNED_OUT, "no_csrf", "foreign"] if ALL else ["nobody", "no_csrf"])
 def test_who_has_no_session_or_no_token_changes_nothing(caller):
     world = world_of("devices_device_change")
     client = world.client(caller)

@@ -165,6 +165,7 @@ def test_no_route_shows_another_device(world, caller):
     assert routes_that_show(CALLERS[caller](), world) == []
 
 
+@pytest.mark.slow
 def test_that_test_notices_what_is_shown(world):
     """To a superuser, who is not limited, most lists and details show the hidden device."""
     root = staff_client("root")

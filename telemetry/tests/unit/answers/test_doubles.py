@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from devices.metrics import COLUMNS
 from devices.models import Device
+from devices.tests.examples import examples
 from devices.tests.fixtures import ADMIN_KEY, client_with
 from devices.times import rfc3339
 from readings.history.csv_export import Layout, page_of
@@ -107,7 +108,10 @@ def test_the_edges_of_a_double_come_back_as_they_were_sent():
     check(json.loads(CASES.read_text()))
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@pytest.mark.examples
+@settings(
+    max_examples=examples(3, of=10), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(DOUBLES | INTEGERS, min_size=8, max_size=8))
 @example([1e16, 1e15, 123456789012345680.0, 2.0**63, -(2.0**64), 1e22, 9007199254740994.0, -9007199254740992])
 @example([-0.0, 0, 1.0, 1, 5e-324, -5e-324, 2.2250738585072014e-308, 1e-7])

@@ -20,6 +20,13 @@ def catches_it(expression: ast.expr) -> bool:
     return bool(named & {"CancelledError", "BaseException"})
 
 
+def name_of(function: ast.expr) -> str:
+    """The last part of the name of a function that is called; empty for other expressions."""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
 def swallowed(source: str) -> list[int]:
     """The lines that catch a cancellation and do not raise it again."""
     lines = []
@@ -27,11 +34,7 @@ def swallowed(source: str) -> list[int]:
         if isinstance(node, ast.ExceptHandler):
             if (node.type is None or catches_it(node.type)) and not isinstance(node.body[-1], ast.Raise):
                 lines.append(node.lineno)
-        elif (
-            isinstance(node, ast.Call)
-            and ast.unparse(node.func).endswith("suppress")
-            and any(map(catches_it, node.args))
-        ):
+        elif isinstance(node, ast.Call) and name_of(node.func).endswith("suppress") and any(map(catches_it, node.args)):
             lines.append(node.lineno)
     return lines
 

@@ -217,6 +217,7 @@ class TestReadiness:
             "checks": {"database": "ok", "migrations": "ok", "draining": "no"},
         }
 
+    @pytest.mark.slow
     def test_before_the_database_is_migrated_it_is_not(self, anyone):
         call_command("migrate", "realtime", "zero", verbosity=0)
         try:
