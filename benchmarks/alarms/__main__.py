@@ -1,7 +1,9 @@
 """`make bench-alarms`: from commit to receipt at a local webhook, and ingest with rules against without.
 
-python -m benchmarks.alarms              about 6 minutes
-python -m benchmarks.alarms --quick      two minutes, for a first look
+python -m benchmarks.alarms                            about 18 minutes
+python -m benchmarks.alarms --only latency             from commit to receipt alone, about 3 minutes
+python -m benchmarks.alarms --only ingest --rounds 1   ingest alone, about 5 minutes
+python -m benchmarks.alarms --quick                    four minutes, for a first look
 
 BENCH_ALARMS_PORT (8760) is the port of the server. Needs PostgreSQL at 127.0.0.1:5432. Writes no document.
 """
@@ -39,8 +41,9 @@ PROBE_SECONDS = 2.0
 OPEN_PROBES = 6
 ROUNDS = 3
 CONNECTIONS = 4
-# Longer than readings may wait to be judged.
-SETTLE_SECONDS = 12.0
+INGEST_SECONDS = 90.0
+# Longer than readings wait to be judged after the last one, and than judging all of them takes.
+SETTLE_SECONDS = 27.0
 WARM_UP_SECONDS = 5.0
 ENVIRONMENT = {
     "ENV_FILE": os.devnull,
@@ -197,13 +200,12 @@ def ingest(server: Server, seconds: float) -> tuple[float, float, float]:
 
 
 def compare(server: Server, identifiers: list[int], admin: httpx.Client, *, rounds: int, seconds: float) -> None:
-    """Ingest with and without active rules, alternating."""
+    """Ingest with and without active rules, alternating; each time after every device has reported once."""
     figures: dict[bool, list[tuple[float, float, float]]] = {True: [], False: []}
-    ingest(server, WARM_UP_SECONDS)
     for active in [True, False] * rounds:
         for identifier in identifiers:
             admin.patch(f"/api/v1/alarm-rules/{identifier}", json={"is_active": active}).raise_for_status()
-        time.sleep(3)
+        ingest(server, WARM_UP_SECONDS)
         figures[active].append(ingest(server, seconds))
     medians = {
         active: [statistics.median(column) for column in zip(*figures[active], strict=True)] for active in figures
@@ -220,8 +222,12 @@ def compare(server: Server, identifiers: list[int], admin: httpx.Client, *, roun
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two minutes, for a first look")
-    quick = parser.parse_args().quick
+    parser.add_argument("--quick", action="store_true", help="four minutes, for a first look")
+    parser.add_argument("--only", choices=("latency", "ingest"), help="one of the two measurements")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often ingest is measured")
+    parser.add_argument("--seconds", type=float, default=INGEST_SECONDS, help="how long each time")
+    chosen = parser.parse_args()
+    quick, rounds = chosen.quick, 1 if chosen.quick else chosen.rounds
     receiver = Receiver()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -242,12 +248,13 @@ def main() -> None:
             for number, rule in enumerate(rules(channel)):
                 stored = admin.post("/api/v1/alarm-rules", json={"name": f"rule {number}"} | rule)
                 identifiers.append(stored.raise_for_status().json()["id"])
-            found = latencies(receiver, 26 if quick else 120)
+            found = latencies(receiver, 26 if quick else 120) if chosen.only != "ingest" else []
             if found:
                 p50, p95 = (found[min(len(found) - 1, int(len(found) * share))] for share in (0.5, 0.95))
                 what = f"{RATE:,} readings/s, {len(identifiers)} rules, {DEVICES:,} devices"
                 console.print(f"{what}: commit to receipt p50 {p50:.2f} s, p95 {p95:.2f} s of {len(found)} alarms")
-            compare(server, identifiers, admin, rounds=1 if quick else ROUNDS, seconds=6 if quick else 15)
+            if chosen.only != "latency":
+                compare(server, identifiers, admin, rounds=rounds, seconds=20 if quick else chosen.seconds)
         drop_database(DATABASE)
 
 

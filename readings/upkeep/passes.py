@@ -2,6 +2,7 @@
 always the last.
 """
 
+import math
 import random
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -45,3 +46,19 @@ def random_device() -> str:
         return ""
     chosen = next(iter(states[random.randrange(count) :][:1]), None)  # noqa: S311  not a secret
     return chosen.device_id if chosen else ""
+
+
+class Pace:
+    """Limits work that is repeated: at most a `share` of the time, and at most once in so many `seconds`."""
+
+    def __init__(self, share: float, *, seconds: float = 0.0) -> None:
+        self.share, self.seconds = share, seconds
+        self.next_at = -math.inf
+
+    def is_due(self, moment: float) -> bool:
+        """`moment`: time.monotonic."""
+        return moment >= self.next_at
+
+    def took(self, began: float, ended: float) -> None:
+        """Notes when the work was done."""
+        self.next_at = max(began + self.seconds, began + (ended - began) / self.share)

@@ -34,8 +34,11 @@ def uneventful(condition: Stuck, state: State, run: Run) -> State | None:
         return None
     live, longest = state.live, seconds(condition.seconds)
     since, anchor = (None, None) if live is None else (live.since, live.anchor)
+    if since is None or anchor is None:
+        since, anchor = run.times[0], run.values[0]
+    tolerance = condition.tolerance
     for at, value in zip(run.times, run.values, strict=True):
-        if since is None or anchor is None or abs(value - anchor) > condition.tolerance:
+        if abs(value - anchor) > tolerance:
             since, anchor = at, value
         elif at - since >= longest:
             return None

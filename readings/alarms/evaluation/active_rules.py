@@ -70,6 +70,12 @@ class ActiveRules:
             named |= active.device_ids
         return frozenset(named)
 
+    def need_no_more_than(self, others: "ActiveRules") -> bool:
+        """Whether they judge readings, and no metric and no device that the others do not judge."""
+        if not self.of_readings or not self.metrics <= others.metrics:
+            return False
+        return others.watched is None or (self.watched is not None and self.watched <= others.watched)
+
     @cached_property
     def of_all(self) -> list[ActiveRule]:
         """The rules that judge readings of all devices."""

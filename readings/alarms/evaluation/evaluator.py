@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from functools import partial
 from threading import Event
 
 import msgspec
@@ -22,6 +21,7 @@ from readings.alarms.evaluation.positions import (
     Part,
     behind,
     forget_beginnings,
+    portions,
     skippable,
     unjudged,
 )
@@ -31,7 +31,7 @@ from readings.alarms.models import Alarm, Reason
 from readings.alarms.signals import AlarmChange, announce
 from readings.upkeep.failures import FailureLog, Outrun, each_apart
 from readings.upkeep.locks import exclusively
-from readings.upkeep.passes import EVERY_ID, IdRange, Rotation
+from readings.upkeep.passes import EVERY_ID, IdRange, Pace, Rotation
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +41,6 @@ ASIDE_SECONDS = 60.0
 CHUNK = 1_000
 # Time in an evaluation for devices whose readings surely bring no event, so that the next urgent ones do not wait long.
 OTHERS_SECONDS = 0.5
-# Shortest time between two comparisons of what was received with the positions of all logs, and how many times as long
-# as a comparison took.
-COMPARE_SECONDS = 2.0
-COMPARE_FACTOR = 50
 
 
 class Evaluation(msgspec.Struct):
@@ -70,11 +66,12 @@ class Evaluator:
     """State of a process between evaluations: the rules, where the next pass begins, and what failed.
 
     `received`: the readings that this process stores; None: it stores none, or the evaluation does not hear of them.
+    `look_share`: the part of the time for looking which devices were deactivated or are silent for too long.
     """
 
-    def __init__(self, received: Received | None = None) -> None:
+    def __init__(self, received: Received | None = None, *, look_share: float = 1.0) -> None:
         self.received = received
-        self.compare_at = -math.inf  # when the logs are compared next (time.monotonic)
+        self.looks = Pace(look_share)
         self.rules: ActiveRules | None = None
         self.skipped_version: int | None = None
         self.rotation = Rotation()
@@ -91,13 +88,14 @@ class Evaluator:
         """
         self.done = Evaluation()
         started = time.monotonic()
+        # Once, because a step that meets a change of the rules stores nothing.
         rules = self.refreshed()
         if not rules.rules and self.skipped_version == rules.version:
             return self.done
         finished = False
         with exclusively("alarms"):
             try:
-                for changes in self.steps(now=now):
+                for changes in self.steps(rules, now=now):
                     self.count(changes)
                     announce(changes)
                     if stop and stop.is_set():
@@ -119,8 +117,10 @@ class Evaluator:
     def refreshed(self) -> ActiveRules:
         """The active rules, loaded again if they have changed."""
         if self.rules is None or self.rules.version != current_version():
-            self.rules = load_rules()
-            if self.received:
+            before, self.rules = self.rules, load_rules()
+            if self.received and before and self.rules.need_no_more_than(before):
+                self.received.doubt(self.rules.metrics)
+            elif self.received:
                 self.received.want(bool(self.rules.of_readings))
         return self.rules
 
@@ -130,51 +130,54 @@ class Evaluator:
         if self.received:
             self.received.want(False)
 
-    def steps(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
+    def steps(self, rules: ActiveRules, *, now: datetime) -> Iterator[list[AlarmChange]]:
         """Each step is at most one transaction. A change of the rules ends this; the next evaluation continues."""
         try:
-            yield from self.skip(now=now)
-            due = self.due()
+            yield from self.skip(rules, now=now)
+            due = self.due(rules, now=now)
             self.done.complete = due is None
             if due is None:
-                yield from self.catch_up(now=now)
+                yield from self.catch_up(rules, now=now)
             else:
                 urgent, others = due
-                yield from self.catch_up(now=now, chosen=urgent)
-                yield from self.catch_up(now=now, chosen=others, until=time.monotonic() + OTHERS_SECONDS)
-            yield from self.deactivated(now=now)
-            rules, judged = self.refreshed(), None
+                yield from self.catch_up(rules, now=now, chosen=urgent, quiet_wait=True)
+                yield from self.catch_up(rules, now=now, chosen=others, until=time.monotonic() + OTHERS_SECONDS)
+            began = time.monotonic()
+            if not self.looks.is_due(began):
+                yield from silences.heard_again(rules, now=now)
+                return
+            yield from self.deactivated(rules, now=now)
+            judged = None
             if due is not None:
                 judged = sorted(silences.suspects(rules, now=now))
-                yield from self.catch_up(now=now, chosen=judged, wholly=True)
+                yield from self.catch_up(rules, now=now, chosen=judged, wholly=True)
             yield from silences.look(rules, now=now, judged=judged)
             if self.received:
                 self.received.disturb(silences.silent_devices(rules))
+            self.looks.took(began, time.monotonic())
         except Outrun:
             self.done.unfinished = True
 
-    def due(self) -> tuple[list[str], list[str]] | None:
+    def due(self, rules: ActiveRules, *, now: datetime) -> tuple[list[str], list[str]] | None:
         """The devices whose readings are judged now, and those for which there may be time. None: all devices."""
-        rules = self.refreshed()
         if not self.received or not rules.of_readings:
             return None
         moment = time.monotonic()
-        if moment >= self.compare_at and not self.received.incomplete:
-            self.compare(self.received, rules, moment=moment)
+        if self.received.comparisons.is_due(moment) and not self.received.incomplete:
+            self.compare(self.received, rules, now=now, moment=moment)
         else:
-            self.received.take(metrics=rules.metrics, watched=rules.watched, moment=moment)
+            self.received.take(metrics=rules.metrics, watched=rules.watched, now=now, moment=moment)
         return self.received.due(moment=moment)
 
-    def compare(self, received: Received, rules: ActiveRules, *, moment: float) -> None:
+    def compare(self, received: Received, rules: ActiveRules, *, now: datetime, moment: float) -> None:
         """Takes what was received, and finds the devices with readings that another process has stored."""
         ends, found = received.ends(), unjudged(rules.watched)
-        received.take(metrics=rules.metrics, watched=rules.watched, moment=moment)
+        received.take(metrics=rules.metrics, watched=rules.watched, now=now, moment=moment)
         received.compare(found, ends=ends)
-        self.compare_at = moment + max(COMPARE_SECONDS, COMPARE_FACTOR * (time.monotonic() - moment))
+        received.comparisons.took(moment, time.monotonic())
 
-    def skip(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
+    def skip(self, rules: ActiveRules, *, now: datetime) -> Iterator[list[AlarmChange]]:
         """Once for each version of the rules: moves the positions over readings that no rule judges."""
-        rules = self.refreshed()
         if self.skipped_version == rules.version:
             return
         parts = skippable(rules)
@@ -185,14 +188,20 @@ class Evaluator:
         self.skipped_version = rules.version
 
     def catch_up(
-        self, *, now: datetime, chosen: Sequence[str] | None = None, until: float = math.inf, wholly: bool = False
+        self,
+        rules: ActiveRules,
+        *,
+        now: datetime,
+        chosen: Sequence[str] | None = None,
+        until: float = math.inf,
+        wholly: bool = False,
+        quiet_wait: bool = False,
     ) -> Iterator[list[AlarmChange]]:
         """Judges the new readings of these devices, in their order; None: of all, in passes, until none is left.
 
         `until`: when it stops (time.monotonic), though not before some of the `chosen` devices. Of one of these it
-        judges at most STEP_READINGS, with `wholly` all.
+        judges at most STEP_READINGS, with `wholly` all. `quiet_wait`: as for `take_step`.
         """
-        rules = self.refreshed()
         if not rules.of_readings:
             return
         self.forget_failures()
@@ -202,7 +211,7 @@ class Evaluator:
                 for first in range(0, len(chosen), CHUNK):
                     devices = chosen[first : first + CHUNK]
                     for parts in self.next_parts(devices, EVERY_ID):
-                        yield self.judge(rules, parts, now=now)
+                        yield self.judge(rules, parts, now=now, quiet_wait=quiet_wait)
                         cut += self.may_go_on(parts)
                     if time.monotonic() >= until:
                         return
@@ -224,27 +233,34 @@ class Evaluator:
 
     def next_parts(self, watched: Collection[str] | None, ids: IdRange) -> Iterator[list[Part]]:
         """The new readings of the devices in this range, in portions for one step each. A device is in one of them."""
-        while parts := behind(watched, readings=STEP_READINGS[connection.vendor], ids=ids):
-            yield parts
+        readings = STEP_READINGS[connection.vendor]
+        while parts := behind(watched, readings=readings, ids=ids):
+            yield from portions(parts, readings=readings)
             ids = IdRange(parts[-1].device_id, ids.until)
 
-    def judge(self, rules: ActiveRules, parts: Sequence[Part], *, now: datetime) -> list[AlarmChange]:
+    def judge(
+        self, rules: ActiveRules, parts: Sequence[Part], *, now: datetime, quiet_wait: bool = False
+    ) -> list[AlarmChange]:
         """Judges these parts, except those of devices that failed before; returns the changes to announce."""
         wanted = [part for part in parts if part.device_id not in self.aside]
         if self.received:
             wanted = [self.received.cut(part) for part in wanted]
         changes: list[AlarmChange] = []
-        work = partial(self.step, rules, changes, now)
-        taken = each_apart(wanted, work, self.device_failed) if wanted else []
-        self.done.readings += sum(part.length for part in taken)
+
+        def work(some: Sequence[Part]) -> None:
+            step = take_step(
+                rules, some, now=now, failed=self.rule_failed, received=self.received, quiet_wait=quiet_wait
+            )
+            changes.extend(step.changes)
+            self.done.readings += step.readings
+
+        if wanted:
+            each_apart(wanted, work, self.device_failed)
         if self.received:
-            self.received.take(metrics=rules.metrics, watched=rules.watched, moment=time.monotonic())
+            self.received.take(metrics=rules.metrics, watched=rules.watched, now=now, moment=time.monotonic())
         return changes
 
-    def step(self, rules: ActiveRules, changes: list[AlarmChange], now: datetime, parts: Sequence[Part]) -> None:
-        changes += take_step(rules, parts, now=now, failed=self.rule_failed, received=self.received)
-
-    def deactivated(self, *, now: datetime) -> Iterator[list[AlarmChange]]:
+    def deactivated(self, rules: ActiveRules, *, now: datetime) -> Iterator[list[AlarmChange]]:
         """Resolves the open alarms of devices that were deactivated."""
         while alarms := list(
             Alarm.objects.open().filter(device__is_active=False).select_related("rule", "device").order_by("id")[:CHUNK]
@@ -252,7 +268,7 @@ class Evaluator:
             outcome = Outcome({(alarm.rule_id, alarm.device_id): alarm for alarm in alarms}, now=now)
             for alarm in alarms:
                 outcome.end(alarm, Reason.DEVICE_DEACTIVATED)
-            yield outcome.store(self.refreshed())
+            yield outcome.store(rules)
 
     def device_failed(self, part: Part, error: Exception) -> None:
         if isinstance(error, Outrun):

@@ -31,9 +31,9 @@ ON CONFLICT (rule_id, device_id) DO UPDATE SET state = excluded.state, heard_at 
 """
 WRITE = f"""
 INSERT INTO alarms_evaluationstate (rule_id, device_id, after_seq, state, heard_at)
-SELECT rule_id, device_id, after_seq, state, CASE WHEN heard THEN %s::timestamptz END
-FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::boolean[])
-    AS new (rule_id, device_id, after_seq, state, heard)
+SELECT rule_id, device_id, after_seq, state, heard_at
+FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[])
+    AS new (rule_id, device_id, after_seq, state, heard_at)
 {OR_UPDATE}
 """
 WRITE_SQLITE = f"""
@@ -56,13 +56,13 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 
 
 class Written(msgspec.Struct, frozen=True, gc=False):
-    """A row of `EvaluationState` to store. `heard`: the metric of a silence was read now."""
+    """A row of `EvaluationState` to store. `heard_at`: when the metric of a silence was last read; None: never."""
 
     rule_id: int
     device_id: str
     after_seq: int
     state: str
-    heard: bool
+    heard_at: datetime | None
 
 
 def read_known(device_ids: Collection[str], rule_ids: Collection[int]) -> dict[str, dict[int, Known]]:
@@ -81,20 +81,18 @@ def read_known(device_ids: Collection[str], rule_ids: Collection[int]) -> dict[s
     return found
 
 
-def write_known(rows: Sequence[Written], *, now: datetime) -> None:
-    """Stores these rows. `now`: when the metrics of silences were read."""
+def write_known(rows: Sequence[Written]) -> None:
     if not rows:
         return
     rows = sorted(rows, key=lambda row: row.rule_id)  # neighbours in the index
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            rule_ids, device_ids, positions, states, heard = zip(*map(msgspec.structs.astuple, rows), strict=True)
-            columns = [array(rule_ids), array(device_ids), array(positions), array(states), array(heard)]
-            cursor.execute(WRITE, [now, *columns])
+            rule_ids, device_ids, positions, states, heard_at = zip(*map(msgspec.structs.astuple, rows), strict=True)
+            cursor.execute(WRITE, list(map(array, (rule_ids, device_ids, positions, states, heard_at))))
         else:
-            moment = connection.ops.adapt_datetimefield_value(now)
+            moment = connection.ops.adapt_datetimefield_value
             cursor.executemany(
-                WRITE_SQLITE, [(*msgspec.structs.astuple(row)[:-1], moment if row.heard else None) for row in rows]
+                WRITE_SQLITE, [(*msgspec.structs.astuple(row)[:-1], moment(row.heard_at)) for row in rows]
             )
 
 
@@ -108,7 +106,11 @@ def forget_known(pairs: Iterable[Pair]) -> None:
 
 def array(values: Iterable[object]) -> str:
     """An array in the text format of PostgreSQL, of values without backslashes. Much faster than psycopg's lists."""
-    return "{" + ",".join([f'"{value}"' if type(value) is not str else quoted(value) for value in values]) + "}"
+    return "{" + ",".join([quoted(value) if type(value) is str else plain(value) for value in values]) + "}"
+
+
+def plain(value: object) -> str:
+    return "NULL" if value is None else f'"{value}"'
 
 
 def quoted(text: str) -> str:

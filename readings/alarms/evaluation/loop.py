@@ -30,6 +30,8 @@ PAUSE_SECONDS = 0.3
 PAUSE_FACTOR = 4
 MANY_READINGS = 10_000
 LONG_PAUSE_SECONDS = 5.0
+# The part of the time for looking which devices were deactivated or are silent for too long.
+LOOK_SHARE = 1 / 100
 # In the loop: time limit of an evaluation. The next one continues.
 EVALUATION_SECONDS = 5.0
 FAILED = "An evaluation of alarms failed. The next one tries again"
@@ -71,7 +73,7 @@ def keep_evaluating(
     sets `stop` calls `waker.end()` too.
     """
     current_work.set(Work.UPKEEP)
-    evaluator = Evaluator(waker.received if waker else None)
+    evaluator = Evaluator(waker.received if waker else None, look_share=LOOK_SHARE)
     waker = waker or Waker()
     away = False
     expired_at: float | None = None

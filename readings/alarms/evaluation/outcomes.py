@@ -122,7 +122,7 @@ class Outcome:
             Alarm.objects.bulk_create(self.created.values(), batch_size=500)
             notices.write()
             forget_known(self.deleted)
-            write_known(self.written, now=self.now)
+            write_known(self.written)
             if parts:
                 advance(parts)
         return self.changes()

@@ -1,6 +1,6 @@
 """The positions of the evaluation in the logs: which readings are next, and moving on after they were judged."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from uuid import UUID
 
 import msgspec
@@ -40,9 +40,9 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 
 
 def behind(watched: Collection[str] | None, *, readings: int, ids: IdRange = EVERY_ID) -> list[Part]:
-    """The readings for one step: the next of each of the first devices in `ids`, at most `readings` in total.
+    """The next readings of each of the first STEP_DEVICES devices in `ids`, at most `readings` of a device.
 
-    `watched`: only these devices; None: all. A device with more than `readings` is cut and gets a step of its own.
+    `watched`: only these devices; None: all.
     """
     conditions, parameters = ["state.alarms_seq < state.last_seq", "state.device_id > %s"], [ids.after]
     if ids.until is not None:
@@ -53,16 +53,30 @@ def behind(watched: Collection[str] | None, *, readings: int, ids: IdRange = EVE
         cursor.execute(
             f"{BEHIND} WHERE {' AND '.join(conditions)} ORDER BY state.device_id LIMIT {STEP_DEVICES}", parameters
         )
-        parts: list[Part] = []
-        room = readings
-        for device_id, pk, after, last_seq, newest in cursor.fetchall():
-            until = min(last_seq, after + readings)
-            room -= until - after
-            if room < 0 and parts:
-                break
-            device_pk = pk if isinstance(pk, UUID) else UUID(pk)
-            parts.append(Part(device_id, after, until, decode_newest(newest), device_pk))
-        return parts
+        return [
+            Part(
+                device_id,
+                after,
+                min(last_seq, after + readings),
+                decode_newest(newest),
+                pk if isinstance(pk, UUID) else UUID(pk),
+            )
+            for device_id, pk, after, last_seq, newest in cursor.fetchall()
+        ]
+
+
+def portions(parts: Sequence[Part], *, readings: int) -> Iterator[list[Part]]:
+    """These parts in their order, in portions of at most so many `readings`, or of one part that has more."""
+    portion: list[Part] = []
+    room = readings
+    for part in parts:
+        if portion and part.length > room:
+            yield portion
+            portion, room = [], readings
+        portion.append(part)
+        room -= part.length
+    if portion:
+        yield portion
 
 
 def unjudged(watched: Collection[str] | None) -> list[tuple[str, int, int]]:

@@ -1,13 +1,16 @@
-"""The readings of one device that were received and not judged yet, and the values that surely bring no event."""
+"""The readings of one device that were received and not stored as judged yet, and the values that bring no event."""
 
 import math
 from array import array
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import compress
+from operator import attrgetter
+from typing import cast
 from uuid import UUID
 
+from devices.metrics import COLUMNS
 from readings.alarms.conditions.states import Calm
 from readings.alarms.evaluation.positions import Part
 from readings.alarms.evaluation.samples import MICROSECOND, Column, Series
@@ -15,10 +18,22 @@ from readings.log.entries import StoredReading
 from readings.windows import EARLIEST, LATEST
 
 ABSENT = math.nan  # no value that is stored is NaN
-
+# How exactly it is known when a value arrived, in seconds.
+ARRIVAL_SECONDS = 10.0
 
 # By metric: what each of its rules calls calm, and the newest time of the metric in microseconds since 1970.
 Expected = dict[str, tuple[Sequence[Calm | None], int]]
+# The lowest and the highest value of each of COLUMNS that surely bring no event.
+Bounds = tuple[float, float, float, float, float, float]
+
+ALWAYS_CALM, NEVER_CALM = (-math.inf, math.inf), (math.inf, -math.inf)
+COLUMN_VALUES = [(name, attrgetter(name)) for name in COLUMNS]
+
+
+def first_bounds(metrics: AbstractSet[str]) -> Bounds:
+    """The bounds of a device of which nothing is known. `metrics`: those that rules judge."""
+    temperature, humidity, voltage = (NEVER_CALM if name in metrics else ALWAYS_CALM for name in COLUMNS)
+    return (*temperature, *humidity, *voltage)
 
 
 class Track:
@@ -31,87 +46,145 @@ class Track:
 
     def __init__(self) -> None:
         self.values: array[float] = array("d")
-        self.low, self.high, self.until = math.inf, -math.inf, LATEST
+        (self.low, self.high), self.until = NEVER_CALM, LATEST
 
     def expect(self, calms: Sequence[Calm | None]) -> None:
-        self.low, self.high, self.until = -math.inf, math.inf, LATEST
+        (self.low, self.high), self.until = ALWAYS_CALM, LATEST
         for calm in calms:
             if calm is None:
-                self.low, self.high = math.inf, -math.inf
+                self.low, self.high = NEVER_CALM
                 return
             self.low, self.high = max(self.low, calm.low), min(self.high, calm.high)
             if calm.until is not None:
                 self.until = min(self.until, calm.until)
 
-    def fill(self, length: int) -> None:
-        self.values.extend([ABSENT] * (length - len(self.values)))
+    def add(self, values: Sequence[float | None], place: int) -> None:
+        """Adds the values of the readings from `place` on."""
+        self.values.extend([ABSENT] * (place - len(self.values)))
+        try:
+            self.values += array("d", cast(Sequence[float], values))
+        except TypeError:
+            self.values.extend([ABSENT if value is None else value for value in values])
 
 
 class Log:
-    """Consecutive readings of a device, after `first_seq - 1`. `since`: when the first of them arrived.
+    """Consecutive readings of a device, from `first_seq` to `end - 1`. `since`: when the first of them arrived.
 
-    Only times from `newest` to `until` bring no event.
+    `rows`: the last of them as they arrived; `unpack` makes compact columns of them. Of these readings only those
+    bring no event whose times rise from `newest` on and are before `until`, and whose values are within the bounds.
     """
 
-    __slots__ = ("device_pk", "first_seq", "newest", "since", "times", "tracks", "until")
+    __slots__ = (
+        "arrivals",
+        "bounds",
+        "device_pk",
+        "end",
+        "first_seq",
+        "mark_at",
+        "newest",
+        "rows",
+        "since",
+        "times",
+        "tracks",
+        "until",
+    )
 
-    def __init__(self, device_pk: UUID, first_seq: int) -> None:
+    def __init__(self, device_pk: UUID, first_seq: int, bounds: Bounds) -> None:
         self.device_pk = device_pk.int  # faster to compare
-        self.first_seq = first_seq
+        self.first_seq = self.end = first_seq
         self.since = 0.0
+        self.rows: list[StoredReading] = []
         self.times: list[datetime] = []
         self.tracks: dict[str, Track] = {}
+        self.bounds = bounds
         self.newest = self.until = EARLIEST
+        # Positions, rising, and times: the readings from there on arrived at most ARRIVAL_SECONDS after this time.
+        self.arrivals: list[tuple[int, datetime]] = []
+        self.mark_at = 0.0
 
-    @property
-    def end(self) -> int:
-        """The position after the last reading."""
-        return self.first_seq + len(self.times)
-
-    def add(self, readings: Sequence[StoredReading], columns: Sequence[str], metrics: AbstractSet[str]) -> bool:
+    def add(self, readings: list[StoredReading], metrics: AbstractSet[str]) -> bool:
         """Adds the next readings; returns whether they surely bring no event. Runs for each reading that is stored."""
-        times, tracks, calm = self.times, self.tracks, True
+        self.rows += readings
+        self.end += len(readings)
+        low_t, high_t, low_h, high_h, low_v, high_v = self.bounds
         for reading in readings:
-            place, at = len(times), reading.timestamp
-            times.append(at)
-            if self.newest <= at < self.until:
-                self.newest = at
-            else:
-                calm = False
-            for metric in columns:
-                value = getattr(reading, metric)
-                if value is not None:
-                    track = tracks.get(metric)
-                    if track is None:
-                        track = tracks[metric] = Track()
-                    if len(track.values) != place:
-                        track.fill(place)
-                    track.values.append(value)
-                    if not track.low <= value <= track.high:
-                        calm = False
-            if reading.extra and not self.add_extra(reading.extra, metrics):
-                calm = False
-        return calm
+            at, temperature, humidity = reading.timestamp, reading.temperature, reading.humidity
+            if not self.newest <= at < self.until:
+                return False
+            self.newest = at
+            if temperature is not None and not low_t <= temperature <= high_t:
+                return False
+            if humidity is not None and not low_h <= humidity <= high_h:
+                return False
+            voltage = reading.voltage
+            if voltage is not None and not low_v <= voltage <= high_v:
+                return False
+            if reading.extra and not self.is_calm(reading.extra, metrics):
+                return False
+        return True
 
-    def add_extra(self, extra: Mapping[str, float], metrics: AbstractSet[str]) -> bool:
-        """Adds other metrics of the last reading; returns whether they surely bring no event."""
-        calm = True
+    def is_calm(self, extra: Mapping[str, float], metrics: AbstractSet[str]) -> bool:
         for metric in metrics & extra.keys():
-            track, value = self.tracks.setdefault(metric, Track()), float(extra[metric])
-            track.fill(len(self.times) - 1)
-            track.values.append(value)
-            calm = calm and track.low <= value <= track.high
-        return calm
+            track = self.tracks.get(metric)
+            if track is None or not track.low <= extra[metric] <= track.high:
+                return False
+        return True
+
+    def arrive(self, *, now: datetime, moment: float) -> None:
+        """Notes that the readings added next arrive now. `moment`: time.monotonic."""
+        self.arrivals.append((self.end, now))
+        self.mark_at = moment + ARRIVAL_SECONDS
+
+    def arrived(self, seq: int) -> datetime:
+        """When a reading that is here has arrived, at most ARRIVAL_SECONDS too late."""
+        marked = next(at for first_seq, at in reversed(self.arrivals) if first_seq <= seq)
+        return marked + timedelta(seconds=ARRIVAL_SECONDS)
+
+    def unpack(self, metrics: AbstractSet[str]) -> None:
+        """Makes columns of the rows. `metrics`: those that rules judge."""
+        rows, place = self.rows, len(self.times)
+        self.rows = []
+        self.times += [reading.timestamp for reading in rows]
+        for name, value_of in COLUMN_VALUES:
+            if name in metrics:
+                values = list(map(value_of, rows))
+                if values.count(None) < len(values):
+                    self.track(name).add(values, place)
+        extras = [reading.extra for reading in rows]
+        if any(extras):
+            for name in metrics & {name for extra in extras for name in extra}:
+                found = [extra.get(name) for extra in extras]
+                self.track(name).add([None if value is None else float(value) for value in found], place)
+
+    def track(self, metric: str) -> Track:
+        track = self.tracks.get(metric)
+        if track is None:
+            track = self.tracks[metric] = Track()
+        return track
+
+    def doubt(self, metrics: AbstractSet[str]) -> None:
+        """Forgets what brings no event, and all metrics but these."""
+        self.until, self.bounds = EARLIEST, first_bounds(metrics)
+        self.tracks = {metric: track for metric, track in self.tracks.items() if metric in metrics}
+        for track in self.tracks.values():
+            (track.low, track.high), track.until = NEVER_CALM, LATEST
 
     def expect(self, expected: Expected) -> None:
         """Takes what brings no event from now on."""
         for metric, (calms, newest) in expected.items():
             self.newest = max(self.newest, EARLIEST + newest * MICROSECOND)
-            self.tracks.setdefault(metric, Track()).expect(calms)
+            self.track(metric).expect(calms)
         self.until = min([track.until for track in self.tracks.values()], default=EARLIEST)
+        before = self.bounds[:2], self.bounds[2:4], self.bounds[4:]
+        temperature, humidity, voltage = (
+            (track.low, track.high) if (track := self.tracks.get(name)) else pair
+            for name, pair in zip(COLUMNS, before, strict=True)
+        )
+        self.bounds = (*temperature, *humidity, *voltage)
 
-    def series(self, part: Part) -> Series:
+    def series(self, part: Part, metrics: AbstractSet[str]) -> Series:
         """The values of this part, all of which must be here."""
+        self.unpack(metrics)
         first, end = part.after + 1 - self.first_seq, part.until + 1 - self.first_seq
         times, seqs = self.times[first:end], list(range(part.after + 1, part.until + 1))
         series: Series = {}
@@ -119,15 +192,27 @@ class Log:
             values = track.values[first:end].tolist()
             if math.isnan(sum(values)) or len(values) < len(times):
                 there = [value == value for value in values]  # false for NaN
-                if any(there):
-                    kept = list(compress(seqs, there)), list(compress(times, there)), list(compress(values, there))
-                    series[metric] = Column(part.newest.get(metric), *kept)
+                if not any(there):
+                    continue
+                kept = list(compress(seqs, there)), list(compress(times, there)), list(compress(values, there))
+                column = Column(part.newest.get(metric), *kept)
             elif values:
-                series[metric] = Column(part.newest.get(metric), seqs, times, values)
+                column = Column(part.newest.get(metric), seqs, times, values)
+            else:
+                continue
+            column.arrived = self.arrived(column.seqs[-1])
+            series[metric] = column
         return series
 
-    def forget(self, until: int) -> None:
+    def forget(self, until: int, metrics: AbstractSet[str]) -> None:
         """Forgets the readings up to this position."""
+        if until + 1 >= self.end:
+            self.first_seq = self.end = until + 1
+            self.rows, self.times, self.arrivals, self.mark_at = [], [], [], 0.0
+            for track in self.tracks.values():
+                track.values = array("d")
+            return
+        self.unpack(metrics)
         count = until + 1 - self.first_seq
         self.first_seq = until + 1
         del self.times[:count]

@@ -21,10 +21,10 @@ class Column:
     """The values of one metric of a device: their positions in the log, their times, and the values, equally many.
 
     `before`: the newest time of the metric before them, in microseconds; None: it had no values. A value is late if it
-    is older than the newest one before it.
+    is older than the newest one before it. `arrived`: when the last one arrived, or a few seconds later; None: now.
     """
 
-    __slots__ = ("before", "seqs", "times", "values")
+    __slots__ = ("arrived", "before", "found_newest", "seqs", "times", "values")
 
     def __init__(
         self,
@@ -35,6 +35,8 @@ class Column:
     ) -> None:
         self.before = before
         self.seqs, self.times, self.values = seqs or [], times or [], values or []
+        self.arrived: datetime | None = None
+        self.found_newest: int | None = None
 
     def add(self, seq: int, at: datetime, value: float) -> None:
         self.seqs.append(seq)
@@ -42,9 +44,11 @@ class Column:
         self.values.append(value)
 
     def newest(self) -> int:
-        """The newest time of the metric, in microseconds."""
-        newest = microseconds(max(self.times))
-        return newest if self.before is None else max(newest, self.before)
+        """The newest time of the metric, in microseconds, after all values were added."""
+        if self.found_newest is None:
+            newest = microseconds(max(self.times))
+            self.found_newest = newest if self.before is None else max(newest, self.before)
+        return self.found_newest
 
     def run(self) -> Run | None:
         """All values, if none of them is late and there are any."""

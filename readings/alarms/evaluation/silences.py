@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -39,6 +38,7 @@ def look(rules: ActiveRules, *, now: datetime, judged: Collection[str] | None = 
     `judged`: the devices of which all readings were judged; None: all. Of the others nothing is known about silences of
     a metric, except that they ended. Does nothing while no process receives readings. Raises Outrun and DatabaseError.
     """
+    yield from heard_again(rules, now=now)
     reception = Reception.objects.first()
     if reception is None:
         return
@@ -46,11 +46,28 @@ def look(rules: ActiveRules, *, now: datetime, judged: Collection[str] | None = 
         condition = active.condition
         assert isinstance(condition, Silence)
         only = judged if condition.metric is not None else None
-        for find in (heard_again, partial(too_long_silent, only=only)):
-            while found := find(active, condition, reception, now=now):
-                yield settle(rules, active, found, reception, now=now)
-                if len(found) < STEP_DEVICES:
-                    break
+        while found := too_long_silent(active, condition, reception, now=now, only=only):
+            yield settle(rules, active, found, reception, now=now)
+            if len(found) < STEP_DEVICES:
+                break
+
+
+def heard_again(rules: ActiveRules, *, now: datetime) -> Iterator[list[AlarmChange]]:
+    """Resolves the alarms about silences that have ended, as `look` does."""
+    silent = Alarm.objects.open().filter(rule_id__in=[active.pk for active in rules.silences])
+    open_of = set[int]()
+    if rules.silences:
+        open_of.update(silent.order_by().values_list("rule_id", flat=True).distinct())
+    reception = Reception.objects.first() if open_of else None
+    if reception is None:
+        return
+    for active in rules.silences:
+        condition = active.condition
+        assert isinstance(condition, Silence)
+        while active.pk in open_of and (found := no_longer_silent(active, condition)):
+            yield settle(rules, active, found, reception, now=now)
+            if len(found) < STEP_DEVICES:
+                break
 
 
 def suspects(rules: ActiveRules, *, now: datetime) -> set[str]:
@@ -102,7 +119,7 @@ def settle(
     return outcome.store(rules)
 
 
-def heard_again(active: ActiveRule, condition: Silence, reception: Reception, *, now: datetime) -> list[Hearing]:
+def no_longer_silent(active: ActiveRule, condition: Silence) -> list[Hearing]:
     """Devices with an open alarm that were heard from since it began."""
     opened = Alarm.objects.open().filter(rule=active.rule)
     began_at = {str(device_id): began for device_id, began in opened.values_list("device_id", "began_at")}

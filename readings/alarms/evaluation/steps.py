@@ -30,19 +30,43 @@ class Judged(msgspec.Struct, gc=False):
     old: State
     new: State
     events: list[Event]
-    heard: bool = False
+    heard_at: datetime | None = None
 
     @property
     def pair(self) -> Pair:
         return self.active.pk, self.device_id
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it can be found out again later: no event, no open alarm, and no metric that was never heard before.
+
+        Only a device that was heard can be silent.
+        """
+        if self.events or self.old.alarm is not None or self.new.alarm is not None:
+            return False
+        return self.heard_at is None or (self.before is not None and self.before.heard)
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What a step has stored: the changes to announce, and the number of judged readings."""
+
+    changes: list[AlarmChange]
+    readings: int
+
 
 def take_step(
-    rules: ActiveRules, parts: Sequence[Part], *, now: datetime, failed: Failed, received: Received | None = None
-) -> list[AlarmChange]:
-    """Judges these readings and stores the outcome in one transaction; returns the changes to announce.
+    rules: ActiveRules,
+    parts: Sequence[Part],
+    *,
+    now: datetime,
+    failed: Failed,
+    received: Received | None = None,
+    quiet_wait: bool = False,
+) -> Step:
+    """Judges these readings and stores the outcome in one transaction.
 
-    `received`: has some of the readings, and is told what was judged.
+    `received`: has some of the readings, and is told what was judged. `quiet_wait`: of a device without an event
+    nothing is stored, if its readings may wait; then they are judged again later, with the same result.
 
     A rule that raises an error for a device is left out for these readings of this device; `failed` is called. Raises
     Outrun and DatabaseError: nothing was stored.
@@ -51,19 +75,27 @@ def take_step(
     series = series_of(parts, rules, received)
     judged: list[Judged] = []
     expected: dict[str, Expected] = {}
+    stored: list[Part] = []
     for part in parts:
         of_device, states = series[part.device_id], known.get(part.device_id, {})
         expecting = None if received is None else expected.setdefault(part.device_id, {})
-        judged += judge_device(rules, part, of_device, states, now=now, failed=failed, expecting=expecting)
-    outcome = Outcome(open_alarms([found.pair for found in judged if found.old.alarm is not None]), now=now)
-    for found in judged:
-        conclude(found, outcome)
-    moved = [msgspec.structs.replace(part, newest=newest_after(part, series[part.device_id])) for part in parts]
+        found = judge_device(rules, part, of_device, states, now=now, failed=failed, expecting=expecting)
+        if quiet_wait and received and received.may_wait(part) and all(one.is_quiet for one in found):
+            received.looked_at(part, expected[part.device_id])
+        else:
+            stored.append(part)
+            judged += found
+    if not stored:
+        return Step([], 0)
+    outcome = Outcome(open_alarms([one.pair for one in judged if one.old.alarm is not None]), now=now)
+    for one in judged:
+        conclude(one, outcome)
+    moved = [msgspec.structs.replace(part, newest=newest_after(part, series[part.device_id])) for part in stored]
     changes = outcome.store(rules, moved)
     if received is not None:
-        for part in parts:
+        for part in stored:
             received.judged(part, expected[part.device_id])
-    return changes
+    return Step(changes, sum(part.length for part in stored))
 
 
 def series_of(parts: Sequence[Part], rules: ActiveRules, received: Received | None) -> dict[str, Series]:
@@ -96,6 +128,8 @@ def judge_device(
     for metric, column in series.items():
         rules_of_metric = rules.judging(part.device_id, metric)
         if not rules_of_metric:
+            if expecting is not None:
+                expecting[metric] = (), column.newest()
             continue
         run = column.run()
         low, high = (run.low, run.high) if run else (min(column.values), max(column.values))
@@ -132,8 +166,10 @@ def judge_values(
     """What the rule found out, None if nothing changes; and its state. `run`: the column, if no value of it is late."""
     after_seq = before.after_seq if before else 0
     if isinstance(active.condition, Silence):
-        heard = column.seqs[-1] > after_seq
-        return (Judged(active, part.device_id, before, IDLE, IDLE, [], heard=True) if heard else None), IDLE
+        if column.seqs[-1] <= after_seq:
+            return None, IDLE
+        heard_at = now if column.arrived is None else min(now, column.arrived)
+        return Judged(active, part.device_id, before, IDLE, IDLE, [], heard_at=heard_at), IDLE
     old = decode_state(before.state) if before else IDLE
     new, events = None, list[Event]()
     if run is not None and after_seq <= part.after:
@@ -150,10 +186,10 @@ def conclude(found: Judged, outcome: Outcome) -> None:
     outcome.apply(found.active, found.device_id, found.events)
     if found.new.alarm is not None:
         outcome.worsen(found.pair, found.new.alarm.worst)
-    if found.new == IDLE and not found.heard:
+    if found.new == IDLE and found.heard_at is None:
         if found.before:
             outcome.deleted.append(found.pair)
         return
     after_seq = found.before.after_seq if found.before else 0
-    state = "{}" if found.heard else encode_state(found.new).decode()
-    outcome.written.append(Written(found.active.pk, found.device_id, after_seq, state, found.heard))
+    state = "{}" if found.heard_at else encode_state(found.new).decode()
+    outcome.written.append(Written(found.active.pk, found.device_id, after_seq, state, found.heard_at))

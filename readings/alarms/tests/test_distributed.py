@@ -44,7 +44,7 @@ def test_devices_of_several_shards_are_judged_as_those_of_one(settings, five_sha
 def test_what_rules_know_is_read_shard_by_shard(five_shards):
     names = make_devices(40)
     rule = make_rule(metric="temperature", above=30)
-    write_known([Written(rule.pk, name, 3, "{}", heard=False) for name in names], now=at(0))
+    write_known([Written(rule.pk, name, 3, "{}", heard_at=None) for name in names])
 
     with CaptureQueriesContext(connection) as queries:
         known = read_known([*names, "nobody"], [rule.pk])
