@@ -213,7 +213,9 @@ def test_many_readings_get_the_ids_that_each_gets_alone():
 
 def test_an_id_is_the_same_in_every_version():
     """Otherwise a batch that is repeated after an upgrade would be stored twice."""
-    assert str(identity("mote-1", 1_795_996_012_888_123_456, {"b": 2, "a": 1.5})) == "01a229b4-5158-8f06-816f-0f86d7e62b6b"
+    assert (
+        str(identity("mote-1", 1_795_996_012_888_123_456, {"b": 2, "a": 1.5})) == "01a229b4-5158-8f06-816f-0f86d7e62b6b"
+    )
 
 
 @given(
