@@ -65,10 +65,9 @@ def routes() -> dict[str, Route]:
 
 
 ROUTES = routes()
-# The only route with a part that varies: ThingsBoard's, which has the key in its address.
-KEY_ROUTE = ROUTES.pop("/api/v1/<key:key>/telemetry")
-KEY_PATH = re.compile(rf"/api/v1/({doors_urls.KeyConverter.regex})/telemetry/*")
-HIDDEN_PATH = f"/api/v1/{HIDDEN}/telemetry"
+# The only routes with a part that varies: ThingsBoard's, which have the key in their addresses.
+KEY_ROUTES = {name: ROUTES.pop(f"/api/v1/<key:key>/{name}") for name in ("telemetry", "attributes")}
+KEY_PATH = re.compile(rf"/api/v1/({doors_urls.KeyConverter.regex})/({'|'.join(KEY_ROUTES)})/*")
 # An answer of at most this size is compressed on the event loop, which takes a millisecond.
 LIGHT_ANSWER_BYTES = 64 * 1024
 # Posts with a token that may wait for `Shared.tokens`; beyond that they are answered 503.
@@ -233,8 +232,9 @@ class IngestLane:
                 return
         elif scope["type"] == "http" and scope["method"] == "POST" and (match := KEY_PATH.fullmatch(scope["path"])):
             # No later code may log the address as it came.
-            hidden: HTTPScope = scope | {"path": HIDDEN_PATH, "raw_path": HIDDEN_PATH.encode()}
-            await self.answer(KEY_ROUTE, hidden, receive, send, key=match[1])
+            path = f"/api/v1/{HIDDEN}/{match[2]}"
+            hidden: HTTPScope = scope | {"path": path, "raw_path": path.encode()}
+            await self.answer(KEY_ROUTES[match[2]], hidden, receive, send, key=match[1])
             return
         await self.application(scope, receive, send)
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.once
 
 HEALTH = "/api/v1/health"
 # A ping needs no key; ThingsBoard's address has it.
-WITHOUT_HEADER = {"/ping", "/api/v1/{key}/telemetry"}
+WITHOUT_HEADER = {"/ping", "/api/v1/{key}/telemetry", "/api/v1/{key}/attributes"}
 PAGES = ["/docs", "/redoc", "/docs?script"]
 
 
