@@ -11,7 +11,7 @@ from readings.alarms.upkeep.heartbeat import heart
 from readings.doors.mqtt.subscriber.subscriber import words_of
 from telemetry.configuration.checks import TAG
 from telemetry.databases.ending import end_database_work
-from telemetry.gateway.ingest_lane import Shared
+from telemetry.gateway.sharing import Shared
 from telemetry.server.files import raise_file_limit
 from telemetry.server.memory import return_free_memory
 from telemetry.server.metrics_port import MetricsPort
