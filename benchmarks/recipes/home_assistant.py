@@ -29,11 +29,20 @@ template:
 
 def token(url: str) -> str:
     """Makes the first account, as a new installation asks for it; returns a token for the API."""
+    wait_for("Home Assistant", lambda: httpx.get(f"{url}/manifest.json").is_success)
     client = {"client_id": f"{url}/"}
     account = {"name": "Test", "username": "test", "password": "password-of-the-test", "language": "en"}
     created = httpx.post(f"{url}/api/onboarding/users", json=client | account).raise_for_status().json()
     grant = {"grant_type": "authorization_code", "code": created["auth_code"]}
     return str(httpx.post(f"{url}/auth/token", data=client | grant).raise_for_status().json()["access_token"])
+
+
+def started(hass: str, folder: Path, *, port: int) -> Server:
+    """Home Assistant with the configuration in the folder. It can be used once `token` has an answer."""
+    command = [hass, "-c", str(folder)]
+    # Its directory too, so that a second start finds what the first one installed.
+    environment = {"HOME": str(folder.parent)}
+    return Server(command, port=port, log=folder / "hass.log", environment=environment, start_seconds=START_SECONDS)
 
 
 def run(installation: Installation, folder: Path) -> str:
@@ -49,15 +58,7 @@ def run(installation: Installation, folder: Path) -> str:
     installation.post(temperature=4.25, age_seconds=3600)
     if [int(part) for part in version.split(".")[:2]] < AVAILABILITY_FIRST:
         installation.post(humidity=90.0, age_seconds=3600)
-    home_assistant = Server(
-        [hass, "-c", str(folder)],
-        port=port,
-        log=folder / "hass.log",
-        environment={"HOME": str(folder)},
-        start_seconds=START_SECONDS,
-    )
-    with home_assistant as server:
-        wait_for("Home Assistant", lambda: httpx.get(f"{server.url}/manifest.json").is_success)
+    with started(hass, folder, port=port) as server:
         headers = {"Authorization": f"Bearer {token(server.url)}"}
 
         def sensor(metric: str, expected: str) -> Any:
