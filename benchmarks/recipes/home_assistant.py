@@ -1,5 +1,6 @@
 """Home Assistant: shows a device's values, and posts the state of a sensor."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,9 @@ def token(url: str) -> str:
 def started(hass: str, folder: Path, *, port: int) -> Server:
     """Home Assistant with the configuration in the folder. It can be used once `token` has an answer."""
     command = [hass, "-c", str(folder)]
-    # Its directory too, so that a second start finds what the first one installed.
-    environment = {"HOME": str(folder.parent)}
+    # One directory for all starts of a recipe. It installs packages itself, with the authorities of this machine.
+    environment = {name: os.environ[name] for name in ("SSL_CERT_FILE", "PIP_CERT") if name in os.environ}
+    environment["HOME"] = str(folder.parent)
     return Server(command, port=port, log=folder / "hass.log", environment=environment, start_seconds=START_SECONDS)
 
 
