@@ -116,7 +116,7 @@ def test_only_ingest_and_doors_take_no_session(schema):
     without = {path for path, _, operation in operations(schema) if {"staffSession": []} not in operation["security"]}
 
     doors = {path for path, _, operation in operations(schema) if operation["tags"] == ["doors"]}
-    assert len(doors) == 7
+    assert len(doors) == 8
     assert without == {"/api/v1/ingest", "/api/v1/ingest/batch"} | doors
 
 
