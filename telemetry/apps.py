@@ -12,7 +12,6 @@ class TelemetryConfig(AppConfig):
 
         from telemetry.configuration import checks  # noqa: F401  registers the system checks
         from telemetry.configuration.private_files import tighten
-        from telemetry.openapi import hooks  # noqa: F401  registers the schema extensions
 
         tighten(settings.ENV_FILE)
 

@@ -21,7 +21,7 @@ from devices.database.errors import Trouble, words_of
 from devices.database.work_kinds import Work, working_at
 from readings.alarms.delivery.rounds import is_late as is_delivery_late
 from readings.upkeep.rounds import is_late, last_round
-from realtime.announcing.redis_layer import ChannelLayer
+from realtime.announcing.layers import ServersLayer
 from telemetry.middleware import problems
 from telemetry.models import HealthProbe
 
@@ -221,7 +221,7 @@ async def probe_once(what: type[Once]) -> str:
 async def probe_channel_layer() -> str:
     """Also "unavailable" if one of several Redis servers does not answer: its groups are served from the database."""
     layer = get_channel_layer()
-    if isinstance(layer, ChannelLayer):
+    if isinstance(layer, ServersLayer):
         away = await layer.probe(seconds=PROBE_SECONDS)
         for server, error in away.items():
             logger.warning("Health: server %s of REDIS_URL cannot be reached (%r)", server + 1, error)

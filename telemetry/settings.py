@@ -277,7 +277,7 @@ CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
 # Pages of these origins may call the API with a key or token, and without cookies. Not where devices post, which are no
 # browsers: ingest and the doors.
 CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
-CORS_URLS_REGEX = r"^/api/v1/(?!ingest|doors/|[^/]+/telemetry)"
+CORS_URLS_REGEX = r"^/api/v1/(?!ingest|doors/|[^/]+/(?:telemetry|attributes))"
 CORS_ALLOW_CREDENTIALS = False
 CORS_ALLOW_HEADERS = ("accept", "authorization", "content-type", "x-api-key", "x-request-id")
 CORS_EXPOSE_HEADERS = ("retry-after", "x-request-id")

@@ -12,10 +12,12 @@ from pathlib import Path
 from benchmarks.pages.console import ROOT
 from benchmarks.recipes import (
     boards,
+    clients,
     command_line,
     data_frames,
     esphome,
     home_assistant,
+    home_assistant_influxdb,
     node_red,
     prometheus,
     spreadsheets,
@@ -29,6 +31,10 @@ RECIPES: Mapping[str, Callable[[Installation, Path], str]] = {
     "python": boards.python,
     "micropython": boards.micropython,
     "home-assistant": home_assistant.run,
+    "home-assistant-influxdb": home_assistant_influxdb.run,
+    "influxdb3": clients.influxdb_3,
+    "thingsboard": clients.thingsboard,
+    "mqtt.js": clients.mqtt_js,
     "esphome": esphome.run,
     "node-red": node_red.run,
     "prometheus": prometheus.run,
@@ -61,7 +67,7 @@ def main() -> None:
     for name in names:
         result = outcome(name)
         failed = failed or result.startswith("FAILED")
-        print(f"{name:<16}{result}", flush=True)  # noqa: T201
+        print(f"{name:<24}{result}", flush=True)  # noqa: T201
     raise SystemExit(failed)
 
 

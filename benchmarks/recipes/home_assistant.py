@@ -1,5 +1,6 @@
 """Home Assistant: shows a device's values, and posts the state of a sensor."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,21 @@ template:
 
 def token(url: str) -> str:
     """Makes the first account, as a new installation asks for it; returns a token for the API."""
+    wait_for("Home Assistant", lambda: httpx.get(f"{url}/manifest.json").is_success)
     client = {"client_id": f"{url}/"}
     account = {"name": "Test", "username": "test", "password": "password-of-the-test", "language": "en"}
     created = httpx.post(f"{url}/api/onboarding/users", json=client | account).raise_for_status().json()
     grant = {"grant_type": "authorization_code", "code": created["auth_code"]}
     return str(httpx.post(f"{url}/auth/token", data=client | grant).raise_for_status().json()["access_token"])
+
+
+def started(hass: str, folder: Path, *, port: int) -> Server:
+    """Home Assistant with the configuration in the folder. It can be used once `token` has an answer."""
+    command = [hass, "-c", str(folder)]
+    # One directory for all starts of a recipe. It installs packages itself, with the authorities of this machine.
+    environment = {name: os.environ[name] for name in ("SSL_CERT_FILE", "PIP_CERT") if name in os.environ}
+    environment["HOME"] = str(folder.parent)
+    return Server(command, port=port, log=folder / "hass.log", environment=environment, start_seconds=START_SECONDS)
 
 
 def run(installation: Installation, folder: Path) -> str:
@@ -49,15 +60,7 @@ def run(installation: Installation, folder: Path) -> str:
     installation.post(temperature=4.25, age_seconds=3600)
     if [int(part) for part in version.split(".")[:2]] < AVAILABILITY_FIRST:
         installation.post(humidity=90.0, age_seconds=3600)
-    home_assistant = Server(
-        [hass, "-c", str(folder)],
-        port=port,
-        log=folder / "hass.log",
-        environment={"HOME": str(folder)},
-        start_seconds=START_SECONDS,
-    )
-    with home_assistant as server:
-        wait_for("Home Assistant", lambda: httpx.get(f"{server.url}/manifest.json").is_success)
+    with started(hass, folder, port=port) as server:
         headers = {"Authorization": f"Bearer {token(server.url)}"}
 
         def sensor(metric: str, expected: str) -> Any:

@@ -14,6 +14,7 @@ from benchmarks.measuring.servers import Server
 from benchmarks.pages.console import ROOT
 
 ADMIN_KEY = "admin-key-of-the-recipes-0123456789"
+FLEET_KEY = "fleet-key-of-the-recipes-0123456789"
 WAIT_SECONDS = 60.0
 Found = TypeVar("Found")
 
@@ -43,11 +44,15 @@ class Installation:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         port = free_port()
+        self.mqtt_port = free_port()
         environment = {
             "ENV_FILE": os.devnull,
             "SECRET_KEY": "secret-key-of-the-recipes-0123456789-0123456789",
             "API_SECRET_KEY": ADMIN_KEY,
+            "DEVICE_API_KEYS": FLEET_KEY,
             "PORT": str(port),
+            "MQTT_PORT": str(self.mqtt_port),
+            "DOORS": "influx,mqtt,lorawan,thingsboard",
             "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
             "REDIS_URL": "",
         }
@@ -61,10 +66,7 @@ class Installation:
     def __enter__(self) -> Self:
         self.start()
         try:
-            device = httpx.post(
-                f"{self.url}/api/v1/devices", json={"device_id": "demo"}, headers={"X-API-Key": ADMIN_KEY}
-            )
-            self.key = device.raise_for_status().json()["api_key"]
+            self.key = self.register("demo")
         except BaseException:
             self.stop()
             raise
@@ -82,6 +84,12 @@ class Installation:
             self.running = False
             self.server.__exit__()
 
+    def register(self, device_id: str) -> str:
+        """Registers a device; returns its key."""
+        document = {"device_id": device_id}
+        device = httpx.post(f"{self.url}/api/v1/devices", json=document, headers={"X-API-Key": ADMIN_KEY})
+        return str(device.raise_for_status().json()["api_key"])
+
     def post(self, **reading: float) -> None:
         """Stores a reading of the device."""
         httpx.post(f"{self.url}/api/v1/ingest", json=reading, headers={"X-API-Key": self.key}).raise_for_status()
@@ -93,12 +101,12 @@ class Installation:
         command = [*self.manage, "import_readings", str(file)]
         subprocess.run(command, env=self.server.environment, check=True, capture_output=True)
 
-    def readings(self) -> list[dict[str, Any]]:
-        """All stored readings of the device, oldest first."""
+    def readings(self, device_id: str = "demo") -> list[dict[str, Any]]:
+        """All stored readings of a device, oldest first."""
         answer = httpx.get(
-            f"{self.url}/api/v1/devices/demo/history",
-            params={"order": "asc", "limit": 1000},
-            headers={"X-API-Key": self.key},
+            f"{self.url}/api/v1/devices/{device_id}/history",
+            params={"order": "asc", "limit": 10_000},
+            headers={"X-API-Key": ADMIN_KEY},
         )
         results: list[dict[str, Any]] = answer.raise_for_status().json()["results"]
         return results

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.contrib.sessions.models import Session
@@ -44,6 +43,8 @@ def keep(
 
     Call it in the transaction that stores the hashes, so that no key is stored that cannot be shown.
     """
+    from cryptography.fernet import Fernet  # here, because it takes 8 MB, which servers without pages save
+
     page, secret = secrets.token_urlsafe(9), Fernet.generate_key()
     made = int(now.timestamp())
     sealed = Fernet(secret).encrypt_at_time(msgspec.json.encode(keys), made).decode()
@@ -77,6 +78,8 @@ def kept(request: HttpRequest, page: str, *, now: datetime) -> list[Pair] | None
     sealed = next((entry[2] for entry in request.session.get(IN_SESSION, ()) if entry[0] == page), None)
     if sealed is None:
         return None
+    from cryptography.fernet import Fernet, InvalidToken
+
     try:
         fernet = Fernet(request.COOKIES.get(COOKIE, ""))
         return decoder.decode(fernet.decrypt_at_time(sealed, SHOWN_SECONDS, int(now.timestamp())))

@@ -112,9 +112,9 @@ def log_ends(rows: Iterable[Sequence[Any]]) -> dict[str, LogEnd]:
     }
 
 
-def array_of(device_ids: str) -> str:
-    """A JSON array of device ids as an array of PostgreSQL, which needs the same quotes but other brackets."""
-    return f"{{{device_ids[1:-1]}}}"
+def array_of(array: str) -> str:
+    """A JSON array of device ids or UUIDs as an array of PostgreSQL, which needs the same quotes but other brackets."""
+    return f"{{{array[1:-1]}}}"
 
 
 def version_in(rows: Sequence[tuple[int]]) -> int:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
-import segno
 from django.utils.safestring import SafeString, mark_safe
 
 from devices.models import Device
@@ -42,6 +41,8 @@ def provisioning(server: str, device_id: str, key: str) -> str:
 
 def code(text: str) -> SafeString:
     """The QR code of a text as SVG without a size, so that the style sheet gives it one. Any reader reads it."""
+    import segno  # here, because it takes 1 MB of every process
+
     made = segno.make(text, error="m", micro=False)
     # segno escapes what it writes into SVG; the text is in the drawing alone.
     return mark_safe(made.svg_inline(omitsize=True, border=2, svgclass=None, lineclass=None))  # noqa: S308

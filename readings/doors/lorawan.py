@@ -60,7 +60,10 @@ def ttn_uplink(document: dict[str, Any]) -> Uplink | None:
 def chirpstack_uplink(document: dict[str, Any]) -> Uplink | None:
     """The uplink in an event of ChirpStack 4; None if it is another event."""
     device = document.get("deviceInfo")
-    if not isinstance(device, dict) or "fCnt" not in document or not ("data" in document or "object" in document):
+    # It leaves out what is 0, such as the first fCnt after a join, so only an uplink's payload tells that it is one.
+    # An event of another integration has an object too.
+    uplink = ("data" in document or "object" in document) and "integrationName" not in document
+    if not isinstance(device, dict) or not uplink:
         return None
     return Uplink(
         dev_eui=device.get("devEui"),

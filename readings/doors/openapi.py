@@ -127,6 +127,15 @@ thingsboard = extend_schema(
     request={JSON: TELEMETRY},
     responses={"200": None},
 )
+thingsboard_attributes = extend_schema(
+    operation_id="thingsboard_attributes",
+    summary="Accept attributes, as ThingsBoard does",
+    description="Clients of ThingsBoard send attributes, such as a firmware's version. They are not stored.",
+    tags=TAGS,
+    auth=[{}],  # type: ignore[list-item]
+    request={JSON: {"type": "object"}},
+    responses={"200": None},
+)
 EVENT_RESULT: Schema = record(
     {"stored": COUNT, "refused": record({"field": STRING, "code": STRING, "detail": STRING})}, optional=("refused",)
 )

@@ -1,4 +1,4 @@
-"""ThingsBoard's telemetry over HTTP: `POST /api/v1/<key>/telemetry`.
+"""ThingsBoard's telemetry over HTTP: `POST /api/v1/<key>/telemetry`, and `…/attributes`, which are not stored.
 
 The key is in the address, so this door is open only if DOORS names it, and `telemetry.monitoring.redaction` hides such
 addresses in every log line.
@@ -20,7 +20,7 @@ from readings.doors.switches import Door
 from readings.doors.times import Receipt
 from readings.doors.translation import Translation, translate
 from readings.doors.views import DoorViewSet
-from readings.ingest.decoding import batch_size
+from readings.ingest.decoding import Posted, batch_size
 from readings.ingest.payloads import BATCH_READINGS_MAX
 from readings.ingest.posting import own_device_id
 from readings.log.entries import NewReading, Refusal
@@ -30,7 +30,7 @@ NOT_TELEMETRY = 'Telemetry is {"temperature": 21.5}, {"ts": 1778328000000, "valu
 
 class ThingsBoardViewSet(DoorViewSet):
     door = Door.THINGSBOARD
-    open_to = {"telemetry": (Role.DEVICE,)}
+    open_to = {"telemetry": (Role.DEVICE,), "attributes": (Role.DEVICE,)}
 
     def key_of(self, request: Request) -> str | None:
         return str(self.kwargs["key"])
@@ -53,6 +53,19 @@ class ThingsBoardViewSet(DoorViewSet):
         if refused:
             raise some_refused(refused, stored=len(readings) - sum(bool(outcome.refusal) for outcome in recorded))
         return HttpResponse(status=200, content_type="application/json")
+
+    @openapi.thingsboard_attributes
+    async def attributes(self, request: Request, key: str) -> HttpResponse:
+        """Accepts what a device says about itself, as over MQTT: its client would otherwise send it for ever."""
+        body = await self.way.body()
+        self.posted = await body.decoded(decode_attributes, caller=self.caller_name())
+        return HttpResponse(status=200, content_type="application/json")
+
+
+def decode_attributes(body: bytes, refused: str) -> Posted:
+    """Nothing, because attributes are not stored. Raises ParseError and BodyTooLarge."""
+    decode_body(body, refused)
+    return Posted()
 
 
 def decode_telemetry(body: bytes, refused: str, *, device_id: str, receipt: Receipt) -> Documents:

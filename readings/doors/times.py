@@ -1,11 +1,20 @@
 """Times at a door: a sent time is an age, because clients of a door have clocks and buffer what they cannot send."""
 
+import struct
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from readings.ingest.payloads import AGE_SECONDS_MAX, InvalidReading
+from readings.log.entries import Refusal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+# A time in MessagePack: an extension of 12 bytes and type -1, then nanoseconds and seconds.
+TIME = "3sIq"
+TIME_HEADER = b"\xc7\x0c\xff"
+times_decoder = msgspec.msgpack.Decoder(list[datetime])
 TOO_OLD = f"The time is more than {AGE_SECONDS_MAX // 86_400} days before its receipt."
 
 
@@ -33,3 +42,30 @@ class Receipt:
         if time_ns < self.oldest_ns:
             raise InvalidReading("time", "too_old", TOO_OLD)
         return EPOCH + timedelta(0, time_ns // 1_000_000_000, time_ns % 1_000_000_000 // 1000)
+
+    def each_measured_at(self, times_ns: Sequence[int | None]) -> list[datetime | Refusal]:
+        """As `measured_at` for each of these times. If all date their readings, this takes half the time."""
+        known = [time_ns for time_ns in times_ns if time_ns is not None]
+        if known and len(known) == len(times_ns) and min(known) >= self.oldest_ns and max(known) < self.ns:
+            return [*datetimes(known)]
+        found: list[datetime | Refusal] = []
+        for time_ns in times_ns:
+            try:
+                found.append(self.measured_at(time_ns))
+            except InvalidReading as error:
+                found.append(error.refusal)
+        return found
+
+
+def datetimes(times_ns: Sequence[int]) -> list[datetime]:
+    """These nanoseconds since 1970, from 1970 on, as times with whole microseconds, rounded down.
+
+    Decoded from MessagePack, because adding a timedelta takes three times as long.
+    """
+    parts: list[bytes | int] = []
+    for time_ns in times_ns:
+        seconds, rest = divmod(time_ns, 1_000_000_000)
+        parts += (TIME_HEADER, rest - rest % 1000, seconds)
+    return times_decoder.decode(
+        b"\xdd" + len(times_ns).to_bytes(4) + struct.pack(">" + TIME * len(times_ns), *parts)  # an array of so many
+    )

@@ -4,7 +4,7 @@ Nested names are joined (`a.b` becomes `a_b`), names become metric names, true a
 a metric, such as text, is skipped and named; the rest is stored.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -17,7 +17,7 @@ from readings.doors.times import Receipt
 from readings.ingest.folded_names import folded
 from readings.ingest.payloads import NOT_METRICS, InvalidReading, metric_value
 from readings.log.entries import NewReading, Refusal
-from readings.log.ids import derived_id
+from readings.log.ids import derived_ids
 
 # The names in order, so that equal values have equal texts.
 encoder = msgspec.json.Encoder(order="deterministic")
@@ -162,9 +162,24 @@ def reading_of(
 
 def identity(device_id: str, time_ns: int, values: dict[str, float]) -> UUID:
     """The id of a reading that was sent with a time and without an id: equal readings get equal ids."""
-    return derived_id(identity_text(device_id, time_ns, values), milliseconds=time_ns // 1_000_000)
+    (found,) = identities([device_id], [time_ns], [values])
+    assert found is not None
+    return found
 
 
-def identity_text(device_id: str, time_ns: int, values: dict[str, float]) -> bytes:
-    """What the id of a reading is derived from."""
-    return b"%b|%d|%b" % (device_id.encode(), time_ns, encoder.encode(values))
+def identities(
+    devices: Sequence[str], times_ns: Sequence[int | None], values: Sequence[dict[str, float]]
+) -> Sequence[UUID | None]:
+    """The `identity` of each of these readings, which have values; None for one without a time."""
+    # All values at once. Metric names and numbers contain no braces.
+    texts = encoder.encode(values)[2:-2].split(b"},{")
+    timed = [
+        (b"%b|%d|{%b}" % (device_id.encode(), time_ns, text), time_ns // 1_000_000)
+        for device_id, time_ns, text in zip(devices, times_ns, texts, strict=True)
+        if time_ns is not None
+    ]
+    ids = derived_ids([text for text, _ in timed], [milliseconds for _, milliseconds in timed])
+    if len(timed) == len(devices):
+        return ids
+    remaining = iter(ids)
+    return [None if time_ns is None else next(remaining) for time_ns in times_ns]

@@ -23,5 +23,10 @@ urlpatterns = [
     path("api/v1/doors/ttn", LoRaWANViewSet.as_view({"post": "ttn"}), name="lorawan-ttn"),
     path("api/v1/doors/chirpstack", LoRaWANViewSet.as_view({"post": "chirpstack"}), name="lorawan-chirpstack"),
     path("api/v1/<key:key>/telemetry", ThingsBoardViewSet.as_view({"post": "telemetry"}), name="thingsboard"),
+    path(
+        "api/v1/<key:key>/attributes",
+        ThingsBoardViewSet.as_view({"post": "attributes"}),
+        name="thingsboard-attributes",
+    ),
     path("ping", PingViewSet.as_view({"get": "ping"}), name="influx-ping"),
 ]

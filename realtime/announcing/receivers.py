@@ -11,7 +11,7 @@ from django.dispatch import receiver
 
 from readings.signals import Appended, readings_recorded
 from realtime.announcing.breaker import breaker_of
-from realtime.announcing.redis_layer import ChannelLayer
+from realtime.announcing.layers import ServersLayer
 from realtime.instruments import NOT_ANNOUNCED
 from realtime.protocol import frames
 from realtime.protocol.groups import FLEET_GROUP, by_server, device_group
@@ -93,7 +93,7 @@ async def announce_all(layer: Any, announcements: Sequence["Announcement"], turn
     servers = by_server(layer, [*groups, FLEET_GROUP])
     # At the same time, so that a server that hangs delays only its own groups.
     heard = await asyncio.gather(*(tell(layer, server, of_it, announcements) for server, of_it in servers.items()))
-    if not isinstance(layer, ChannelLayer):  # only Redis has to be asked; the layer in memory knows
+    if not isinstance(layer, ServersLayer):  # only Redis has to be asked; the layer in memory knows
         return
     if None in heard:
         turns.listened = None
@@ -128,13 +128,13 @@ async def tell(
 
 async def groups_heard(layer: Any, groups: Collection[str]) -> Collection[str]:
     """Those of `groups` that have a listener; all of them if the layer cannot tell."""
-    if isinstance(layer, ChannelLayer):
+    if isinstance(layer, ServersLayer):
         return await layer.heard(groups)
     return [group for group in groups if group in layer.groups] if isinstance(layer, InMemoryChannelLayer) else groups
 
 
 async def send(layer: Any, announcements: list[tuple[str, dict[str, Any]]]) -> None:
-    if isinstance(layer, ChannelLayer):
+    if isinstance(layer, ServersLayer):
         if announcements:
             await layer.send_to_groups(announcements)
         return

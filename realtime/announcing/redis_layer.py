@@ -13,6 +13,8 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
+from realtime.announcing.layers import ServersLayer
+
 # Returns those of the channels in ARGV[1], separated by spaces, that have a subscriber. It is a script because a commit
 # can have a thousand devices, of which few are watched: with PUBSUB NUMSUB alone the client writes and reads every
 # channel as a value of its own, which takes it 8 µs per channel. It asks in chunks because unpack() is limited.
@@ -34,7 +36,7 @@ return heard
 """
 
 
-class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels has no types
+class ChannelLayer(RedisPubSubChannelLayer, ServersLayer):  # type: ignore[misc]  # channels has no types
     """channels_redis' pub/sub layer, with sends to many groups at a time.
 
     `group_send` costs one round trip per group, and a commit can have a thousand groups.

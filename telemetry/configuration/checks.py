@@ -26,9 +26,11 @@ from telemetry.monitoring.logging import FORMATS, LEVELS
 ENVIRONMENTS = ("development", "production")
 SECRET_KEY_CHARACTERS = 32
 API_KEY_CHARACTERS = 16
+# By which a command that needs no other checks names these.
+TAG = "configuration"
 
 
-@register()
+@register(TAG)
 def check_configuration(app_configs: Any, **_: Any) -> Iterable[CheckMessage]:
     return [*secrets(), *choices(), *addresses(), *database_url(), *production(), *open_files()]
 

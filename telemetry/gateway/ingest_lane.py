@@ -8,10 +8,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
@@ -20,19 +18,12 @@ from django.template.response import SimpleTemplateResponse
 
 from devices import cpu_pool
 from devices.access.callers import Caller
-from devices.access.key_lookup import LOOK_UP_SECONDS, KeyResolver
-from devices.database.runner import DatabaseRunner
-from devices.database.work_kinds import Work
 from readings import urls as readings_urls
 from readings.doors import urls as doors_urls
 from readings.ingest.posting import PostingViewSet
-from readings.ingest.refused_posts import Refused, RejectionKeeper
 from readings.ingest.way import JSON, Decode, Format, P
-from readings.log.entries import NewReading
-from readings.log.group_commit import GroupCommitter
-from readings.log.large_batches import LARGE_BATCH_READINGS_MIN, LargeBatches
-from readings.log.recording import Recorded
 from telemetry.gateway import bodies
+from telemetry.gateway.sharing import LaneSharing, Shared
 from telemetry.middleware import problems
 from telemetry.middleware.access_log import observe
 from telemetry.middleware.compression import compress, is_compressible
@@ -40,8 +31,6 @@ from telemetry.middleware.request_id import begin_request
 from telemetry.monitoring.redaction import HIDDEN
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class Route(NamedTuple):
@@ -65,66 +54,11 @@ def routes() -> dict[str, Route]:
 
 
 ROUTES = routes()
-# The only route with a part that varies: ThingsBoard's, which has the key in its address.
-KEY_ROUTE = ROUTES.pop("/api/v1/<key:key>/telemetry")
-KEY_PATH = re.compile(rf"/api/v1/({doors_urls.KeyConverter.regex})/telemetry/*")
-HIDDEN_PATH = f"/api/v1/{HIDDEN}/telemetry"
+# The only routes with a part that varies: ThingsBoard's, which have the key in their addresses.
+KEY_ROUTES = {name: ROUTES.pop(f"/api/v1/<key:key>/{name}") for name in ("telemetry", "attributes")}
+KEY_PATH = re.compile(rf"/api/v1/({doors_urls.KeyConverter.regex})/({'|'.join(KEY_ROUTES)})/*")
 # An answer of at most this size is compressed on the event loop, which takes a millisecond.
 LIGHT_ANSWER_BYTES = 64 * 1024
-# Posts with a token that may wait for `Shared.tokens`; beyond that they are answered 503.
-TOKENS_WAITING_MAX = 500
-# As for `Shared.registrations`: how long a post waits for its registration, in seconds, and how many may wait.
-REGISTER_SECONDS, REGISTRATIONS_WAITING_MAX = 5.0, 50
-
-
-class Shared:
-    """Objects that all requests of one event loop share."""
-
-    def __init__(self) -> None:
-        self.resolver = KeyResolver()
-        self.committer = GroupCommitter(self.resolver.known)
-        # For what tokens need besides: which devices they may write for.
-        self.tokens = DatabaseRunner(
-            "tokens", work=Work.INGEST, threads=1, seconds=LOOK_UP_SECONDS, waiting_max=TOKENS_WAITING_MAX
-        )
-        # Registrations write, and wait for locks; no other post may wait for them.
-        self.registrations = DatabaseRunner(
-            "registrations",
-            work=Work.INGEST,
-            threads=1,
-            seconds=REGISTER_SECONDS,
-            waiting_max=REGISTRATIONS_WAITING_MAX,
-        )
-        self.rejections = RejectionKeeper()
-        self.large_batches = LargeBatches()
-
-
-class LaneSharing:
-    """Uses the objects that all requests of an event loop share; for requests, and for MQTT."""
-
-    def __init__(self, shared: Shared) -> None:
-        self.shared = shared
-
-    async def caller(self, key: str) -> Caller | None:
-        # MQTT admits the key to a connection, whose commits do not check it.
-        return await self.shared.resolver.caller(key, afresh=True)
-
-    async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
-        return await self.shared.tokens.run(question, *arguments)
-
-    async def register(self, registration: Callable[..., T], *arguments: Any) -> T:
-        return await self.shared.registrations.run(registration, *arguments)
-
-    async def record(
-        self, readings: Sequence[NewReading], *, received_at: datetime, caller: Caller | None
-    ) -> list[Recorded]:
-        if len(readings) <= LARGE_BATCH_READINGS_MIN:
-            return await self.shared.committer.record(readings, received_at=received_at, caller=caller)
-        async with self.shared.large_batches.turn(len(readings)):
-            return await self.shared.committer.record(readings, received_at=received_at, caller=caller)
-
-    async def note(self, refusal: Refused, *, now: datetime, count: int = 1) -> None:
-        self.shared.rejections.note(refusal, now=now, count=count)
 
 
 class SharedWay(LaneSharing):
@@ -233,8 +167,9 @@ class IngestLane:
                 return
         elif scope["type"] == "http" and scope["method"] == "POST" and (match := KEY_PATH.fullmatch(scope["path"])):
             # No later code may log the address as it came.
-            hidden: HTTPScope = scope | {"path": HIDDEN_PATH, "raw_path": HIDDEN_PATH.encode()}
-            await self.answer(KEY_ROUTE, hidden, receive, send, key=match[1])
+            path = f"/api/v1/{HIDDEN}/{match[2]}"
+            hidden: HTTPScope = scope | {"path": path, "raw_path": path.encode()}
+            await self.answer(KEY_ROUTES[match[2]], hidden, receive, send, key=match[1])
             return
         await self.application(scope, receive, send)
 

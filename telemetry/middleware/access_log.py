@@ -18,7 +18,7 @@ logger = logging.getLogger("telemetry.requests")
 QUIET = frozenset(
     {
         *("ingest", "ingest-batch", "influx-write", "influx-write-v1", "influx-ping"),
-        *("lorawan-ttn", "lorawan-chirpstack", "thingsboard"),
+        *("lorawan-ttn", "lorawan-chirpstack", "thingsboard", "thingsboard-attributes"),
         *("static", "health", "api-health", "health-live", "health-ready", "metrics"),
     }
 )

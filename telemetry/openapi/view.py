@@ -6,6 +6,8 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from telemetry.openapi import hooks  # noqa: F401  registers the schema extensions
+
 
 class SchemaView(SpectacularAPIView):
     """The OpenAPI document as YAML or JSON. One request at a time, as drf-spectacular is not thread-safe here."""

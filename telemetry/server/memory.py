@@ -18,3 +18,12 @@ def limit_arenas() -> bool:
     except AttributeError:  # not glibc
         return False
     return bool(mallopt(M_ARENA_MAX, ARENAS_MAX))
+
+
+def return_free_memory() -> bool:
+    """Returns freed memory to the system, about 2 MB after start; returns whether there was any."""
+    try:
+        malloc_trim = ctypes.CDLL(None).malloc_trim
+    except AttributeError:  # not glibc
+        return False
+    return bool(malloc_trim(0))

@@ -14,7 +14,7 @@ from readings.doors.mqtt.subscriber.addresses import broker_address
 from readings.doors.mqtt.subscriber.patterns import patterns_of
 from readings.doors.mqtt.subscriber.subscriber import Subscriber, words_of
 from readings.doors.switches import Door, is_open
-from telemetry.gateway.ingest_lane import LaneSharing, Shared
+from telemetry.gateway.sharing import LaneSharing, Shared
 from telemetry.server import connections
 from telemetry.server.draining import BACKLOG
 from telemetry.server.files import files_are_scarce

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from devices.times import rfc3339
-from readings.alarms.delivery.senders import apprise_channel, mail, webhook
+from readings.alarms.delivery.senders import apprise_channel, mail
 from readings.alarms.delivery.senders.answers import Answer
 from readings.alarms.delivery.texts import APPRISE_KINDS, Content, json_of, text_of, title_of
 from readings.alarms.models import Channel, ChannelKind, MessageType
@@ -47,5 +47,7 @@ def send(channel: Channel, post: Post, *, now: datetime) -> Answer:
         case ChannelKind.EMAIL:
             return mail.send(channel.target, subject=post.title, body=post.text, message_id=post.id)
         case ChannelKind.WEBHOOK:
+            from readings.alarms.delivery.senders import webhook  # here, because httpx takes 3 MB of every process
+
             return webhook.post(channel.target, post.body, message_id=post.id, secret=channel.secret, now=now)
     return apprise_channel.send(channel.target, title=post.title, body=post.text, kind=post.apprise_kind)

@@ -1,13 +1,16 @@
 """Checks the target of a channel when it is entered, and says what may be shown of it."""
 
 import re
+from typing import TYPE_CHECKING
 
-import httpx
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from readings.alarms.delivery.senders.apprise_channel import AppriseFailed, service_of
 from readings.alarms.outbox_models import ChannelKind
+
+if TYPE_CHECKING:
+    import httpx
 
 HOST_CHARACTERS = 253
 PORT_MAX = 65_535
@@ -56,8 +59,10 @@ def webhook_hint(target: str) -> str:
     return f"{url.scheme}://{url.netloc.decode()}{'/' if whole else '/…'}"
 
 
-def webhook_url(target: str) -> httpx.URL:
+def webhook_url(target: str) -> "httpx.URL":
     """Raises InvalidTarget."""
+    import httpx  # here, as in `sending.send`
+
     try:
         url = httpx.URL(target)
     except (httpx.InvalidURL, ValueError) as error:

@@ -4,7 +4,7 @@ Telegraf drops a batch after 400, keeps it after 401 and 403, splits it after 41
 and 503. Its output for InfluxDB 1 drops it only if the text has "partial write" or "unable to parse".
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -96,8 +96,10 @@ def plain(text: str) -> str:
     return "".join(character if " " <= character <= "~" else "?" for character in text)
 
 
-def rejected_of(joined: JoinedLines, recorded: Iterable[Recorded]) -> list[Rejected]:
+def rejected_of(joined: JoinedLines, recorded: Sequence[Recorded]) -> list[Rejected]:
     """What was not stored, in the order of the outcomes. `recorded`: the outcomes of the valid readings, in order."""
+    if len(recorded) == len(joined.outcomes) and all(outcome.refusal is None for outcome in recorded):
+        return []
     stored = iter(recorded)
     rejected = []
     for index, outcome in enumerate(joined.outcomes):

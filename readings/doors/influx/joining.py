@@ -6,9 +6,7 @@ May run in a thread of `devices.cpu_pool`, so nothing here uses the request.
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
-import msgspec
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
@@ -19,12 +17,10 @@ from readings.doors.influx.line_protocol import InvalidLine, lines_of, parse_lin
 from readings.doors.influx.quick_lines import Columns, quick_lines
 from readings.doors.influx.series import Series, metrics_of, series_of
 from readings.doors.times import Receipt
-from readings.doors.translation import NAME, Skipped, identity_text, reading_of
+from readings.doors.translation import NAME, Skipped, identities, reading_of
 from readings.ingest.decoding import Posted
-from readings.ingest.payloads import InvalidReading
 from readings.ingest.way import Format
 from readings.log.entries import Refusal
-from readings.log.ids import derived_ids
 
 # Maximum number of lines of one request, empty ones included. Clients send 1,000 to 5,000.
 LINES_MAX = 10_000
@@ -54,13 +50,47 @@ class JoinedLines(Posted):
     skipped: list[tuple[str, Skipped]] = []
 
 
-class Point(msgspec.Struct):
-    """The values of one device and time, by metric name, and the numbers of the lines."""
+class Points:
+    """The values of each device and time. The lists have one item for each point, in the order of the first lines.
 
-    device_id: str
-    time_ns: int | None
-    values: dict[str, float]
-    lines: list[int]
+    `times`: in nanoseconds since 1970; None: no time was sent. `values`: by metric name. `lines`: their numbers.
+    `places`: the index of the point of a device and a time, which is in the unit of the request. Lists, because an
+    object for each point takes as long as decoding it.
+    """
+
+    def __init__(self) -> None:
+        self.devices: list[str] = []
+        self.times: list[int | None] = []
+        self.values: list[dict[str, float]] = []
+        self.lines: list[Sequence[int]] = []
+        self.places: dict[tuple[str, int | None], int] = {}
+
+    def add(self, key: tuple[str, int | None], time_ns: int | None, values: dict[str, float], number: int) -> None:
+        """Adds the point of a new key, with its first line."""
+        self.places[key] = len(self.devices)
+        self.devices.append(key[0])
+        self.times.append(time_ns)
+        self.values.append(values)
+        self.lines.append((number,))
+
+    def lines_of(self, place: int) -> list[int]:
+        """The numbers of the lines of a point, to add one to. Most points have a single line, and keep a tuple."""
+        lines = self.lines[place]
+        if not isinstance(lines, list):
+            lines = self.lines[place] = list(lines)
+        return lines
+
+    def leave_out_empty(self) -> None:
+        """Leaves out the points without values. Afterwards no more can be added."""
+        if all(self.values):
+            return
+        kept = [place for place, values in enumerate(self.values) if values]
+        self.devices, self.times, self.values, self.lines = (
+            [self.devices[place] for place in kept],
+            [self.times[place] for place in kept],
+            [self.values[place] for place in kept],
+            [self.lines[place] for place in kept],
+        )
 
 
 def is_light(body: bytes) -> bool:
@@ -111,7 +141,8 @@ class Joiner:
         self.unit_ns = unit_ns
         self.device_id = device_id
         self.device_tags = tuple(device_tags)
-        self.points: dict[tuple[str, int | None], Point] = {}
+        self.series: dict[str, Series] = {}
+        self.points = Points()
         self.result = JoinedLines([], {}, None, [], {}, [])
 
     def add(self, number: int, line: str) -> None:
@@ -126,13 +157,27 @@ class Joiner:
 
     def add_quick(self, number: int, lines: Sequence[str], columns: Columns) -> None:
         """Adds the values of lines that were decoded together. `number`: of the first line."""
-        for place, (encoded, values, time) in enumerate(zip(*columns, strict=True)):
-            try:
-                series = series_of(encoded, self.device_id, self.device_tags)
-            except InvalidLine as error:
-                self.refuse_line(number + place, lines[place], error)
+        points, places, unit_ns, known = self.points, self.points.places, self.unit_ns, self.series
+        measurement: str | None = None
+        names: tuple[str, ...] = ()
+        renamed = False
+        for place, (encoded, values, time) in enumerate(zip(*columns, strict=True), number):
+            series = known.get(encoded)
+            if series is None:
+                try:
+                    series = known[encoded] = series_of(encoded, self.device_id, self.device_tags)
+                except InvalidLine as error:
+                    self.refuse_line(place, lines[place - number], error)
+                    continue
+            # Lines that follow one another usually have the same fields.
+            if names != (sent := tuple(values)) or measurement != series.measurement:
+                measurement, names = series.measurement, sent
+                renamed = metrics_of(measurement, names) is not None
+            key = series.device_id, time
+            if renamed or series.problem is not None or key in places:
+                self.join(place, series, values, time, ())
             else:
-                self.join(number + place, series, values, time, ())
+                points.add(key, time * unit_ns, values, place)
 
     def join(
         self,
@@ -149,18 +194,21 @@ class Joiner:
         if skipped:
             self.result.skipped += [(device_id, Skipped(name, code)) for name, code in skipped]
         metrics = metrics_of(series.measurement, tuple(values))
-        point = self.points.get((device_id, time))
-        if point is None:
+        key = device_id, time
+        place = self.points.places.get(key)
+        if place is None:
+            place = len(self.points.devices)
             time_ns = None if time is None else time * self.unit_ns
-            point = self.points[device_id, time] = Point(device_id, time_ns, {} if metrics else values, [number])
+            self.points.add(key, time_ns, {} if metrics else values, number)
             if metrics is None:
                 return
-            point.lines.clear()
-        point.lines.append(number)
+        else:
+            self.points.lines_of(place).append(number)
+        joined = self.points.values[place]
         for (name, value), metric in zip(values.items(), metrics or values, strict=True):
-            if metric in point.values:
+            if metric in joined:
                 self.result.skipped.append((device_id, Skipped(name, NAME)))
-            point.values[metric] = value
+            joined[metric] = value
 
     def refuse_line(self, number: int, line: str, error: InvalidLine) -> None:
         self.result.quoted[number] = line[:QUOTED_CHARACTERS]
@@ -172,34 +220,26 @@ class Joiner:
 
     def joined(self, receipt: Receipt) -> JoinedLines:
         """The readings, dated and with ids; and what was refused."""
-        result = self.result
-        points = [point for point in self.points.values() if point.values]
+        result, points = self.result, self.points
+        points.leave_out_empty()
         pauses = Pauses()
-        for start in range(0, len(points), QUICK_LINES):
-            part = points[start : start + QUICK_LINES]
-            for point, reading_id in zip(part, ids_of(part), strict=True):
-                try:
-                    timestamp = receipt.measured_at(point.time_ns)
-                    outcome = reading_of(point.device_id, timestamp, reading_id, point.values)
-                except InvalidReading as error:
-                    outcome = error.refusal
+        for start in range(0, len(points.devices), QUICK_LINES):
+            part = slice(start, start + QUICK_LINES)
+            devices, times, values = points.devices[part], points.times[part], points.values[part]
+            dated = receipt.each_measured_at(times)
+            ids = identities(devices, times, values)  # before the values become readings, which takes them apart
+            for device_id, timestamp, reading_id, of_point in zip(devices, dated, ids, values, strict=True):
+                outcome = (
+                    timestamp
+                    if isinstance(timestamp, Refusal)
+                    else reading_of(device_id, timestamp, reading_id, of_point)
+                )
                 if isinstance(outcome, Refusal):
-                    result.named[len(result.outcomes)] = point.device_id
+                    result.named[len(result.outcomes)] = device_id
                 result.outcomes.append(outcome)
-                result.lines.append(point.lines)
+            result.lines += points.lines[part]
             pauses.pause()
         codes = Counter(outcome.code for outcome in result.outcomes if isinstance(outcome, Refusal))
         for code, count in codes.items():
             instruments.REJECTED.labels(code).inc(count)
         return result
-
-
-def ids_of(points: Sequence[Point]) -> list[UUID | None]:
-    """The ids that are derived for points with a time; None for the others."""
-    timed = [(point, point.time_ns) for point in points if point.time_ns is not None]
-    texts = [identity_text(point.device_id, time_ns, point.values) for point, time_ns in timed]
-    ids = derived_ids(texts, [time_ns // 1_000_000 for _, time_ns in timed])
-    if len(timed) == len(points):
-        return list(ids)
-    remaining = iter(ids)
-    return [None if point.time_ns is None else next(remaining) for point in points]

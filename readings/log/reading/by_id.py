@@ -12,6 +12,7 @@ from django.db import connection
 
 from devices.cpu_pool import Pauses
 from devices.database import placement
+from devices.database.log_locks import array_of
 from devices.database.pipelines import execute_each
 from readings.log.entries import StoredReading
 from readings.log.reading.opened import Opened
@@ -56,7 +57,11 @@ def by_ids(asked: Sequence[tuple[str, UUID]]) -> list[StoredReading]:
     if connection.vendor == "postgresql":
         sql = BY_IDS.format(columns=columns, none=none, condition=condition)
         asked_of = [
-            {"devices": [device_id for device_id, _ in group], "ids": [i for _, i in group]} for group in groups
+            {
+                "devices": array_of(msgspec.json.encode([device_id for device_id, _ in group]).decode()),
+                "ids": array_of(msgspec.json.encode([identifier for _, identifier in group]).decode()),
+            }
+            for group in groups
         ]
         found += execute_each(connection, sql, asked_of)
     else:

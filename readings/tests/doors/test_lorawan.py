@@ -119,6 +119,46 @@ def test_an_uplink_of_chirpstack_is_stored_with_its_own_id(post, sensor, stored,
     assert (str(reading.id), reading.timestamp) == ("3ac7e3c4-4401-4b8d-9386-a5c902f9202d", sent)
 
 
+def test_the_first_uplink_of_chirpstack_after_a_join_is_stored(post, sensor, stored, sent):
+    """ChirpStack's JSON leaves out what is 0: here fCnt, as in its documentation, and the second gateway's snr.
+
+    As chirpstack-api 4.20.0 encodes it.
+    """
+    event = {
+        "deduplicationId": "3ac7e3c4-4401-4b8d-9386-a5c902f9202d",
+        "time": sent.isoformat(),
+        "deviceInfo": {
+            "tenantId": "52f14cd4-c6f1-4fbd-8f87-4025e1d49242",
+            "tenantName": "ChirpStack",
+            "applicationId": "17c82e96-be03-4f38-aef3-f83d48582d97",
+            "applicationName": "Test application",
+            "deviceProfileName": "Test device-profile",
+            "deviceName": "Test device",
+            "devEui": EUI.lower(),
+            "tags": {"key": "value"},
+        },
+        "devAddr": "00189440",
+        "dr": 1,
+        "fPort": 1,
+        "data": "qg==",
+        "object": {"door": True, "list": [1.0, 2.0], "temperature": 21.0, "inner": {"batt V": 3.6}, "text": "x"},
+        "rxInfo": [
+            {
+                "gatewayId": "0016c001f153a14c",
+                "uplinkId": 4217106255,
+                "rssi": -36,
+                "snr": 10.5,
+                "context": "RTNPV09RPT0=",
+            },
+            {"gatewayId": "0016c001f153a14d", "uplinkId": 4217106256, "rssi": -20},
+        ],
+        "txInfo": {"frequency": 867100000, "modulation": {"lora": {"bandwidth": 125000, "spreadingFactor": 11}}},
+    }
+
+    assert post(f"{CHIRPSTACK}?event=up", event).json() == {"stored": 1}
+    assert stored(sensor.device_id) == [{"door": 1, "temperature": 21.0, "inner_batt_v": 3.6, "rssi": -20}]
+
+
 @pytest.mark.parametrize("path", [TTN, CHIRPSTACK])
 def test_a_repeated_event_is_stored_once(post, sensor, sent, path):
     event = (ttn_event if path == TTN else chirpstack_event)(sent.isoformat())
@@ -136,6 +176,10 @@ def test_a_repeated_event_is_stored_once(post, sensor, sent, path):
         (f"{CHIRPSTACK}?event=join", {"deviceInfo": {"devEui": EUI}, "devAddr": "00189440"}),
         (f"{CHIRPSTACK}?event=status", {"deviceInfo": {"devEui": EUI}, "margin": 7, "batteryLevel": 75.5}),
         (f"{CHIRPSTACK}?event=ack", {"deviceInfo": {"devEui": EUI}, "acknowledged": True, "fCntDown": 4}),
+        (
+            f"{CHIRPSTACK}?event=integration",
+            {"deviceInfo": {"devEui": EUI}, "integrationName": "loracloud", "eventType": "x", "object": {"a": 1}},
+        ),
         (CHIRPSTACK, {}),
     ],
 )

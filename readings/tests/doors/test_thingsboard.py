@@ -87,6 +87,16 @@ def test_the_key_counts_and_no_other(send, mote, stored):
     assert stored() == []
 
 
+def test_attributes_are_accepted_and_not_stored(send, mote, stored):
+    """ThingsBoard's own client for HTTP repeats what fails, for ever and before anything else."""
+    address = f"/api/v1/{mote[1]}/attributes"
+
+    assert send("POST", address, '{"firmware": "1.2", "rssi": -67}').status_code == 200
+    assert send("POST", address, "{").status_code == 400
+    assert send("POST", f"/api/v1/{'x' * 20}/attributes", "{}").status_code == 401
+    assert stored() == []
+
+
 @pytest.mark.parametrize("key", [FLEET_KEY, ADMIN_KEY])
 def test_only_a_devices_own_key_is_allowed(post, key):
     assert post('{"a": 1}', key=key).status_code == 403

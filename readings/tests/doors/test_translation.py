@@ -16,11 +16,13 @@ from readings.doors.translation import (
     RANGE,
     TEXT,
     Skipped,
+    identities,
+    identity,
     metric_name,
     translate,
     values_of,
 )
-from readings.ingest.payloads import NOT_METRICS
+from readings.ingest.payloads import NOT_METRICS, InvalidReading
 from readings.log.entries import NewReading, Refusal
 
 pytestmark = pytest.mark.once
@@ -198,3 +200,46 @@ def test_a_future_time_is_clamped_but_still_gives_the_same_id():
     sent = nanoseconds(NOW + timedelta(days=400))
 
     assert translated({"a": 1}, time_ns=sent).reading.id == translated({"a": 1}, time_ns=sent).reading.id
+
+
+def test_many_readings_get_the_ids_that_each_gets_alone():
+    sent = nanoseconds(NOW - timedelta(seconds=5))
+    of_each: list[dict[str, float]] = [{"b": 2, "a": 1.5}, {"co2": -0.1}, {"a": 1e300, "b": float(2**53)}]
+
+    ids = identities(["mote-1", "mote-2", "mote-1"], [sent, sent + 1, None], of_each)
+
+    assert ids == [identity("mote-1", sent, of_each[0]), identity("mote-2", sent + 1, of_each[1]), None]
+
+
+def test_an_id_is_the_same_in_every_version():
+    """Otherwise a batch that is repeated after an upgrade would be stored twice."""
+    assert (
+        str(identity("mote-1", 1_795_996_012_888_123_456, {"b": 2, "a": 1.5})) == "01a229b4-5158-8f06-816f-0f86d7e62b6b"
+    )
+
+
+@given(
+    st.lists(
+        st.none()
+        | st.integers(nanoseconds(NOW - timedelta(days=31)), nanoseconds(NOW))
+        | st.sampled_from([nanoseconds(NOW) + more for more in (-1, 0, 1, 10**20)])
+        | st.sampled_from([-(10**40), -1, 0, nanoseconds(NOW - timedelta(days=31)) - 1])
+    )
+)
+def test_many_times_are_those_that_each_is_alone(times):
+    receipt = Receipt(NOW)
+
+    def alone(time_ns: int | None) -> Any:
+        try:
+            return receipt.measured_at(time_ns)
+        except InvalidReading as error:
+            return error.refusal
+
+    assert receipt.each_measured_at(times) == [alone(time_ns) for time_ns in times]
+
+
+@pytest.mark.parametrize("back", [0, 1, 999, 1000, 1001, 999_999_999, 10**9, 10**15])
+def test_times_together_are_rounded_down_to_microseconds(back):
+    time_ns = nanoseconds(NOW) - 1 - back
+
+    assert Receipt(NOW).each_measured_at([time_ns]) == [Receipt(NOW).measured_at(time_ns)]

@@ -9,9 +9,11 @@ from django.core.management.base import BaseCommand, CommandError
 from devices.database.distribution import require_distribution
 from readings.alarms.upkeep.heartbeat import heart
 from readings.doors.mqtt.subscriber.subscriber import words_of
+from telemetry.configuration.checks import TAG
 from telemetry.databases.ending import end_database_work
-from telemetry.gateway.ingest_lane import Shared
+from telemetry.gateway.sharing import Shared
 from telemetry.server.files import raise_file_limit
+from telemetry.server.memory import return_free_memory
 from telemetry.server.metrics_port import MetricsPort
 from telemetry.server.mqtt import CannotListen, Listener
 
@@ -22,12 +24,16 @@ class Command(BaseCommand):
         "`up` includes it; beside `serve` run it as its own process."
     )
 
+    # It has no pages. Their checks load all of them, which takes 6 MB.
+    requires_system_checks = [TAG]
+
     def handle(self, *args: Any, **options: Any) -> None:
         raise_file_limit()
         require_distribution()
         heart.start()
         # As in `telemetry.asgi`: otherwise each full collection would scan all that was imported.
         gc.collect()
+        return_free_memory()
         gc.freeze()
         try:
             asyncio.run(self.listen())

@@ -84,7 +84,11 @@ def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool
 
 
 def is_door(path: str) -> bool:
-    return path in ("/write", "/query", "/ping") or "/doors/" in path or path.endswith(("/v2/write", "/telemetry"))
+    return (
+        path in ("/write", "/query", "/ping")
+        or "/doors/" in path
+        or path.endswith(("/v2/write", "/telemetry", "/attributes"))
+    )
 
 
 def is_undone(violation: str) -> bool:

@@ -77,6 +77,7 @@ influx-ping       GET    204 204 204 204 204 204 204 204 204 204 204 204 204 204
 lorawan-ttn       POST   401 401 401 200 200 200 401 401 200 403 401 401 401 401 401 401 401 401
 lorawan-chirpstack POST  401 401 401 200 200 200 401 401 200 403 401 401 401 401 401 401 401 401
 thingsboard       POST   401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401
+thingsboard-attributes POST   401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401 401
 device-list       GET    401 401 401 403 403 403 401 401 403 200 200 200 403 200 403 401 200 200 devices.view_device
 device-list       POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_device
 device-import     POST   401 401 401 403 403 403 401 401 403 201 201 201 403 201 403 401 403 403 devices.add_device
@@ -174,6 +175,7 @@ influx-ping       GET    204 204 204 204 204 204
 lorawan-ttn       POST   403 403 200 200 200 401
 lorawan-chirpstack POST  403 403 200 200 200 401
 thingsboard       POST   401 401 401 401 401 401
+thingsboard-attributes POST   401 401 401 401 401 401
 device-list       GET    200 200 403 403 200 200
 device-list       POST   403 201 403 403 403 403
 device-import     POST   403 201 403 403 422 422
@@ -280,6 +282,7 @@ BODIES = {
     ("lorawan-ttn", "POST"): {"join_accept": {}},
     ("lorawan-chirpstack", "POST"): {"joinEui": ""},
     ("thingsboard", "POST"): {"temperature": 21.5},
+    ("thingsboard-attributes", "POST"): {"firmware": "1.2"},
     ("device-list", "POST"): {"device_id": "mote-3"},
     ("device-detail", "PATCH"): {"name": "Roof"},
     ("device-rotate-key", "POST"): {"overlap_seconds": 0},

@@ -15,7 +15,7 @@ from readings.ingest import views
 from readings.ingest.decoding import decode_reading
 from readings.log import group_commit, recording
 from readings.models import Reading
-from telemetry.gateway.ingest_lane import LaneSharing, Shared
+from telemetry.gateway.sharing import LaneSharing, Shared
 from telemetry.tests.support.clients.lanes import through_the_lane
 
 pytestmark = pytest.mark.django_db(transaction=True)

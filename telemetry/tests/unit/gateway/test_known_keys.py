@@ -15,7 +15,7 @@ from devices.models import ApiToken, Device, Tag
 from devices.tests.fixtures import new_token
 from readings.log import group_commit
 from readings.models import Reading
-from telemetry.gateway.ingest_lane import LaneSharing, Shared
+from telemetry.gateway.sharing import LaneSharing, Shared
 from telemetry.tests.support.clients.lanes import through_the_lane
 
 pytestmark = pytest.mark.django_db(transaction=True)

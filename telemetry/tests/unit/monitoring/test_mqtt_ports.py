@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from devices.tests.fixtures import ADMIN_KEY
 from readings import instruments
 from readings.alarms.upkeep.heartbeat import heart
-from telemetry.gateway.ingest_lane import Shared
+from telemetry.gateway.sharing import Shared
 from telemetry.server import metrics_port, mqtt
 from telemetry.server.metrics_port import MetricsPort, answer
 from telemetry.tests.support.servers.certificates import write_certificate

@@ -130,15 +130,16 @@ def test_no_line_quotes_a_row_that_postgresql_refused(end):
 
 
 @pytest.mark.parametrize("key", ["tlm_" + "k" * 32, "a-key-of-another-server", "%74lm_" + "k" * 32])
+@pytest.mark.parametrize("call", ["telemetry", "attributes", "rpc", "claim", "firmware"])
 @pytest.mark.parametrize(
     "form", ["POST /api/v1/{}/telemetry HTTP/1.1", '"path": "/api/v1/{}/telemetry"', "x /api/v1/{}/telemetry?a=b"]
 )
-def test_no_key_in_an_address_stays_in_a_log_line(key, form):
-    line = redacted(form.format(key))
+def test_no_key_in_an_address_stays_in_a_log_line(key, form, call):
+    line = redacted(form.format(key).replace("telemetry", call))
 
     assert key not in line
     assert "k" * 9 not in line
-    assert "/telemetry" in line
+    assert f"/{call}" in line
 
 
 def test_influxdbs_key_in_an_address_does_not_stay_in_a_log_line():
