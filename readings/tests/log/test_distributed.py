@@ -90,7 +90,7 @@ def test_parts_of_logs_are_read_shard_by_shard_with_each_table_on_it(five_shards
 def test_blocks_beside_rows_are_searched_shard_by_shard_with_each_table_on_it(five_shards):
     names = make_devices(40)
     with CaptureQueriesContext(connection) as queries:
-        assert unseal_mixed(HOURS, dict.fromkeys(names, at(0))) == 0
+        assert unseal_mixed(HOURS, dict.fromkeys(names, at(0)), divisible=False) == 0
     statements = [query["sql"] for query in queries.captured_queries]
     assert [{shard_of(name) for name in names if name in sql} for sql in statements] == [{0}, {1}, {2}, {3}, {4}]
     # Citus refuses a statement in which one of them may be on any shard.
