@@ -95,6 +95,9 @@ class Watch:
         except (DatabaseError, InterfaceError) as error:
             logger.warning("The nodes of the database cannot be asked: %s", words_of(error))
             places, away = {}, frozenset()
+        except Exception:  # an error in our code must not end the thread, or devices would be refused for ever
+            logger.exception("The nodes of the database cannot be asked")
+            places, away = {}, frozenset()
         for node in away - self.away:
             logger.error("Node %s of the database does not answer: its devices are refused until it does", node)
         for node in self.away - away:
@@ -117,7 +120,7 @@ watch = Watch()
 def nodes_away(alone: BaseDatabaseWrapper) -> tuple[dict[int, int], frozenset[int]]:
     """The node of each shard, and the nodes that do not answer. `alone`: a connection that nothing has used yet.
 
-    While a node is away, the locks of transactions that wait for it are freed on the others.
+    While a node is away, the locks of transactions that wait for it are freed on the others. Raises DatabaseError.
     """
     away, there = set(), []
     with alone.cursor() as cursor:
@@ -127,9 +130,12 @@ def nodes_away(alone: BaseDatabaseWrapper) -> tuple[dict[int, int], frozenset[in
         cursor.execute(WORKERS)
         for node, *address in cursor.fetchall():
             answers = False
-            with suppress(OperationalError):
+            try:
                 cursor.execute(ANSWERS, address)
                 answers = bool(cursor.fetchone()[0])
+            except OperationalError:
+                if alone.connection.closed:  # it is the coordinator that does not answer
+                    raise
             if answers:
                 there.append(address)
             else:

@@ -112,13 +112,11 @@ class GroupCommitter:
         self.check_room(len(readings))
         devices = frozenset([reading.device_id for reading in readings])
         loop = asyncio.get_running_loop()
-        known = known_nodes_of(devices)
-        submission = Submission(readings, received_at, devices, loop.create_future(), caller, known)
+        submission = Submission(readings, received_at, devices, loop.create_future(), caller, known_nodes_of(devices))
         self.waiting.append(submission)
         self.queued_readings += len(readings)
         self.begin_soon()
-        # Not asyncio.timeout, which takes several times as long.
-        deadline = loop.call_later(ANSWER_SECONDS, submission.give_up)
+        deadline = loop.call_later(ANSWER_SECONDS, submission.give_up)  # asyncio.timeout takes several times as long
         try:
             return await submission.outcome
         finally:
@@ -168,7 +166,7 @@ class GroupCommitter:
                 answer(submission, own_copy(error))
         finally:
             suspicion.cancel()
-            self.writing[group[0].nodes] -= 1
+            self.writing -= Counter([group[0].nodes])  # also forgets a set of nodes without a transaction
             self.locked -= devices_of(group)
             self.begin_soon()
         await announce(appended, waits=False)
@@ -177,22 +175,25 @@ class GroupCommitter:
         """Removes and returns the next group: submissions in order, with at most GROUP_READINGS_MAX readings in total.
 
         A single larger submission is a group too. The group ends before a submission for a device that a running
-        transaction has locked, because it would only wait for that lock; so the group may be empty. In a distributed
-        database it has submissions for the same nodes, and leaves others out instead of ending.
+        transaction has locked, because it would only wait for that lock; so it may be empty. In a distributed database
+        it has submissions for the same nodes, and instead of ending leaves others out, and all for their devices.
         """
         group: list[Submission] = []
         left_out: list[Submission] = []
+        held: set[str] = set()  # the devices of `left_out`: they keep their order, and a large batch gets its turn
         size = 0
         while self.waiting and (not group or size + len(self.waiting[0].readings) <= GROUP_READINGS_MAX):
             submission = self.waiting[0]
-            if not self.may_join(submission, group):
+            given_up = submission.outcome.done()  # the client is gone, and nothing was acknowledged
+            if not given_up and not (held.isdisjoint(submission.devices) and self.may_join(submission, group)):
                 if not settings.DISTRIBUTED:
                     break
                 left_out.append(self.waiting.popleft())
+                held |= submission.devices
                 continue
             self.waiting.popleft()
             self.queued_readings -= len(submission.readings)
-            if not submission.outcome.done():  # otherwise the client is gone, and nothing was acknowledged
+            if not given_up:
                 group.append(submission)
                 size += len(submission.readings)
         self.waiting.extendleft(reversed(left_out))
@@ -255,8 +256,7 @@ class GroupCommitter:
 
     def learn(self, group: list[Submission]) -> None:
         """Asks a distributed database where the devices are, if that is unknown or was asked long ago."""
-        outdated = time.monotonic() - self.learned_at > KNOWN_SECONDS
-        if settings.DISTRIBUTED and (outdated or group[0].nodes is None):
+        if settings.DISTRIBUTED and (group[0].nodes is None or time.monotonic() - self.learned_at > KNOWN_SECONDS):
             learn(devices_of(group))
             self.learned_at = time.monotonic()
 

@@ -31,7 +31,7 @@ FORMS = (
     # A link to set a password.
     r"(/set-password/[\w-]+/)[\w-]{8,}",
     # A key in an address: ThingsBoard's, also while that door is closed.
-    r"(/api/v1/)[^/\s\"'<>?]{16,}(?=/(?:telemetry|attributes|rpc|claim|firmware))",
+    r"(/api/v1/)[^/\s\"'<>?]{16,}(?=/(?:telemetry|attributes|rpc|claim|firmware|software))",
     # InfluxDB's user and password as parameters of a URL.
     r"([?&][up]=)[^&\s\"'<>]+",
     # A ticket, key or password as a parameter of a URL or form.

@@ -3,9 +3,10 @@
 import threading
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db.backends.base.base import NO_DB_ALIAS
 
-from devices.database import nodes
+from devices.database import nodes, placement
 from devices.database.errors import Trouble, trouble_of
 from devices.models import Device, DeviceState
 from devices.tests.fixtures import shard_of
@@ -87,6 +88,42 @@ def test_a_coordinator_that_does_not_answer_makes_no_node_away(watch, monkeypatc
     watch.look()
     assert not watch.away
     watch.require(NAMES)
+
+
+def test_a_coordinator_that_goes_away_while_it_is_asked_makes_no_node_away(monkeypatch):
+    monkeypatch.setattr(placement, "NODES", "SELECT 1, 1")
+    monkeypatch.setattr(nodes, "WORKERS", "VALUES (1, 'a', 5432), (2, 'b', 5432)")
+    monkeypatch.setattr(nodes, "ANSWERS", "SELECT pg_terminate_backend(pg_backend_pid()), %s::text, %s::integer")
+    alone = connection.copy(NO_DB_ALIAS)
+    try:
+        with pytest.raises(DatabaseError):
+            nodes.nodes_away(alone)
+    finally:
+        alone.close()
+
+
+def test_a_node_that_does_not_answer_in_time_is_away_and_the_next_one_is_asked(monkeypatch):
+    monkeypatch.setattr(placement, "NODES", "SELECT 10, 1 UNION ALL SELECT 20, 2")
+    monkeypatch.setattr(nodes, "WORKERS", "VALUES (1, 'a', 5432), (2, 'b', 5432)")
+    monkeypatch.setattr(
+        nodes, "ANSWERS", "SELECT pg_sleep(CASE %s WHEN 'a' THEN 9 ELSE 0 END) IS NOT NULL, %s::integer"
+    )
+    monkeypatch.setattr(nodes, "ON_NODE", "SELECT '0', %s::text, %s::integer, %s::text")
+    monkeypatch.setattr(nodes, "ANSWER_SECONDS", 0.2)
+    alone = connection.copy(NO_DB_ALIAS)
+    try:
+        assert nodes.nodes_away(alone) == ({10: 1, 20: 2}, frozenset([1]))
+    finally:
+        alone.close()
+
+
+def test_a_look_that_fails_for_any_reason_refuses_no_device(watch, monkeypatch):
+    def nodes_away(alone: object) -> None:
+        raise ValueError("unexpected")
+
+    monkeypatch.setattr(nodes, "nodes_away", nodes_away)
+    watch.look()
+    assert not watch.away
 
 
 def test_one_database_is_never_asked(monkeypatch, settings):

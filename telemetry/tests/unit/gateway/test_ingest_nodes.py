@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
 from devices.database import placement
 from devices.models import Device
 from devices.tests.fixtures import FLEET_KEY, shard_of
 from readings.log import group_commit, recording
+from readings.log.submissions import Submission, devices_of
 from readings.models import Reading
 from telemetry.tests.support.clients.lanes import through_the_lane
 
@@ -115,3 +117,57 @@ def test_devices_of_other_nodes_do_not_wait_for_a_node_that_hangs(five_shards, m
         return others, still_waiting, await waiting
 
     assert through_the_lane(story) == ({201}, True, {201})
+
+
+async def committer_with(*waiting: tuple[set[str], set[int]]) -> group_commit.GroupCommitter:
+    """A committer with these submissions (their devices, the nodes of these), a reading each."""
+    committer = group_commit.GroupCommitter()
+    for devices, nodes in waiting:
+        outcome = asyncio.get_running_loop().create_future()
+        readings: Any = [None] * group_commit.PARALLEL_READINGS_MIN
+        submission = Submission(readings, timezone.now(), frozenset(devices), outcome, None, frozenset(nodes))
+        committer.waiting.append(submission)
+        committer.queued_readings += len(readings)
+    return committer
+
+
+def test_what_is_behind_a_request_that_waits_does_not_lock_its_devices(settings):
+    """Otherwise a gateway's batch might never find all of its devices unlocked, and a device would lose its order."""
+    settings.DISTRIBUTED = True
+
+    async def story() -> list[frozenset[str]]:
+        committer = await committer_with(({"a", "b"}, {1, 2}), ({"b"}, {2}), ({"c"}, {2}))
+        committer.locked = {"a"}
+        taken = [committer.take()]
+        committer.locked = set()
+        taken.append(committer.take())
+        return [devices_of(group) for group in taken]
+
+    assert asyncio.run(story()) == [{"c"}, {"a", "b"}]
+
+
+def test_a_request_whose_client_is_gone_leaves_the_queue_and_holds_nothing(settings):
+    settings.DISTRIBUTED = True
+
+    async def story() -> tuple[frozenset[str], int]:
+        committer = await committer_with(({"a", "b"}, {1, 2}), ({"b"}, {2}))
+        committer.waiting[0].give_up()
+        committer.waiting[0].outcome.exception()
+        committer.locked = {"a"}
+        return devices_of(committer.take()), committer.queued_readings
+
+    assert asyncio.run(story()) == (frozenset({"b"}), 0)
+
+
+def test_no_set_of_nodes_is_kept_after_its_transactions(five_shards):
+    Device.objects.register_all([{"device_id": name} for name in NAMES])
+
+    async def story(client: Any) -> int:
+        body = [reading(name) for name in NAMES]
+        answer = await client.post("/ingest/batch", json=body, headers={"X-API-Key": FLEET_KEY})
+        assert answer.status_code == 201
+        here = list(group_commit.committers)
+        await asyncio.gather(*(task for committer in here for task in committer.tasks))
+        return sum(len(committer.writing) for committer in here)
+
+    assert through_the_lane(story) == 0

@@ -130,7 +130,7 @@ def test_no_line_quotes_a_row_that_postgresql_refused(end):
 
 
 @pytest.mark.parametrize("key", ["tlm_" + "k" * 32, "a-key-of-another-server", "%74lm_" + "k" * 32])
-@pytest.mark.parametrize("call", ["telemetry", "attributes", "rpc", "claim", "firmware"])
+@pytest.mark.parametrize("call", ["telemetry", "attributes", "rpc", "claim", "firmware", "software"])
 @pytest.mark.parametrize(
     "form", ["POST /api/v1/{}/telemetry HTTP/1.1", '"path": "/api/v1/{}/telemetry"', "x /api/v1/{}/telemetry?a=b"]
 )
