@@ -228,11 +228,15 @@ class Received:
         if log is None or log.first_seq > part.until + 1:
             return
         log.expect(expected)
+        if part.device_id in self.disturbed:
+            log.until = EARLIEST
         before = log.end - log.first_seq
         log.forget(part.until, self.metrics)
         self.readings -= before - (log.end - log.first_seq)
         if log.end > log.first_seq:
-            return  # what is left may bring an event
+            # What is left was calm by what was expected before, and what follows is compared with what is expected now.
+            self.urgent.add(part.device_id)
+            return
         self.waiting.pop(part.device_id, None)
         self.urgent.discard(part.device_id)
 
