@@ -240,6 +240,11 @@ class Received:
         self.waiting.pop(part.device_id, None)
         self.urgent.discard(part.device_id)
 
+    def heard(self, device_id: str, metric: str) -> datetime | None:
+        """When the last reading that waits and has this metric has arrived, as `Log.arrived`; None: none waits."""
+        log = self.waiting.get(device_id)
+        return None if log is None else log.heard(metric, self.metrics)
+
     def disturb(self, device_ids: Collection[str]) -> None:
         """Makes any value of these devices that was not judged yet count as one that may bring an event."""
         self.disturbed = frozenset(device_ids)

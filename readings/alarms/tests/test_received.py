@@ -508,6 +508,24 @@ def test_readings_that_wait_end_the_silence_of_their_metric(device, receiver, cl
     assert Alarm.objects.get().resolved_at == at(70)
 
 
+def test_devices_whose_readings_wait_do_not_hide_a_silent_one(mote, other_device, receiver, clock, monkeypatch):
+    monkeypatch.setattr(silences, "STEP_DEVICES", 1)
+    make_rule("silence", metric="temperature", seconds=60)
+    Reception.objects.create(id=1, since=at(-3600), until=at(3600))
+    receiver.evaluate(now=at(0))
+    store([hot(0, 20), hot(0, 20, "mote-2")])
+    receiver.evaluate(now=at(0))
+    clock.now += 50
+    store([hot(50, 20)])
+    receiver.evaluate(now=at(50))
+    assert state_of("mote-1").alarms_seq == 1
+
+    receiver.evaluate(now=at(70))
+
+    assert [alarm.device_id for alarm in Alarm.objects.all()] == ["mote-2"]
+    assert state_of("mote-1").alarms_seq == 1
+
+
 def test_a_silence_is_counted_from_the_arrival_of_the_last_value_however_late_it_is_judged(device, receiver, clock):
     make_rule("silence", metric="temperature", seconds=300)
     Reception.objects.create(id=1, since=at(-3600), until=at(3600))
