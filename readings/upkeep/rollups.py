@@ -67,7 +67,7 @@ class Changed(msgspec.Struct, frozen=True):
 def roll_up(tier: Tier) -> int:
     """One step for the first devices with new readings; returns the number of readings rolled up, 0 if none is left.
 
-    Raises Outrun, TooManyBlocks and DatabaseError; after each of them nothing was changed.
+    Raises Outrun, TooManyBlocks and DatabaseError, as `take_in`.
     """
     seq_ranges = behind(tier, readings=STEP_READINGS[connection.vendor])
     if seq_ranges:

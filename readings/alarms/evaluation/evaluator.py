@@ -148,8 +148,8 @@ class Evaluator:
                 return
             yield from self.deactivated(rules, now=now)
             judged = None
-            if due is not None:
-                judged = sorted(silences.suspects(rules, now=now))
+            if due is not None and self.received:
+                judged = sorted(silences.suspects(rules, now=now, heard=self.received.heard))
                 yield from self.catch_up(rules, now=now, chosen=judged, wholly=True)
             yield from silences.look(rules, now=now, judged=judged)
             if self.received:

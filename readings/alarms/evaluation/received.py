@@ -228,13 +228,22 @@ class Received:
         if log is None or log.first_seq > part.until + 1:
             return
         log.expect(expected)
+        if part.device_id in self.disturbed:
+            log.until = EARLIEST
         before = log.end - log.first_seq
         log.forget(part.until, self.metrics)
         self.readings -= before - (log.end - log.first_seq)
         if log.end > log.first_seq:
-            return  # what is left may bring an event
+            # What is left was calm by what was expected before, and what follows is compared with what is expected now.
+            self.urgent.add(part.device_id)
+            return
         self.waiting.pop(part.device_id, None)
         self.urgent.discard(part.device_id)
+
+    def heard(self, device_id: str, metric: str) -> datetime | None:
+        """When the last reading that waits and has this metric has arrived, as `Log.arrived`; None: none waits."""
+        log = self.waiting.get(device_id)
+        return None if log is None else log.heard(metric, self.metrics)
 
     def disturb(self, device_ids: Collection[str]) -> None:
         """Makes any value of these devices that was not judged yet count as one that may bring an event."""

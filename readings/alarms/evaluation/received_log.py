@@ -140,6 +140,15 @@ class Log:
         marked = next(at for first_seq, at in reversed(self.arrivals) if first_seq <= seq)
         return marked + timedelta(seconds=ARRIVAL_SECONDS)
 
+    def heard(self, metric: str, metrics: AbstractSet[str]) -> datetime | None:
+        """When the last reading with this metric has arrived, as `arrived`; None: no reading that is here has it."""
+        self.unpack(metrics)
+        values = self.tracks[metric].values if metric in self.tracks else array("d")
+        for place in reversed(range(len(values))):
+            if values[place] == values[place]:  # false for NaN
+                return self.arrived(self.first_seq + place)
+        return None
+
     def unpack(self, metrics: AbstractSet[str]) -> None:
         """Makes columns of the rows. `metrics`: those that rules judge."""
         rows, place = self.rows, len(self.times)

@@ -1,6 +1,6 @@
 """Silences: looks which devices were not heard from for too long, and which were heard from again."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -70,15 +70,31 @@ def heard_again(rules: ActiveRules, *, now: datetime) -> Iterator[list[AlarmChan
                 break
 
 
-def suspects(rules: ActiveRules, *, now: datetime) -> set[str]:
-    """The devices for which the silence of a metric opens now, unless readings that were not judged yet have it."""
+def suspects(
+    rules: ActiveRules, *, now: datetime, heard: Callable[[str, str], datetime | None] = lambda *_: None
+) -> set[str]:
+    """The devices for which the silence of a metric opens now, unless readings that were not judged yet have it.
+
+    Of each rule at least STEP_DEVICES, if there are so many. `heard`: when the last reading that waits in memory and
+    has this metric has arrived. A device that was heard recently enough is left out: with all those that report, the
+    first ones would always be the same.
+    """
     reception = Reception.objects.first()
     found: set[str] = set()
-    for active in rules.silences if reception else ():
+    for active in rules.silences:
         condition = active.condition
         assert isinstance(condition, Silence)
-        if reception and condition.metric is not None:
-            found.update(hearing.device_id for hearing in too_long_silent(active, condition, reception, now=now))
+        if reception is None or condition.metric is None:
+            continue
+        of_rule, after, more = set[str](), "", True
+        while more and len(of_rule) < STEP_DEVICES:
+            silent = too_long_silent(active, condition, reception, now=now, after=after)
+            for hearing in silent:
+                at = None if hearing.said_offline_at else heard(hearing.device_id, condition.metric)
+                if at is None or (now - at).total_seconds() >= hearing.allowed_seconds:
+                    of_rule.add(hearing.device_id)
+            after, more = silent[-1].device_id if silent else "", len(silent) == STEP_DEVICES
+        found |= of_rule
     return found
 
 
@@ -136,10 +152,11 @@ def too_long_silent(
     *,
     now: datetime,
     only: Collection[str] | None = None,
+    after: str = "",
 ) -> list[Hearing]:
     """Active devices without an open alarm that have been silent for too long while the server listened.
 
-    `only`: of these devices; None: of all.
+    `only`: of these devices; None: of all. `after`: only those with a greater id.
     """
     if only is not None and not only:
         return []
@@ -155,6 +172,8 @@ def too_long_silent(
     found = found.exclude(device_id__in=Alarm.objects.open().filter(rule=active.rule).values("device_id"))
     if only is not None:
         found = found.filter(device_id__in=only)
+    if after:
+        found = found.filter(device_id__gt=after)
     return evaluated(found.order_by("device_id")[:STEP_DEVICES])
 
 

@@ -331,6 +331,36 @@ def test_values_that_wait_count_for_the_change_between_them(device, receiver):
     assert [alarm[1] for alarm in times()] == [at(3)]
 
 
+def test_a_reading_that_arrives_during_the_step_before_counts_for_the_change(
+    mote, other_device, receiver, clock, monkeypatch
+):
+    monkeypatch.setitem(positions.STEP_READINGS, connection.vendor, 2)
+    make_rule("rate", metric="temperature", change=10, per=3600)
+    receiver.evaluate(now=at(0))
+    store([hot(0, 0), hot(0, 0, "mote-2")])
+    receiver.evaluate(now=at(0))
+    store([hot(10, 5, "mote-2"), hot(10, 0)])
+    receiver.evaluate(now=at(10))
+    judge_device = steps.judge_device
+
+    def judge(rules, part, *arguments, **given):
+        if part.device_id == "mote-1" and not arrived:
+            arrived.append(store([hot(20, -5, "mote-2")]))
+        return judge_device(rules, part, *arguments, **given)
+
+    arrived = list[Any]()
+    monkeypatch.setattr(steps, "judge_device", judge)
+    clock.now += received.IDLE_SECONDS
+    receiver.evaluate(now=at(20))
+    assert (arrived != [], state_of("mote-2").alarms_seq) == (True, 2)
+
+    store([hot(30, 7, "mote-2")])
+    receiver.evaluate(now=at(30))
+    receiver.evaluate(now=at(31))
+
+    assert [alarm[1] for alarm in times()] == [at(30)]
+
+
 def test_what_another_process_stored_is_judged_by_the_second_evaluation(mote, other_device, receiver):
     make_rule(metric="temperature", above=30)
     receiver.evaluate(now=at(0))
@@ -478,6 +508,24 @@ def test_readings_that_wait_end_the_silence_of_their_metric(device, receiver, cl
     assert Alarm.objects.get().resolved_at == at(70)
 
 
+def test_devices_whose_readings_wait_do_not_hide_a_silent_one(mote, other_device, receiver, clock, monkeypatch):
+    monkeypatch.setattr(silences, "STEP_DEVICES", 1)
+    make_rule("silence", metric="temperature", seconds=60)
+    Reception.objects.create(id=1, since=at(-3600), until=at(3600))
+    receiver.evaluate(now=at(0))
+    store([hot(0, 20), hot(0, 20, "mote-2")])
+    receiver.evaluate(now=at(0))
+    clock.now += 50
+    store([hot(50, 20)])
+    receiver.evaluate(now=at(50))
+    assert state_of("mote-1").alarms_seq == 1
+
+    receiver.evaluate(now=at(70))
+
+    assert [alarm.device_id for alarm in Alarm.objects.all()] == ["mote-2"]
+    assert state_of("mote-1").alarms_seq == 1
+
+
 def test_a_silence_is_counted_from_the_arrival_of_the_last_value_however_late_it_is_judged(device, receiver, clock):
     make_rule("silence", metric="temperature", seconds=300)
     Reception.objects.create(id=1, since=at(-3600), until=at(3600))
@@ -530,6 +578,25 @@ def test_between_these_looks_a_silence_ends_as_soon_as_something_is_heard(device
     evaluator.evaluate(now=at(111))
 
     assert Alarm.objects.get().resolved_at == at(110)
+
+
+def test_between_these_looks_any_value_of_a_silent_device_is_judged_at_once(device, receiver, clock):
+    make_rule("silence", metric="temperature", seconds=60)
+    make_rule(metric="humidity", above=90)
+    Reception.objects.create(id=1, since=at(-3600), until=at(3600))
+    receiver.evaluate(now=at(0))
+    store([new(timestamp=at(0), temperature=20, humidity=50)])
+    receiver.evaluate(now=at(0))
+    receiver.evaluate(now=at(61))
+    receiver.looks.took(clock.now, clock.now + 1_000_000)
+    store([new(timestamp=at(70), humidity=50)])
+    receiver.evaluate(now=at(70))
+    assert Alarm.objects.open().count() == 1
+    store([hot(80, 20)])
+
+    receiver.evaluate(now=at(80))
+
+    assert [alarm.resolved_at for alarm in Alarm.objects.all()] == [at(80)]
 
 
 def test_a_silence_waits_for_more_readings_than_a_step_takes(mote, other_device, receiver, clock, monkeypatch):

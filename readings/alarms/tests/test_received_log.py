@@ -111,6 +111,19 @@ def test_the_time_of_arrival_is_never_too_early_and_at_most_some_seconds_late():
         assert moment <= log.arrived(seq) <= moment + timedelta(seconds=ARRIVAL_SECONDS)
 
 
+@given(rows(), st.integers(0, 12))
+def test_a_metric_was_heard_when_its_last_value_arrived(readings, unpacked):
+    log = log_of()
+    for row in readings:
+        log.arrivals.append((row.seq, at(row.seq)))
+        log.add([row], JUDGED)
+        if row.seq == unpacked:
+            log.unpack(JUDGED)
+    for metric in sorted(JUDGED):
+        last = max([seq for seq, *_ in values_of(readings, metric)], default=None)
+        assert log.heard(metric, JUDGED) == (None if last is None else at(last + ARRIVAL_SECONDS))
+
+
 def test_what_was_forgotten_needs_no_memory():
     log = log_of()
     for seq in range(1, 5):
