@@ -30,6 +30,10 @@ INSERT INTO readings_receiptmark (device_id, noted_at, seq)
 SELECT device_id, %s, max(seq) FROM readings_receiptmark WHERE noted_at >= %s GROUP BY device_id
 ON CONFLICT (device_id, noted_at) DO UPDATE SET seq = excluded.seq
 """
+# Without a time zone, because Citus refuses functions in an UPDATE that depend on the session's.
+MOVE = """
+UPDATE readings_receiptmark SET noted_at = (noted_at AT TIME ZONE 'UTC' + make_interval(secs => %s)) AT TIME ZONE 'UTC'
+"""
 # The newest mark up to a time, of devices where it ends something: itself, earlier marks or ids.
 ENDED = """
 SELECT mark.device_id, max(mark.seq), state.sealed_seq FROM readings_receiptmark AS mark
@@ -71,8 +75,11 @@ def follow(jump: timedelta, *, now: datetime) -> None:
     before = connection.ops.adapt_datetimefield_value(now - jump)
     with connection.cursor() as cursor:
         cursor.execute(LIMIT, [before, before])
-    ReceiptMark.objects.filter(noted_at__gt=now - jump).delete()
-    ReceiptMark.objects.update(noted_at=F("noted_at") + jump)
+        ReceiptMark.objects.filter(noted_at__gt=now - jump).delete()
+        if connection.vendor == "postgresql":
+            cursor.execute(MOVE, [jump.total_seconds()])
+        else:
+            ReceiptMark.objects.update(noted_at=F("noted_at") + jump)
 
 
 def end(*, now: datetime) -> Iterator[int]:

@@ -19,7 +19,7 @@ from readings.statistics.statement import Question
 from readings.statistics.tiers import HOURS, MINUTES
 from readings.tests.logs import at, make_devices, new, store
 from readings.upkeep.failures import Outrun
-from readings.upkeep.rollups import roll_up
+from readings.upkeep.rollups import begin_minutes, roll_up
 
 pytestmark = [pytest.mark.citus, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -30,13 +30,16 @@ NAMES = [f"node-{number:04}" for number in range(12)]
 
 
 @contextmanager
-def commits() -> Iterator[threading.Event]:
-    """Two writers, whose transactions reach over several nodes, and a roll-up, until the block ends.
+def commits() -> Iterator[tuple[threading.Event, list[tuple[str, int]]]]:
+    """Two writers, whose transactions reach over several nodes, and roll-ups, until the block ends.
 
-    The event is set when one of them fails. Raises what any of them raised.
+    The event is set when one of them fails. The list has the unit and the number of readings of each roll-up.
+    Raises what any of them raised.
     """
     make_devices(len(NAMES))
+    begin_minutes(set(NAMES))
     ended = threading.Event()
+    rolled_up: list[tuple[str, int]] = []
     numbers = itertools.count()
 
     def write(chance: random.Random) -> None:
@@ -45,7 +48,9 @@ def commits() -> Iterator[threading.Event]:
 
     def add_up(chance: random.Random) -> None:
         with suppress(Outrun):  # a writer was faster
-            roll_up(chance.choice((HOURS, MINUTES)))
+            tier = chance.choice((HOURS, MINUTES))
+            if readings := roll_up(tier):
+                rolled_up.append((tier.unit, readings))
 
     def repeat(step: Callable[[random.Random], None], seed: int) -> None:
         chance = random.Random(seed)
@@ -60,7 +65,7 @@ def commits() -> Iterator[threading.Event]:
         steps = (write, write, add_up)
         running: list[Future[None]] = [threads.submit(repeat, step, seed) for seed, step in enumerate(steps)]
         try:
-            yield ended
+            yield ended, rolled_up
         finally:
             ended.set()
     for each in running:
@@ -78,7 +83,7 @@ def looks(ended: threading.Event) -> Iterator[str]:
 
 def test_nobody_sees_the_end_of_a_log_before_its_readings():
     seen, missing = 0, []
-    with commits() as ended:
+    with commits() as (ended, _):
         for name in looks(ended):
             last_seq = DeviceState.objects.values_list("last_seq", flat=True).get(device_id=name)
             if last_seq and not Reading.objects.filter(device_id=name, seq=last_seq).exists():
@@ -93,7 +98,7 @@ def test_statistics_never_go_backwards():
     question = Question(at(0), at(3600 * 24 * 365))
     newest = dict.fromkeys(NAMES, 0)
     seen, backwards = 0, []
-    with commits() as ended:
+    with commits() as (ended, rolled_up):
         for name in looks(ended):
             state = DeviceState.objects.get(device_id=name)
             found = aggregate(question, state).total(question)
@@ -102,6 +107,8 @@ def test_statistics_never_go_backwards():
                 backwards.append((name, count, newest[name], state.last_seq))
             newest[name] = count
             seen += 1
-    print(f"{seen} statistics, {len(backwards)} backwards")
+    total = sum(readings for _, readings in rolled_up)
+    print(f"{seen} statistics, {len(backwards)} backwards, {len(rolled_up)} roll-ups of {total} readings")
     assert max(newest.values()) > 0
+    assert {unit for unit, _ in rolled_up} == {"hour", "minute"}
     assert backwards == []
