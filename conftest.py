@@ -99,7 +99,7 @@ def five_shards(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[lis
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
     """Deselects tests about PostgreSQL or Citus if the run is not on it; another run has them.
 
-    In a run on Citus, skips those that cannot apply there, and says why.
+    In a run on Citus, skips those that cannot apply there, and says why. Puts files that take long first.
     """
     missing = [] if DISTRIBUTED else ["citus"] if connection.vendor == "postgresql" else ["citus", "postgresql"]
     for name in missing:
@@ -109,6 +109,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> No
         for item in items:
             if marker := item.get_closest_marker("one_database"):
                 item.add_marker(pytest.mark.skip(marker.args[0]))
+    # Files begin in their order. One that takes minutes would otherwise be the last, beside idle workers.
+    items.sort(key=lambda item: not item.get_closest_marker("long"))
 
 
 def pytest_collection() -> None:

@@ -21,7 +21,7 @@ from telemetry.tests.support.clients.fleet import Fleet
 from telemetry.tests.support.clients.raw import some_of, wait_until
 from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server, free_port
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 WRITERS = 64
 # `make prove` kills more often.

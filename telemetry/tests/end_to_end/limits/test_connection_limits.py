@@ -28,7 +28,7 @@ from telemetry.tests.support.clients.raw import (
 )
 from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.once]
 
 on_both = pytest.mark.parametrize("server", [False, True], ids=["daphne", "uvicorn"], indirect=True)
 FEW = 6

@@ -23,6 +23,7 @@ from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.long,
     pytest.mark.once,
     pytest.mark.parametrize("uvicorn", [False, True], ids=["daphne", "uvicorn"]),
 ]

@@ -17,6 +17,7 @@ from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.long,
     pytest.mark.once,
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium (Debian: apt-get install chromium)"),
@@ -408,9 +409,9 @@ def test_the_console_is_walked_through_without_a_fault(page, server):
 
 def test_the_documentation_needs_nothing_from_elsewhere(page, server):
     page.goto(f"{server.url}/docs")
-    expect(page.locator(".opblock").first).to_be_visible()
+    expect(page.locator(".opblock").first).to_be_visible(timeout=60_000)
     page.goto(f"{server.url}/redoc")
-    expect(page.get_by_role("heading", name="Store one reading")).to_be_visible()
+    expect(page.get_by_role("heading", name="Store one reading")).to_be_visible(timeout=60_000)  # it renders all calls
 
 
 @pytest.mark.parametrize("path", ["/", "/admin/", "/live/", "/live/north/", "/admin/devices/device/", "/docs"])

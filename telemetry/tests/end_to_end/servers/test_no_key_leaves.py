@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.once]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.once]
 
 PASSWORD = "correct-horse-battery-staple"
 SOCKET = "/api/v1/realtime/subscribe/mote-1"

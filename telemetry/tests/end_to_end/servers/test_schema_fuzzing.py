@@ -13,7 +13,7 @@ from django.conf import settings
 
 from telemetry.tests.support.servers.server import ADMIN_KEY, Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "3"))
 # The quick suite sends the same requests each time; with FUZZ_EXAMPLES they are random.

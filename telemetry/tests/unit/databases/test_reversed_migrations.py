@@ -21,7 +21,7 @@ from readings.tests.logs import new, state_of, store
 from readings.upkeep.maintenance import maintain
 from realtime.models import Ticket
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 OURS = ("devices", "readings", "alarms", "realtime", "telemetry")
 DEVICES = ("fast", "slow", "trimmed", "empty")
