@@ -119,6 +119,14 @@ def product(folder: Path, keys: Path, bodies: dict[str, Path], *, server: str, s
     )
 
 
+def simple_targets(keys: Path, bodies: dict[str, Path]) -> dict[str, Target]:
+    """The addresses of the contenders that are written here."""
+    return {
+        "single": Target("/readings", keys, bodies["single"]),
+        "batch": Target("/readings/batch", keys, bodies["batch"]),
+    }
+
+
 def obvious(folder: Path, keys: Path, bodies: dict[str, Path], *, sqlite: bool = False) -> Contender:
     database = "bench_obvious"
     environment = {"DJANGO_SETTINGS_MODULE": "benchmarks.contenders.obvious.settings", "PYTHONPATH": str(ROOT)}
@@ -138,10 +146,7 @@ def obvious(folder: Path, keys: Path, bodies: dict[str, Path], *, sqlite: bool =
         "obvious Django on daphne" + (", SQLite" if sqlite else ""),
         "SQLite, WAL, synchronous=FULL" if sqlite else POSTGRESQL,
         start,
-        {
-            "single": Target("/readings", keys, bodies["single"]),
-            "batch": Target("/readings/batch", keys, bodies["batch"]),
-        },
+        simple_targets(keys, bodies),
         prepare=prepare,
     )
 
@@ -168,10 +173,7 @@ def bolt(folder: Path, keys: Path, bodies: dict[str, Path]) -> Contender:
         "django-bolt",
         f"{POSTGRESQL}; the tables of the obvious Django, pool of 32",
         start,
-        {
-            "single": Target("/readings", keys, bodies["single"]),
-            "batch": Target("/readings/batch", keys, bodies["batch"]),
-        },
+        simple_targets(keys, bodies),
         prepare=prepare,
     )
 
@@ -215,10 +217,7 @@ def fastapi(folder: Path, keys: Path, bodies: dict[str, Path]) -> Contender:
         "FastAPI on uvicorn",
         f"{POSTGRESQL}; async SQLAlchemy, asyncpg, pool of 20",
         start,
-        {
-            "single": Target("/readings", keys, bodies["single"]),
-            "batch": Target("/readings/batch", keys, bodies["batch"]),
-        },
+        simple_targets(keys, bodies),
         prepare=lambda: create_database(database),
     )
 

@@ -8,7 +8,7 @@ not answer.
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 
 from django.conf import settings
@@ -54,18 +54,12 @@ class Watch:
         self.places: dict[int, int] = {}
         self.lock = threading.Lock()
         self.thread: threading.Thread | None = None
-        self.told: list[Callable[[], None]] = []
 
-    def suspect(self, *, then: Callable[[], None] | None = None) -> None:
-        """Looks in a thread until every node answers. `then` is called there after the next look.
-
-        Without effect if the database is not distributed.
-        """
+    def suspect(self) -> None:
+        """Looks in a thread until every node answers. Without effect if the database is not distributed."""
         if not settings.DISTRIBUTED:
             return
         with self.lock:
-            if then is not None:
-                self.told.append(then)
             if self.thread is None:
                 self.thread = threading.Thread(target=self.run, name="nodes", daemon=True)
                 self.thread.start()
@@ -75,13 +69,9 @@ class Watch:
         while True:
             self.look()
             with self.lock:
-                told, self.told = self.told, []
                 if not self.away:
                     self.thread = None
-            for then in told:
-                then()
-            if not self.away:
-                return
+                    return
             pause.wait(PAUSE_SECONDS)
 
     def look(self) -> None:

@@ -6,6 +6,8 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,17 +28,24 @@ SEAL_AFTER_DAYS = 0.00001
 COUNT_SEALED = "from readings.models import Segment; print(sum(Segment.objects.values_list('count', flat=True)))"
 
 
+TIMES = int(os.environ.get("SEALING_KILLS", "50"))
+
+
+@contextmanager
+def serving(folder: Path, database: str) -> Iterator[Server]:
+    """A server without maintenance, which the proofs run and kill themselves."""
+    if database == "SQLite":
+        with Server(folder, uvicorn=True, database_url=f"sqlite:///{folder / 'db.sqlite3'}", redis_url="") as server:
+            yield server
+    else:
+        with PostgreSQL() as postgresql, Server(folder, uvicorn=True, database_url=postgresql.url) as server:
+            yield server
+
+
 @pytest.mark.parametrize("database", ["PostgreSQL", "SQLite"])
 def test_sealing_is_killed(tmp_path: Path, record: Record, database: str) -> None:
-    times = int(os.environ.get("SEALING_KILLS", "50"))
-    if database == "SQLite":
-        with Server(
-            tmp_path, uvicorn=True, database_url=f"sqlite:///{tmp_path / 'db.sqlite3'}", redis_url=""
-        ) as server:
-            prove(server, record, database, times)
-    else:
-        with PostgreSQL() as postgresql, Server(tmp_path, uvicorn=True, database_url=postgresql.url) as server:
-            prove(server, record, database, times)
+    with serving(tmp_path, database) as server:
+        prove(server, record, database, TIMES)
 
 
 def prove(server: Server, record: Record, database: str, times: int) -> None:

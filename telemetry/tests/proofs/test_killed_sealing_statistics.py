@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import random
 import sqlite3
 import subprocess
@@ -21,9 +20,8 @@ import pytest
 from django.conf import settings
 
 from telemetry.tests.proofs.conftest import Record
-from telemetry.tests.proofs.test_killed_sealing import DEVICES, SEAL_AFTER_DAYS, manage
+from telemetry.tests.proofs.test_killed_sealing import DEVICES, SEAL_AFTER_DAYS, TIMES, manage, serving
 from telemetry.tests.support.clients.fleet import Fleet
-from telemetry.tests.support.servers.postgresql import PostgreSQL
 from telemetry.tests.support.servers.server import ADMIN_KEY, Server
 
 pytestmark = pytest.mark.prove
@@ -127,15 +125,8 @@ class Mote:
 
 @pytest.mark.parametrize("database", ["PostgreSQL", "SQLite"])
 def test_sealing_of_statistics_is_killed(tmp_path: Path, record: Record, database: str) -> None:
-    times = int(os.environ.get("SEALING_KILLS", "50"))
-    if database == "SQLite":
-        with Server(
-            tmp_path, uvicorn=True, database_url=f"sqlite:///{tmp_path / 'db.sqlite3'}", redis_url=""
-        ) as server:
-            prove(server, record, database, times)
-    else:
-        with PostgreSQL() as postgresql, Server(tmp_path, uvicorn=True, database_url=postgresql.url) as server:
-            prove(server, record, database, times)
+    with serving(tmp_path, database) as server:
+        prove(server, record, database, TIMES)
 
 
 def prove(server: Server, record: Record, database: str, times: int) -> None:
