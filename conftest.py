@@ -28,8 +28,16 @@ hypothesis.settings.load_profile("telemetry")
 # Whether this is a run on Citus (`make test-citus`).
 DISTRIBUTED = django_settings.DISTRIBUTED
 
-# Set permanently, not in a fixture, because Django raises an error on access to an empty SECRET_KEY.
+# The settings of all tests, independent of the developer's `.env`. Set once, and not by a fixture, which would cost each
+# test seven overrides, and each look at a setting a way through them.
 django_settings.SECRET_KEY = "secret-key-of-the-tests-0123456789-0123456789"  # noqa: S105
+django_settings.API_SECRET_KEY = ADMIN_KEY
+django_settings.DEVICE_API_KEYS = [FLEET_KEY]
+django_settings.ALLOWED_ORIGINS = ["https://app.example.org"]
+django_settings.ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+django_settings.DEFAULT_REPORT_INTERVAL = 60
+django_settings.DEVICE_RATE_LIMIT = ""
+django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 if not DISTRIBUTED:
     make_undurable(connection.settings_dict, vendor=connection.vendor)
@@ -57,18 +65,6 @@ def django_db_setup(databases_of_nodes: None, django_db_setup: None, django_db_b
         # In a run without a test of the database there is none.
         if "django_content_type" in connection.introspection.table_names():
             command.remember()
-
-
-@pytest.fixture(autouse=True)
-def configuration(settings: Settings) -> None:
-    """The settings of all tests, independent of the developer's `.env`."""
-    settings.API_SECRET_KEY = ADMIN_KEY
-    settings.DEVICE_API_KEYS = [FLEET_KEY]
-    settings.ALLOWED_ORIGINS = ["https://app.example.org"]
-    settings.ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
-    settings.DEFAULT_REPORT_INTERVAL = 60
-    settings.DEVICE_RATE_LIMIT = ""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)

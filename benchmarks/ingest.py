@@ -1,6 +1,6 @@
 """`make bench-ingest`: measures ingest and its alternatives in one run on one machine.
 
-python -m benchmarks.ingest            about 17 minutes
+python -m benchmarks.ingest            about 14 minutes
 python -m benchmarks.ingest --quick    4 minutes, one round, for a first look; writes no document
 """
 
