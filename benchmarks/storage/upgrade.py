@@ -41,7 +41,8 @@ from devices.models import Device
 pairs = [Device.objects.register(device_id=f"posting-{{number}}") for number in range({count})]
 open({file!r}, "w").write("\\n".join(key for _, key in pairs))
 """
-# As two days after the upgrade: all old readings count as received then.
+# As days after the upgrade: all old readings count as received then. Five days, because `fill` rolls up at the time of
+# the newest reading, a day ago, so that sealing does not trust the clock of today yet and is a day behind.
 MARK = """
 from datetime import timedelta
 from django.utils import timezone
@@ -49,7 +50,7 @@ from readings.models import ReceiptMark
 from readings.upkeep.sealing import marks
 now = timezone.now()
 ReceiptMark.objects.all().delete()
-print(marks.note(now=now - timedelta(days=3)))
+print(marks.note(now=now - timedelta(days=5)))
 """
 
 

@@ -317,32 +317,37 @@ class TestDevicePage:
 
 
 class TestFleetPage:
-    def shown(self, page: Page) -> list[str]:
-        return page.locator("#rows .device a").all_text_contents()
+    def shows(self, page: Page, *names: str) -> None:
+        """Waits until the list has these devices, in this order."""
+        expect(page.locator("#rows .device a")).to_have_text(names)
+
+    def begins_with(self, page: Page, *names: str) -> None:
+        for place, name in enumerate(names):
+            expect(page.locator("#rows .device a").nth(place)).to_have_text(name)
 
     def test_it_finds_filters_and_sorts(self, page, server):
         settled(page, f"{server.url}/live/")
-        assert self.shown(page) == ["north", "silent", "south"]
+        self.shows(page, "north", "silent", "south")
         page.fill("#search", "OUT")
-        assert self.shown(page) == ["south"]
+        self.shows(page, "south")
         page.fill("#search", "nothing like it")
         expect(page.locator("#nothing")).to_be_visible()
         page.click("#clear")
         page.get_by_role("button", name=re.compile("never")).click()
-        assert self.shown(page) == ["silent"]
-        assert page.url.endswith("?status=never")
+        self.shows(page, "silent")
+        expect(page).to_have_url(re.compile(r"\?status=never$"))
         page.get_by_role("button", name=re.compile("All")).click()
         post(server, "north", temperature=50)
         page.select_option("#sort", "temperature")
-        assert self.shown(page)[0] == "north"
+        self.begins_with(page, "north")
         expect(page.locator("#metric-name")).to_have_text("temperature (°C)")
         expect(page.locator("#rows .metric").first).to_have_text("50 °C")
         page.click("#order")
-        assert page.url.endswith("?sort=temperature&order=asc")
-        assert self.shown(page)[1:] == ["north", "silent"]  # what has no value stays last
+        expect(page).to_have_url(re.compile(r"\?sort=temperature&order=asc$"))
+        self.shows(page, "south", "north", "silent")  # what has no value stays last
         page.get_by_role("columnheader", name="Device").get_by_role("button").click()
         page.get_by_role("columnheader", name="Device").get_by_role("button").click()
-        assert self.shown(page) == ["south", "silent", "north"]
+        self.shows(page, "south", "silent", "north")
         expect(page.locator("#metric-head")).to_be_hidden()
 
     def test_the_lowest_battery_is_one_click_away(self, page, server):
@@ -351,12 +356,12 @@ class TestFleetPage:
             post(server, device, temperature=20)  # the newest reading has no battery
         settled(page, f"{server.url}/live/")
         page.get_by_role("button", name="Lowest battery").click()
-        assert self.shown(page)[:2] == ["south", "north"]
+        self.begins_with(page, "south", "north")
         expect(page.locator("#rows .metric").first).to_have_text("15 %")
         post(server, "north", battery=4)
         expect(page.locator("#rows .device a").first).to_have_text("north", timeout=10_000)
         page.get_by_role("button", name="Lowest battery").click()
-        assert self.shown(page)[:2] == ["north", "silent"]
+        self.begins_with(page, "north", "silent")
 
     def test_a_reading_shows_at_once_and_wakes_its_device(self, page, server):
         server.register("new")
