@@ -2,7 +2,7 @@
 # make test           installs what is missing and runs the quick tests (about four minutes on two cores)
 # make test-all       runs the quick tests and the slow ones: servers under faults, every page in a browser, fuzzers
 # make test-on PYTHON=/usr/bin/python3   runs the quick tests on that Python
-# make test-citus     runs the tests of the log, of devices and of the live stream on a Citus cluster (TEST_CITUS_URL)
+# make test-citus     runs the tests on a Citus cluster (TEST_CITUS_URL)
 # make fuzz           runs only the fuzzers, for some minutes: FUZZ_EXAMPLES requests an operation, FUZZ_BODIES bodies
 # make prove          tests the promises under load and faults; needs root, PostgreSQL, Redis, libfaketime and two hours
 # make bench-ingest   measures ingest and its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md

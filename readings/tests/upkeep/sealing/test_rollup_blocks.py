@@ -285,14 +285,14 @@ OPERATIONS = {"post": 6, "post_late": 4, "roll_up": 8, "begin_minutes": 1, "seal
 
 
 @pytest.fixture
-def without_sort(db):
+def without_sort(db, settings):
     """PostgreSQL adds up readings in the order of the log, unless it chooses to sort them by device and bucket."""
     if connection.vendor != "postgresql":
-        yield
         return
-    connection.cursor().execute("SET enable_sort = off")
-    yield
-    connection.cursor().execute("RESET enable_sort")
+    cursor = connection.cursor()
+    if settings.DISTRIBUTED:
+        cursor.execute("SET LOCAL citus.propagate_set_commands = 'local'")  # also on the node that adds up
+    cursor.execute("SET LOCAL enable_sort = off")
 
 
 @pytest.mark.examples

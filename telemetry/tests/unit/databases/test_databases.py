@@ -125,15 +125,17 @@ if connection.vendor == "postgresql":
         """Directs the default connection through the proxy, with short deadlines and separate pools."""
         monkeypatch.setattr(lives, "LOOK_SECONDS", 0.4)
         monkeypatch.setattr(pools, "CHECK_SECONDS", 0.3)
-        host, port = connection.settings_dict["HOST"], connection.settings_dict["PORT"]
+        before = {name: connection.settings_dict[name] for name in ("HOST", "PORT", "OPTIONS")}
+        # Without TLS, because the proxy looks for statements.
+        options = before["OPTIONS"] | {"sslmode": "disable"}
         connection.close()
         connection.close_pool()
-        with HangingProxy(int(port or 5432)) as proxy:
-            connection.settings_dict.update(HOST="127.0.0.1", PORT=proxy.port)
+        with HangingProxy(int(before["PORT"] or 5432)) as proxy:
+            connection.settings_dict.update(HOST="127.0.0.1", PORT=proxy.port, OPTIONS=options)
             yield proxy
             connection.close()
             connection.close_pool()
-            connection.settings_dict.update(HOST=host, PORT=port)
+            connection.settings_dict.update(before)
 
     def seconds_of(function, *args, **kwargs):
         began = time.monotonic()
@@ -217,6 +219,7 @@ if connection.vendor == "postgresql":
             connection.close()
             assert Reading.objects.count() == 1
 
+        @pytest.mark.one_database("rows have another statement")
         def test_a_statement_that_is_refused_beside_its_commit_has_stored_nothing(self, device, monkeypatch):
             """The server answers the INSERT with an error and skips the COMMIT, which was sent with it."""
             store([reading()], received_at=NOW)
@@ -232,6 +235,7 @@ if connection.vendor == "postgresql":
             assert Reading.objects.count() == 2
             assert connection.connection.info.backend_pid == session
 
+        @pytest.mark.one_database("no statement is prepared")
         @pytest.mark.parametrize("pooler", [False, True])
         def test_the_statements_of_a_commit_stay_prepared_unless_a_pooler_is_between(self, device, pooler):
             def prepared():

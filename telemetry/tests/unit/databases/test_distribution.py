@@ -67,6 +67,7 @@ def test_a_ticket_does_not_draw_the_tables_of_accounts_in():
     assert {relation[1] for relation in relations.values()} & {*PER_DEVICE, *REFERENCE} == set()
 
 
+@pytest.mark.one_database("is about a database without Citus")
 def test_without_citus_it_says_what_to_do(settings):
     settings.DISTRIBUTED = True
     words = "no PostgreSQL with Citus|not a PostgreSQL with Citus|SQLite cannot be distributed"
@@ -83,6 +84,7 @@ def test_sqlite_stops_the_start(settings):
     assert bool(found) is (connection.vendor == "sqlite")
 
 
+@pytest.mark.one_database("is about a database without Citus")
 def test_where_nothing_is_distributed_nothing_is_asked(django_assert_num_queries):
     with django_assert_num_queries(0):
         distribution.require_distribution()
