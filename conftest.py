@@ -28,8 +28,8 @@ hypothesis.settings.load_profile("telemetry")
 # Whether this is a run on Citus (`make test-citus`).
 DISTRIBUTED = django_settings.DISTRIBUTED
 
-# The settings of all tests, independent of the developer's `.env`. Set once, and not by a fixture, which would cost each
-# test seven overrides, and each look at a setting a way through them.
+# The settings of all tests, independent of the developer's `.env`. Set once, and not by a fixture, which costs
+# each test seven overrides, and makes each look at a setting slower.
 django_settings.SECRET_KEY = "secret-key-of-the-tests-0123456789-0123456789"  # noqa: S105
 django_settings.API_SECRET_KEY = ADMIN_KEY
 django_settings.DEVICE_API_KEYS = [FLEET_KEY]
