@@ -1,7 +1,7 @@
 """`python -m benchmarks.storage.upgrade`: ingest while old readings of an upgraded log are sealed in the background.
 
-python -m benchmarks.storage.upgrade prepare postgresql    fills the database with old readings: ten minutes and 2 GB
-python -m benchmarks.storage.upgrade measure postgresql    four minutes; deletes the database at the end
+python -m benchmarks.storage.upgrade prepare postgresql    fills the database with old readings: five minutes and 2 GB
+python -m benchmarks.storage.upgrade measure postgresql    five minutes; deletes the database at the end
 python -m benchmarks.storage.upgrade measure sqlite        the same of a file in .cache/benchmarks
 
 Old readings are rows with ids that the server did not derive, as before the upgrade. Devices post single readings at a
