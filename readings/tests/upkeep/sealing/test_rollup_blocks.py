@@ -285,16 +285,17 @@ OPERATIONS = {"post": 6, "post_late": 4, "roll_up": 8, "begin_minutes": 1, "seal
 
 
 @pytest.fixture
-def without_sort(db, settings):
+def without_sort(db):
     """PostgreSQL adds up readings in the order of the log, unless it chooses to sort them by device and bucket."""
     if connection.vendor != "postgresql":
+        yield
         return
-    cursor = connection.cursor()
-    if settings.DISTRIBUTED:
-        cursor.execute("SET LOCAL citus.propagate_set_commands = 'local'")  # also on the node that adds up
-    cursor.execute("SET LOCAL enable_sort = off")
+    connection.cursor().execute("SET enable_sort = off")
+    yield
+    connection.cursor().execute("RESET enable_sort")
 
 
+@pytest.mark.one_database("nodes add up in an order of their own, on which the last digit of a sum depends")
 @pytest.mark.examples
 @pytest.mark.parametrize("seed", range(examples(1, of=3)))
 def test_answers_are_those_of_a_device_that_was_never_sealed(without_sort, seed, monkeypatch):
