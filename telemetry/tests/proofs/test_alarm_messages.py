@@ -24,6 +24,8 @@ from telemetry.tests.support.servers.server import ADMIN_KEY, FLEET_KEY, Server
 pytestmark = pytest.mark.prove
 
 KILLS = int(os.environ.get("ALARM_KILLS", "50"))
+# Between two batches, of which each opens two or three alarms: a message names at most 100, and is sent every 10 s.
+CROSS_SECONDS = 0.5
 AWAY_SECONDS = float(os.environ.get("AWAY_SECONDS", "600"))
 DEVICES = 20
 SILENT_DEVICES = 1_000
@@ -144,7 +146,7 @@ def test_the_server_is_killed_while_values_cross_a_threshold(tmp_path: Path, rec
                     crossings[name] += hot[name]
                 now = datetime.now(UTC)
                 post(server, [reading(name, 31 if hot[name] else 20, now) for name in chosen])
-                time.sleep(0.1)
+                time.sleep(CROSS_SECONDS)
             now = datetime.now(UTC)
             post(server, [reading(name, 20, now) for name in names])
 
@@ -163,6 +165,8 @@ def test_the_server_is_killed_while_values_cross_a_threshold(tmp_path: Path, rec
     assert not any(is_open for _, is_open in alarms)
     told = receiver.by_alarm()
     fail_unless_in_order(receiver, ended=True)
+    left_out = sum(document["data"]["count"] - len(document["data"]["alarms"]) for _, document in receiver.got)
+    assert left_out == 0, "a message had more alarms than it names"
     assert len(told) == len(alarms)
     ids = [identifier for identifier, _ in receiver.got]
     assert len({json.dumps(document, sort_keys=True) for _, document in receiver.got}) == len(set(ids))
