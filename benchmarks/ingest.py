@@ -56,7 +56,7 @@ def reading(**more: object) -> dict[str, object]:
     }
 
 
-def line(device: str, timestamp: int) -> str:
+def line(device: str, timestamp: int | str) -> str:
     fields = ",".join(f"{name}={value}{'i' if name == 'rssi' else ''}" for name, value in reading().items())
     return f"reading,device={device} {fields} {timestamp}"
 

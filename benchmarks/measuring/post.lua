@@ -1,8 +1,9 @@
 -- wrk script: posts random bodies of one file with random keys of another; prints the results as one line of JSON.
 -- Arguments: path, file of "device_id key" lines, file of bodies separated by the byte 0x1e, content type.
--- Each "$" in a body becomes a number of six digits that differs from request to request.
+-- Each "$" in a body becomes a time in milliseconds since 1970, later for each request; it stays in the past as long as
+-- there are fewer than 1,000 requests a second.
 
-local keys, bodies, path, content_type, count = {}, {}, "", "", 0
+local keys, bodies, path, content_type, milliseconds = {}, {}, "", "", os.time() * 1000
 
 function init(args)
   path, content_type = args[1], args[4]
@@ -15,8 +16,8 @@ function request()
   local headers = { ["X-API-Key"] = keys[math.random(#keys)], ["Content-Type"] = content_type }
   local body = bodies[math.random(#bodies)]
   if body:find("$", 1, true) then
-    count = count + 1
-    body = body:gsub("%$", string.format("%06d", count))
+    milliseconds = milliseconds + 1
+    body = body:gsub("%$", string.format("%.0f", milliseconds))
   end
   return wrk.format("POST", path, headers, body)
 end

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from devices.api.json import BodyTooLarge, body_refusal, decode_json
+from devices.api.json_decoding import BodyTooLarge, body_refusal, decode_json
 from devices.cpu_pool import Pauses
 from readings import instruments
 from readings.doors.translation import Skipped, Translation

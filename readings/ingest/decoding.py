@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from rest_framework.exceptions import APIException, ErrorDetail, ParseError, ValidationError
 
-from devices.api.json import (
+from devices.api.json_decoding import (
     DOCUMENT_BYTES_MAX,
     LIGHT_COMMAS_MAX,
     check_body,

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from devices import cpu_pool
 from devices.access.callers import Caller, caller_for_key
-from devices.api.json import is_light
+from devices.api.json_decoding import is_light
 from readings.ingest.decoding import Posted
 from readings.ingest.refused_posts import Refused, Times, keep_or_drop
 from readings.log.entries import NewReading

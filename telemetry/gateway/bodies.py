@@ -12,7 +12,7 @@ from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGIReceiveEve
 from rest_framework.exceptions import APIException
 
 from devices import cpu_pool
-from devices.api.json import LIGHT_BYTES_MAX, body_refusal
+from devices.api.json_decoding import LIGHT_BYTES_MAX, body_refusal
 from devices.cpu_pool import TooManyLargeBodies
 from telemetry.middleware.problems import MEDIA_TYPE, document
 from telemetry.middleware.request_id import begin_request

@@ -10,7 +10,7 @@ from datetime import datetime
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from devices.api.json import body_refusal
+from devices.api.json_decoding import body_refusal
 from devices.cpu_pool import Pauses
 from readings import instruments
 from readings.doors.influx.line_protocol import InvalidLine, lines_of, parse_line

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from devices import cpu_pool
 from devices.access.authentication import caller_of
 from devices.access.callers import Role
-from devices.api.json import body_refusal
+from devices.api.json_decoding import body_refusal
 from readings.doors import openapi
 from readings.doors.influx import answers
 from readings.doors.influx.answers import PartialWrite, rejected_of

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from rest_framework.exceptions import APIException
 
-from devices.api.json import decode_json
+from devices.api.json_decoding import decode_json
 from devices.metrics import TIME_NAMES
 from devices.validators import DEVICE_ID_PATTERN, is_device_id
 from readings.doors.mqtt.topics import SWITCH, Meaning, Topic

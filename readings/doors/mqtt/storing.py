@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from devices import cpu_pool
 from devices.access.callers import Caller
-from devices.api.json import is_light
+from devices.api.json_decoding import is_light
 from devices.cpu_pool import TooManyLargeBodies
 from devices.database.errors import trouble_of
 from devices.querysets import visible_ids

@@ -40,6 +40,9 @@ class Command(BaseCommand):
         "use --once for cron. The command `up` includes it."
     )
 
+    # The tag of `telemetry.configuration.checks`. The checks of pages would import all of them.
+    requires_system_checks = ["telemetry"]
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="run one round and exit; status 1 if another runs")
         parser.add_argument(

@@ -13,7 +13,7 @@ import pytest
 from rest_framework.exceptions import ParseError, ValidationError
 
 from devices import cpu_pool
-from devices.api.json import DOCUMENT_BYTES_MAX, is_light
+from devices.api.json_decoding import DOCUMENT_BYTES_MAX, is_light
 from devices.tests.fixtures import problem
 from readings.ingest.decoding import Posted, decode_batch, decode_reading
 from readings.ingest.payloads import BATCH_READINGS_MAX

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         "`up` includes it; beside `serve` run it as its own process."
     )
 
-    # It has no pages. Their checks load all of them, which takes 6 MB.
+    # It has no pages, whose checks would import all of them.
     requires_system_checks = [TAG]
 
     def handle(self, *args: Any, **options: Any) -> None:
