@@ -7,7 +7,7 @@
 # make prove          tests the promises under load and faults; needs root, PostgreSQL, Redis, libfaketime and two hours
 # make bench-ingest   measures ingest and its alternatives; needs PostgreSQL and Redis, writes docs/benchmarks.md
 # make bench-live     measures the live stream and the stock way; needs PostgreSQL, redis-server, wrk and Chromium
-# make bench-queries  measures queries on 1 and 20 million readings; needs PostgreSQL, about 10 GB and half an hour
+# make bench-queries  measures queries on 1 and 20 million readings, and on these sealed; needs PostgreSQL, about 10 GB, an hour
 # make bench-storage  measures bytes per reading as rows and sealed, and how quickly both are read; needs PostgreSQL
 # make bench-doors    measures line protocol beside JSON batches, and MQTT; needs PostgreSQL, Redis, Mosquitto and wrk
 # make bench-pages    measures the fleet page in Chromium, on SQLite and on PostgreSQL with Redis

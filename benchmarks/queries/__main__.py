@@ -1,7 +1,8 @@
 """`make bench-queries`: measures queries on 1 and 20 million readings, and on the alternatives.
 
-python -m benchmarks.queries            about 40 minutes
+python -m benchmarks.queries            about an hour
 python -m benchmarks.queries --quick    the smaller table only, for a first look; writes no document
+python -m benchmarks.queries --sealed   the product alone, on the larger table as rows and sealed, half an hour
 python -m benchmarks.queries --compare  the comparisons of devices only, two minutes; writes no document
 """
 
@@ -17,8 +18,20 @@ from rich.console import Console
 from benchmarks.contenders.served import drop_database
 from benchmarks.measuring import report
 from benchmarks.queries import upkeep
-from benchmarks.queries.questions import QUESTIONS, SAMPLES, Timing, comparisons, influxdb, influxql, plain_sql, product
-from benchmarks.queries.table import COMPARED, DATABASE, LARGE, SMALL, Scale, build
+from benchmarks.queries.questions import (
+    COMPARISONS,
+    QUESTIONS,
+    SAMPLES,
+    Timing,
+    comparisons,
+    influxdb,
+    influxql,
+    plain_sql,
+    product,
+)
+from benchmarks.queries.table import COMPARED, DATABASE, LARGE, SMALL, Scale, build, seal
+
+PAGE_MS_MAX, ANSWER_MS_MAX = 20, 100  # p95
 
 console = Console()
 
@@ -58,6 +71,37 @@ def measure_upkeep(end: datetime) -> Upkeep:
     found = Upkeep(upkeep.export(end), upkeep.importing(end), upkeep.keeping_up())
     console.print(found)
     return found
+
+
+def measure_sealed(scale: Scale, asked: dict[str, Timing], end: datetime) -> str:
+    """The section of the document about the same table, sealed. `asked`: the times on rows."""
+    seconds = seal()
+    console.print(f"sealed in {seconds:.0f} s")
+    lines = [
+        "## Queries of sealed readings",
+        "",
+        f"`make bench-queries`, {datetime.now(UTC):%Y-%m-%d}: the same requests to the table of {scale.name} before and "
+        f"after all readings and old rollups were sealed, which took {seconds:.0f} s. The limit of p95 is "
+        f"{ANSWER_MS_MAX} ms for the statistics of a device, and {PAGE_MS_MAX} ms for a page of history.",
+        "",
+        report.machine(),
+        "",
+        "| | rows: p50, p95 | sealed: p50, p95 | p95 to p95 | limit |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
+    for name, now in product(end).items():
+        before = asked[name]
+        verdict = "reached" if now.p95 < (PAGE_MS_MAX if "history" in name else ANSWER_MS_MAX) else "not reached"
+        cells = [
+            name,
+            f"{before.p50:.1f}, {before.p95:.1f}",
+            f"{now.p50:.1f}, **{now.p95:.1f}**",
+            f"{now.p95 / before.p95:.2f}",
+            "" if name in {comparison.name for comparison in COMPARISONS} else verdict,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+        console.print(lines[-1])
+    return "\n".join(lines)
 
 
 def document(small: Round, large: Round, done: Upkeep) -> str:
@@ -139,6 +183,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true", help="measure the smaller table only and write no document")
     arguments.add_argument("--compare", action="store_true", help="measure only comparisons; write no document")
+    arguments.add_argument("--sealed", action="store_true", help="measure the product alone, as rows and sealed")
     arguments.add_argument("--keep", action="store_true", help=f"keep the database {DATABASE}")
     options = arguments.parse_args()
     # The last whole hour: windows end in the past, so that the answers do not depend on the current time.
@@ -149,11 +194,17 @@ def main() -> None:
             for name, timing in comparisons(end).items():
                 console.print(f"{name:32} p50 {timing.p50:6.1f}  p95 {timing.p95:6.1f} ms")
             return
+        if options.sealed:
+            build(LARGE, end)
+            report.write("sealed queries", measure_sealed(LARGE, product(end), end))
+            return
         small = measure(SMALL, end)
         if options.quick:
+            measure_sealed(SMALL, small.product, end)
             return
         large = measure(LARGE, end)
         report.write("queries", document(small, large, measure_upkeep(end)))
+        report.write("sealed queries", measure_sealed(LARGE, large.product, end))
     finally:
         if not options.keep:
             drop_database(DATABASE)

@@ -166,3 +166,16 @@ def build(scale: Scale, end: datetime) -> dict[str, float]:
             figures[f"{table} MB"], figures[f"{table} rows"] = size[0] / 1e6, count[0]
     assert figures["readings_reading rows"] == scale.readings
     return figures
+
+
+def seal() -> float:
+    """Seals all readings, and the rollups that are old enough; returns the seconds that it took."""
+    manage("maintain", "--once")  # notes that all readings are received
+    started = time.monotonic()
+    manage("maintain", "--once", "--seal-before", "now")
+    seconds = time.monotonic() - started
+    with psycopg.connect(URL, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+        rows = connection.execute("SELECT count(*) FROM readings_reading").fetchone()
+        assert rows == (0,), f"{rows} readings are not sealed"
+    return seconds
