@@ -80,8 +80,8 @@ def measure_sealed(scale: Scale, asked: dict[str, Timing], end: datetime) -> str
     lines = [
         "## Queries of sealed readings",
         "",
-        f"`make bench-queries`, {datetime.now(UTC):%Y-%m-%d}: the same requests to the table of {scale.name} before and "
-        f"after all readings and old rollups were sealed, which took {seconds:.0f} s. The limit of p95 is "
+        f"`make bench-queries`, {datetime.now(UTC):%Y-%m-%d}: the same requests to the table of {scale.name} "
+        f"before and after all readings and old rollups were sealed, which took {seconds:.0f} s. The limit of p95 is "
         f"{ANSWER_MS_MAX} ms for the statistics of a device, and {PAGE_MS_MAX} ms for a page of history.",
         "",
         report.machine(),
